@@ -1,0 +1,44 @@
+# `make` or `make help` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+PY := .venv/bin/python
+export NO_ALBUMENTATIONS_UPDATE := 1
+
+.PHONY: help setup demo test test-long lint format clean
+
+help:  ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+setup: .venv/installed  ## Makes .venv from requirements.txt
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "segsweep needs Python 3.11 or newer, found $$($(PYTHON) --version); name another: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+demo: setup  ## A small real sweep on synthetic images, then its table (minutes on a CPU)
+	$(PY) -m src.train -m data=synthetic trainer=small sweep.name=demo \
+	  model=unet,resnet34_unet augmentation=none,flip_jitter scheduler=cosine,onecycle
+	$(PY) -m src.aggregate sweep=multirun_outputs/demo
+
+test: setup  ## The tests, under 5 minutes on 2 cores
+	$(PY) -m pytest -q
+
+test-long: setup  ## The longer campaigns, at most 30 minutes
+	$(PY) -m pytest -q -m long
+
+lint: setup  ## Style, formatting and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: setup  ## Puts the code into its format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean:  ## Removes caches; runs, data and .venv stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

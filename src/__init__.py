@@ -1,0 +1,1 @@
+"""segsweep: sweeps of segmentation settings whose answers can be trusted."""

@@ -1,0 +1,1 @@
+"""From records to answers: reads run folders with pandas, never torch."""

@@ -1,0 +1,39 @@
+"""What is typed, before and after Hydra reads it: overrides that our own schema can judge, configs as plain values."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.config import ConfigError
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+_VALUE_OVERRIDE = re.compile(r"^\+{0,2}(?P<key>[^\s=~+@-][^=@]*)=")
+
+
+def forcing_values(arguments: list[str]) -> list[str]:
+    """`arguments` with `key=value` as `++key=value`, except for config groups and Hydra's own keys.
+
+    Hydra stops at the first key it does not know and advises `+key=…`, which makes a dead key. Forced in, all unknown
+    keys reach the schema, which names them at once with what is allowed.
+    """
+    groups = {folder.relative_to(CONF).as_posix() for folder in CONF.rglob("*") if folder.is_dir()}
+    forced = []
+    for argument in arguments:
+        match = _VALUE_OVERRIDE.match(argument)
+        own = match is not None and match["key"] not in groups and not match["key"].startswith("hydra")
+        forced.append(f"++{argument.lstrip('+')}" if own else argument)
+    return forced
+
+
+def plain_values(config: DictConfig) -> dict[str, Any]:
+    """The composed config as plain dicts, lists and values, every interpolation resolved.
+
+    Raises ConfigError for an interpolation that leads nowhere.
+    """
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError([f"{error.full_key or 'config'}: {str(error).splitlines()[0]}"]) from error

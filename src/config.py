@@ -1,0 +1,270 @@
+"""What a run may be asked to do: the schema of its sections, and the guarded build of its parts."""
+
+import difflib
+import importlib
+import inspect
+import re
+import typing
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+# Only what these packages define is ever built from a config, whoever wrote it.
+ALLOWED_PACKAGES = ("src.", "torch.nn.", "torch.optim.", "albumentations.")
+
+
+# pydantic's locations name the member of a union that was tried, as `float` or the kind of data: no key of the user's.
+_UNION_LABEL = re.compile(
+    r"oxford_pet|synthetic|folder|int|float|str|bool|none|(is-instance|literal|tuple|list|dict)\[.*"
+)
+
+
+class ConfigError(ValueError):
+    """What a user asked for cannot be done; `problems` holds one line for each reason."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class Section(BaseModel):
+    """A part of the config whose keys are known and fixed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(Section):
+    """What every data set has: see conf/data for units and sources."""
+
+    name: str
+    root: str
+    image_size: int = Field(ge=8, le=4096)
+    border: Literal["foreground", "background", "ignore", "random"]
+    fold: int = Field(ge=0, le=9)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    workers: int = Field(ge=-1)
+    cache: str
+
+
+class OxfordPetData(DataSection):
+    """Oxford-IIIT Pet in its official layout."""
+
+    kind: Literal["oxford_pet"]
+    download: bool
+
+
+class SyntheticData(DataSection):
+    """Drawn animals in the same layout, made by the project itself."""
+
+    kind: Literal["synthetic"]
+    trainval: int = Field(ge=3)
+    test: int = Field(ge=1)
+    size: int = Field(ge=16)
+    seed: int = Field(ge=0)
+
+
+class FolderData(DataSection):
+    """Any pair of folders images/ and masks/."""
+
+    kind: Literal["folder"]
+
+
+AnyData = Annotated[OxfordPetData | SyntheticData | FolderData, Field(discriminator="kind")]
+
+
+class _OnlyData(Section):
+    data: AnyData
+
+
+class AugmentationSection(Section):
+    """Lists of albumentations transforms; see conf/augmentation."""
+
+    name: str
+    load_scale: float = Field(ge=1.0, le=4.0)
+    mask_as_image: bool
+    transforms: list[dict[str, Any]]
+    copies: int = Field(ge=0)
+    copy_transforms: list[dict[str, Any]]
+
+
+class TrainerSection(Section):
+    """How long and in which portions; see conf/trainer."""
+
+    name: str
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    accumulate: int = Field(ge=1)
+    clip_norm: float | None = Field(gt=0)
+    early_stop_patience: int | None = Field(ge=1)
+    keep_every: int | None = Field(ge=1)
+    by_model: dict[str, dict[str, int]]
+
+
+class NumericsSection(Section):
+    """Speed against bit-reproducibility; see conf/numerics."""
+
+    name: str
+    deterministic: bool
+    autocast: Literal["bfloat16"] | None
+    channels_last: bool
+    tf32: bool
+
+
+class DebugSection(Section):
+    """Short runs that show whether the chain works; see conf/debug."""
+
+    name: str
+    limit_batches: int = Field(ge=1)
+    overfit: bool
+
+
+class SweepSection(Section):
+    """Where the runs of one sweep are kept."""
+
+    name: str | None
+
+
+class RunConfig(Section):
+    """One run: what `python -m src.train` composes from conf/train.yaml."""
+
+    seed: int = Field(ge=0, lt=2**32)
+    device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    output: str
+    init_from: str | None
+    tags: list[str]
+    notes: str
+    sweep: SweepSection
+    data: AnyData
+    model: dict[str, Any]
+    loss: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    augmentation: AugmentationSection
+    trainer: TrainerSection
+    numerics: NumericsSection
+    debug: DebugSection | None = None
+
+
+def schema_problems(plain: dict[str, Any]) -> list[str]:
+    """One line for each key of `plain` that is unknown, missing, of a wrong type or out of range."""
+    return _problems_of(RunConfig, plain, prefix="")
+
+
+def parse_data(plain: dict[str, Any]) -> OxfordPetData | SyntheticData | FolderData:
+    """The typed section `data` alone. Raises ConfigError with every problem."""
+    try:
+        return _OnlyData.model_validate({"data": plain}).data
+    except ValidationError as error:
+        raise ConfigError(_lines(error, _OnlyData, prefix="")) from error
+
+
+def find_target(node: dict[str, Any], base: type) -> type:
+    """The class that `node["_target_"]` names, if it may be built at all.
+
+    X
+    """
+    path = node.get("_target_")
+    if not isinstance(path, str) or not path.startswith(ALLOWED_PACKAGES):
+        raise ConfigError([f"_target_: got {path!r}; allowed are names under {', '.join(ALLOWED_PACKAGES)}"])
+    module_path, _, name = path.rpartition(".")
+    try:
+        target = getattr(importlib.import_module(module_path), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError([f"_target_: got {path!r}, which cannot be found ({error})"]) from error
+    defined_in = f"{getattr(target, '__module__', None)}."
+    if not (inspect.isclass(target) and issubclass(target, base) and defined_in.startswith(ALLOWED_PACKAGES)):
+        raise ConfigError([f"_target_: got {path!r}, which is not a {base.__qualname__} of an allowed package"])
+    return target
+
+
+def node_problems(section: str, node: dict[str, Any], base: type, injected: Iterable[str]) -> list[str]:
+    """One line for each key of a built node that its target does not take, misses or would take in another type."""
+    try:
+        target = find_target(node, base)
+    except ConfigError as error:
+        return [f"{section}.{problem}" for problem in error.problems]
+    problems = _problems_of(_signature_model(target, injected), arguments_of(node), prefix=f"{section}.")
+    return (
+        problems if isinstance(node.get("name"), str) else [*problems, f"{section}.name: missing; every choice has one"]
+    )
+
+
+def build(node: dict[str, Any], base: type, **injected: Any) -> Any:
+    """Calls the target of `node` with its arguments (cast to the types its signature names) and `injected`.
+
+    Raises ConfigError when `node` names something outside the allow-list or does not fit the signature.
+    """
+    target = find_target(node, base)
+    model = _signature_model(target, injected)
+    try:
+        arguments = model.model_validate(arguments_of(node))
+    except ValidationError as error:
+        raise ConfigError(_lines(error, model, prefix="")) from error
+    return target(**{key: getattr(arguments, key) for key in arguments.model_fields_set}, **injected)
+
+
+def arguments_of(node: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a built node that go to its target."""
+    return {key: value for key, value in node.items() if key not in ("name", "_target_")}
+
+
+def cast_arguments(node: dict[str, Any], base: type, injected: Iterable[str]) -> dict[str, Any]:
+    """`node` with every argument in the type its target's signature names, so that 1 and 1.0 are one setting."""
+    model = _signature_model(find_target(node, base), injected)
+    cast = model.model_validate(arguments_of(node))
+    return {**node, **{key: getattr(cast, key) for key in cast.model_fields_set}}
+
+
+def _signature_model(target: type, injected: Iterable[str]) -> type[BaseModel]:
+    hints = typing.get_type_hints(inspect.getattr_static(target, "__init__"))
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(target).parameters.items():
+        if name in injected or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[name] = (hints.get(name, Any), default)
+    settings = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    return create_model(target.__name__, __config__=settings, **fields)
+
+
+def _problems_of(model: type[BaseModel], plain: dict[str, Any], prefix: str) -> list[str]:
+    try:
+        model.model_validate(plain)
+    except ValidationError as error:
+        return _lines(error, model, prefix)
+    return []
+
+
+def _lines(error: ValidationError, model: type[BaseModel], prefix: str) -> list[str]:
+    lines: dict[str, str] = {}
+    for detail in error.errors(include_url=False):
+        key = prefix + ".".join(str(part) for part in detail["loc"] if not _UNION_LABEL.fullmatch(str(part)))
+        if detail["type"] == "extra_forbidden":
+            line = f"{key}: unknown key (got {detail['input']!r}); {_known_keys(model, detail['loc'])}"
+        elif detail["type"] == "missing":
+            line = f"{key}: missing"
+        else:
+            line = f"{key}: got {detail['input']!r}; {detail['msg'][0].lower()}{detail['msg'][1:]}"
+        lines.setdefault(key, line)  # a union complains once for each of its members: the first is enough
+    return list(lines.values())
+
+
+def _known_keys(model: Any, location: Sequence[str | int]) -> str:
+    kinds = {"oxford_pet": OxfordPetData, "synthetic": SyntheticData, "folder": FolderData}
+    for part in location[:-1]:
+        if part in kinds:  # the tag of the union
+            model = kinds[str(part)]
+            continue
+        annotation = model.model_fields[str(part)].annotation
+        sections = [option for option in (annotation, *typing.get_args(annotation)) if _is_section(option)]
+        model = sections[0]
+    known = sorted(model.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}allowed: {', '.join(known) or 'none'}"
+
+
+def _is_section(annotation: Any) -> bool:
+    return inspect.isclass(annotation) and issubclass(annotation, BaseModel)

@@ -1,0 +1,209 @@
+"""Batches for training and evaluation: the same for any number of workers, from any batch of any epoch on."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from src.config import AugmentationSection
+from src.data.augment import Draw, draw_seeds
+from src.data.dataset import EvalSet, PairFiles, ReadPair, Sample, TrainSet
+from src.data.images import BorderPolicy
+from src.data.pairs import Pair
+from src.environment import usable_cores
+
+# Below this many images a worker process takes longer to start than it saves.
+FEW_IMAGES = 128
+MOST_WORKERS = 8
+
+
+class Batch(NamedTuple):
+    """Images uint8 (B, 3, S, S), targets uint8 (B, S, S), and indices int64 (B,) in the data set."""
+
+    images: torch.Tensor
+    targets: torch.Tensor
+    indices: torch.Tensor
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Shuffled batches of `(epoch, index)`, the last one smaller where they do not come out even.
+
+    Seed and epoch alone decide the order. `limit_batches` cuts every epoch short. With `overfit` every batch
+    is the same one, the first of epoch 0: `limit_batches` times an epoch, or as often as there are batches.
+    `epoch` and `first_batch` say where the next iteration starts; change them with `set_epoch` or directly.
+    """
+
+    def __init__(
+        self, length: int, batch_size: int, seed: int, limit_batches: int | None = None, overfit: bool = False
+    ) -> None:
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.limit_batches = limit_batches
+        self.overfit = overfit
+        self.epoch = 0
+        self.first_batch = 0
+
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Let the next iteration give the batches of `epoch` (from 0) from `first_batch` (from 0) on.
+
+        Raises ValueError when the epoch has fewer than `first_batch` batches.
+        """
+        if not 0 <= first_batch <= len(self):
+            raise ValueError(
+                f"got first batch {first_batch}, but an epoch has {len(self)} batches of {self.batch_size}: "
+                "a run resumes within an epoch only with the data and the batch size that it was started with"
+            )
+        self.epoch = epoch
+        self.first_batch = first_batch
+
+    def __len__(self) -> int:
+        """The batches of a whole epoch, wherever the next iteration starts."""
+        batches = -(-self.length // self.batch_size)
+        if self.limit_batches is None:
+            return batches
+        return self.limit_batches if self.overfit else min(batches, self.limit_batches)
+
+    def sizes(self) -> list[int]:
+        """Images in each batch of a whole epoch."""
+        return [min(self.batch_size, self.length - start) for start in self._starts()]
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch = self.epoch
+        order = self._order(0 if self.overfit else epoch)
+        for start in self._starts()[self.first_batch :]:
+            yield [(epoch, index) for index in order[start : start + self.batch_size]]
+
+    def _starts(self) -> list[int]:
+        return [0 if self.overfit else batch * self.batch_size for batch in range(len(self))]
+
+    def _order(self, epoch: int) -> list[int]:
+        generator = np.random.default_rng(draw_seeds(self.seed, Draw.SHUFFLE, epoch))
+        return generator.permutation(self.length).tolist()
+
+
+def make_train_loader(
+    pairs: Sequence[Pair],
+    read_trimap: Callable[[Path], np.ndarray],
+    image_size: int,
+    border: BorderPolicy,
+    augmentation: AugmentationSection,
+    batch_size: int,
+    seed: int,
+    workers: int,
+    pin_memory: bool,
+    *,
+    limit_batches: int | None = None,
+    overfit: bool = False,
+    read_pair: ReadPair | None = None,
+) -> DataLoader[Sample]:
+    """Endless supply of training epochs: iterate over `start_epoch(loader, epoch)`.
+
+    `workers`: processes that prepare images, -1 for as many as make sense. `limit_batches` and `overfit` (one
+    batch without augmentation, again and again) are for debugging, see `EpochBatches`. `read_pair` replaces
+    the reading of files. Raises ValueError when there are no pairs, and with every problem of an augmentation
+    that cannot be built.
+    """
+    if overfit:
+        augmentation = _unaugmented(augmentation)
+    samples = TrainSet(pairs, read_pair or PairFiles(read_trimap), image_size, border, augmentation, seed)
+    batches = EpochBatches(len(samples), batch_size, seed, limit_batches, overfit)
+    return _loader(samples, workers, pin_memory, batch_sampler=batches)
+
+
+def make_eval_loader(
+    pairs: Sequence[Pair],
+    read_trimap: Callable[[Path], np.ndarray],
+    image_size: int,
+    batch_size: int,
+    workers: int,
+    pin_memory: bool,
+    *,
+    border: BorderPolicy = "foreground",
+    seed: int = 0,
+    limit_batches: int | None = None,
+    read_pair: ReadPair | None = None,
+) -> DataLoader[Sample]:
+    """Every pair once, in its order, without augmentation, as `Batch`es; the last may be smaller.
+
+    `border` other than "foreground" is not the headline protocol; `seed` only matters to "random".
+    """
+    if limit_batches is not None:
+        pairs = pairs[: limit_batches * batch_size]
+    samples = EvalSet(pairs, read_pair or PairFiles(read_trimap), image_size, border, seed)
+    return _loader(samples, workers, pin_memory, batch_size=batch_size)
+
+
+def start_epoch(loader: DataLoader[Sample], epoch: int, first_batch: int = 0) -> Iterator[Batch]:
+    """The batches of one epoch of a training loader, from `first_batch` on."""
+    epoch_batches(loader).set_epoch(epoch, first_batch)
+    return iter(loader)
+
+
+def epoch_batches(loader: DataLoader[Sample]) -> EpochBatches:
+    """The sampler that decides the batches of a training loader."""
+    batches = loader.batch_sampler
+    assert isinstance(batches, EpochBatches), "epochs are for loaders that make_train_loader made"
+    return batches
+
+
+def count_workers(wanted: int, images: int) -> int:
+    """The number of worker processes: `wanted`, or for -1 one a usable core, at most 8, none for few images.
+
+    Raises ValueError for numbers below -1.
+    """
+    if wanted < -1:
+        raise ValueError(f"data.workers is {wanted}; allowed are -1 (decide by the machine), 0, 1, 2, ...")
+    if wanted >= 0:
+        return wanted
+    if images < FEW_IMAGES:
+        return 0
+    return min(MOST_WORKERS, usable_cores())
+
+
+def _unaugmented(augmentation: AugmentationSection) -> AugmentationSection:
+    return augmentation.model_copy(
+        update={
+            "transforms": [],
+            "copies": 0,
+            "copy_transforms": [],
+            "load_scale": 1.0,
+            "mask_as_image": False,
+        }
+    )
+
+
+def _loader(samples: TrainSet | EvalSet, workers: int, pin_memory: bool, **batching: Any) -> DataLoader[Sample]:
+    processes = count_workers(workers, len(samples))
+    dataset: Dataset[Sample] = samples
+    return DataLoader(
+        dataset,
+        num_workers=processes,
+        persistent_workers=processes > 0,
+        collate_fn=_collate,
+        worker_init_fn=_start_worker,
+        pin_memory=pin_memory and torch.cuda.is_available(),
+        # A generator of its own: else each epoch would draw from torch's global one, which dropout shares.
+        generator=torch.Generator().manual_seed(0),
+        **batching,
+    )
+
+
+def _collate(samples: list[Sample]) -> Batch:
+    return Batch(*default_collate(samples))
+
+
+def _start_worker(worker: int) -> None:
+    """One thread a worker: several would fight over the cores that the other workers use.
+
+    Signals to the whole process group are for the main process, which ends its workers when it has saved its work.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

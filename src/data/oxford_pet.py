@@ -1,0 +1,96 @@
+"""The Oxford-IIIT Pet data set in its official layout, split as in report A."""
+
+from pathlib import Path
+
+import numpy as np
+
+from src.data.images import BORDER, PET, read_codes
+from src.data.pairs import Pair, Splits, read_lines
+
+IMAGES = "images"
+TRIMAPS = "annotations/trimaps"
+TRAINVAL_LIST = "annotations/trainval.txt"
+TEST_LIST = "annotations/test.txt"
+
+
+def open_oxford_pet(root: Path, fold: int = 0) -> Splits:
+    """Pair images and trimaps under `root`: `images/<stem>.jpg` with `annotations/trimaps/<stem>.png`.
+
+    Line i of trainval.txt (from 0) is valid when i % 10 == fold, else train; test.txt is test (report A has
+    fold 0, which gives 3,312 / 368 / 3,669 of the official lists). Only listed files count, so stray files
+    never do. Whether the files exist and are sound is for the audit to say.
+
+    Raises ValueError when the layout is not there, when a list has a line that cannot be read, and for a fold
+    outside 0 to 9.
+    """
+    check_fold(fold)
+    _require_layout(root)
+    trainval = read_list(root / TRAINVAL_LIST)
+    return Splits(
+        train=_pairs(root, [stem for i, stem in enumerate(trainval) if i % 10 != fold]),
+        valid=_pairs(root, [stem for i, stem in enumerate(trainval) if i % 10 == fold]),
+        test=_pairs(root, read_list(root / TEST_LIST)),
+        read_trimap=read_trimap,
+    )
+
+
+def read_trimap(path: Path) -> np.ndarray:
+    """Read an official trimap as uint8 (H, W) of 1 pet, 2 background, 3 border.
+
+    Raises ValueError, naming the file and its values, when it holds any other value or cannot be read.
+    """
+    trimap = read_codes(path)
+    if trimap.min(initial=PET) < PET or trimap.max(initial=PET) > BORDER:
+        values = ", ".join(str(value) for value in np.unique(trimap)[:10])
+        raise ValueError(f"{path}: trimap values {values}, allowed are 1 pet, 2 background, 3 border")
+    return trimap
+
+
+def read_list(path: Path) -> list[str]:
+    """Read the stems of an official list in their order.
+
+    A line is `<stem> <class> <species> <breed>`; only the stem is used, so it may stand alone.
+    Raises ValueError, listing every stem that is not a plain file name.
+    """
+    stems = [line.split()[0] for line in read_lines(path)]
+    odd = [stem for stem in stems if "/" in stem or "\\" in stem or stem.startswith(".")]
+    if odd:
+        raise ValueError(f"{path}: each line begins with a file name without folder; got {', '.join(odd[:10])}")
+    return stems
+
+
+def check_fold(fold: int) -> None:
+    """Raise ValueError unless 0 <= fold <= 9."""
+    if fold not in range(10):
+        raise ValueError(f"data.fold is {fold}, allowed are 0 to 9 (report A: 0)")
+
+
+def missing_files(root: Path) -> list[str]:
+    """Name, relative to `root`, the parts and listed files that are not there; none is opened."""
+    missing = _missing_parts(root)
+    if missing:
+        return missing
+    pairs = _pairs(root, read_list(root / TRAINVAL_LIST) + read_list(root / TEST_LIST))
+    paths = [path for pair in pairs for path in (pair.image, pair.mask)]
+    return [str(path.relative_to(root)) for path in paths if not path.is_file()]
+
+
+def _require_layout(root: Path) -> None:
+    missing = _missing_parts(root)
+    if missing:
+        raise ValueError(
+            f"no Oxford-IIIT Pet data in {root.absolute()}: {', '.join(missing)} not found.\n"
+            "Ways on:\n"
+            "  data.download=true                        fetch it (0.8 GB) as the run begins\n"
+            "  python -m src.prepare data=oxford_pet     fetch it now, once, for every later run\n"
+            "  data.root=<folder>, or the environment variable OXFORD_PET_ROOT, if it is elsewhere\n"
+            "  data=synthetic                            try everything out without it, on drawn pets"
+        )
+
+
+def _missing_parts(root: Path) -> list[str]:
+    return [part for part in (IMAGES, TRIMAPS, TRAINVAL_LIST, TEST_LIST) if not (root / part).exists()]
+
+
+def _pairs(root: Path, stems: list[str]) -> list[Pair]:
+    return [Pair(stem, root / IMAGES / f"{stem}.jpg", root / TRIMAPS / f"{stem}.png") for stem in stems]

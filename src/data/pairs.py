@@ -1,0 +1,37 @@
+"""What every data source hands on: pairs of an image and its mask, sorted into three splits."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One example: its stem (the name that predictions and tables use) and its two files."""
+
+    stem: str
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits of a data set, and how its mask files are read.
+
+    `read_trimap` turns a mask file into trimap codes, uint8 (H, W) of PET, BACKGROUND and BORDER, and
+    raises ValueError, naming the file, on anything else. It is a module-level function, so that it can be
+    sent to loader workers.
+    """
+
+    train: list[Pair]
+    valid: list[Pair]
+    test: list[Pair]
+    read_trimap: Callable[[Path], np.ndarray]
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read a list of a split: its lines in order, stripped, without blank ones and those beginning with #."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]

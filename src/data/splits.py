@@ -1,0 +1,26 @@
+"""Opening the data set that a config chooses."""
+
+from pathlib import Path
+
+from src.config import FolderData, OxfordPetData, SyntheticData
+from src.data.download import download_oxford_pet
+from src.data.folder import open_folder
+from src.data.oxford_pet import open_oxford_pet
+from src.data.pairs import Splits
+from src.data.synthetic import make_synthetic
+
+
+def open_data(data: OxfordPetData | SyntheticData | FolderData) -> Splits:
+    """Open the chosen data set; download it first if asked to, or draw it if it is the synthetic one.
+
+    Raises ValueError when it is not there, with the ways on, or is not laid out as it should be. Whether every
+    file is sound is for the audit to say.
+    """
+    root = Path(data.root).expanduser()
+    if isinstance(data, FolderData):
+        return open_folder(root, data.fold)
+    if isinstance(data, SyntheticData):
+        root = make_synthetic(root, data.trainval, data.test, data.size, data.seed)
+    elif data.download:
+        download_oxford_pet(root)
+    return open_oxford_pet(root, data.fold)

@@ -1,0 +1,71 @@
+"""The ResNet34-UNet of report D: standard ResNet-34 encoder, decoder of few channels with CBAM attention."""
+
+import torch
+from torch import Tensor, nn
+
+from src.models.attention import CBAM
+from src.models.blocks import DoubleConv, check_channels, check_images, join_skip, match_size
+from src.models.resnet34_encoder import ResNet34Encoder
+
+
+class ResNet34UNetCBAM(nn.Module):
+    """ResNet34-UNet of report D: `width` channels in the encoder's first stage, `width` / 2 in the decoder.
+
+    The centre block sees the deepest map and a 1x1 projection of it; skips come from 1/16, 1/8 and 1/4 only.
+    `cbam` adds attention behind each of the six double convolutions.
+    Raises ValueError for a `width` that is odd or below 2, and for `out_channels` below 1.
+    """
+
+    # BatchNorm trains on more than one value a channel, of a single image too: 2 x 2 at 1/32, rounded up.
+    minimum_size = 33
+
+    def __init__(self, width: int = 64, out_channels: int = 2, cbam: bool = True) -> None:
+        super().__init__()
+        check_channels(width, out_channels)
+        channels = width // 2
+        self.encoder = ResNet34Encoder(width, stem_channels=width)
+        self.projection = nn.Sequential(
+            nn.Conv2d(8 * width, 4 * width, kernel_size=1, bias=False), nn.BatchNorm2d(4 * width)
+        )
+        self.centre = _attended_double_conv(8 * width + 4 * width, channels, cbam)  # 768 -> 32
+        skip_channels = (4 * width, 2 * width, width, 0, 0)  # 256, 128, 64, then none
+        self.decoder = nn.ModuleList(AttendedUpBlock(channels, skip, cbam) for skip in skip_channels)
+        self.head = nn.Conv2d(channels, out_channels, kernel_size=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float images (B, 3, H, W), normalised -> logits (B, out_channels, H, W).
+
+        Raises ValueError when H or W is below `minimum_size`.
+        """
+        check_images(images, self.minimum_size)
+        maps = self.encoder(images)  # (B, 64, H/2, W/2) to (B, 512, H/32, W/32)
+        deepest = torch.cat([maps.stage4, self.projection(maps.stage4)], dim=1)  # (B, 768, H/32, W/32)
+        features = self.centre(deepest)  # (B, 32, H/32, W/32)
+        larger_maps = (maps.stage3, maps.stage2, maps.stage1, maps.stem, images)
+        for up_block, larger in zip(self.decoder, larger_maps, strict=True):
+            features = up_block(features, larger)  # in the end (B, 32, H, W)
+        return self.head(features)
+
+
+class AttendedUpBlock(nn.Module):
+    """Doubles the size, joins a skip of `skip_channels` (0: none), mixes, and attends if `cbam`."""
+
+    def __init__(self, channels: int, skip_channels: int, cbam: bool) -> None:
+        super().__init__()
+        self.joins_skip = skip_channels > 0
+        self.upsample = nn.ConvTranspose2d(channels, channels, kernel_size=2, stride=2)
+        self.mix = _attended_double_conv(skip_channels + channels, channels, cbam)
+
+    def forward(self, features: Tensor, larger: Tensor) -> Tensor:
+        """(B, channels, h, w) and the encoder's map at (H, W), H about 2h -> (B, channels, H, W).
+
+        Without a skip only the size of `larger` counts.
+        """
+        upsampled = self.upsample(features)
+        joined = join_skip(larger, upsampled) if self.joins_skip else match_size(upsampled, larger)
+        return self.mix(joined)
+
+
+def _attended_double_conv(in_channels: int, out_channels: int, cbam: bool) -> nn.Sequential:
+    attention = CBAM(out_channels) if cbam else nn.Identity()
+    return nn.Sequential(DoubleConv(in_channels, out_channels, conv_bias=False), attention)

@@ -1,0 +1,36 @@
+"""Gets a data set ready, once, before any run: `python -m src.prepare data=oxford_pet`.
+
+Downloads Oxford-IIIT Pet where it is not there, draws the synthetic images, and checks every file of any data set, so
+that the runs need not. Reads the group `data` only. Exit code 0: ready; 1: not, and why.
+"""
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from src.command_line import CONF, forcing_values, plain_values
+from src.config import ConfigError, parse_data
+
+
+@hydra.main(config_path=str(CONF), config_name="prepare", version_base="1.3")
+def main(composed: DictConfig) -> None:
+    """Open, check, say what is there."""
+    from src.data.audit import fingerprint
+    from src.data.splits import open_data
+
+    try:
+        plain = plain_values(composed)["data"]
+        data = parse_data({**plain, "download": True} if plain.get("kind") == "oxford_pet" else plain)
+        splits = open_data(data)
+        digest = fingerprint(splits, Path(data.cache))
+    except (ConfigError, ValueError) as error:
+        sys.exit(str(error))
+    counts = f"{len(splits.train)} training, {len(splits.valid)} validation and {len(splits.test)} test images"
+    print(f"ready: {data.name} with {counts}, fingerprint {digest[:12]}")
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = forcing_values(sys.argv[1:])
+    main()

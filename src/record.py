@@ -1,0 +1,175 @@
+"""The files of a run: one folder that explains itself, written whole or not at all, read without torch."""
+
+import csv
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from src.files import read_json, replacing, write_json, write_text
+
+SCHEMA = 1
+STATUSES = ("running", "finished", "failed", "interrupted")
+TEST_IMAGE_COLUMNS = ("protocol", "stem", "dice", "iou", "tp", "fp", "fn")
+
+
+class RunBusy(RuntimeError):
+    """Another process is working on this run at this moment."""
+
+
+class RunRecord:
+    """The record of one run in `folder`; architecture of the files in docs/record.md.
+
+    Reading needs no lock. Everything that writes is to be called inside `with record.locked():`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run_file = folder / "run.json"
+        self.epochs_file = folder / "epochs.jsonl"
+        self.checkpoints = folder / "checkpoints"
+        self._begun = time.monotonic()
+        self._seconds_before = 0.0  # taken by earlier attempts at this run
+        # beside the folder, so that asking for the lock of a finished run changes nothing in it
+        self._lock_file = folder.parent / ".locks" / f"{folder.name}.lock"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process; raises RunBusy when another one has it.
+
+        The operating system frees the lock of a process that dies, however it dies.
+        """
+        self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._lock_file)
+        try:
+            lock.acquire(timeout=1)  # a second, since looking at the status holds it for an instant
+        except Timeout as error:
+            raise RunBusy(f"another process is working on {self.folder}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def read(self) -> dict[str, Any] | None:
+        """The content of run.json; None where no run has begun."""
+        return read_json(self.run_file) if self.run_file.exists() else None
+
+    def status(self) -> str | None:
+        """One of STATUSES, or None where no run has begun; a `running` run that nobody holds was interrupted."""
+        run = self.read()
+        if run is None:
+            return None
+        return "interrupted" if run["status"] == "running" and not self._is_held() else str(run["status"])
+
+    def begin(self, facts: Mapping[str, Any], config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+        """Makes the folder, or goes on in it, with status `running`.
+
+        `facts`: the keys of run.json that are known at the start. Of an earlier attempt its start and the seconds
+        it took are kept. `config`: fully resolved; `overrides`: what was typed.
+        """
+        earlier = self.read() or {}
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        write_text(self.folder / "overrides.yaml", yaml.safe_dump(list(overrides), allow_unicode=True))
+        fresh = {"schema": SCHEMA, **facts, "status": "running", "started": earlier.get("started", _now())}
+        unknown_yet = {
+            "finished": None,
+            "seconds": earlier.get("seconds", 0.0),
+            "best_epoch": None,
+            "scores": {},
+            "error": None,
+        }
+        write_json(self.run_file, fresh | unknown_yet)
+
+    @property
+    def seconds(self) -> float:
+        """Time worked on this run, over all its attempts, in seconds."""
+        return round(self._seconds_before + time.monotonic() - self._begun, 3)
+
+    def update(self, **facts: Any) -> None:
+        """Changes or adds keys of run.json, and brings its seconds up to now."""
+        write_json(self.run_file, {**(self.read() or {}), "seconds": self.seconds, **facts})
+
+    def end(self, status: str, **facts: Any) -> None:
+        """Sets the status that stays: finished, failed or interrupted."""
+        assert status in STATUSES[1:], status
+        self.update(status=status, finished=_now(), **facts)
+
+    def write_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Makes epochs.jsonl hold just `rows`, one a line: after a resume, the epochs the checkpoint knows."""
+        write_text(self.epochs_file, "".join(_line(row) for row in rows))
+
+    def append_epoch(self, row: Mapping[str, Any]) -> None:
+        """Adds one epoch to epochs.jsonl, as one whole line."""
+        with self.epochs_file.open("a", encoding="utf-8") as file:
+            file.write(_line(row))
+
+    def write_test(self, protocol: str, scores: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> None:
+        """Adds the scores of one protocol to test.json and its rows to test_images.csv; other protocols stay.
+
+        `images`: a row for each test image with the keys of TEST_IMAGE_COLUMNS except `protocol`.
+        """
+        path = self.folder / "test.json"
+        entries = read_json(path)["protocols"] if path.exists() else {}
+        write_json(path, {"schema": SCHEMA, "protocols": {**entries, protocol: dict(scores)}})
+        rows = [row for row in self.read_test_images() if row["protocol"] != protocol]
+        rows += [{"protocol": protocol, **image} for image in images]
+        with replacing(self.folder / "test_images.csv") as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, TEST_IMAGE_COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def read_test_images(self) -> list[dict[str, Any]]:
+        """The rows of test_images.csv as text; none where there is no file yet."""
+        path = self.folder / "test_images.csv"
+        if not path.exists():
+            return []
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def read_epochs(self) -> list[dict[str, Any]]:
+        """The rows of epochs.jsonl; a last line that was cut off is left out."""
+        if not self.epochs_file.exists():
+            return []
+        lines = self.epochs_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Copies what is logged meanwhile to train.log, with the time; of our own modules from INFO on."""
+        handler = logging.FileHandler(self.folder / "train.log", encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        root, own = logging.getLogger(), logging.getLogger("src")
+        level = own.level
+        own.setLevel(logging.INFO)  # whatever the program around shows, the log of the run is complete
+        root.addHandler(handler)
+        try:
+            yield
+        finally:
+            root.removeHandler(handler)
+            own.setLevel(level)
+            handler.close()
+
+    def _is_held(self) -> bool:
+        if not self._lock_file.exists():
+            return False
+        try:
+            with self.locked():
+                return False
+        except RunBusy:
+            return True
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,79 @@
+"""The device, the random numbers and the arithmetic a run is computed with."""
+
+import os
+import random
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from src.config import ConfigError, NumericsSection
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device named `wanted`; `auto` takes CUDA, else MPS, else the CPU. Raises ConfigError when it is not there."""
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if torch.cuda.is_available():
+        available = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count())), *available]
+    if wanted == "auto":
+        return torch.device(available[0])
+    if wanted not in available:
+        raise ConfigError([f"device: got {wanted!r}; this machine has {', '.join(available)} (or auto)"])
+    return torch.device(wanted)
+
+
+def device_name(device: torch.device) -> str:
+    """What the device calls itself, for example the GPU's model."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """The arithmetic of one run; see conf/numerics."""
+
+    device: torch.device
+    settings: NumericsSection
+
+    def set_up(self) -> None:
+        """Sets torch's global switches; called at the start of every run, since runs may share a process."""
+        exact = self.settings.deterministic
+        # read by cuBLAS when its first handle is made; without it, its matrix products are refused in exact mode
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(exact)
+        torch.backends.cudnn.benchmark = not exact
+        torch.backends.cudnn.allow_tf32 = self.settings.tf32
+        torch.backends.cuda.matmul.allow_tf32 = self.settings.tf32
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of the forward pass: bfloat16 where asked for, on CUDA only (CPUs are slower with it)."""
+        enabled = self.settings.autocast is not None and self.device.type == "cuda"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of images and weights."""
+        return torch.channels_last if self.settings.channels_last else torch.contiguous_format
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, numpy and torch: initial weights depend on `seed` alone."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """torch's generators on the CPU and on `device`, as byte tensors."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Puts back what `random_state` took; a generator that this machine lacks is left out."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)

@@ -1,0 +1,54 @@
+"""Trains and scores one run, or with -m a sweep of runs: `python -m src.train model=resnet34_unet scheduler=onecycle`.
+
+Every key of conf/train.yaml and of its groups can be given as `key=value`; `--help` lists the groups. The record of a
+run lies in `<output>/<sweep>/<run_id>`. Exit code 0: finished; 1: refused or failed; 130, 143, 138: stopped by SIGINT,
+SIGTERM, SIGUSR1 (the same command goes on from there).
+"""
+
+import sys
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from src.command_line import CONF, forcing_values, plain_values
+from src.config import ConfigError
+
+
+@hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
+def main(composed: DictConfig) -> None:
+    """One run: check, train, say how it ended."""
+    # torch takes seconds to import: --help, --cfg and typos must not wait for it
+    from src.record import RunBusy
+    from src.training.checks import checked
+    from src.training.run import run
+
+    try:
+        config = checked(plain_values(composed))
+        outcome = run(config, sweep_name(config.sweep.name), list(HydraConfig.get().overrides.task))
+    except ConfigError as error:
+        sys.exit("\n".join(["the config cannot be used:", *(f"  {problem}" for problem in error.problems)]))
+    except (ValueError, RunBusy) as error:
+        sys.exit(str(error))
+    if outcome.signal_number is not None:
+        print(f"interrupted: {outcome.folder}; the same command goes on from here", file=sys.stderr)
+        sys.exit(128 + outcome.signal_number)
+    if outcome.status == "failed":
+        sys.exit(f"failed: {outcome.error}\nthe full story is in {outcome.folder / 'train.log'}")
+    said = "finished" if outcome.ran else "finished before, nothing to do"
+    print(f"{said}: test Dice {outcome.scores['test_dice']:.4f}, {outcome.folder}")
+
+
+def sweep_name(chosen: str | None) -> str:
+    """The folder of runs that belong together: as chosen, else the experiment's name, `adhoc` or `single`."""
+    hydra_config = HydraConfig.get()
+    experiment = hydra_config.runtime.choices.get("experiment")
+    if chosen or experiment:
+        return str(chosen or experiment).replace("/", "_")
+    return "adhoc" if hydra_config.mode == RunMode.MULTIRUN else "single"
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = forcing_values(sys.argv[1:])
+    main()

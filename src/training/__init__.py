@@ -1,0 +1,1 @@
+"""Training: losses, metrics, learning-rate schedules, checkpoints and the loop that uses them."""

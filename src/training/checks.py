@@ -1,0 +1,149 @@
+"""Everything that can be wrong with a config, found before any data is read and told all at once."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from src.config import (
+    ConfigError,
+    RunConfig,
+    build,
+    cast_arguments,
+    node_problems,
+    schema_problems,
+)
+from src.data.augment import check_transforms
+from src.identity import BUILT_SECTIONS
+from src.runtime import pick_device
+from src.training.checkpoint import load_weights
+from src.training.schedules import Schedule
+
+# What each built section must be, and which arguments the program gives it.
+BASES: dict[str, tuple[type, tuple[str, ...]]] = {
+    "model": (nn.Module, ()),
+    "loss": (nn.Module, ()),
+    "optimizer": (torch.optim.Optimizer, ("params",)),
+    "scheduler": (Schedule, ("optimizer", "epochs", "steps_per_epoch")),
+}
+
+
+def checked(plain: dict[str, Any]) -> RunConfig:
+    """The typed config of `plain` (as composed, fully resolved), its built sections cast to their signatures' types.
+
+    Raises ConfigError with every problem: unknown or missing keys, wrong types, values out of range, combinations that
+    cannot work, devices and weights that are not there. Reads no data and writes nothing.
+    """
+    problems = schema_problems(plain)
+    for section, (base, injected) in BASES.items():
+        if isinstance(plain.get(section), dict):
+            problems += node_problems(section, plain[section], base, injected)
+    augmentation = plain.get("augmentation")
+    if isinstance(augmentation, dict):
+        for key in ("transforms", "copy_transforms"):
+            if isinstance(augmentation.get(key), list):
+                problems += check_transforms(augmentation[key], f"augmentation.{key}")
+    if problems:
+        raise ConfigError(problems)
+    config = RunConfig.model_validate(plain)
+    config = config.model_copy(
+        update={name: cast_arguments(getattr(config, name), *BASES[name]) for name in BUILT_SECTIONS}
+    )
+    problems = _combination_problems(config)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _combination_problems(config: RunConfig) -> list[str]:
+    problems = _device_problems(config)
+    if config.augmentation.copies and not config.augmentation.copy_transforms:
+        problems.append("augmentation.copies: got copies without copy_transforms, they would equal their originals")
+    model = _try("model", lambda: _meta_model(config), problems)
+    loss = _try("loss", lambda: build(config.loss, nn.Module), problems)
+    optimizer = _try("optimizer", lambda: build_optimizer(config, [nn.Parameter(torch.zeros(1))]), problems)
+    if optimizer is not None:
+        _try("scheduler", lambda: build_schedule(config, optimizer, steps_per_epoch=2), problems)
+    if model is not None:
+        problems += _model_problems(config, model)
+    if loss is not None and model is not None:
+        channels = config.model.get("out_channels", 1)
+        if channels not in loss.channels:
+            allowed = " or ".join(str(number) for number in sorted(loss.channels))
+            problems.append(
+                f"model.out_channels: got {channels} with loss={config.loss['name']}, which takes {allowed}; "
+                "use loss=cross_entropy with 2 output channels and loss=bce (or another) with 1"
+            )
+    return problems
+
+
+def build_optimizer(config: RunConfig, parameters: Any) -> torch.optim.Optimizer:
+    """The configured optimizer of `parameters`."""
+    return build(config.optimizer, torch.optim.Optimizer, params=parameters)
+
+
+def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> Schedule:
+    """The configured schedule of `optimizer` over the trainer's epochs."""
+    return build(
+        config.scheduler,
+        Schedule,
+        optimizer=optimizer,
+        epochs=config.trainer.epochs,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def _try(section: str, make: Any, problems: list[str]) -> Any:
+    """What `make` builds; or None, with the reason among `problems`: constructors know best what they refuse."""
+    try:
+        return make()
+    except (ValueError, TypeError) as error:
+        problems.append(f"{section}: {error}")
+        return None
+
+
+def _meta_model(config: RunConfig) -> nn.Module:
+    with torch.device("meta"):
+        return build(config.model, nn.Module)
+
+
+def _model_problems(config: RunConfig, model: nn.Module) -> list[str]:
+    problems = []
+    smallest = cast(int, model.minimum_size)
+    if config.data.image_size < smallest:
+        problems.append(
+            f"data.image_size: got {config.data.image_size}; {config.model['name']} works from {smallest} pixels on"
+        )
+    if config.init_from is not None:
+        problems += _weights_problems(Path(config.init_from), model)
+    return problems
+
+
+def _weights_problems(path: Path, model: nn.Module) -> list[str]:
+    if not path.is_file():
+        return [
+            f"init_from: got {str(path)!r}, which is no file; give a run's checkpoints/best.pt or a .pth of weights"
+        ]
+    try:
+        weights = load_weights(path)
+    except ValueError as error:
+        return [f"init_from: {error}"]
+    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in weights.items()}
+    different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+    if not different:
+        return []
+    first = different[0]
+    return [
+        f"init_from: {path} holds weights of another network: {len(different)} of {len(wanted)} entries differ, "
+        f"the first is {first} (wanted {wanted.get(first, 'absent')}, found {found.get(first, 'absent')})"
+    ]
+
+
+def _device_problems(config: RunConfig) -> list[str]:
+    try:
+        pick_device(config.device)
+    except ConfigError as error:
+        return error.problems
+    return []

@@ -1,0 +1,262 @@
+"""The training loop: steps that never wait for the device, epochs that are scored, checkpointed and recorded."""
+
+import logging
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from src.config import TrainerSection
+from src.data.images import FOREGROUND, IGNORED
+from src.data.loaders import Batch, epoch_batches, start_epoch
+from src.record import RunRecord
+from src.runtime import Numerics, random_state, set_random_state
+from src.training.checkpoint import save_checkpoint
+from src.training.metrics import confusion, foreground_logit
+from src.training.schedules import Schedule
+from src.training.stopping import Interrupted, StopRequest
+from src.training.tally import Scores, Tally
+
+log = logging.getLogger(__name__)
+
+
+# What of a Learner is plain values; the rest has states of its own.
+PLAIN_STATE = ("epoch", "batch", "seconds", "lr", "momentum", "best_epoch", "best_dice", "history")
+
+
+class NonFiniteLoss(RuntimeError):
+    """Training cannot go on: the loss is NaN or infinite. The message says at which step and learning rate."""
+
+
+@dataclass
+class Network:
+    """A model with what it takes to feed and score it: the loss, the arithmetic and the normalisation of its images."""
+
+    model: nn.Module
+    loss: nn.Module
+    numerics: Numerics
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        device = self.numerics.device
+        self.model.to(device, memory_format=self.numerics.memory_format)  # type: ignore[call-overload]
+        self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
+
+    def score(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss (a scalar with a gradient) and counts tp, fp, fn (int64, (B, 3)) of a batch; both stay on the device."""
+        device = self.numerics.device
+        images = batch.images.to(device, non_blocking=True).float() / 255  # (B, 3, H, W)
+        images = ((images - self._mean) / self._std).contiguous(memory_format=self.numerics.memory_format)
+        targets = batch.targets.to(device, non_blocking=True)  # (B, H, W)
+        counted = targets != IGNORED
+        with self.numerics.autocast():
+            logits = self.model(images)  # (B, C, H, W)
+        logits = logits.float()
+        loss = self.loss(logits, targets.float() / FOREGROUND, counted)
+        truth = targets > FOREGROUND // 2  # soft labels count as what they are nearer to
+        return loss, confusion(foreground_logit(logits.detach()) > 0, truth, counted)
+
+
+@dataclass
+class Learner:
+    """Everything that changes while training, and so everything that a checkpoint holds."""
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    epoch: int = 1  # the epoch at work, from 1
+    batch: int = 0  # the next batch of that epoch, from 0
+    best_epoch: int = 0
+    best_dice: float = -1.0
+    history: list[dict[str, Any]] = field(default_factory=list)  # a row for each finished epoch
+    tally: Tally = field(default_factory=Tally)  # of the epoch at work
+    seconds: float = 0.0  # spent training in the epoch at work
+    lr: float = 0.0  # of the last step taken
+    momentum: float = 0.0  # of the last step taken; beta1 of Adam and AdamW
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values from which `load_state_dict` goes on bit for bit."""
+        return {
+            "model": self.network.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": random_state(self.network.numerics.device),
+            "tally": self.tally.state_dict(),
+            **{key: getattr(self, key) for key in PLAIN_STATE},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes back to the moment at which `state` was taken."""
+        device = self.network.numerics.device
+        self.network.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        set_random_state(state["random"], device)
+        self.tally = Tally.from_state_dict(state["tally"], device)
+        for key in PLAIN_STATE:
+            setattr(self, key, state[key])
+
+
+def fit(
+    learner: Learner,
+    loaders: tuple[DataLoader, DataLoader],
+    trainer: TrainerSection,
+    record: RunRecord,
+    stop: StopRequest,
+) -> None:
+    """Trains until the last epoch or early stopping, from wherever `learner` is.
+
+    `loaders`: training and validation. After each epoch: a row in the record, last.pt, and best.pt when validation
+    Dice rose. Raises Interrupted (after writing last.pt) when `stop` was asked for, and NonFiniteLoss (leaving the
+    checkpoints of the last good epoch) when the loss is no number any more.
+    """
+    train_loader, valid_loader = loaders
+    record.write_epochs(learner.history)
+    bar = tqdm(total=trainer.epochs, initial=learner.epoch - 1, desc="epochs", unit="epoch", disable=None)
+    with bar:
+        while learner.epoch <= trainer.epochs and not _patience_is_over(learner, trainer):
+            try:
+                train_epoch(learner, train_loader, trainer, stop)
+                valid = evaluate(learner.network, valid_loader, "validation", stop)
+            except Interrupted:
+                _check_finite(learner)
+                save_checkpoint(record.checkpoints / "last.pt", learner.state_dict())
+                raise
+            row = _finish_epoch(learner, valid)
+            _save(learner, row, trainer, record)
+            bar.update()
+            bar.set_postfix(valid_dice=f"{row['valid_dice']:.4f}", best=f"{learner.best_dice:.4f}")
+            log.info(_sentence(row, trainer.epochs))
+
+
+def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, stop: StopRequest) -> None:
+    """Takes the epoch's steps from `learner.batch` on.
+
+    Gradients of `trainer.accumulate` batches make one step, each image weighing the same. Stops only between steps.
+    """
+    network, every = learner.network, trainer.accumulate
+    sizes = epoch_batches(loader).sizes()
+    network.model.train()
+    started = time.perf_counter() - learner.seconds
+    batches = start_epoch(loader, learner.epoch, learner.batch)
+    what, done = f"epoch {learner.epoch}", learner.batch
+    for batch in tqdm(batches, what, len(sizes), False, unit="batch", disable=None, initial=done):
+        first = learner.batch - learner.batch % every
+        loss, counts = network.score(batch)
+        (loss * (len(batch.images) / sum(sizes[first : first + every]))).backward()
+        learner.tally.add(loss, counts)
+        learner.batch += 1
+        if learner.batch % every == 0 or learner.batch == len(sizes):
+            _step(learner, trainer.clip_norm)
+            learner.seconds = time.perf_counter() - started
+            stop.check()
+
+
+@torch.inference_mode()
+def evaluate(network: Network, loader: DataLoader, what: str, stop: StopRequest) -> Scores:
+    """Scores every image of `loader` once, in its order, with the network in evaluation mode."""
+    network.model.eval()
+    tally = Tally()
+    for batch in tqdm(loader, desc=what, unit="batch", disable=None, leave=False):
+        tally.add(*network.score(batch))
+        stop.check()
+    return tally.read()
+
+
+def _step(learner: Learner, clip_norm: float | None) -> None:
+    learner.lr, learner.momentum = lr_and_momentum(learner.optimizer)
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(learner.network.model.parameters(), clip_norm)
+    learner.optimizer.step()
+    learner.optimizer.zero_grad(set_to_none=True)
+    learner.schedule.after_batch()
+
+
+def _finish_epoch(learner: Learner, valid: Scores) -> dict[str, Any]:
+    """Reads the epoch's tally, refuses losses that are no numbers, moves `learner` on and returns the epoch's row."""
+    _check_finite(learner)
+    if not np.isfinite(valid.loss):
+        raise NonFiniteLoss(f"validation loss is {valid.loss} after epoch {learner.epoch} (lr {learner.lr:g})")
+    train = learner.tally.read()
+    row = {
+        "epoch": learner.epoch,
+        "lr": learner.lr,
+        "momentum": learner.momentum,
+        "train_loss": train.loss,
+        "valid_loss": valid.loss,
+        "train_dice": train.dice,
+        "valid_dice": valid.dice,
+        "train_dice_batch_flattened": train.dice_batch_flattened,
+        "valid_dice_batch_flattened": valid.dice_batch_flattened,
+        "valid_iou": valid.iou,
+        "images_per_second": len(train.counts) / learner.seconds,
+        "train_seconds": learner.seconds,
+        "peak_memory_bytes": peak_memory(learner.network.numerics.device),
+    }
+    learner.history.append(row)
+    if valid.dice > learner.best_dice:
+        learner.best_epoch, learner.best_dice = learner.epoch, valid.dice
+    learner.schedule.after_epoch(valid.loss, valid.dice)
+    learner.epoch, learner.batch, learner.seconds, learner.tally = learner.epoch + 1, 0, 0.0, Tally()
+    return row
+
+
+def _check_finite(learner: Learner) -> None:
+    losses = [float(loss) for loss in torch.stack(learner.tally.losses).cpu()] if learner.tally.losses else []
+    wrong = next((number for number, loss in enumerate(losses, start=1) if not np.isfinite(loss)), None)
+    if wrong is not None:
+        raise NonFiniteLoss(
+            f"training loss is {losses[wrong - 1]} from batch {wrong} of epoch {learner.epoch} on (lr {learner.lr:g}); "
+            "the checkpoints of the last good epoch are kept; try a smaller lr, trainer.clip_norm=1.0 or numerics=exact"
+        )
+
+
+def _save(learner: Learner, row: dict[str, Any], trainer: TrainerSection, record: RunRecord) -> None:
+    epoch = row["epoch"]
+    if learner.best_epoch == epoch:
+        best = {"model": learner.network.model.state_dict(), "epoch": epoch, "valid_dice": row["valid_dice"]}
+        save_checkpoint(record.checkpoints / "best.pt", best)
+    if trainer.keep_every and epoch % trainer.keep_every == 0:
+        save_checkpoint(
+            record.checkpoints / f"epoch_{epoch:04d}.pt",
+            {"model": learner.network.model.state_dict(), "epoch": epoch},
+        )
+    save_checkpoint(record.checkpoints / "last.pt", learner.state_dict())
+    record.append_epoch(row)
+    record.update(best_epoch=learner.best_epoch, scores={"valid_dice": learner.best_dice})
+
+
+def _patience_is_over(learner: Learner, trainer: TrainerSection) -> bool:
+    patience = trainer.early_stop_patience
+    return patience is not None and learner.epoch - 1 - learner.best_epoch >= patience
+
+
+def lr_and_momentum(optimizer: torch.optim.Optimizer) -> tuple[float, float]:
+    """What the next step of the first parameter group takes; momentum is beta1 for Adam and AdamW."""
+    group = optimizer.param_groups[0]
+    momentum = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
+    return float(group["lr"]), float(momentum)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at the highest point so far: of tensors on a CUDA device, elsewhere of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in KiB on Linux and in bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _sentence(row: dict[str, Any], epochs: int) -> str:
+    return (
+        f"epoch {row['epoch']}/{epochs}: lr {row['lr']:.2e}, training loss {row['train_loss']:.4f}, validation loss "
+        f"{row['valid_loss']:.4f}, validation Dice {row['valid_dice']:.4f}, {row['images_per_second']:.1f} images/s"
+    )

@@ -1,0 +1,174 @@
+"""Losses on logits, in float32 and over counted pixels only: cross-entropies, Dice, their sum, and focal."""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.training.metrics import foreground_logit
+
+
+class Loss(nn.Module, ABC):
+    """A mean loss over the counted pixels of a batch.
+
+    What all losses share: the arithmetic is float32 even where the logits are bfloat16; an ignored pixel
+    changes neither the loss nor a gradient (not even when its logit is NaN); a batch without counted pixels
+    has loss 0 and gradient 0. None of them waits for the device.
+
+    Attributes:
+        channels: the numbers of output channels it takes: 1 (foreground), 2 (background, foreground).
+    """
+
+    channels: frozenset[int]
+
+    def forward(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits: float (B, C, H, W), with C one of `channels`.
+            target: float (B, H, W) in [0, 1], the probability that a pixel is foreground.
+            counted: bool (B, H, W), False where a pixel is ignored.
+
+        Returns:
+            float32 scalar, at least 0.
+        """
+        assert logits.shape[1] in self.channels, f"{logits.shape[1]} channels, not {set(self.channels)}"
+        assert logits.shape[:1] + logits.shape[2:] == target.shape == counted.shape
+        # Zeros go in where pixels are ignored, because 0 times a NaN would still be a NaN in the gradient.
+        logits = torch.where(counted[:, None], logits.float(), 0.0)  # (B, C, H, W)
+        target = torch.where(counted, target.float(), 0.0)  # (B, H, W)
+        return self.measure(logits, target, counted)
+
+    @abstractmethod
+    def measure(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        """The loss itself; it gets what `forward` gets, in float32 and with zeros at ignored pixels."""
+
+
+class BCE(Loss):
+    """Binary cross-entropy of one logit, mean over counted pixels (reports A, B and E)."""
+
+    channels = frozenset({1})
+
+    def measure(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        per_pixel = F.binary_cross_entropy_with_logits(logits[:, 0], target, reduction="none")  # (B, H, W)
+        return _mean_over_counted(per_pixel, counted)
+
+
+class CrossEntropy(Loss):
+    """Cross-entropy over background and foreground channels, mean over counted pixels (report D).
+
+    The target goes in as class probabilities: that form is deterministic on CUDA, where the one with class
+    numbers (NLLLoss2d) is not, and it takes soft labels too.
+    """
+
+    channels = frozenset({2})
+
+    def measure(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        probabilities = torch.stack([1 - target, target], dim=1)  # (B, 2, H, W)
+        per_pixel = F.cross_entropy(logits, probabilities, reduction="none")  # (B, H, W)
+        return _mean_over_counted(per_pixel, counted)
+
+
+class Dice(Loss):
+    """Soft Dice loss of each image, 1 - (2 Σpt + smooth) / (Σp + Σt + smooth), then the mean over images.
+
+    p is the foreground's probability, t the target. With neither predicted nor true foreground the loss is 0;
+    with no true foreground every false positive still costs, because the loss is then Σp / (Σp + smooth). An
+    image without any counted pixel is left out of the mean.
+
+    Args:
+        smooth: in pixels, above 0.
+
+    Raises:
+        ValueError: smooth is not above 0.
+    """
+
+    channels = frozenset({1, 2})
+
+    def __init__(self, smooth: float = 1.0) -> None:
+        super().__init__()
+        if not smooth > 0:
+            raise ValueError(f"Dice loss: {smooth=} must be above 0, or empty masks give 0 / 0; try 1.0")
+        self.smooth = smooth
+
+    def measure(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        probability = torch.sigmoid(foreground_logit(logits)) * counted  # (B, H, W)
+        overlap = (probability * target).sum(dim=(1, 2))  # (B,)
+        sizes = probability.sum(dim=(1, 2)) + target.sum(dim=(1, 2))  # (B,)
+        per_image = 1 - (2 * overlap + self.smooth) / (sizes + self.smooth)  # (B,)
+        # An image without any counted pixel has smooth / smooth, so its loss is 0 in the sum.
+        return per_image.sum() / counted.flatten(1).any(dim=1).sum().clamp(min=1)
+
+
+class BCEDice(Loss):
+    """Weighted sum of `BCE` and `Dice`.
+
+    Args:
+        bce_weight: at least 0.
+        dice_weight: at least 0; not both weights may be 0.
+        smooth: of the Dice loss, in pixels, above 0.
+
+    Raises:
+        ValueError: a weight is negative, both are 0, or smooth is not above 0.
+    """
+
+    channels = frozenset({1})
+
+    def __init__(self, bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 1.0) -> None:
+        super().__init__()
+        if not (bce_weight >= 0 and dice_weight >= 0 and bce_weight + dice_weight > 0 and smooth > 0):
+            raise ValueError(
+                f"BCE + Dice loss: got {bce_weight=}, {dice_weight=}, {smooth=}; weights must be at least 0 "
+                "and not both 0, smooth must be above 0; try 1.0 for each"
+            )
+        self.bce_weight = bce_weight
+        self.dice_weight = dice_weight
+        self.bce = BCE()
+        self.dice = Dice(smooth)
+
+    def measure(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        bce = self.bce.measure(logits, target, counted)
+        dice = self.dice.measure(logits, target, counted)
+        return self.bce_weight * bce + self.dice_weight * dice
+
+
+class Focal(Loss):
+    """Focal loss of one logit, -alpha_t (1 - p_t)^gamma log p_t (Lin et al. 2017), mean over counted pixels.
+
+    Lin et al. divide the sum by the number of foreground anchors; here it is divided by the number of counted
+    pixels, as for `BCE`, so that gamma 0 with alpha 0.5 is half of BCE. A soft label t mixes the two cases: t
+    times the loss of a foreground pixel plus 1 - t times that of a background pixel.
+
+    Args:
+        gamma: focusing exponent, at least 0.
+        alpha: weight of foreground pixels, strictly between 0 and 1; background pixels get 1 - alpha.
+
+    Raises:
+        ValueError: gamma or alpha is out of its range.
+    """
+
+    channels = frozenset({1})
+
+    def __init__(self, gamma: float = 2.0, alpha: float = 0.25) -> None:
+        super().__init__()
+        if not (gamma >= 0 and 0 < alpha < 1):
+            raise ValueError(
+                f"focal loss: got {gamma=}, {alpha=}; gamma must be at least 0 and alpha strictly between 0 "
+                "and 1; Lin et al. (2017) use gamma=2, alpha=0.25"
+            )
+        self.gamma = gamma
+        self.alpha = alpha
+
+    def measure(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        # Powers are exp(gamma log ...), whose gradient stays finite where a probability rounds to 0 or 1.
+        log_foreground = F.logsigmoid(logits[:, 0])  # log p, (B, H, W)
+        log_background = F.logsigmoid(-logits[:, 0])  # log (1 - p), (B, H, W)
+        if_foreground = -self.alpha * torch.exp(self.gamma * log_background) * log_foreground
+        if_background = -(1 - self.alpha) * torch.exp(self.gamma * log_foreground) * log_background
+        return _mean_over_counted(target * if_foreground + (1 - target) * if_background, counted)
+
+
+def _mean_over_counted(per_pixel: Tensor, counted: Tensor) -> Tensor:
+    """Mean of float32 (B, H, W) where `counted`; 0 when nothing is."""
+    return torch.where(counted, per_pixel, 0.0).sum() / counted.sum().clamp(min=1)

@@ -1,0 +1,129 @@
+"""Exact counts of right and wrong pixels, and the Dice and IoU scores made from them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Counts = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
+
+
+def foreground_logit(logits: Tensor) -> Tensor:
+    """The logit of the foreground's probability; the predicted mask is where it is above 0.
+
+    Above 0 is a probability above 0.5. For two channels it is z1 - z0, because softmax over two channels is
+    the sigmoid of their difference; above 0 is then the argmax, with a tie going to the background.
+
+    Args:
+        logits: float (B, C, H, W) with C = 1 (foreground) or 2 (background, foreground).
+
+    Returns:
+        float32 (B, H, W), whatever the precision of the logits.
+    """
+    channels = logits.shape[1]
+    assert channels in (1, 2), f"logits have {channels} channels; only 1 and 2 have a foreground logit"
+    logits = logits.float()  # (B, C, H, W)
+    return logits[:, 0] if channels == 1 else logits[:, 1] - logits[:, 0]  # (B, H, W)
+
+
+def confusion(predicted: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """Count true positives, false positives and false negatives of each image over its counted pixels.
+
+    Args:
+        predicted: bool (B, H, W), True where the network says foreground.
+        truth: bool (B, H, W), True where the mask says foreground.
+        counted: bool (B, H, W), False where a pixel is ignored.
+
+    Returns:
+        int64 (B, 3): tp, fp, fn in pixels, on the device of the masks and without waiting for it.
+    """
+    assert predicted.dtype == truth.dtype == counted.dtype == torch.bool
+    assert predicted.shape == truth.shape == counted.shape
+    outcomes = (predicted & truth, predicted & ~truth, ~predicted & truth)
+    return torch.stack([(outcome & counted).sum(dim=(1, 2)) for outcome in outcomes], dim=1)  # (B, 3)
+
+
+def dice_per_image(counts: Counts) -> Scores:
+    """Dice of each image, 2 tp / (2 tp + fp + fn) = 2 |P∩G| / (|P| + |G|) (report C).
+
+    An image with neither predicted nor true foreground is perfect: 1.
+
+    Args:
+        counts: int64 (N, 3): tp, fp, fn in pixels.
+
+    Returns:
+        float64 (N,) in [0, 1].
+    """
+    true_positive, false_positive, false_negative = _columns(counts)
+    return _ratio_or_one(2 * true_positive, 2 * true_positive + false_positive + false_negative)
+
+
+def iou_per_image(counts: Counts) -> Scores:
+    """Intersection over union of each image, tp / (tp + fp + fn); 1 where both masks are empty.
+
+    Takes and returns the same as `dice_per_image`.
+    """
+    true_positive, false_positive, false_negative = _columns(counts)
+    return _ratio_or_one(true_positive, true_positive + false_positive + false_negative)
+
+
+def pooled_dice(counts: Counts) -> float:
+    """Dice of all pixels of all images, int64 (N, 3), taken as one image; 1 when there is no foreground."""
+    return float(dice_per_image(counts.sum(axis=0, keepdims=True))[0])
+
+
+def pooled_iou(counts: Counts) -> float:
+    """IoU of all pixels of all images, int64 (N, 3), taken as one image; 1 when there is no foreground."""
+    return float(iou_per_image(counts.sum(axis=0, keepdims=True))[0])
+
+
+def batch_flattened_dice(counts: Counts, batch_sizes: Sequence[int] | Counts) -> float:
+    """Report A's Dice: each batch flattened into one image, scored, and the scores averaged over batches.
+
+    The score of a batch is 2 |P∩G| / (|P| + |G| + 1e-8), so both-empty is 0 here, and a smaller last batch
+    weighs as much as a full one: the number depends on the batch size and on the order of the images.
+
+    Args:
+        counts: int64 (N, 3): tp, fp, fn in pixels, in the order in which the batches came.
+        batch_sizes: images in each batch, all at least 1, N in sum.
+
+    Returns:
+        The mean over batches, in [0, 1].
+    """
+    images = np.asarray(batch_sizes)
+    assert images.size > 0 and images.min() >= 1 and images.sum() == len(counts), (
+        f"batch sizes {images} do not split {len(counts)} images"
+    )
+    first_rows = np.cumsum(images) - images
+    true_positive, false_positive, false_negative = _columns(np.add.reduceat(counts, first_rows, axis=0))
+    sizes = 2 * true_positive + false_positive + false_negative  # |P| + |G|, in pixels
+    return float(np.mean(2 * true_positive / (sizes + 1e-8)))
+
+
+def summary(values: npt.ArrayLike) -> dict[str, float]:
+    """Describe scores, float (N,) with N at least 1, by their mean, median, std, min and max.
+
+    The standard deviation divides by N (ddof 0): it describes these images and is 0, not undefined, for one.
+    """
+    scores = np.asarray(values, dtype=np.float64)
+    assert scores.ndim == 1 and scores.size > 0, f"no values to sum up, shape {scores.shape}"
+    return {
+        "mean": float(scores.mean()),
+        "median": float(np.median(scores)),
+        "std": float(scores.std(ddof=0)),
+        "min": float(scores.min()),
+        "max": float(scores.max()),
+    }
+
+
+def _columns(counts: Counts) -> tuple[Counts, Counts, Counts]:
+    assert counts.ndim == 2 and counts.shape[1] == 3, f"counts must be (N, 3), got {counts.shape}"
+    return counts[:, 0], counts[:, 1], counts[:, 2]
+
+
+def _ratio_or_one(numerator: Counts, denominator: Counts) -> Scores:
+    ones = np.ones(len(denominator), dtype=np.float64)
+    return np.divide(numerator, denominator, out=ones, where=denominator > 0)

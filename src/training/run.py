@@ -1,0 +1,227 @@
+"""One run from its config to its record: data, model, optimizer, schedule, fit, score."""
+
+import logging
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.utils.data import DataLoader
+
+from src.config import RunConfig, build
+from src.data.audit import fingerprint
+from src.data.images import BorderPolicy
+from src.data.loaders import make_eval_loader, make_train_loader
+from src.data.pairs import Pair, Splits
+from src.data.splits import open_data
+from src.environment import git_state, machine, versions
+from src.identity import Identity, choices_of, identify
+from src.record import RunRecord
+from src.runtime import Numerics, device_name, pick_device, seed_everything
+from src.training.checkpoint import file_digest, load_checkpoint, load_weights
+from src.training.checks import build_optimizer, build_schedule
+from src.training.loop import Learner, Network, evaluate, fit
+from src.training.metrics import dice_per_image, iou_per_image, pooled_dice, pooled_iou, summary
+from src.training.stopping import Interrupted, StopRequest
+
+log = logging.getLogger(__name__)
+HEADLINE = "headline"  # the protocol whose numbers are compared unless another is named; see docs/record.md
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended (`status` as in the record) and its scores; `ran` is False when it was finished before."""
+
+    folder: Path
+    status: str
+    scores: dict[str, float]
+    ran: bool = True
+    error: str | None = None
+    signal_number: int | None = None
+
+
+def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
+    """Trains and scores `config` in `<output>/<sweep>/<run_id>`, or takes up what is there.
+
+    A finished run is left as it is, an interrupted or failed one goes on from its last checkpoint. `config` must have
+    been checked. Raises ValueError for data that are missing, broken or others than before, and RunBusy when another
+    process is at it; whatever goes wrong later is recorded and comes back as an Outcome.
+    """
+    identity = identify(config, file_digest(Path(config.init_from)) if config.init_from else None)
+    record = RunRecord(Path(config.output) / sweep / identity.run_id)
+    splits = open_data(config.data)
+    data_fingerprint = fingerprint(splits, Path(config.data.cache))
+    with record.locked():
+        earlier = record.read()
+        if earlier is not None:
+            _check_same_data(record, earlier, data_fingerprint)
+            if earlier["status"] == "finished":
+                return Outcome(record.folder, "finished", earlier["scores"], ran=False)
+        numerics = Numerics(pick_device(config.device), config.numerics)
+        record.begin(
+            _facts(config, identity, data_fingerprint, splits, numerics),
+            config.model_dump(mode="json"),
+            overrides,
+        )
+        with record.logging():
+            return _attempt(config, splits, numerics, record)
+
+
+def _attempt(config: RunConfig, splits: Splits, numerics: Numerics, record: RunRecord) -> Outcome:
+    """Trains under the record's lock; every end but the loss of the process itself is written down."""
+    stop = StopRequest()
+    try:
+        with stop.listening():
+            scores, best_epoch = _train_and_test(config, splits, numerics, record, stop)
+    except Interrupted as error:
+        log.warning("%s; the same command goes on from here", error)
+        record.end("interrupted", error=str(error))
+        return Outcome(record.folder, "interrupted", {}, error=str(error), signal_number=error.signal_number)
+    except KeyboardInterrupt:
+        record.end("interrupted", error="stopped by a second Ctrl-C")
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        log.error("the run failed: %s", traceback.format_exc())
+        record.end("failed", error=reason)
+        return Outcome(record.folder, "failed", {}, error=reason)
+    record.end("finished", scores=scores, best_epoch=best_epoch)
+    return Outcome(record.folder, "finished", scores)
+
+
+def _train_and_test(
+    config: RunConfig, splits: Splits, numerics: Numerics, record: RunRecord, stop: StopRequest
+) -> tuple[dict[str, float], int]:
+    """The story of a run; returns its scores and its best epoch."""
+    numerics.set_up()
+    seed_everything(config.seed)
+    train_loader, valid_loader, test_loaders = _make_loaders(config, splits, numerics)
+    model = build(config.model, nn.Module)
+    if config.init_from is not None:
+        model.load_state_dict(load_weights(Path(config.init_from)))
+    network = Network(model, build(config.loss, nn.Module), numerics, config.data.mean, config.data.std)
+    optimizer = build_optimizer(config, network.model.parameters())
+    steps = -(-len(train_loader) // config.trainer.accumulate)
+    learner = Learner(network, optimizer, build_schedule(config, optimizer, steps))
+    _resume(learner, record)
+    fit(learner, (train_loader, valid_loader), config.trainer, record, stop)
+    network.model.load_state_dict(load_weights(record.checkpoints / "best.pt"))
+    scores = _test(config, network, test_loaders, splits.test, record, stop)
+    return {"valid_dice": learner.best_dice, **scores}, learner.best_epoch
+
+
+def _resume(learner: Learner, record: RunRecord) -> None:
+    last = record.checkpoints / "last.pt"
+    if not last.exists():
+        return
+    learner.load_state_dict(load_checkpoint(last))
+    log.info("going on in epoch %d after %d of its batches", learner.epoch, learner.batch)
+
+
+def _make_loaders(
+    config: RunConfig, splits: Splits, numerics: Numerics
+) -> tuple[DataLoader, DataLoader, dict[str, DataLoader]]:
+    """Loaders for training, for validation, and for each test protocol."""
+    shared: dict[str, Any] = {
+        "read_trimap": splits.read_trimap,
+        "image_size": config.data.image_size,
+        "batch_size": config.trainer.batch_size,
+        "workers": config.data.workers,
+        "pin_memory": numerics.device.type == "cuda",
+        "limit_batches": config.debug.limit_batches if config.debug else None,
+    }
+    train = make_train_loader(
+        splits.train,
+        border=config.data.border,
+        augmentation=config.augmentation,
+        seed=config.seed,
+        overfit=config.debug is not None and config.debug.overfit,
+        **shared,
+    )
+    protocols: dict[str, BorderPolicy] = {HEADLINE: "foreground"}
+    if config.data.border in ("background", "ignore"):
+        # trained to see the border otherwise: scored that way too, beside the headline that all runs share
+        protocols[f"border_{config.data.border}"] = config.data.border
+    valid = make_eval_loader(splits.valid, **shared)
+    tests = {name: make_eval_loader(splits.test, border=border, **shared) for name, border in protocols.items()}
+    return train, valid, tests
+
+
+def _test(
+    config: RunConfig,
+    network: Network,
+    loaders: dict[str, DataLoader],
+    pairs: list[Pair],
+    record: RunRecord,
+    stop: StopRequest,
+) -> dict[str, float]:
+    """Scores the test split under each protocol of `loaders`, records all, and returns the headline's numbers."""
+    headline: dict[str, float] = {}
+    for protocol, loader in loaders.items():
+        result = evaluate(network, loader, f"test, {protocol}", stop)
+        dice, iou = dice_per_image(result.counts), iou_per_image(result.counts)
+        scores: dict[str, Any] = {
+            "image_size": config.data.image_size,
+            "border": "foreground" if protocol == HEADLINE else config.data.border,
+            "threshold": 0.5,
+            "both_empty": 1,
+            "images": len(result.counts),
+            "loss": result.loss,
+            "dice": summary(dice),
+            "iou": summary(iou),
+            "pooled_dice": pooled_dice(result.counts),
+            "pooled_iou": pooled_iou(result.counts),
+            "dice_batch_flattened": result.dice_batch_flattened,
+            "batch_size": config.trainer.batch_size,
+        }
+        columns = zip(pairs, dice.tolist(), iou.tolist(), result.counts.tolist(), strict=False)  # debug stops early
+        images = [
+            {"stem": pair.stem, "dice": d, "iou": i, "tp": tp, "fp": fp, "fn": fn}
+            for pair, d, i, (tp, fp, fn) in columns
+        ]
+        record.write_test(protocol, scores, images)
+        if protocol == HEADLINE:
+            headline = {
+                "test_dice": scores["dice"]["mean"],
+                "test_iou": scores["iou"]["mean"],
+                "test_pooled_dice": scores["pooled_dice"],
+                "test_dice_batch_flattened": scores["dice_batch_flattened"],
+            }
+    return headline
+
+
+def _facts(
+    config: RunConfig, identity: Identity, data_fingerprint: str, splits: Splits, numerics: Numerics
+) -> dict[str, Any]:
+    """What run.json says from the start."""
+    return {
+        "run_id": identity.run_id,
+        "config_id": identity.config_id,
+        "choices": choices_of(config),
+        "seed": config.seed,
+        "tags": config.tags,
+        "notes": config.notes,
+        "data": {
+            "fingerprint": data_fingerprint,
+            "images": {"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
+        },
+        "device": device_name(numerics.device),
+        "numerics": config.numerics.model_dump(),
+        "git": git_state(PROJECT),
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _check_same_data(record: RunRecord, earlier: dict[str, Any], data_fingerprint: str) -> None:
+    before = earlier["data"]["fingerprint"]
+    if before != data_fingerprint:
+        raise ValueError(
+            f"{record.folder}: was begun on data with fingerprint {before[:12]}, the data there now have "
+            f"{data_fingerprint[:12]}; bring the old data back, or give another sweep.name for the new ones"
+        )
+    state = git_state(PROJECT)
+    if earlier["status"] != "finished" and earlier.get("git") != state:
+        log.warning("%s: was begun at the git state %s and goes on at %s", record.folder, earlier.get("git"), state)

@@ -1,0 +1,216 @@
+"""Learning-rate schedules: torch's own schedulers behind one interface, moved after a batch or an epoch."""
+
+from typing import Any, Literal
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LRScheduler,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+)
+
+
+class Schedule:
+    """What moves the learning rate; the optimizer's own lr is the highest that any of them reaches.
+
+    The loop calls `after_batch` once after every `optimizer.step()` and `after_epoch` once after every
+    validation. Each schedule moves in one of the two; those with a fixed course stand still at its end.
+
+    To resume: build optimizer and schedule afresh, *then* load the state of both. In the other order the
+    schedule would take a half-way learning rate for the configured one; an assertion refuses that.
+
+    Args:
+        optimizer: not yet given to another schedule, nor restored.
+        epochs: of the whole run, at least 1.
+        steps_per_epoch: optimizer steps in one epoch, at least 1.
+    """
+
+    scheduler: LRScheduler | None = None  # none: the learning rate stays
+    steps: int = 0  # how often the scheduler may step in a whole run
+
+    def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> None:
+        assert epochs >= 1 and steps_per_epoch >= 1, f"got {epochs} epochs of {steps_per_epoch} steps"
+        assert not any("initial_lr" in group for group in optimizer.param_groups), (
+            "build the schedule on a fresh optimizer, before its state is loaded"
+        )
+
+    def after_batch(self) -> None:
+        """Move on by one optimizer step."""
+
+    def after_epoch(self, valid_loss: float, valid_dice: float) -> None:
+        """Move on by one epoch, which ended with this validation loss and mean validation Dice in [0, 1]."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the schedule stands, in plain types that `torch.load(weights_only=True)` reads back."""
+        state = {} if self.scheduler is None else self.scheduler.state_dict()
+        return {"schedule": type(self).__name__, "steps": self.steps, "scheduler": state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Stand where `state` stood; the optimizer's state, which holds lr and momentum, is loaded beside it.
+
+        Raises:
+            ValueError: the state is of another schedule, or of a run of another length.
+        """
+        saved, own = (state["schedule"], state["steps"]), (type(self).__name__, self.steps)
+        if saved != own:
+            raise ValueError(
+                f"the checkpoint holds the schedule {saved[0]} over {saved[1]} steps, this run has {own[0]} "
+                f"over {own[1]}; resume with the scheduler, epochs, batch size and data that it began with, "
+                "or start a new run"
+            )
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+
+    def _step(self) -> None:
+        assert self.scheduler is not None
+        # Past its last step OneCycleLR raises and CosineAnnealingLR climbs again.
+        if self.scheduler.last_epoch < self.steps:
+            self.scheduler.step()
+
+
+class Constant(Schedule):
+    """The optimizer's lr, throughout (report B)."""
+
+
+class OneCycle(Schedule):
+    """Up to the optimizer's lr and down again, both along a cosine, moved every batch (report A).
+
+    lr goes from lr / div_factor up to lr and down to lr / div_factor / final_div_factor, which the last step
+    of the run has; momentum (beta1 of Adam and AdamW) goes the other way. A warm-up of less than one step, in
+    a very short run, is stretched to the first step, because torch would divide by zero or leave it out.
+
+    Args:
+        optimizer, epochs, steps_per_epoch: see `Schedule`.
+        pct_start: fraction of the run's steps that warm up, in [0, 1].
+        div_factor: lr over the first step's lr, above 0.
+        final_div_factor: the first step's lr over the last step's, above 0.
+        cycle_momentum: False leaves momentum as the optimizer has it.
+        base_momentum: momentum at the highest lr, in [0, 1).
+        max_momentum: momentum at the ends, in [0, 1).
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        epochs: int,
+        steps_per_epoch: int,
+        pct_start: float = 0.1,
+        div_factor: float = 25.0,
+        final_div_factor: float = 10000.0,
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
+    ) -> None:
+        super().__init__(optimizer, epochs, steps_per_epoch)
+        factors_hold = 0 <= pct_start <= 1 and div_factor > 0 and final_div_factor > 0
+        if not (factors_hold and 0 <= base_momentum < 1 and 0 <= max_momentum < 1):
+            raise ValueError(
+                f"onecycle: got {pct_start=}, {div_factor=}, {final_div_factor=}, {base_momentum=}, "
+                f"{max_momentum=}; pct_start must be in [0, 1], the factors above 0, the momenta in [0, 1)"
+            )
+        total_steps = max(2, epochs * steps_per_epoch)
+        self.scheduler = OneCycleLR(
+            optimizer,
+            max_lr=[float(group["lr"]) for group in optimizer.param_groups],
+            total_steps=total_steps,
+            pct_start=1.5 / total_steps if 0 < pct_start * total_steps <= 1 else float(pct_start),
+            div_factor=div_factor,
+            final_div_factor=final_div_factor,
+            cycle_momentum=cycle_momentum,
+            base_momentum=base_momentum,
+            max_momentum=max_momentum,
+        )
+        self.steps = total_steps - 1  # torch takes the first of them when it is built
+
+    def after_batch(self) -> None:
+        self._step()
+
+
+class Cosine(Schedule):
+    """From the optimizer's lr down to 0 along half a cosine, moved every epoch (report A).
+
+    Epoch e, from 0, has (1 + cos(π e / epochs)) / 2 times the optimizer's lr; only the end of the last epoch
+    reaches 0.
+    """
+
+    def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> None:
+        super().__init__(optimizer, epochs, steps_per_epoch)
+        self.scheduler = CosineAnnealingLR(optimizer, T_max=epochs)
+        self.steps = epochs
+
+    def after_epoch(self, valid_loss: float, valid_dice: float) -> None:
+        self._step()
+
+
+class Plateau(Schedule):
+    """Cut the lr when validation stops getting better (reports A, D and E), moved every epoch.
+
+    An epoch is better when it beats the best so far by a ten-thousandth of it (torch's default). The lr is
+    multiplied by `factor` when more than `patience` epochs in a row are not better.
+
+    Args:
+        optimizer, epochs, steps_per_epoch: see `Schedule`.
+        monitor: valid_loss (lower is better) or valid_dice (higher is better).
+        patience: epochs without getting better that are let pass, at least 0.
+        factor: strictly between 0 and 1.
+        min_lr: floor of the lr, at least 0.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    scheduler: ReduceLROnPlateau
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        epochs: int,
+        steps_per_epoch: int,
+        monitor: Literal["valid_loss", "valid_dice"] = "valid_loss",
+        patience: int = 3,
+        factor: float = 0.1,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(optimizer, epochs, steps_per_epoch)
+        if not (monitor in ("valid_loss", "valid_dice") and patience >= 0 and 0 < factor < 1 and min_lr >= 0):
+            raise ValueError(
+                f"plateau: got {monitor=}, {patience=}, {factor=}, {min_lr=}; monitor must be valid_loss or "
+                "valid_dice, patience at least 0, factor strictly between 0 and 1, min_lr at least 0"
+            )
+        mode: Literal["min", "max"] = "min" if monitor == "valid_loss" else "max"
+        self.scheduler = ReduceLROnPlateau(optimizer, mode, factor=factor, patience=patience, min_lr=min_lr)
+        self.steps = epochs
+        self.monitor = monitor
+
+    def after_epoch(self, valid_loss: float, valid_dice: float) -> None:
+        self.scheduler.step(valid_loss if self.monitor == "valid_loss" else valid_dice)
+
+
+class Poly(Schedule):
+    """From the optimizer's lr down to 0 along a power of the steps left, moved every batch (no report).
+
+    Step k, from 0, has (1 - k / all steps) ** power times the optimizer's lr; only the end of the last step
+    reaches 0.
+
+    Args:
+        optimizer, epochs, steps_per_epoch: see `Schedule`.
+        power: above 0; 1 is a straight line.
+
+    Raises:
+        ValueError: power is not above 0.
+    """
+
+    def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int, power: float = 0.9) -> None:
+        super().__init__(optimizer, epochs, steps_per_epoch)
+        if not power > 0:
+            raise ValueError(f"poly: {power=} must be above 0; try 0.9, or 1 for a straight line")
+        self.steps = epochs * steps_per_epoch
+        self.scheduler = PolynomialLR(optimizer, total_iters=self.steps, power=power)
+
+    def after_batch(self) -> None:
+        self._step()

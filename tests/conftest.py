@@ -1,0 +1,72 @@
+"""What many tests use: the real config, composed as the command does it, and the command itself as a subprocess."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from src.command_line import CONF, forcing_values, plain_values
+
+PROJECT = CONF.parent
+Compose = Callable[..., dict[str, Any]]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def composed() -> Compose:
+    """The real config with overrides, as plain values: `composed("model=unet", "seed=3")`."""
+
+    def compose_plain(*overrides: str) -> dict[str, Any]:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return plain_values(compose("train", forcing_values(list(overrides))))
+
+    return compose_plain
+
+
+@pytest.fixture(scope="session")
+def synthetic_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the synthetic data of all tests lie, made by whoever needs them first."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def small(tmp_path: Path, synthetic_root: Path) -> list[str]:
+    """Overrides for a run of seconds, of the real classes, on 20 + 6 synthetic images, recorded under tmp_path."""
+    return [
+        "data=synthetic",
+        f"data.root={synthetic_root}",
+        "data.trainval=20",
+        "data.test=6",
+        "data.size=48",
+        "data.workers=0",
+        f"data.cache={synthetic_root}/cache",
+        "trainer=small",
+        "trainer.epochs=2",
+        "trainer.batch_size=4",
+        "data.image_size=32",
+        "model.width=2",
+        "device=cpu",
+        f"output={tmp_path}/runs",
+    ]
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Runs `python -m src.<name> <arguments>` in the project's root and returns what it did."""
+
+    def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", f"src.{name}", *arguments],
+            cwd=PROJECT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run

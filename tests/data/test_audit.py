@@ -1,0 +1,230 @@
+"""The audit: what stops a run before it begins, what the fingerprint depends on, and what is remembered."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data import audit
+from src.data.audit import fingerprint
+from src.data.oxford_pet import open_oxford_pet
+from src.data.pairs import Splits
+
+PROJECT = Path(__file__).parents[2]
+TRAINVAL = [f"Cat_{number}" for number in range(12)]
+TEST = ["Cat_100", "dog_1"]
+
+
+@pytest.fixture
+def root(tmp_path: Path, write_oxford_pet) -> Path:
+    return write_oxford_pet(tmp_path / "pets", TRAINVAL, TEST)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def content_of(root: Path, fold: int = 0) -> str:
+    """The fingerprint as it is without any memory."""
+    return fingerprint(open_oxford_pet(root, fold), root / "no file" / "in here", progress=False)
+
+
+def refusal_of(splits: Splits, cache: Path) -> str:
+    with pytest.raises(ValueError) as refusal:
+        fingerprint(splits, cache, progress=False)
+    return str(refusal.value)
+
+
+# --- the fingerprint
+
+
+def test_fingerprint_is_the_sha256_of_what_the_docstring_says(root: Path, cache: Path) -> None:
+    """Recomputed with the sha256sum program: sorted `stem, image, mask` lines under trainval and test."""
+
+    def sha256sum(content: bytes) -> str:
+        return subprocess.run(["sha256sum"], input=content, capture_output=True, check=True).stdout.decode()[:64]
+
+    def lines(stems: list[str]) -> list[str]:
+        files = [(root / f"images/{stem}.jpg", root / f"annotations/trimaps/{stem}.png") for stem in stems]
+        digests = [[sha256sum(file.read_bytes()) for file in pair] for pair in files]
+        return sorted("\t".join([stem, *pair]) for stem, pair in zip(stems, digests, strict=True))
+
+    content = "\n".join(["trainval", *lines(TRAINVAL), "test", *lines(TEST)])
+    assert fingerprint(open_oxford_pet(root), cache, progress=False) == sha256sum(content.encode())
+
+
+def test_fingerprint_is_the_same_for_every_fold_folder_and_date(root: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(root, tmp_path / "moved"))
+    for file in moved.rglob("*.*"):
+        os.utime(file, (1, 1))
+    assert content_of(root) == content_of(root, fold=4) == content_of(moved)
+
+
+def test_fingerprint_is_the_same_for_any_number_of_workers(root: Path, tmp_path: Path) -> None:
+    splits = open_oxford_pet(root)
+    found = {fingerprint(splits, tmp_path / str(n), workers=n, progress=False) for n in (1, 2, 7)}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("changed", ["images/Cat_3.jpg", "annotations/trimaps/Cat_3.png"])
+def test_fingerprint_changes_with_every_byte(root: Path, changed: str) -> None:
+    before = content_of(root)
+    with (root / changed).open("ab") as file:
+        file.write(b"\0")  # decoders ignore what follows the end
+    assert content_of(root) != before
+
+
+def test_fingerprint_changes_when_a_stem_moves_to_test(root: Path) -> None:
+    before = content_of(root)
+    lists = root / "annotations"
+    (lists / "trainval.txt").write_text("\n".join(TRAINVAL[:-1]))
+    (lists / "test.txt").write_text("\n".join([*TEST, TRAINVAL[-1]]))
+    assert content_of(root) != before
+
+
+# --- what is refused
+
+
+def test_all_offenders_are_named_with_their_reasons(root: Path, cache: Path) -> None:
+    images, trimaps = root / "images", root / "annotations" / "trimaps"
+    (images / "Cat_1.jpg").unlink()
+    (trimaps / "Cat_2.png").write_bytes(b"")
+    (images / "Cat_3.jpg").write_bytes((images / "Cat_3.jpg").read_bytes()[:-40])
+    Image.new("L", (12, 10), 0).save(trimaps / "Cat_4.png")
+    Image.new("L", (10, 12), 1).save(trimaps / "dog_1.png")
+    message = refusal_of(open_oxford_pet(root), cache)
+    assert "5 problems in 14 images and masks" in message
+    assert f"{images / 'Cat_1.jpg'}: no such file" in message
+    assert f"{trimaps / 'Cat_2.png'}: cannot be read as an image" in message
+    assert f"{images / 'Cat_3.jpg'}: cannot be read as an image (image file is truncated" in message
+    assert f"{trimaps / 'Cat_4.png'}: trimap values 0, allowed are 1 pet, 2 background, 3 border" in message
+    assert f"{trimaps / 'dog_1.png'}: the mask is 10 x 12 pixels, its image 12 x 10" in message
+
+
+def test_a_pair_may_be_wrong_in_both_files(root: Path, cache: Path) -> None:
+    (root / "images" / "Cat_1.jpg").unlink()
+    (root / "annotations" / "trimaps" / "Cat_1.png").unlink()
+    assert "2 problems" in refusal_of(open_oxford_pet(root), cache)
+
+
+def test_only_fifty_offenders_are_listed(tmp_path: Path, cache: Path, write_oxford_pet) -> None:
+    stems = [f"Cat_{number}" for number in range(60)]
+    root = write_oxford_pet(tmp_path / "many", stems, TEST)
+    for stem in stems:
+        (root / "images" / f"{stem}.jpg").unlink()
+    message = refusal_of(open_oxford_pet(root), cache)
+    assert message.count("no such file") == 50
+    assert message.endswith("... and 10 more")
+
+
+def test_mask_without_foreground_is_allowed(root: Path, cache: Path) -> None:
+    Image.new("L", (12, 10), 2).save(root / "annotations" / "trimaps" / "Cat_4.png")
+    assert len(fingerprint(open_oxford_pet(root), cache, progress=False)) == 64
+
+
+def test_empty_splits_are_refused_with_the_counts(root: Path, cache: Path) -> None:
+    splits = replace(open_oxford_pet(root), test=[])
+    assert "every split needs at least one image, there are: train 10, valid 2, test 0" in refusal_of(splits, cache)
+
+
+def test_stem_in_two_splits_is_refused(root: Path, cache: Path) -> None:
+    splits = open_oxford_pet(root)
+    shared = replace(splits, test=[*splits.test, splits.train[0]], valid=[*splits.valid, *splits.valid[:1]])
+    message = refusal_of(shared, cache)
+    assert "Cat_1 is listed twice (train, test)" in message
+    assert "Cat_0 is listed twice (valid, valid)" in message
+
+
+# --- what is remembered
+
+
+def test_second_call_opens_no_image(root: Path, cache: Path) -> None:
+    """A file is swapped for rubbish of the same size and date: only an audit that reads can notice."""
+    splits = open_oxford_pet(root)
+    first = fingerprint(splits, cache, progress=False)
+    swap_unnoticed(root / "images" / "Cat_3.jpg")
+    assert fingerprint(splits, cache, progress=False) == first
+    assert "Cat_3.jpg: cannot be read" in refusal_of(splits, cache / "other")
+
+
+def test_memory_holds_for_every_fold(root: Path, cache: Path) -> None:
+    first = fingerprint(open_oxford_pet(root), cache, progress=False)
+    swap_unnoticed(root / "images" / "Cat_3.jpg")
+    assert fingerprint(open_oxford_pet(root, fold=5), cache, progress=False) == first
+
+
+@pytest.mark.parametrize("change", ["date", "size"])
+def test_changed_file_is_audited_anew(root: Path, cache: Path, change: str) -> None:
+    splits = open_oxford_pet(root)
+    fingerprint(splits, cache, progress=False)
+    image = root / "images" / "Cat_3.jpg"
+    status = image.stat()
+    image.write_bytes(bytes(status.st_size + (change == "size")))
+    new_date = status.st_mtime_ns + (change == "date")
+    os.utime(image, ns=(new_date, new_date))
+    assert "Cat_3.jpg: cannot be read" in refusal_of(splits, cache)
+
+
+def test_same_files_split_otherwise_are_audited_anew(root: Path, cache: Path) -> None:
+    splits = open_oxford_pet(root)
+    moved = replace(splits, train=splits.train[1:], test=[*splits.test, splits.train[0]])
+    assert fingerprint(splits, cache, progress=False) != fingerprint(moved, cache, progress=False)
+
+
+def test_failure_is_not_remembered(root: Path, cache: Path) -> None:
+    trimap = root / "annotations" / "trimaps" / "Cat_4.png"
+    sound = trimap.read_bytes()
+    trimap.unlink()
+    refusal_of(open_oxford_pet(root), cache)
+    trimap.write_bytes(sound)
+    assert len(fingerprint(open_oxford_pet(root), cache, progress=False)) == 64
+
+
+def test_damaged_memory_is_made_anew(root: Path, cache: Path) -> None:
+    splits = open_oxford_pet(root)
+    first = fingerprint(splits, cache, progress=False)
+    (memory,) = (cache / "audit").iterdir()
+    memory.write_text('{"fingerp')
+    assert fingerprint(splits, cache, progress=False) == first
+    assert json.loads(memory.read_text())["fingerprint"] == first
+
+
+def test_unwritable_cache_costs_only_the_memory_and_warns_once(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    occupied = tmp_path / "occupied"
+    occupied.write_text("a file, so no folder can be made here, not even by root")
+    with caplog.at_level(logging.WARNING, audit.__name__):
+        found = {fingerprint(open_oxford_pet(root), occupied, progress=False) for _ in range(3)}
+    assert len(found) == 1
+    assert ["cannot remember the audit" in message for message in caplog.messages] == [True]
+
+
+def test_two_processes_at_once_agree(root: Path, cache: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from src.data.audit import fingerprint;"
+        "from src.data.oxford_pet import open_oxford_pet;"
+        "print(fingerprint(open_oxford_pet(Path(sys.argv[1])), Path(sys.argv[2])))"
+    )
+    command = [sys.executable, "-c", program, str(root), str(cache)]
+    processes = [subprocess.Popen(command, cwd=PROJECT, stdout=-1, stderr=-1, text=True) for _ in range(3)]
+    answers = [process.communicate(timeout=120) for process in processes]
+    assert {printed.strip() for printed, _ in answers} == {content_of(root)}
+    assert [complaints for _, complaints in answers] == ["", "", ""]  # and no bar where there is no terminal
+    assert len(list((cache / "audit").iterdir())) == 1
+
+
+def swap_unnoticed(image: Path) -> None:
+    """Replace a file's content, keeping size and date."""
+    status = image.stat()
+    image.write_bytes(np.random.default_rng(0).bytes(status.st_size))
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))

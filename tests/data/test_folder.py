@@ -1,0 +1,179 @@
+"""A data set of one's own: pairing, mask values, splits by position or by lists, and everything that is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data.audit import fingerprint
+from src.data.folder import open_folder, read_mask_of_1, read_mask_of_255
+from src.data.pairs import Pair
+
+
+def write_pair(root: Path, stem: str, foreground: int = 255, mask: np.ndarray | None = None) -> None:
+    """A grey photo of 4 x 3 pixels, and a mask whose left half is foreground."""
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 3), (90, 90, 90)).save(root / "images" / f"{stem}.jpg")
+    if mask is None:
+        mask = np.zeros((3, 4), dtype=np.uint8)
+        mask[:, :2] = foreground
+    Image.fromarray(mask).save(root / "masks" / f"{stem}.png")
+
+
+def write_pairs(root: Path, count: int, foreground: int = 255) -> list[str]:
+    stems = [f"leaf_{number:02}" for number in range(count)]
+    for stem in stems:
+        write_pair(root, stem, foreground)
+    return stems
+
+
+def stems(pairs: list[Pair]) -> list[str]:
+    return [pair.stem for pair in pairs]
+
+
+# --- splits
+
+
+def test_split_by_position_of_the_sorted_stems(tmp_path: Path) -> None:
+    """Of 23: valid at 0, 10, 20, test at 5, 15, the other 18 train."""
+    write_pairs(tmp_path, 23)
+    splits = open_folder(tmp_path)
+    assert stems(splits.valid) == ["leaf_00", "leaf_10", "leaf_20"]
+    assert stems(splits.test) == ["leaf_05", "leaf_15"]
+    assert len(splits.train) == 18
+
+
+def test_fold_moves_valid_and_test(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 20)
+    splits = open_folder(tmp_path, fold=7)
+    assert stems(splits.valid) == ["leaf_07", "leaf_17"]
+    assert stems(splits.test) == ["leaf_02", "leaf_12"]  # (7 + 5) % 10
+
+
+def test_lists_decide_where_there_are_three(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 5)
+    (tmp_path / "train.txt").write_text("# mine\nleaf_03\nleaf_01\n")
+    (tmp_path / "valid.txt").write_text("leaf_00\n\n")
+    (tmp_path / "test.txt").write_text("leaf_04")
+    splits = open_folder(tmp_path)
+    assert stems(splits.train) == ["leaf_03", "leaf_01"]
+    assert stems(splits.valid) == ["leaf_00"]
+    assert stems(splits.test) == ["leaf_04"]  # leaf_02 is in no list, and left out
+
+
+def test_names_may_hold_spaces_and_points(tmp_path: Path) -> None:
+    for stem in ("my leaf", "leaf.v2", "ü"):
+        write_pair(tmp_path, stem)
+    (tmp_path / "train.txt").write_text("my leaf\n")
+    (tmp_path / "valid.txt").write_text("leaf.v2\n")
+    (tmp_path / "test.txt").write_text("ü\n", encoding="utf-8")
+    splits = open_folder(tmp_path)
+    assert stems(splits.train + splits.valid + splits.test) == ["my leaf", "leaf.v2", "ü"]
+
+
+def test_some_of_the_lists_are_not_enough(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 3)
+    (tmp_path / "train.txt").write_text("leaf_00\n")
+    with pytest.raises(ValueError, match=r"has train\.txt but not valid\.txt, test\.txt"):
+        open_folder(tmp_path)
+
+
+def test_unknown_and_repeated_stems_are_all_named(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 3)
+    (tmp_path / "train.txt").write_text("leaf_00\nleaf_00\nleef_01\n")
+    (tmp_path / "valid.txt").write_text("leaf_02\n")
+    (tmp_path / "test.txt").write_text("leaf_02\nleaf_9\n")
+    with pytest.raises(ValueError) as refusal:
+        open_folder(tmp_path)
+    assert "named more than once: leaf_00, leaf_02\n" in str(refusal.value)
+    assert "without image and mask: leef_01, leaf_9" in str(refusal.value)
+
+
+# --- pairing
+
+
+def test_everything_that_does_not_pair_up_is_in_one_message(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 2)
+    Image.new("RGB", (4, 3)).save(tmp_path / "images" / "only.png")
+    Image.new("L", (4, 3)).save(tmp_path / "masks" / "alone.png")
+    Image.new("RGB", (4, 3)).save(tmp_path / "images" / "leaf_00.bmp")
+    (tmp_path / "masks" / "leaf_01.png").write_bytes(b"no image")
+    with pytest.raises(ValueError) as refusal:
+        open_folder(tmp_path)
+    message = str(refusal.value)
+    assert str(tmp_path) in message
+    assert "image without mask: only.png" in message
+    assert "mask without image: alone.png" in message
+    assert "several files of one stem: leaf_00.bmp, leaf_00.jpg" in message
+    assert "cannot be read: masks/leaf_01.png" in message
+
+
+def test_long_lists_of_names_are_cut(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 25)
+    for mask in (tmp_path / "masks").iterdir():
+        mask.unlink()
+    with pytest.raises(ValueError, match=r"image without mask: leaf_00\.jpg, .*leaf_19\.jpg and 5 more"):
+        open_folder(tmp_path)
+
+
+def test_hidden_files_and_subfolders_are_skipped(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 10)
+    (tmp_path / "images" / ".DS_Store").write_bytes(b"")
+    (tmp_path / "masks" / "._leaf_01.png").write_bytes(b"")
+    (tmp_path / "images" / "more").mkdir()
+    assert len(open_folder(tmp_path).train) == 8
+
+
+@pytest.mark.parametrize("absent", ["images", "masks"])
+def test_absent_folder_is_named(tmp_path: Path, absent: str) -> None:
+    write_pairs(tmp_path, 1)
+    (tmp_path / absent).rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=rf"no folder {absent} in "):
+        open_folder(tmp_path)
+
+
+def test_empty_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(ValueError, match="both folders are empty"):
+        open_folder(tmp_path)
+
+
+# --- mask values
+
+
+@pytest.mark.parametrize("foreground", [1, 255])
+def test_masks_become_trimaps(tmp_path: Path, foreground: int) -> None:
+    write_pairs(tmp_path, 10, foreground)
+    splits = open_folder(tmp_path)
+    trimap = splits.read_trimap(splits.test[0].mask)
+    assert trimap.dtype == np.uint8
+    np.testing.assert_array_equal(trimap, [[1, 1, 2, 2]] * 3)
+
+
+@pytest.mark.parametrize(("first", "reader"), [(1, read_mask_of_1), (255, read_mask_of_255), (0, read_mask_of_255)])
+def test_first_mask_with_foreground_decides_what_foreground_is(tmp_path: Path, first: int, reader) -> None:
+    write_pair(tmp_path, "a", foreground=0)
+    write_pair(tmp_path, "b", foreground=first)
+    assert open_folder(tmp_path).read_trimap is reader
+
+
+def test_audit_names_the_mask_that_differs_and_its_values(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 10, foreground=255)
+    write_pair(tmp_path, "leaf_04", foreground=1)
+    write_pair(tmp_path, "leaf_06", mask=np.array([[0, 3, 7, 255]] * 3, dtype=np.uint8))
+    with pytest.raises(ValueError) as refusal:
+        fingerprint(open_folder(tmp_path), tmp_path / "cache", progress=False)
+    message = str(refusal.value)
+    assert "2 problems" in message
+    assert "leaf_04.png: mask values 0, 1; this data set's masks hold 0 (background) and 255" in message
+    assert "leaf_06.png: mask values 0, 3, 7, 255;" in message
+
+
+def test_mask_of_a_lossy_jpeg_is_refused_with_its_values(tmp_path: Path) -> None:
+    smooth = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (8, 1))
+    Image.fromarray(smooth).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match=r"mask values 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, \.\.\.;"):
+        read_mask_of_255(tmp_path / "mask.png")

@@ -1,0 +1,255 @@
+"""Reading images and masks of every mode, resizing, and what a trimap becomes."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data.images import (
+    BORDER_POLICIES,
+    read_codes,
+    read_image,
+    resize_image,
+    resize_mask,
+    trimap_to_target,
+)
+
+RED_BLUE = np.array([[[255, 0, 0], [0, 0, 255]]], dtype=np.uint8)  # one row: red, blue
+GREYS = np.array([[0, 100, 255]], dtype=np.uint8)
+
+
+def saved(folder: Path, image: Image.Image, name: str, kind: str, **options: object) -> Path:
+    path = folder / name
+    image.save(path, format=kind, **options)
+    return path
+
+
+# --- read_image
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("RGB", "PNG"), ("RGBA", "PNG"), ("P", "PNG"), ("P", "GIF"), ("RGB", "BMP"), ("RGBA", "TIFF"), ("RGB", "WEBP")],
+)
+def test_any_format_named_jpg_is_read_by_its_content(tmp_path: Path, mode: str, kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    path = saved(tmp_path, Image.fromarray(RED_BLUE).convert(mode), "cat.jpg", kind, **options)
+    image = read_image(path)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, RED_BLUE)
+
+
+def test_cmyk_jpeg_becomes_rgb(tmp_path: Path) -> None:
+    flat = Image.new("RGB", (16, 16), (200, 60, 30)).convert("CMYK")
+    image = read_image(saved(tmp_path, flat, "cat.jpg", "JPEG", quality=100))
+    assert image.shape == (16, 16, 3)
+    assert np.abs(image.astype(int) - (200, 60, 30)).max() <= 3  # JPEG is lossy
+
+
+def test_grey_is_repeated_on_three_channels(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path, Image.fromarray(GREYS), "cat.png", "PNG"))
+    np.testing.assert_array_equal(image[0], [[0, 0, 0], [100, 100, 100], [255, 255, 255]])
+
+
+def test_black_and_white_image_spans_0_to_255(tmp_path: Path) -> None:
+    bits = Image.fromarray(np.array([[False, True]]))
+    assert bits.mode == "1"
+    image = read_image(saved(tmp_path, bits, "cat.png", "PNG"))
+    np.testing.assert_array_equal(image[0], [[0, 0, 0], [255, 255, 255]])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_grey_keeps_its_high_byte(tmp_path: Path, kind: str) -> None:
+    deep = Image.fromarray(np.array([[0, 0x1234, 0xFFFF]], dtype=np.uint16))
+    image = read_image(saved(tmp_path, deep, "cat.tif", kind))
+    np.testing.assert_array_equal(image[0, :, 0], [0, 0x12, 0xFF])
+
+
+def test_alpha_is_dropped_and_the_stored_colour_counts(tmp_path: Path) -> None:
+    transparent = Image.new("RGBA", (1, 1), (10, 20, 30, 0))
+    np.testing.assert_array_equal(read_image(saved(tmp_path, transparent, "cat.png", "PNG")), [[[10, 20, 30]]])
+
+
+def test_first_frame_of_an_animation(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
+    path = saved(tmp_path, frames[0], "cat.jpg", "GIF", save_all=True, append_images=frames[1:])
+    assert (read_image(path) == (255, 0, 0)).all()
+
+
+def test_exif_orientation_is_not_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn by 90 degrees to view"
+    path = saved(tmp_path, Image.new("RGB", (30, 20)), "cat.jpg", "JPEG", exif=exif)
+    assert read_image(path).shape == (20, 30, 3)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cat\.jpg: no such file"):
+        read_image(tmp_path / "cat.jpg")
+
+
+def test_file_cut_short_is_refused(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = saved(tmp_path, Image.fromarray(noise), "cat.jpg", "JPEG")
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(ValueError, match=r"cat\.jpg: cannot be read as an image \(.*truncated"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"cat\.jpg: cannot be read as an image"):
+        read_image(path)
+
+
+def test_fractions_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(np.array([[0.5, 1e6]], dtype=np.float32)), "cat.tif", "TIFF")
+    with pytest.raises(ValueError, match=r"cat\.tif: .*mode F"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(("width", "height"), [(10_000, 7_000), (100_000, 100_000)])
+def test_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, width: int, height: int) -> None:
+    """A PNG of a few hundred bytes that says it holds 70 million (or ten thousand million) pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    path = tmp_path / "bomb.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+    with pytest.raises(ValueError, match=r"bomb\.png: cannot be read as an image \(.*pixels"):
+        read_image(path)
+
+
+# --- read_codes
+
+
+def test_grey_mask_keeps_its_values(tmp_path: Path) -> None:
+    codes = read_codes(saved(tmp_path, Image.fromarray(GREYS), "mask.png", "PNG"))
+    assert codes.dtype == np.uint8
+    np.testing.assert_array_equal(codes, GREYS)
+
+
+def test_palette_mask_gives_its_indices(tmp_path: Path) -> None:
+    mask = Image.fromarray(np.array([[0, 1, 2]], dtype=np.uint8))
+    mask.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    np.testing.assert_array_equal(read_codes(saved(tmp_path, mask, "mask.png", "PNG")), [[0, 1, 2]])
+
+
+def test_palette_of_white_and_black_gives_the_colours(tmp_path: Path) -> None:
+    mask = Image.new("P", (2, 1))
+    mask.putpalette([255, 255, 255, 0, 0, 0])  # index 0 is white
+    mask.putpixel((1, 0), 1)
+    np.testing.assert_array_equal(read_codes(saved(tmp_path, mask, "mask.png", "PNG")), [[255, 0]])
+
+
+def test_1_bit_mask_gives_0_and_1(tmp_path: Path) -> None:
+    mask = Image.fromarray(np.array([[False, True]]))
+    np.testing.assert_array_equal(read_codes(saved(tmp_path, mask, "mask.png", "PNG")), [[0, 1]])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
+def test_grey_mask_in_another_mode_gives_the_same_values(tmp_path: Path, mode: str) -> None:
+    grey = Image.fromarray(GREYS.astype(np.uint16) if mode == "I;16" else GREYS)
+    mask = grey if grey.mode == mode else grey.convert(mode)
+    np.testing.assert_array_equal(read_codes(saved(tmp_path, mask, "mask.png", "PNG")), GREYS)
+
+
+def test_coloured_mask_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"mask\.png: .*coloured \(mode RGB\)"):
+        read_codes(saved(tmp_path, Image.fromarray(RED_BLUE), "mask.png", "PNG"))
+
+
+def test_mask_values_beyond_255_are_refused(tmp_path: Path) -> None:
+    mask = Image.fromarray(np.array([[0, 256]], dtype=np.uint16))
+    with pytest.raises(ValueError, match=r"mask\.png: mask values go from 0 to 256"):
+        read_codes(saved(tmp_path, mask, "mask.png", "PNG"))
+
+
+def test_mask_of_fractions_is_refused(tmp_path: Path) -> None:
+    mask = Image.fromarray(np.array([[0.0, 0.5]], dtype=np.float32))
+    with pytest.raises(ValueError, match=r"mask\.tif: .*fractions"):
+        read_codes(saved(tmp_path, mask, "mask.tif", "TIFF"))
+
+
+# --- resizing
+
+
+def test_image_is_resized_bilinearly() -> None:
+    """Halved, each pixel is the mean of 2 x 2; both sides become `size`, whatever the aspect ratio."""
+    image = np.zeros((4, 8, 3), dtype=np.uint8)
+    image[:, 4:] = 200
+    image[0, 0] = 40
+    small = resize_image(image[:, 2:6], 2)
+    np.testing.assert_array_equal(small[..., 0], [[0, 200], [0, 200]])
+    assert resize_image(image, 2).shape == (2, 2, 3)
+    np.testing.assert_array_equal(resize_image(image[:, :4], 2)[..., 0], [[10, 0], [0, 0]])
+
+
+def test_image_of_the_right_size_stays_as_it_is() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (7, 7, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(resize_image(image, 7), image)
+
+
+def test_mask_is_resized_to_the_nearest_pixel() -> None:
+    """Of five pixels, those at (i + 0.5) * 5 / 3 = 0.83, 2.5, 4.17 are kept, as Pillow does it too."""
+    mask = np.tile(np.array([1, 2, 3, 1, 2], dtype=np.uint8), (5, 1))
+    small = resize_mask(mask, 3)
+    np.testing.assert_array_equal(small, [[1, 3, 2]] * 3)
+    np.testing.assert_array_equal(small, np.array(Image.fromarray(mask).resize((3, 3), Image.Resampling.NEAREST)))
+
+
+def test_resized_mask_has_no_new_codes() -> None:
+    mask = np.random.default_rng(0).choice(np.array([0, 127, 255], dtype=np.uint8), (37, 53))
+    assert set(np.unique(resize_mask(mask, 64))) == {0, 127, 255}
+
+
+# --- trimap_to_target
+
+TRIMAP = np.array([[1, 2, 3]], dtype=np.uint8)  # pet, background, border
+
+
+@pytest.mark.parametrize(("border", "code"), [("foreground", 255), ("background", 0), ("ignore", 127)])
+def test_border_becomes_what_the_policy_says(border: str, code: int) -> None:
+    target = trimap_to_target(TRIMAP, border)  # type: ignore[arg-type]
+    assert target.dtype == np.uint8
+    np.testing.assert_array_equal(target, [[255, 0, code]])
+
+
+def test_random_border_is_half_foreground_and_leaves_the_rest() -> None:
+    trimap = np.tile(TRIMAP, (10_000, 1))
+    target = trimap_to_target(trimap, "random", np.random.default_rng(0))
+    np.testing.assert_array_equal(target[:, :2], np.tile([255, 0], (10_000, 1)))
+    assert set(np.unique(target[:, 2])) == {0, 255}
+    assert 4_800 < np.count_nonzero(target[:, 2]) < 5_200  # 4 standard deviations of 50
+
+
+def test_random_border_is_decided_by_the_generator() -> None:
+    trimap = np.full((50, 50), 3, dtype=np.uint8)
+    one, same, other = (trimap_to_target(trimap, "random", np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+def test_random_border_needs_a_generator() -> None:
+    with pytest.raises(ValueError, match="needs a numpy Generator"):
+        trimap_to_target(TRIMAP, "random")
+
+
+def test_unknown_border_policy_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"data\.border is 'ignored', allowed are " + ", ".join(BORDER_POLICIES)):
+        trimap_to_target(TRIMAP, "ignored")  # type: ignore[arg-type]
+
+
+def test_trimap_itself_is_not_changed() -> None:
+    trimap = TRIMAP.copy()
+    trimap_to_target(trimap, "random", np.random.default_rng(0))
+    np.testing.assert_array_equal(trimap, TRIMAP)

@@ -1,0 +1,237 @@
+"""Batches: their order, how epochs start and resume, and that worker processes change nothing."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from src.config import AugmentationSection
+from src.data.images import read_codes
+from src.data.loaders import (
+    Batch,
+    EpochBatches,
+    count_workers,
+    make_eval_loader,
+    make_train_loader,
+    start_epoch,
+)
+from src.data.pairs import Pair
+
+TURNING = AugmentationSection(
+    name="turning",
+    load_scale=1.0,
+    mask_as_image=False,
+    transforms=[{"_target_": "albumentations.Rotate", "limit": [-90, 90], "p": 1.0}],
+    copies=1,
+    copy_transforms=[{"_target_": "albumentations.Rotate", "limit": [-90, 90], "p": 1.0}],
+)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
+    """Five JPEG photos of 24 x 36 pixels with their trimaps."""
+    folder = tmp_path_factory.mktemp("pets")
+    generator = np.random.default_rng(0)
+    pairs = [Pair(f"pet_{i}", folder / f"pet_{i}.jpg", folder / f"pet_{i}.png") for i in range(5)]
+    for pair in pairs:
+        Image.fromarray(generator.integers(0, 256, (24, 36, 3)).astype(np.uint8)).save(pair.image)
+        Image.fromarray(generator.integers(1, 4, (24, 36)).astype(np.uint8)).save(pair.mask)
+    return pairs
+
+
+def train_loader(pairs: list[Pair], workers: int = 0, **changes: Any) -> DataLoader[Any]:
+    """Ten samples (five originals, five copies) in batches of 4, 4 and 2."""
+    settings: dict[str, Any] = {"border": "random", "augmentation": TURNING, "batch_size": 4, "seed": 3}
+    return make_train_loader(
+        pairs, read_codes, image_size=16, workers=workers, pin_memory=False, **(settings | changes)
+    )
+
+
+def indices_of(batches: EpochBatches, epoch: int, first_batch: int = 0) -> list[list[int]]:
+    batches.set_epoch(epoch, first_batch)
+    return [[index for _, index in batch] for batch in batches]
+
+
+def flat(batches: list[list[int]]) -> list[int]:
+    return [index for batch in batches for index in batch]
+
+
+def assert_equal(got: Iterator[Batch], expected: list[Batch]) -> None:
+    for batch, other in zip(got, expected, strict=True):
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(batch, other, strict=True))
+
+
+# --- EpochBatches ------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_gives_every_index_once_and_keeps_the_small_last_batch() -> None:
+    batches = EpochBatches(10, batch_size=4, seed=0)
+    assert len(batches) == 3
+    order = indices_of(batches, epoch=0)
+    assert [len(batch) for batch in order] == [4, 4, 2]
+    assert sorted(flat(order)) == list(range(10))
+
+
+def test_batches_are_keyed_by_their_epoch() -> None:
+    batches = EpochBatches(3, batch_size=2, seed=0)
+    batches.set_epoch(5)
+    assert {epoch for batch in batches for epoch, _ in batch} == {5}
+
+
+def test_seed_and_epoch_alone_decide_the_order() -> None:
+    orders = {str(indices_of(EpochBatches(10, 4, seed), epoch)) for seed in range(5) for epoch in range(5)}
+    assert len(orders) == 25
+    used = EpochBatches(10, 4, seed=1)
+    indices_of(used, epoch=7)
+    assert indices_of(used, epoch=2) == indices_of(EpochBatches(10, 4, seed=1), epoch=2)
+    assert flat(indices_of(EpochBatches(10, 3, seed=1), 2)) == flat(indices_of(used, 2))
+
+
+@pytest.mark.parametrize("first_batch", [0, 1, 2, 3])
+def test_resuming_gives_exactly_the_rest(first_batch: int) -> None:
+    batches = EpochBatches(10, batch_size=4, seed=0)
+    whole = indices_of(batches, epoch=2)
+    assert indices_of(batches, 2, first_batch) == whole[first_batch:]
+    assert len(batches) == 3  # of the whole epoch: what a schedule counts
+    assert len(indices_of(batches, epoch=3)) == 3
+
+
+@pytest.mark.parametrize("first_batch", [-1, 4])
+def test_resuming_where_no_batch_is_is_refused(first_batch: int) -> None:
+    with pytest.raises(ValueError, match=f"got first batch {first_batch}, but an epoch has 3 batches of 4"):
+        EpochBatches(10, batch_size=4, seed=0).set_epoch(0, first_batch)
+
+
+def test_limited_epochs_are_the_beginnings_of_whole_ones() -> None:
+    limited = EpochBatches(10, batch_size=4, seed=0, limit_batches=2)
+    assert len(limited) == 2
+    assert indices_of(limited, epoch=1) == indices_of(EpochBatches(10, 4, seed=0), epoch=1)[:2]
+    assert len(EpochBatches(10, batch_size=4, seed=0, limit_batches=9)) == 3
+
+
+def test_overfitting_repeats_the_first_batch_of_all() -> None:
+    first = indices_of(EpochBatches(10, 4, seed=0), epoch=0)[0]
+    assert indices_of(EpochBatches(10, 4, seed=0, overfit=True), epoch=6) == [first] * 3
+    assert indices_of(EpochBatches(10, 4, seed=0, limit_batches=20, overfit=True), epoch=6) == [first] * 20
+
+
+# --- loaders -----------------------------------------------------------------------------------------------
+
+
+def test_a_training_batch(pairs: list[Pair]) -> None:
+    batches = list(start_epoch(train_loader(pairs), epoch=0))
+    assert [len(batch.indices) for batch in batches] == [4, 4, 2]
+    images, targets, indices = batches[0]
+    assert isinstance(batches[0], Batch)
+    assert images.shape == (4, 3, 16, 16) and images.dtype == torch.uint8 and images.is_contiguous()
+    assert targets.shape == (4, 16, 16) and targets.dtype == torch.uint8
+    assert indices.dtype == torch.int64 and set(torch.cat([b.indices for b in batches]).tolist()) == set(range(10))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")  # on few cores
+def test_workers_change_nothing(pairs: list[Pair]) -> None:
+    alone = train_loader(pairs)
+    expected = {epoch: list(start_epoch(alone, epoch)) for epoch in (0, 1)}
+    assert not torch.equal(expected[0][0].images, expected[1][0].images)
+    for workers in (2, 4):
+        loader = train_loader(pairs, workers)
+        assert_equal(start_epoch(loader, 0), expected[0])
+        next(start_epoch(loader, 1))  # an epoch that is left early must not leak into the next
+        assert_equal(start_epoch(loader, 1, first_batch=1), expected[1][1:])
+        assert_equal(start_epoch(loader, 0, first_batch=3), [])
+        assert_equal(start_epoch(loader, 1), expected[1])
+
+
+def test_an_error_in_a_worker_names_the_file(pairs: list[Pair], tmp_path: Path) -> None:
+    cut_short = tmp_path / "cut_short.jpg"
+    cut_short.write_bytes(pairs[0].image.read_bytes()[:200])
+    broken = [*pairs[:4], Pair("cut_short", cut_short, pairs[4].mask)]
+    with pytest.raises(ValueError, match=r"cut_short\.jpg"):
+        list(start_epoch(train_loader(broken, workers=1), epoch=0))
+
+
+def process_as_image(pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture whose colour is the number of the process that read it."""
+    colour = np.array([os.getpid() >> shift & 255 for shift in (0, 8, 16)], np.uint8)
+    return np.broadcast_to(colour, (size, size, 3)), np.ones((size, size), np.uint8)
+
+
+def test_a_worker_lives_through_all_epochs(pairs: list[Pair]) -> None:
+    loader = make_eval_loader(
+        pairs, read_codes, 8, batch_size=5, workers=1, pin_memory=False, read_pair=process_as_image
+    )
+    first, second = (next(iter(loader)).images[0, :, 0, 0].tolist() for _ in range(2))
+    assert first == second
+    assert first != process_as_image(pairs[0], 8)[0][0, 0].tolist()
+
+
+def threads_as_image(pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture in the shade of OpenCV's number of threads."""
+    return np.full((size, size, 3), cv2.getNumThreads(), np.uint8), np.ones((size, size), np.uint8)
+
+
+def test_a_worker_uses_one_thread(pairs: list[Pair]) -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        loader = make_eval_loader(
+            pairs, read_codes, 8, batch_size=5, workers=1, pin_memory=False, read_pair=threads_as_image
+        )
+        assert next(iter(loader)).images.unique().tolist() == [1]
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_loaders_leave_the_global_random_state_alone(pairs: list[Pair]) -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    expected = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    list(start_epoch(train_loader(pairs), epoch=0))
+    list(make_eval_loader(pairs, read_codes, 16, 2, workers=0, pin_memory=False))
+    assert torch.equal(torch.get_rng_state(), expected[0])
+    assert np.random.get_state()[1].tolist() == expected[1]  # type: ignore[index]
+
+
+def test_overfitting_takes_one_batch_as_it_is(pairs: list[Pair]) -> None:
+    loader = train_loader(pairs, overfit=True, limit_batches=3, border="foreground")
+    plain = next(iter(make_eval_loader(pairs, read_codes, 16, batch_size=5, workers=0, pin_memory=False)))
+    steps = [batch for epoch in (0, 1) for batch in start_epoch(loader, epoch)]
+    assert len(steps) == 6
+    for batch in steps:
+        assert torch.equal(batch.indices, steps[0].indices)
+        assert torch.equal(batch.images, plain.images[batch.indices])
+        assert torch.equal(batch.targets, plain.targets[batch.indices])
+
+
+def test_evaluation_goes_through_all_pairs_in_order(pairs: list[Pair]) -> None:
+    loader = make_eval_loader(pairs, read_codes, 16, batch_size=2, workers=0, pin_memory=False)
+    assert len(loader) == 3
+    assert [batch.indices.tolist() for batch in loader] == [[0, 1], [2, 3], [4]]
+    for batch in loader:
+        assert isinstance(batch, Batch) and set(batch.targets.unique().tolist()) == {0, 255}
+
+
+def test_evaluation_can_be_limited_and_can_see_the_border_otherwise(pairs: list[Pair]) -> None:
+    loader = make_eval_loader(
+        pairs, read_codes, 16, batch_size=2, workers=0, pin_memory=False, border="ignore", limit_batches=2
+    )
+    assert [batch.indices.tolist() for batch in loader] == [[0, 1], [2, 3]]
+    assert set(next(iter(loader)).targets.unique().tolist()) == {0, 127, 255}
+
+
+def test_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert count_workers(3, images=5) == 3 and count_workers(0, images=5000) == 0
+    assert count_workers(-1, images=100) == 0  # starting a process would take longer
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)))
+    assert count_workers(-1, images=3000) == 6
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    assert count_workers(-1, images=3000) == 8
+    with pytest.raises(ValueError, match=r"data\.workers is -2; allowed are -1"):
+        count_workers(-2, images=3000)

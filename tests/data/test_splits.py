@@ -1,0 +1,62 @@
+"""Opening what a config chooses: the real config with overrides, real files."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from src.config import parse_data
+from src.data.pairs import Splits
+from src.data.splits import open_data
+
+
+@pytest.fixture
+def open_chosen(composed):
+    """Opens the data set that these overrides choose."""
+
+    def opened(*overrides: str) -> Splits:
+        return open_data(parse_data(composed(*overrides)["data"]))
+
+    return opened
+
+
+def counts(splits: Splits) -> tuple[int, int, int]:
+    return len(splits.train), len(splits.valid), len(splits.test)
+
+
+def test_oxford_pet_is_read_from_its_root(open_chosen, tmp_path: Path, write_oxford_pet) -> None:
+    root = write_oxford_pet(tmp_path / "pets", [f"Cat_{number}" for number in range(12)], ["dog_1"])
+    assert counts(open_chosen("data=oxford_pet", f"data.root={root}")) == (10, 2, 1)
+    assert open_chosen("data=oxford_pet", f"data.root={root}", "data.fold=4").valid[0].stem == "Cat_4"
+
+
+def test_download_leaves_data_alone_that_are_there(open_chosen, tmp_path: Path, write_oxford_pet) -> None:
+    root = write_oxford_pet(tmp_path / "pets", ["Cat_1", "Cat_2"], ["dog_1"])
+    assert counts(open_chosen("data=oxford_pet", f"data.root={root}", "data.download=true")) == (1, 1, 1)
+
+
+def test_without_download_absent_data_are_only_explained(open_chosen, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.download=true"):
+        open_chosen("data=oxford_pet", f"data.root={tmp_path}/nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_synthetic_data_are_drawn_where_they_are_asked_for(open_chosen, tmp_path: Path) -> None:
+    sizes = ("data.trainval=11", "data.test=3", "data.size=32", "data.seed=5")
+    splits = open_chosen("data=synthetic", f"data.root={tmp_path}", *sizes)
+    assert counts(splits) == (9, 2, 3)
+    assert splits.test[0].image.is_relative_to(tmp_path / "11-3-32-5")
+
+
+def test_folder_is_paired(open_chosen, tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            Image.new("L", (4, 3), 255).save(tmp_path / name / f"{number}.png")
+    assert counts(open_chosen("data=folder", f"data.root={tmp_path}")) == (8, 1, 1)
+
+
+def test_tilde_is_the_home_folder(open_chosen, tmp_path: Path, write_oxford_pet, monkeypatch) -> None:
+    write_oxford_pet(tmp_path / "pets", ["Cat_1", "Cat_2"], ["dog_1"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert counts(open_chosen("data=oxford_pet", "data.root=~/pets")) == (1, 1, 1)

@@ -1,0 +1,201 @@
+"""The drawn data set: official layout, the same bytes each time, and pictures worth learning from."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.data.animals import BREEDS
+from src.data.audit import fingerprint
+from src.data.images import BACKGROUND, BORDER, PET, read_image
+from src.data.oxford_pet import open_oxford_pet, read_trimap
+from src.data.scenes import draw_scene
+from src.data.synthetic import make_synthetic
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_synthetic(tmp_path_factory.mktemp("drawn"), trainval=60, test=20, size=64, seed=0)
+
+
+@pytest.fixture(scope="module")
+def trimaps(root: Path) -> list[np.ndarray]:
+    splits = open_oxford_pet(root)
+    return [read_trimap(pair.mask) for pair in [*splits.train, *splits.valid, *splits.test]]
+
+
+def digests(root: Path) -> dict[str, str]:
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_opens_as_the_official_data_do(root: Path) -> None:
+    splits = open_oxford_pet(root)
+    assert (len(splits.train), len(splits.valid), len(splits.test)) == (54, 6, 20)
+
+
+def test_passes_the_audit(root: Path, tmp_path: Path) -> None:
+    assert len(fingerprint(open_oxford_pet(root), tmp_path, progress=False)) == 64
+
+
+def test_lists_are_written_as_the_official_ones(root: Path) -> None:
+    """`<stem> <class> <species> <breed>`, sorted, every breed in both lists; cats are 1, dogs 2."""
+    lists = {
+        name: (root / "annotations" / f"{name}.txt").read_text().splitlines() for name in ("trainval", "test", "list")
+    }
+    assert lists["list"] == sorted(lists["trainval"] + lists["test"])
+    assert lists["trainval"][0] == "Amber_Tiger_1 1 1 1"
+    assert lists["trainval"][-1].startswith("shadow_mastiff_")
+    assert lists["trainval"][-1].endswith(" 8 2 4")  # the eighth class, the fourth breed of dogs
+    for listed in (lists["trainval"], lists["test"]):
+        assert {int(line.split()[1]) for line in listed} == set(range(1, 9))
+
+
+def test_same_bytes_in_another_process(root: Path, tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from src.data.synthetic import make_synthetic;"
+        f"make_synthetic(Path({str(tmp_path)!r}), 60, 20, 64, 0)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True, timeout=120)
+    assert digests(tmp_path / "60-20-64-0") == digests(root)
+
+
+def test_image_does_not_depend_on_how_many_there_are(root: Path, tmp_path: Path) -> None:
+    fewer = digests(make_synthetic(tmp_path, trainval=10, test=2, size=64, seed=0))
+    pictures = {name: digest for name, digest in fewer.items() if not name.endswith(".txt")}
+    assert len(pictures) == 24
+    assert pictures.items() <= digests(root).items()
+
+
+def test_other_seeds_draw_other_pictures_in_another_folder(tmp_path: Path) -> None:
+    one, other = (make_synthetic(tmp_path, 2, 1, 32, seed) for seed in (0, 1))
+    assert (one.name, other.name) == ("2-1-32-0", "2-1-32-1")
+    assert digests(one).keys() == digests(other).keys()
+    assert digests(one)["images/Fogcoat_1.jpg"] != digests(other)["images/Fogcoat_1.jpg"]
+
+
+def test_second_call_draws_nothing(tmp_path: Path) -> None:
+    folder = make_synthetic(tmp_path, 2, 1, 32, 0)
+    dates = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert make_synthetic(tmp_path, 2, 1, 32, 0) == folder
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == dates
+
+
+def test_half_a_data_set_of_a_killed_process_is_drawn_again(tmp_path: Path) -> None:
+    """The process is killed in the middle; nothing stands at the data set's place until all of it is drawn."""
+    program = (
+        "from pathlib import Path; from src.data.synthetic import make_synthetic; print('begin', flush=True);"
+        f"make_synthetic(Path({str(tmp_path)!r}), 100_000, 1, 32, 0)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT, stdout=-1)
+    assert process.stdout is not None
+    process.stdout.readline()
+    while not list(tmp_path.glob(".drawing-*/images/*.jpg")):
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "100000-1-32-0").exists()
+    (tmp_path / ".drawing-100000-1-32-0").rename(tmp_path / ".drawing-9-1-32-0")
+    folder = make_synthetic(tmp_path, 9, 1, 32, 0)
+    assert len(list((folder / "images").iterdir())) == 10
+
+
+def test_two_processes_at_once_make_one_data_set(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from src.data.synthetic import make_synthetic;"
+        f"print(make_synthetic(Path({str(tmp_path)!r}), 30, 3, 32, 0))"
+    )
+    command = [sys.executable, "-c", program]
+    processes = [subprocess.Popen(command, cwd=PROJECT, stdout=-1, stderr=-1, text=True) for _ in range(2)]
+    answers = [process.communicate(timeout=120) for process in processes]
+    assert answers == [(f"{tmp_path / '30-3-32-0'}\n", "")] * 2
+    assert len(open_oxford_pet(tmp_path / "30-3-32-0").test) == 3
+    assert not (tmp_path / ".drawing-30-3-32-0").exists()
+
+
+def test_numbers_that_make_no_data_set_are_all_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as refusal:
+        make_synthetic(tmp_path, trainval=1, test=0, size=8, seed=-1)
+    assert str(refusal.value).splitlines() == [
+        "data.trainval is 1, allowed is 2 or more",
+        "data.test is 0, allowed is 1 or more",
+        "data.size is 8, allowed is 16 or more",
+        "data.seed is -1, allowed is 0 or more",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "occupied").write_text("a file")
+    with pytest.raises(ValueError, match=r"cannot write the synthetic data to .*occupied"):
+        make_synthetic(tmp_path / "occupied", 2, 1, 32, 0)
+
+
+# --- the pictures
+
+
+def test_sizes_and_shapes_vary(root: Path) -> None:
+    shapes = [read_image(path).shape for path in (root / "images").iterdir()]
+    assert {max(shape) for shape in shapes} == {64}
+    assert any(height > width for height, width, _ in shapes)
+    assert any(height < width for height, width, _ in shapes)
+    assert len({min(height, width) for height, width, _ in shapes}) > 10
+
+
+def test_foreground_is_as_large_as_in_the_real_data(trimaps: list[np.ndarray]) -> None:
+    """Real trimaps: about 29 % pet, 59 % background, 12 % border; the foreground of single images varies widely."""
+    shares = np.array([(trimap != BACKGROUND).mean() for trimap in trimaps])
+    assert 0.3 < shares.mean() < 0.5
+    assert shares.min() < 0.25 and shares.max() > 0.55
+    border = np.mean([(trimap == BORDER).mean() for trimap in trimaps])
+    assert 0.08 < border < 0.18
+
+
+def test_border_lies_between_pet_and_background(trimaps: list[np.ndarray]) -> None:
+    for trimap in trimaps:
+        assert {PET, BACKGROUND, BORDER} == set(np.unique(trimap))
+        for one, other in ((trimap[:, 1:], trimap[:, :-1]), (trimap[1:], trimap[:-1])):
+            assert not ((one == PET) & (other == BACKGROUND)).any()
+            assert not ((one == BACKGROUND) & (other == PET)).any()
+
+
+def test_some_animals_are_cut_off_by_the_frame_and_some_are_not(trimaps: list[np.ndarray]) -> None:
+    edges = [np.concatenate([trimap[0], trimap[-1], trimap[:, 0], trimap[:, -1]]) for trimap in trimaps]
+    cut = np.mean([(edge == PET).any() for edge in edges])
+    assert 0.3 < cut < 0.9
+
+
+def test_colour_alone_does_not_find_the_animal(root: Path) -> None:
+    """The best that a look-up of 8 x 8 x 8 colours can do, learnt on train and scored on test, is a poor mask."""
+    splits = open_oxford_pet(root)
+
+    def colours_and_truth(pairs) -> tuple[np.ndarray, np.ndarray]:
+        colours = [(read_image(pair.image) // 32 @ np.array([64, 8, 1])).ravel() for pair in pairs]
+        truth = [(read_trimap(pair.mask) != BACKGROUND).ravel() for pair in pairs]
+        return np.concatenate(colours), np.concatenate(truth)
+
+    colours, truth = colours_and_truth(splits.train)
+    foreground = np.bincount(colours, weights=truth, minlength=512)
+    is_foreground = foreground > 0.5 * np.bincount(colours, minlength=512)
+    colours, truth = colours_and_truth(splits.test)
+    guess = is_foreground[colours]
+    dice = 2 * (guess & truth).sum() / (guess.sum() + truth.sum())
+    assert dice < 0.75
+
+
+@pytest.mark.parametrize("breed", BREEDS, ids=lambda breed: breed.name)
+@pytest.mark.parametrize("size", [16, 97])
+def test_every_breed_can_be_drawn_at_any_size(breed, size: int) -> None:
+    for seed in range(10):
+        image, trimap = draw_scene(np.random.default_rng(seed), breed, size)
+        assert image.dtype == trimap.dtype == np.uint8
+        assert image.shape == (*trimap.shape, 3)
+        assert max(trimap.shape) == size
+        assert set(np.unique(trimap)) <= {PET, BACKGROUND, BORDER}
+        assert (trimap != BACKGROUND).any()
+        assert image.std() > 5

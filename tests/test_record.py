@@ -1,0 +1,107 @@
+"""A run's folder explains itself, says truly how the run stands, and has one writer."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from src.record import RunBusy, RunRecord
+
+FACTS = {"run_id": "unet-seed0-c0", "config_id": "c1", "choices": {"model": "unet"}, "seed": 0}
+IMAGE = {"stem": "a", "dice": 0.5, "iou": 1 / 3, "tp": 1, "fp": 1, "fn": 1}
+
+
+@pytest.fixture
+def record(tmp_path):
+    return RunRecord(tmp_path / "sweep" / "unet-seed0-c0")
+
+
+def test_a_run_from_beginning_to_end(record):
+    assert record.status() is None and record.read() is None
+    with record.locked():
+        record.begin(FACTS, {"seed": 0}, ["seed=0"])
+        assert record.status() == "running"
+        record.append_epoch({"epoch": 1, "valid_dice": 0.5})
+        record.append_epoch({"epoch": 2, "valid_dice": 0.75})
+        record.write_test("headline", {"dice": {"mean": 0.5}}, [IMAGE])
+        record.end("finished", scores={"test_dice": 0.5}, best_epoch=2)
+    run = record.read()
+    assert {key: run[key] for key in ("schema", "run_id", "status", "scores", "best_epoch", "error")} == {
+        "schema": 1,
+        "run_id": "unet-seed0-c0",
+        "status": "finished",
+        "scores": {"test_dice": 0.5},
+        "best_epoch": 2,
+        "error": None,
+    }
+    assert run["seconds"] >= 0 and run["started"] <= run["finished"]
+    assert [row["valid_dice"] for row in record.read_epochs()] == [0.5, 0.75]
+    assert {file.name for file in record.folder.iterdir()} == {
+        "run.json",
+        "config.yaml",
+        "overrides.yaml",
+        "epochs.jsonl",
+        "test.json",
+        "test_images.csv",
+        "checkpoints",
+    }
+
+
+def test_one_protocol_never_overwrites_another(record):
+    record.begin(FACTS, {}, [])
+    record.write_test("headline", {"dice": 1}, [IMAGE])
+    record.write_test("border_ignore", {"dice": 2}, [IMAGE, {**IMAGE, "stem": "b"}])
+    record.write_test("headline", {"dice": 3}, [{**IMAGE, "stem": "c"}])
+    assert [(row["protocol"], row["stem"]) for row in record.read_test_images()] == [
+        ("border_ignore", "a"),
+        ("border_ignore", "b"),
+        ("headline", "c"),
+    ]
+    assert '"border_ignore"' in (record.folder / "test.json").read_text()
+
+
+def test_a_line_that_was_cut_off_is_no_epoch(record):
+    record.begin(FACTS, {}, [])
+    record.append_epoch({"epoch": 1})
+    with record.epochs_file.open("a") as file:
+        file.write('{"epoch": 2, "tra')
+    assert record.read_epochs() == [{"epoch": 1}]
+    record.write_epochs([{"epoch": 1}])
+    record.append_epoch({"epoch": 2})
+    assert record.read_epochs() == [{"epoch": 1}, {"epoch": 2}]
+
+
+def test_a_run_has_one_writer_and_a_dead_writer_is_none(record):
+    code = f"""
+        import pathlib, time
+        from src.record import RunRecord
+        record = RunRecord(pathlib.Path({str(record.folder)!r}))
+        with record.locked():
+            record.begin({FACTS!r}, {{}}, [])
+            print("holding", flush=True)
+            time.sleep(60)
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"holding\n"
+        with pytest.raises(RunBusy, match="another process"), record.locked():
+            pass
+        assert record.status() == "running"
+        other.send_signal(signal.SIGKILL)
+    assert record.status() == "interrupted"
+    with record.locked():
+        started = record.read()["started"]
+        record.begin(FACTS, {}, [])
+        assert record.read()["started"] == started
+        assert record.status() == "running"
+
+
+def test_asking_changes_nothing_in_the_folder(record):
+    with record.locked():
+        record.begin(FACTS, {}, [])
+        record.end("finished", scores={})
+    before = {file: file.stat().st_mtime_ns for file in [record.folder, *record.folder.rglob("*")]}
+    with record.locked():
+        assert record.status() == "finished"
+    assert {file: file.stat().st_mtime_ns for file in [record.folder, *record.folder.rglob("*")]} == before

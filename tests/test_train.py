@@ -1,0 +1,94 @@
+"""The command as a user meets it: real processes, their exit codes, what they print and what they leave behind."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import PROJECT
+
+
+def run_folders(tmp_path):
+    return sorted(path.parent for path in tmp_path.rglob("run.json"))
+
+
+def test_one_run_then_the_same_again(command, small, tmp_path):
+    before = set(PROJECT.iterdir())
+    first = command("train", *small, "model=resnet34_unet", "data.image_size=64", "scheduler=onecycle")
+    assert first.returncode == 0, first.stderr
+    (folder,) = run_folders(tmp_path)
+    assert folder.parent == tmp_path / "runs" / "single"
+    score = json.loads((folder / "run.json").read_text())["scores"]["test_dice"]
+    assert f"finished: test Dice {score:.4f}, {folder}" in first.stdout
+    assert "epoch 2/2" in first.stdout and "\r" not in first.stderr  # no bars where nobody looks
+    again = command("train", *small, "model=resnet34_unet", "data.image_size=64", "scheduler=onecycle")
+    assert again.returncode == 0 and f"finished before, nothing to do: test Dice {score:.4f}" in again.stdout
+    assert {path.name for path in set(PROJECT.iterdir()) - before} <= {".cache"}  # Hydra writes nothing
+
+
+def test_a_sweep_and_its_table(command, small, tmp_path):
+    swept = command("train", "-m", *small, "augmentation=none,flip_jitter", "scheduler=cosine,onecycle")
+    assert swept.returncode == 0, swept.stderr
+    folders = run_folders(tmp_path)
+    assert len(folders) == 4 and {folder.parent for folder in folders} == {tmp_path / "runs" / "adhoc"}
+    table = command("aggregate", f"sweep={tmp_path}/runs/adhoc")
+    assert table.returncode == 0, table.stderr
+    assert "4 runs, all with model unet, loss bce" in table.stdout
+    assert table.stdout.count("finished") == 4 and "onecycle" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model=unett"], ["Could not find 'model/unett'", "resnet34_unet_plain"]),
+        (["trainer.epochz=3", "loss.gama=2", "seed=x"], ["trainer.epochz", "loss.gama", "seed", "'epochs'"]),
+        (["model=unet_nobn"], ["model.out_channels: got 2 with loss=bce, which takes 1"]),
+        (["data.root=/nowhere", "data=oxford_pet"], ["/nowhere", "data.download=true", "data=synthetic"]),
+        (["experiment=nothing"], ["experiment/nothing"]),
+    ],
+)
+def test_a_mistake_gets_one_message_and_no_folder(command, small, tmp_path, overrides, said):
+    small = [override for override in small if not overrides[-1].startswith("data=") or "data" not in override]
+    refused = command("train", *small, *overrides)
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr + refused.stdout
+    for words in said:
+        assert words in refused.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_fails_says_why_in_one_line_and_tells_the_story_in_its_log(command, small, tmp_path):
+    failed = command("train", *small, "optimizer=sgd", "optimizer.lr=1e30", "scheduler=constant")
+    assert failed.returncode == 1
+    (folder,) = run_folders(tmp_path)
+    reason = json.loads((folder / "run.json").read_text())["error"]
+    assert reason.startswith("NonFiniteLoss: training loss is ") and "(lr 1e+30)" in reason
+    assert f"failed: {reason}" in failed.stderr and "Traceback" not in failed.stderr
+    assert "Traceback" in (folder / "train.log").read_text()
+
+
+def test_a_signal_leaves_a_checkpoint_and_the_same_command_goes_on(command, small, tmp_path):
+    arguments = [*small, "trainer.epochs=40"]
+    process = subprocess.Popen([sys.executable, "-m", "src.train", *arguments], cwd=PROJECT, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("epochs.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM and b"goes on from here" in said
+    (folder,) = run_folders(tmp_path)
+    assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
+    done = len((folder / "epochs.jsonl").read_text().splitlines())
+    resumed = command("train", *arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"going on in epoch {done + 1}" in resumed.stdout
+    assert len((folder / "epochs.jsonl").read_text().splitlines()) == 40
+
+
+@pytest.mark.parametrize("question", ["--help", "--cfg=job"])
+def test_questions_are_answered(command, question):
+    answer = command("train", question)
+    assert answer.returncode == 0 and "scheduler" in answer.stdout

@@ -1,0 +1,200 @@
+"""Whole runs of the real networks, small: what they leave behind, how they go on, how they fail."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from src.record import RunRecord
+from src.training.checkpoint import load_checkpoint, load_weights
+from src.training.checks import checked
+from src.training.run import run
+
+
+@pytest.fixture
+def start(composed, small):
+    """`start("seed=1", sweep="a")`: one small run, as the command would do it."""
+    return lambda *overrides, sweep="single": run(checked(composed(*small, *overrides)), sweep, list(overrides))
+
+
+@pytest.fixture
+def stop_after_epoch(monkeypatch):
+    """Makes this process get a real signal at the end of the epoch given, until the returned function is called."""
+
+    def arm(epoch: int, number: int = signal.SIGTERM):
+        append = RunRecord.append_epoch
+
+        def append_and_signal(self, row):
+            append(self, row)
+            if row["epoch"] == epoch:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(RunRecord, "append_epoch", append_and_signal)
+        return lambda: monkeypatch.setattr(RunRecord, "append_epoch", append)
+
+    return arm
+
+
+def snapshot(folder):
+    return {file.relative_to(folder): (file.stat().st_mtime_ns, file.read_bytes()) for file in files_of(folder)}
+
+
+def files_of(folder):
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def test_a_run_leaves_a_record_that_explains_itself(start):
+    outcome = start("seed=3", "tags=[pilot]", "notes=first", "trainer.keep_every=2")
+    assert (outcome.status, outcome.ran) == ("finished", True)
+    folder = outcome.folder
+    assert folder.parent.name == "single" and folder.name.startswith("unet-bce-adamw-cosine-flip_jitter-seed3-c")
+    assert {file.relative_to(folder).as_posix() for file in files_of(folder)} == {
+        "config.yaml",
+        "overrides.yaml",
+        "run.json",
+        "epochs.jsonl",
+        "test.json",
+        "test_images.csv",
+        "train.log",
+        "checkpoints/last.pt",
+        "checkpoints/best.pt",
+        "checkpoints/epoch_0002.pt",
+    }
+    record = RunRecord(folder)
+    facts = record.read()
+    assert (facts["seed"], facts["tags"], facts["notes"]) == (3, ["pilot"], "first")
+    assert facts["data"]["images"] == {"train": 18, "valid": 2, "test": 6}
+    assert yaml.safe_load((folder / "config.yaml").read_text())["seed"] == 3
+    assert yaml.safe_load((folder / "overrides.yaml").read_text())[0] == "seed=3"
+
+    epochs = record.read_epochs()
+    assert [row["epoch"] for row in epochs] == [1, 2]
+    assert [row["lr"] for row in epochs] == pytest.approx([1e-3, 5e-4])  # cosine over 2 epochs: full, then half
+    assert [row["momentum"] for row in epochs] == [0.9, 0.9]
+    best = max(epochs, key=lambda row: row["valid_dice"])
+    assert facts["best_epoch"] == best["epoch"] and facts["scores"]["valid_dice"] == best["valid_dice"]
+
+    images = record.read_test_images()
+    assert {row["protocol"] for row in images} == {"headline"} and len(images) == 6
+    assert np.mean([float(row["dice"]) for row in images]) == pytest.approx(outcome.scores["test_dice"])
+    for row in images:  # the counts are those of the scores
+        tp, fp, fn = (int(row[key]) for key in ("tp", "fp", "fn"))
+        assert float(row["dice"]) == pytest.approx(2 * tp / (2 * tp + fp + fn))
+
+
+def test_a_finished_run_is_left_as_it_is(start):
+    first = start()
+    before = snapshot(first.folder)
+    second = start()
+    assert (second.ran, second.scores, second.folder) == (False, first.scores, first.folder)
+    assert snapshot(first.folder) == before
+
+
+def test_the_same_config_gives_the_same_bits(start):
+    weights = [load_weights(start(sweep=name).folder / "checkpoints" / "last.pt") for name in ("a", "b")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize("overrides", [("scheduler=onecycle",), ("model=resnet34_unet_cbam", "loss=cross_entropy")])
+def test_an_interrupted_run_goes_on_to_the_same_end(start, stop_after_epoch, overrides):
+    model_size = ("data.image_size=64", "model.width=4") if len(overrides) == 2 else ()
+    whole = start(*overrides, *model_size, sweep="whole")
+    disarm = stop_after_epoch(1)
+    cut = start(*overrides, *model_size, sweep="cut")
+    assert (cut.status, cut.signal_number) == ("interrupted", signal.SIGTERM)
+    record = RunRecord(cut.folder)
+    assert record.status() == "interrupted"
+    assert load_checkpoint(record.checkpoints / "last.pt")["batch"] == 1  # stopped inside the second epoch
+    disarm()
+    resumed = start(*overrides, *model_size, sweep="cut")
+    assert resumed.status == "finished" and resumed.scores == whole.scores
+    ends = [load_checkpoint(folder / "checkpoints" / "last.pt") for folder in (whole.folder, cut.folder)]
+    assert all(torch.equal(ends[0]["model"][key], ends[1]["model"][key]) for key in ends[0]["model"])
+    timeless = [
+        [{key: row[key] for key in row if key not in ("images_per_second", "train_seconds", "peak_memory_bytes")}]
+        for folder in (whole.folder, cut.folder)
+        for row in RunRecord(folder).read_epochs()
+    ]
+    assert timeless[:2] == timeless[2:]
+
+
+def test_a_loss_that_is_no_number_fails_the_run_and_keeps_the_last_good_checkpoint(start, stop_after_epoch):
+    disarm = stop_after_epoch(1)
+    folder = start().folder
+    disarm()
+    last = folder / "checkpoints" / "last.pt"
+    state = torch.load(last, weights_only=True)
+    state["model"]["head.weight"].fill_(float("nan"))
+    torch.save(state, last)
+    poisoned = last.read_bytes()
+    outcome = start()
+    assert outcome.status == "failed"
+    assert "training loss is nan from batch 2 of epoch 2 on (lr 0.0005)" in outcome.error
+    assert RunRecord(folder).read()["error"] == outcome.error
+    assert last.read_bytes() == poisoned  # nothing of the bad epoch was saved
+    assert len(RunRecord(folder).read_epochs()) == 1
+    assert "Traceback" in (folder / "train.log").read_text()
+
+
+def test_changed_data_are_refused_by_name(start, composed, small, tmp_path):
+    first = start()
+    run_file = first.folder / "run.json"
+    run_file.write_text(run_file.read_text().replace('"fingerprint": "', '"fingerprint": "0123456789ab'))
+    with pytest.raises(ValueError, match="was begun on data with fingerprint 0123456789ab, the data there now have"):
+        start()
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(start):
+    # without BatchNorm, the only thing that sees the batch is the mean; 18 images are 4 batches of 4 and one of 2
+    plain = ("model=unet_nobn", "loss=cross_entropy", "trainer.epochs=1", "augmentation=none", "optimizer=sgd")
+    small_batches = start(*plain, "trainer.batch_size=4", "trainer.accumulate=2")
+    large_batches = start(*plain, "trainer.batch_size=8")
+    one, other = (load_weights(o.folder / "checkpoints" / "last.pt") for o in (small_batches, large_batches))
+    assert small_batches.folder != large_batches.folder
+    for key in one:
+        assert torch.allclose(one[key], other[key], atol=1e-6)
+
+
+def test_early_stopping_counts_epochs_without_a_better_validation_dice(start):
+    # a learning rate this small changes nothing, so the first epoch stays the best
+    still = ("model=unet_nobn", "loss=cross_entropy", "optimizer.lr=1e-30", "optimizer.weight_decay=0")
+    outcome = start(*still, "scheduler=constant", "trainer.epochs=9", "trainer.early_stop_patience=2")
+    record = RunRecord(outcome.folder)
+    assert len(record.read_epochs()) == 3 and record.read()["best_epoch"] == 1
+
+
+def test_one_batch_can_be_learned_by_heart(start):
+    outcome = start(
+        "debug=overfit_batch", "trainer.epochs=2", "model.width=8", "scheduler=constant",
+        "optimizer.lr=0.01",
+    )  # fmt: skip
+    first, second = RunRecord(outcome.folder).read_epochs()
+    assert second["train_loss"] < first["train_loss"] / 2 and second["train_dice"] > 0.95
+
+
+def test_one_batch_is_enough_to_try_the_chain(start):
+    outcome = start("debug=one_batch")
+    assert outcome.status == "finished"
+    assert len(RunRecord(outcome.folder).read_test_images()) == 4  # one batch
+
+
+def test_a_run_may_start_from_the_weights_of_another(start):
+    first = start()
+    best = first.folder / "checkpoints" / "best.pt"
+    second = start(f"init_from={best}", "optimizer.lr=1e-30", "optimizer.weight_decay=0", "scheduler=constant")
+    assert second.folder.name[-9:] != first.folder.name[-9:]
+    before, after = load_weights(best), load_weights(second.folder / "checkpoints" / "last.pt")
+    assert torch.equal(before["head.weight"], after["head.weight"])
+
+
+def test_a_border_that_is_trained_otherwise_is_scored_that_way_too(start):
+    record = RunRecord(start("data.border=ignore").folder)
+    rows = record.read_test_images()
+    pixels = {
+        protocol: sum(int(row["tp"]) + int(row["fn"]) for row in rows if row["protocol"] == protocol)
+        for protocol in ("headline", "border_ignore")
+    }
+    assert 0 < pixels["border_ignore"] < pixels["headline"]  # the ignored border is no foreground
