@@ -1,6 +1,7 @@
 """What is typed, before and after Hydra reads it: overrides that our own schema can judge, configs as plain values."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,39 @@ def forcing_values(arguments: list[str]) -> list[str]:
         own = match is not None and match["key"] not in groups and not match["key"].startswith("hydra")
         forced.append(f"++{argument.lstrip('+')}" if own else argument)
     return forced
+
+
+def check_experiment(arguments: list[str]) -> None:
+    """Raises ConfigError for `experiment=` with a list, or with a name that is not there.
+
+    Of a list Hydra would silently drop the grids, and for a wrong name it would list only the folders.
+    """
+    names = [argument.partition("=")[2] for argument in arguments if re.match(r"\+{0,2}experiment=", argument)]
+    known = sorted(file.relative_to(CONF / "experiment").with_suffix("").as_posix() for file in _experiments())
+    for name in names:
+        if re.search(r"[,*(]", name):
+            raise ConfigError(
+                [
+                    f"experiment: got {name!r}; one at a time, because each brings a grid of its own and a sweep over "
+                    "experiments would drop them all: run the command once for each (what they share is trained once)"
+                ]
+            )
+        if name not in [*known, "null"]:
+            raise ConfigError([f"experiment: got {name!r}; allowed: {', '.join(known)}"])
+
+
+def _experiments() -> list[Path]:
+    return [*(CONF / "experiment").rglob("*.yaml")]
+
+
+def sweep_name(chosen: str | None, experiment: str | None, otherwise: str) -> str:
+    """The folder of runs that belong together: as chosen, else the experiment's name, else `otherwise`."""
+    return (chosen or experiment or otherwise).replace("/", "_")
+
+
+def typed(overrides: Iterable[str]) -> list[str]:
+    """Overrides as they were before `forcing_values`."""
+    return [override.lstrip("+") for override in overrides]
 
 
 def plain_values(config: DictConfig) -> dict[str, Any]:

@@ -110,6 +110,7 @@ class NumericsSection(Section):
     autocast: Literal["bfloat16"] | None
     channels_last: bool
     tf32: bool
+    cpu_threads: int | None = Field(ge=1)
 
 
 class DebugSection(Section):
@@ -121,9 +122,10 @@ class DebugSection(Section):
 
 
 class SweepSection(Section):
-    """Where the runs of one sweep are kept."""
+    """Where the runs of one sweep are kept, and whether failed ones are tried again."""
 
     name: str | None
+    retry_failed: bool
 
 
 class RunConfig(Section):

@@ -27,7 +27,9 @@ def machine() -> dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """CPU cores this process may use, which a scheduler or container may have limited."""
+    """CPU cores this process may use, which a scheduler, a container or our launcher may have limited."""
+    if share := os.environ.get("SEGSWEEP_CORES"):
+        return int(share)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,6 +1,7 @@
 """The files of a run: one folder that explains itself, written whole or not at all, read without torch."""
 
 import csv
+import fcntl
 import json
 import logging
 import time
@@ -61,12 +62,18 @@ class RunRecord:
         """The content of run.json; None where no run has begun."""
         return read_json(self.run_file) if self.run_file.exists() else None
 
-    def status(self) -> str | None:
-        """One of STATUSES, or None where no run has begun; a `running` run that nobody holds was interrupted."""
+    def read_now(self) -> dict[str, Any] | None:
+        """The content of run.json with the status it has now: a `running` run that nobody holds was interrupted."""
         run = self.read()
-        if run is None:
-            return None
-        return "interrupted" if run["status"] == "running" and not self._is_held() else str(run["status"])
+        if run is None or run["status"] != "running" or self.is_held():
+            return run
+        run = self.read() or run  # its process may have ended well between the two looks
+        return {**run, "status": "interrupted"} if run["status"] == "running" else run
+
+    def status(self) -> str | None:
+        """One of STATUSES as of now, or None where no run has begun."""
+        run = self.read_now()
+        return None if run is None else str(run["status"])
 
     def begin(self, facts: Mapping[str, Any], config: Mapping[str, Any], overrides: Sequence[str]) -> None:
         """Makes the folder, or goes on in it, with status `running`.
@@ -157,14 +164,20 @@ class RunRecord:
             own.setLevel(level)
             handler.close()
 
-    def _is_held(self) -> bool:
-        if not self._lock_file.exists():
-            return False
+    def is_held(self) -> bool:
+        """Whether a process of this machine is at work on this run; asking changes nothing and needs no right to write.
+
+        A lock file that is missing or may not be opened, as in a copied sweep, is held by nobody.
+        """
         try:
-            with self.locked():
-                return False
-        except RunBusy:
+            with self._lock_file.open("rb") as file:
+                # shared, so that two who ask at once do not take each other for the worker
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return True
+        except OSError:
+            return False
+        return False
 
 
 def _line(row: Mapping[str, Any]) -> str:

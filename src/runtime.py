@@ -11,6 +11,8 @@ import torch
 
 from src.config import ConfigError, NumericsSection
 
+ALL_THREADS = torch.get_num_threads()  # as torch or OMP_NUM_THREADS decided when the program began
+
 
 def pick_device(wanted: str) -> torch.device:
     """The device named `wanted`; `auto` takes CUDA, else MPS, else the CPU. Raises ConfigError when it is not there."""
@@ -47,6 +49,7 @@ class Numerics:
         torch.backends.cudnn.benchmark = not exact
         torch.backends.cudnn.allow_tf32 = self.settings.tf32
         torch.backends.cuda.matmul.allow_tf32 = self.settings.tf32
+        torch.set_num_threads(self.settings.cpu_threads or ALL_THREADS)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of the forward pass: bfloat16 where asked for, on CUDA only (CPUs are slower with it)."""

@@ -9,10 +9,9 @@ import sys
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.command_line import CONF, forcing_values, plain_values
+from src.command_line import CONF, check_experiment, forcing_values, plain_values, sweep_name, typed
 from src.config import ConfigError
 
 
@@ -26,29 +25,32 @@ def main(composed: DictConfig) -> None:
 
     try:
         config = checked(plain_values(composed))
-        outcome = run(config, sweep_name(config.sweep.name), list(HydraConfig.get().overrides.task))
+        experiment = HydraConfig.get().runtime.choices.get("experiment")
+        outcome = run(
+            config, sweep_name(config.sweep.name, experiment, "single"), typed(HydraConfig.get().overrides.task)
+        )
     except ConfigError as error:
         sys.exit("\n".join(["the config cannot be used:", *(f"  {problem}" for problem in error.problems)]))
     except (ValueError, RunBusy) as error:
         sys.exit(str(error))
     if outcome.signal_number is not None:
         print(f"interrupted: {outcome.folder}; the same command goes on from here", file=sys.stderr)
-        sys.exit(128 + outcome.signal_number)
+        sys.exit(outcome.exit_code)
     if outcome.status == "failed":
         sys.exit(f"failed: {outcome.error}\nthe full story is in {outcome.folder / 'train.log'}")
     said = "finished" if outcome.ran else "finished before, nothing to do"
     print(f"{said}: test Dice {outcome.scores['test_dice']:.4f}, {outcome.folder}")
 
 
-def sweep_name(chosen: str | None) -> str:
-    """The folder of runs that belong together: as chosen, else the experiment's name, `adhoc` or `single`."""
-    hydra_config = HydraConfig.get()
-    experiment = hydra_config.runtime.choices.get("experiment")
-    if chosen or experiment:
-        return str(chosen or experiment).replace("/", "_")
-    return "adhoc" if hydra_config.mode == RunMode.MULTIRUN else "single"
+def train() -> None:
+    """The command: what is typed is put right for Hydra, then `main` runs once, or the launcher runs a sweep."""
+    try:
+        check_experiment(sys.argv[1:])
+    except ConfigError as error:
+        sys.exit(str(error))
+    sys.argv[1:] = forcing_values(sys.argv[1:])
+    main()
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = forcing_values(sys.argv[1:])
-    main()
+    train()

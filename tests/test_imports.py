@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "models": BASE | {"models"},
     "training": BASE | {"data", "models", "training"},
     "analysis": BASE | {"analysis"},
+    "sweep": BASE | {"data", "training", "analysis", "sweep"},
 }
 # the ground floor, from bottom to top
 ORDER = ["files", "environment", "config", "identity", "record", "runtime", "command_line"]

@@ -1,42 +1,164 @@
-"""The runs of a sweep as one table, whatever became of each of them."""
+"""The runs of a sweep as one table: what was planned, what is there, whatever became of each of them."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
+from src.analysis.settings import add_values, sort_key
 from src.files import read_json
-from src.record import RunRecord
+from src.identity import CHOICE_SECTIONS
+from src.record import SCHEMA, STATUSES, RunRecord
 
 LAYOUT = "<folder>/<run_id>/run.json, as `python -m src.train` writes it under multirun_outputs/<sweep>/"
+WHOLE_NUMBERS = ("seed", "epoch", "epochs", "best_epoch")
+NUMBERS = ("valid_dice", "test_dice", "seconds")
+WORDS = ("config_id", "fingerprint", "error")
+RECORD_FILES = {"run.json", "config.yaml", "overrides.yaml", "epochs.jsonl", "test.json", "checkpoints", "train.log"}
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 
 
 def load_runs(sweep: Path) -> pd.DataFrame:
-    """One row a run of the folder `sweep`, sorted by id: choices, seed, ids, status, scores and seconds as columns.
+    """One row a run of the folder `sweep`, sorted by choices and seed; no run is left out, however it stands.
 
-    Runs that failed, were interrupted or are half written are rows too, with their status. Raises ValueError for a
-    folder that holds no runs.
+    Columns: run_id, config_id, a column for each config group, seed, status, `epoch` (ended so far) of `epochs`,
+    best_epoch, the scores (valid_dice: best so far; test_dice and others once finished), seconds (worked),
+    fingerprint of the data, error (why it failed, was interrupted or is unreadable); and one column a config value,
+    such as `optimizer.lr`, where settings of the same choices differ in values. What is not known is missing (NA).
+
+    `status` is `planned` for a run of plan.json that has not begun, `unreadable` for a folder whose record is broken or
+    missing, else as in the record. Raises ValueError for a folder that is no sweep.
     """
-    rows = [_row(file.parent) for file in sorted(sweep.glob("*/run.json"))]
-    if not rows:
-        raise ValueError(f"{sweep}: holds no runs; expected {LAYOUT}")
-    return pd.DataFrame(rows)
+    planned, problems = _read_plan(sweep)
+    folders = _run_folders(sweep, planned)
+    rows = [_row(RunRecord(folder), planned.get(folder.name, {})) for folder in folders]
+    begun = {folder.name for folder in folders}
+    rows += [
+        {**facts, "run_id": run_id, "status": "planned"} for run_id, facts in planned.items() if run_id not in begun
+    ]
+    runs = _typed(pd.DataFrame([*rows, *problems]))
+    values = add_values(runs, lambda run_id: read_config(sweep / run_id))
+    order = [*(name for name in CHOICE_SECTIONS if name in runs), *values, "seed", "run_id"]
+    return runs.sort_values(order, key=sort_key, ignore_index=True)
 
 
-def _row(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config that the run in `folder` was begun with; empty where there is none that can be read."""
     try:
-        run = read_json(folder / "run.json")
+        config = yaml.load((folder / "config.yaml").read_bytes(), _YAML_LOADER)  # a safe loader, both of them
+    except (OSError, yaml.YAMLError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _read_plan(sweep: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """What plan.json says of each run, by run_id; and a row that says so where it cannot be read."""
+    path = sweep / "plan.json"
+    try:
+        entries = read_json(path)["runs"] if path.exists() else []
+        return {run["run_id"]: _planned_facts(run) for run in entries}, []
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        reason = (
+            f"the runs that have not begun are not known ({error}); the next launch writes it anew if it is deleted"
+        )
+        return {}, [{"run_id": path.name, "status": "unreadable", "error": reason}]
+
+
+def _planned_facts(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {"config_id": run["config_id"], **run["choices"], "seed": run["seed"], "epoch": 0, "epochs": run["epochs"]}
+
+
+def _run_folders(sweep: Path, planned: Mapping[str, Any]) -> list[Path]:
+    """The folders in `sweep` that are runs, or began to be: planned, with a file of a record, or still empty."""
+    folders = [path for path in sweep.iterdir() if path.is_dir()] if sweep.is_dir() else []
+    files = {folder: {file.name for file in folder.iterdir()} for folder in folders if not folder.name.startswith(".")}
+    runs = [folder for folder in files if folder.name in planned or not files[folder] or files[folder] & RECORD_FILES]
+    if not planned and not any(files[folder] for folder in runs):
+        raise ValueError(_no_sweep(sweep))
+    return runs
+
+
+def _no_sweep(sweep: Path) -> str:
+    if not sweep.is_dir():
+        return f"{sweep}: there is no such folder; expected {LAYOUT}"
+    if (sweep / "run.json").exists():
+        return f"{sweep}: is a single run; give the folder around it, {sweep.absolute().parent}"
+    inner = sorted({file.parent.parent.name for file in sweep.glob("[!.]*/[!.]*/run.json")})
+    if inner:
+        return f"{sweep}: holds sweeps, no runs; give one of {', '.join(str(sweep / name) for name in inner)}"
+    return f"{sweep}: holds no runs; expected {LAYOUT}"
+
+
+def _row(record: RunRecord, planned: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a folder: what was planned for it, and over that what its record says."""
+    row = {**planned, "run_id": record.folder.name}
+    try:
+        run = record.read_now()
+        if run is None and record.is_held():
+            return {**row, "status": "running"}  # it is making its folder at this moment
+        return {**row, **_progress(record, row), **_facts(run, record.folder)}
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        return {**row, "status": "unreadable", "error": f"run.json cannot be read: {error}"}
     except ValueError as error:
-        return {"run_id": folder.name, "status": "unreadable", "error": str(error)}
+        return {**row, "status": "unreadable", "error": str(error)}
+    except (KeyError, TypeError) as error:
+        return {**row, "status": "unreadable", "error": f"run.json is no record of a run: {error!r}"}
+
+
+def _facts(run: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
+    """The columns that run.json gives. Raises ValueError, KeyError or TypeError for one that is broken."""
+    if run is None:
+        raise ValueError("run.json is missing: the run was stopped while it began, or the folder is half copied")
+    if run["schema"] != SCHEMA or run["status"] not in STATUSES:
+        raise ValueError(
+            f"run.json has schema {run['schema']} and status {run['status']!r}; this version knows schema {SCHEMA}"
+        )
+    if run["run_id"] != folder.name and folder.with_name(run["run_id"]).exists():
+        raise ValueError(f"is a copy of {run['run_id']}, which is there too; counting both would count one run twice")
+    gone = "no process is at it: it was killed, or it is at work on another machine"
     return {
-        "run_id": run["run_id"],
+        "run_id": folder.name,
         "config_id": run["config_id"],
         **run["choices"],
-        "seed": run["seed"],
-        "status": RunRecord(folder).status(),
-        **run["scores"],
+        "seed": int(run["seed"]),
+        "status": run["status"],
+        **{name: float(score) for name, score in run["scores"].items()},
         "best_epoch": run["best_epoch"],
-        "seconds": run["seconds"],
-        "fingerprint": run["data"]["fingerprint"],
-        "error": run["error"],
+        "seconds": float(run["seconds"]),
+        "fingerprint": run.get("data", {}).get("fingerprint"),
+        "error": run["error"] or (gone if run["status"] == "interrupted" else None),
     }
+
+
+def _progress(record: RunRecord, planned: Mapping[str, Any]) -> dict[str, Any]:
+    """Epochs ended, and epochs in all; None where that cannot be known."""
+    try:
+        ended: int | None = len(record.read_epochs())
+    except ValueError:
+        ended = None  # a line in the middle is broken
+    in_all = planned.get("epochs") or read_config(record.folder).get("trainer", {}).get("epochs")
+    return {"epoch": ended, "epochs": in_all}
+
+
+def _typed(runs: pd.DataFrame) -> pd.DataFrame:
+    """`runs` with the columns that are always there, in types that know of missing values."""
+    choices = [name for name in CHOICE_SECTIONS if name in runs]
+    first = [
+        "run_id",
+        "config_id",
+        *choices,
+        "seed",
+        "status",
+        "epoch",
+        "epochs",
+        "best_epoch",
+        "valid_dice",
+        "test_dice",
+    ]
+    last = ["seconds", "fingerprint", "error"]
+    scores = [name for name in runs if name not in (*first, *last)]
+    types = dict.fromkeys(WHOLE_NUMBERS, "Int64") | dict.fromkeys(NUMBERS, "float64") | dict.fromkeys(WORDS, "object")
+    return runs.reindex(columns=[*first, *scores, *last]).astype(types)

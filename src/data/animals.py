@@ -42,47 +42,14 @@ class Breed:
 
 # As in the official list, cats begin with a capital letter and dogs do not. None of these breeds exists.
 BREEDS = (
-    Breed(
-        "Amber_Tiger",
-        "cat",
-        (0.78, 0.53, 0.27),
-        (0.47, 0.25, 0.1),
-        "stripes",
-        "pointed",
-        0.75,
-        0.05,
-        0.34,
-        0.1,
-    ),
+    Breed("Amber_Tiger", "cat", (0.78, 0.53, 0.27), (0.47, 0.25, 0.1), "stripes", "pointed", 0.75, 0.05, 0.34, 0.1),
     Breed("Fogcoat", "cat", (0.52, 0.54, 0.57), (0.38, 0.4, 0.43), "plain", "pointed", 0.55, 0.09, 0.3, 0.08),
     Breed("Harlequin", "cat", (0.9, 0.88, 0.83), (0.16, 0.14, 0.13), "patches", "pointed", 0.6, 0.06, 0.32, 0.09),
     Breed("Sable_Point", "cat", (0.85, 0.77, 0.65), (0.27, 0.2, 0.17), "points", "round", 0.65, 0.04, 0.38, 0.12),
     Breed("bog_hound", "dog", (0.42, 0.27, 0.16), (0.26, 0.16, 0.1), "plain", "floppy", 0.5, 0.05, 0.44, 0.26),
     Breed("marsh_spitz", "dog", (0.92, 0.87, 0.78), (0.7, 0.55, 0.38), "points", "pointed", 0.4, 0.14, 0.34, 0.2),
-    Breed(
-        "piebald_terrier",
-        "dog",
-        (0.88, 0.86, 0.82),
-        (0.45, 0.28, 0.16),
-        "patches",
-        "floppy",
-        0.3,
-        0.05,
-        0.3,
-        0.22,
-    ),
-    Breed(
-        "shadow_mastiff",
-        "dog",
-        (0.17, 0.16, 0.17),
-        (0.5, 0.36, 0.22),
-        "points",
-        "round",
-        0.45,
-        0.07,
-        0.4,
-        0.2,
-    ),
+    Breed("piebald_terrier", "dog", (0.88, 0.86, 0.82), (0.45, 0.28, 0.16), "patches", "floppy", 0.3, 0.05, 0.3, 0.22),
+    Breed("shadow_mastiff", "dog", (0.17, 0.16, 0.17), (0.5, 0.36, 0.22), "points", "round", 0.45, 0.07, 0.4, 0.2),
 )
 
 

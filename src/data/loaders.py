@@ -201,9 +201,10 @@ def _collate(samples: list[Sample]) -> Batch:
 def _start_worker(worker: int) -> None:
     """One thread a worker: several would fight over the cores that the other workers use.
 
-    Signals to the whole process group are for the main process, which ends its workers when it has saved its work.
+    Ctrl-C and SIGUSR1 to the whole process group are for the main process, which ends its workers when it has saved
+    its work. SIGTERM stays as torch has set it: it is how the main process ends them.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -53,7 +53,7 @@ def _extract(archive: Path, workplace: Path, top: str) -> None:
 
 def _check_member(member: tarfile.TarInfo, archive: Path, top: str) -> None:
     path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts or "\\" in member.name or path.parts[:1] != (top,):
+    if ".." in path.parts or "\\" in member.name or path.parts[:1] != (top,):
         raise ValueError(f"{archive}: member {member.name!r} is refused: it would not lie in {top}/")
     if not (member.isfile() or member.isdir()):
         raise ValueError(f"{archive}: member {member.name!r} is refused: neither a file nor a folder")

@@ -21,13 +21,13 @@ from src.record import RunRecord
 from src.runtime import Numerics, device_name, pick_device, seed_everything
 from src.training.checkpoint import file_digest, load_checkpoint, load_weights
 from src.training.checks import build_optimizer, build_schedule
+from src.training.finished import PROJECT, finished_before, finished_elsewhere, take_over, warn_of_other_code
 from src.training.loop import Learner, Network, evaluate, fit
 from src.training.metrics import dice_per_image, iou_per_image, pooled_dice, pooled_iou, summary
 from src.training.stopping import Interrupted, StopRequest
 
 log = logging.getLogger(__name__)
 HEADLINE = "headline"  # the protocol whose numbers are compared unless another is named; see docs/record.md
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ class Outcome:
     ran: bool = True
     error: str | None = None
     signal_number: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """For the process that did the run: 0 finished, 1 failed, 128 + n stopped by signal n."""
+        if self.signal_number is not None:
+            return 128 + self.signal_number
+        return 0 if self.status == "finished" else 1
 
 
 def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
@@ -54,11 +61,17 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
     splits = open_data(config.data)
     data_fingerprint = fingerprint(splits, Path(config.data.cache))
     with record.locked():
-        earlier = record.read()
-        if earlier is not None:
-            _check_same_data(record, earlier, data_fingerprint)
-            if earlier["status"] == "finished":
-                return Outcome(record.folder, "finished", earlier["scores"], ran=False)
+        done = finished_before(record, data_fingerprint)
+        if done is None and record.read() is None:
+            source = finished_elsewhere(record, data_fingerprint)
+            if source is not None:
+                take_over(source, record)
+                log.info("taken over from %s, where it was finished", source)
+                done = record.read()
+        if done is not None:
+            return Outcome(record.folder, "finished", done["scores"], ran=False)
+        if (begun := record.read()) is not None:
+            warn_of_other_code(record, begun)
         numerics = Numerics(pick_device(config.device), config.numerics)
         record.begin(
             _facts(config, identity, data_fingerprint, splits, numerics),
@@ -75,17 +88,19 @@ def _attempt(config: RunConfig, splits: Splits, numerics: Numerics, record: RunR
     try:
         with stop.listening():
             scores, best_epoch = _train_and_test(config, splits, numerics, record, stop)
-    except Interrupted as error:
-        log.warning("%s; the same command goes on from here", error)
-        record.end("interrupted", error=str(error))
-        return Outcome(record.folder, "interrupted", {}, error=str(error), signal_number=error.signal_number)
     except KeyboardInterrupt:
         record.end("interrupted", error="stopped by a second Ctrl-C")
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a network of the user's own may call sys.exit
+        # a signal to the whole process group may end the loader's workers first, which looks like a failure
+        if stop.signal_number is not None:
+            reason = str(Interrupted(stop.signal_number))
+            log.warning("%s; the same command goes on from the last checkpoint", reason)
+            record.end("interrupted", error=reason)
+            return Outcome(record.folder, "interrupted", {}, error=reason, signal_number=stop.signal_number)
         reason = f"{type(error).__name__}: {error}"
         log.error("the run failed: %s", traceback.format_exc())
-        record.end("failed", error=reason)
+        record.end("failed", error=reason, exit_code=getattr(error, "code", 1))
         return Outcome(record.folder, "failed", {}, error=reason)
     record.end("finished", scores=scores, best_epoch=best_epoch)
     return Outcome(record.folder, "finished", scores)
@@ -213,15 +228,3 @@ def _facts(
         "versions": versions(),
         "machine": machine(),
     }
-
-
-def _check_same_data(record: RunRecord, earlier: dict[str, Any], data_fingerprint: str) -> None:
-    before = earlier["data"]["fingerprint"]
-    if before != data_fingerprint:
-        raise ValueError(
-            f"{record.folder}: was begun on data with fingerprint {before[:12]}, the data there now have "
-            f"{data_fingerprint[:12]}; bring the old data back, or give another sweep.name for the new ones"
-        )
-    state = git_state(PROJECT)
-    if earlier["status"] != "finished" and earlier.get("git") != state:
-        log.warning("%s: was begun at the git state %s and goes on at %s", record.folder, earlier.get("git"), state)

@@ -59,4 +59,4 @@ def test_folder_is_paired(open_chosen, tmp_path: Path) -> None:
 def test_tilde_is_the_home_folder(open_chosen, tmp_path: Path, write_oxford_pet, monkeypatch) -> None:
     write_oxford_pet(tmp_path / "pets", ["Cat_1", "Cat_2"], ["dog_1"])
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert counts(open_chosen("data=oxford_pet", "data.root=~/pets")) == (1, 1, 1)
+    assert counts(open_chosen("data=oxford_pet", "data.root='~/pets'")) == (1, 1, 1)

@@ -1,0 +1,68 @@
+"""What tells the settings of a sweep apart: the choices that differ and, where choices do not, the values that do."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from src.identity import CHOICE_SECTIONS, NEUTRAL_KEYS
+
+ReadConfig = Callable[[str], Mapping[str, Any]]
+
+
+def add_values(runs: pd.DataFrame, read_config: ReadConfig) -> list[str]:
+    """Adds to `runs` the config values, such as `optimizer.lr`, in which settings of the same choices differ.
+
+    `read_config` gives the config of a run_id, empty where there is none; one run of each setting (config_id) is read,
+    and only if choices do not suffice. Returns the names of the new columns.
+    """
+    choices = [name for name in CHOICE_SECTIONS if name in runs]
+    settings = runs.dropna(subset="config_id").drop_duplicates("config_id")
+    if not settings.duplicated(choices).any():
+        return []
+    values = {setting: _values_of(ids, read_config) for setting, ids in runs.groupby("config_id")["run_id"]}
+    alike = settings.groupby(choices, dropna=False, sort=False)["config_id"]
+    names = list(dict.fromkeys(name for _, ids in alike for name in _differing([values[id] for id in ids])))
+    for name in names:
+        runs[name] = _typed(runs["config_id"].map(lambda setting, name=name: values.get(setting, {}).get(name)))
+    return names
+
+
+def tell_apart(runs: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
+    """What all runs share, by name; and the names of the columns that tell their settings apart."""
+    known = runs.dropna(subset="config_id")
+    names = [name for name in runs if name in (*CHOICE_SECTIONS, "init_from") or "." in name]
+    differing = [name for name in names if known[name].nunique(dropna=False) > 1]
+    shared = {name: known[name].iloc[0] for name in names if name not in differing} if len(known) else {}
+    told_apart = len(known.drop_duplicates(differing)) if differing else 1
+    if known["config_id"].nunique() > told_apart:
+        differing.append("config_id")
+    return shared, differing
+
+
+def sort_key(column: pd.Series) -> pd.Series:
+    """Numbers as numbers, all else as text: the order of the rows of a table."""
+    return column if pd.api.types.is_numeric_dtype(column) else column.astype(str)
+
+
+def _values_of(run_ids: pd.Series, read_config: ReadConfig) -> dict[str, Any]:
+    """Every value of a setting by its dotted name; empty where none of its runs has a config yet."""
+    config = next((config for run_id in run_ids if (config := read_config(run_id))), {})
+    values = {"init_from": config["init_from"]} if config.get("init_from") else {}
+    for section in CHOICE_SECTIONS:
+        for key, value in (config.get(section) or {}).items():
+            if key != "name" and key not in NEUTRAL_KEYS.get(section, ()):
+                values[f"{section}.{key}"] = value
+    return values
+
+
+def _differing(settings: list[dict[str, Any]]) -> list[str]:
+    known = [values for values in settings if values]
+    names = dict.fromkeys(name for values in known for name in values)
+    return [name for name in names if any(values.get(name) != known[0].get(name) for values in known)]
+
+
+def _typed(column: pd.Series) -> pd.Series:
+    """A column of numbers as numbers; one that holds anything else as text."""
+    numbers = column.dropna().map(lambda value: isinstance(value, int | float) and not isinstance(value, bool)).all()
+    return column.astype("Float64") if numbers else column.map(str, na_action="ignore")

@@ -1,0 +1,97 @@
+"""The jobs of a sweep: every point checked before the first one starts, each run once, what is finished left alone."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from src.config import ConfigError, RunConfig, parse_data
+from src.data.audit import fingerprint
+from src.data.splits import open_data
+from src.files import read_json, write_json
+from src.identity import Identity, choices_of, identify
+from src.record import RunRecord
+from src.training.checkpoint import file_digest
+from src.training.checks import checked
+
+Point = tuple[dict[str, Any], list[str]]  # a composed config as plain values, and what was typed for it
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be done: its checked config, its ids, the fingerprint of its data, and where its record goes."""
+
+    config: RunConfig
+    overrides: list[str]
+    sweep: str
+    identity: Identity
+    data_fingerprint: str
+
+    @property
+    def record(self) -> RunRecord:
+        """The record of this run, whether it has begun or not."""
+        return RunRecord(Path(self.config.output) / self.sweep / self.identity.run_id)
+
+    def message(self) -> str:
+        """What the process that does this job needs to know, as JSON."""
+        config = self.config.model_dump(mode="json")
+        return json.dumps({"config": config, "sweep": self.sweep, "overrides": self.overrides})
+
+
+def make_jobs(points: Sequence[Point], sweep: str) -> list[Job]:
+    """The distinct runs among `points`, in their order.
+
+    Raises ConfigError with the problems of all points, each said once with the first point that has it, and ValueError
+    for data that are missing or broken.
+    """
+    problems: dict[str, str] = {}
+    jobs: dict[str, Job] = {}
+    for plain, overrides in points:
+        try:
+            config = checked(plain)
+        except ConfigError as error:
+            for problem in error.problems:
+                problems.setdefault(problem, " ".join(overrides))
+            continue
+        if not problems:
+            identity = identify(config, file_digest(Path(config.init_from)) if config.init_from else None)
+            if identity.run_id not in jobs:
+                jobs[identity.run_id] = Job(config, overrides, sweep, identity, _fingerprint_of(config))
+    if problems:
+        raise ConfigError([f"{problem} (in: {point})" for problem, point in problems.items()])
+    return list(jobs.values())
+
+
+def write_plan(jobs: Sequence[Job], folder: Path) -> None:
+    """Adds `jobs` to `<sweep>/plan.json`: the runs that are meant to be there, begun or not."""
+    path, locks = folder / "plan.json", folder / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / "plan.lock"):  # somebody may be launching another part of the sweep
+        before = read_json(path)["runs"] if path.exists() else []
+        planned = {run["run_id"]: run for run in before} | {job.identity.run_id: _plan_of(job) for job in jobs}
+        if list(planned.values()) != before:
+            write_json(path, {"schema": 1, "runs": list(planned.values())})
+
+
+def _plan_of(job: Job) -> dict[str, Any]:
+    return {
+        "run_id": job.identity.run_id,
+        "config_id": job.identity.config_id,
+        "choices": choices_of(job.config),
+        "seed": job.config.seed,
+        "epochs": job.config.trainer.epochs,
+    }
+
+
+def _fingerprint_of(config: RunConfig) -> str:
+    return _fingerprint_once(config.data.model_dump_json())
+
+
+@cache
+def _fingerprint_once(data: str) -> str:
+    section = parse_data(json.loads(data))
+    return fingerprint(open_data(section), Path(section.cache))

@@ -1,0 +1,79 @@
+"""A sweep from its points to its end: check all, leave alone what is finished, run the rest, say how it stands."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from src.analysis.summary import write_summary
+from src.config import ConfigError
+from src.record import RunBusy
+from src.sweep.jobs import Job, Point, make_jobs, write_plan
+from src.sweep.progress import Progress
+from src.training.finished import finished_before, finished_elsewhere, take_over
+
+
+class Backend(Protocol):
+    """What does the jobs: processes here, a cluster's queue, a Ray cluster."""
+
+    def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
+        """Does all `jobs`, telling `progress`; returns the signal that stopped it, if one did."""
+
+
+def launch(points: Sequence[Point], sweep: str, backend: Backend) -> int:
+    """Runs what is missing of `points`; returns the exit code, 0 only when all of them are finished."""
+    try:
+        jobs = make_jobs(points, sweep)
+        folder = jobs[0].record.folder.parent
+        to_do = [job for job in jobs if _is_to_do(job)]
+    except ConfigError as error:
+        raise SystemExit("\n".join(["the sweep cannot be run:", *(f"  {line}" for line in error.problems)])) from error
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    write_plan(jobs, folder)
+    _say(f"{len(jobs)} runs in {folder}: {len(jobs) - len(to_do)} need nothing, {len(to_do)} to do")
+    signal_number = None
+    if to_do:
+        progress = Progress(len(to_do))
+        try:
+            signal_number = backend.run(to_do, progress)
+        finally:
+            progress.close()
+    unfinished = [job for job in jobs if job.record.status() != "finished"]
+    _say(f"{len(jobs) - len(unfinished)} of {len(jobs)} runs finished; summary: {write_summary(folder)}")
+    if signal_number is not None:
+        _say("stopped; the same command goes on from here")
+        return 128 + signal_number
+    return 1 if unfinished else 0
+
+
+def _is_to_do(job: Job) -> bool:
+    """Whether a process is to be started for `job`; if not, the reason is said."""
+    record, run_id = job.record, job.identity.run_id
+    run = finished_before(record, job.data_fingerprint)
+    if run is not None:
+        _say(f"skipped      {run_id}: finished before, test Dice {run['scores']['test_dice']:.4f}")
+        return False
+    status = record.status()
+    if status == "failed" and not job.config.sweep.retry_failed:
+        _say(f"left alone   {run_id}: failed before, sweep.retry_failed=false")
+        return False
+    if status is None and (source := finished_elsewhere(record, job.data_fingerprint)) is not None:
+        return not _took_over(source, job)
+    return True
+
+
+def _took_over(source: Path, job: Job) -> bool:
+    try:
+        with job.record.locked():
+            if job.record.read() is None:
+                take_over(source, job.record)
+    except RunBusy:
+        return False
+    score = (job.record.read() or {})["scores"]["test_dice"]
+    _say(f"reused       {job.identity.run_id}: finished in {source.parent.name}, test Dice {score:.4f}")
+    return True
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,59 @@
+"""What a sweep says while it runs: one live line on a terminal, a line for each event elsewhere."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from src.sweep.jobs import Job
+
+EVERY = 1.0  # seconds between two looks at the records of the running jobs
+
+
+class Progress:
+    """Counts what happened to the jobs and tells of it on standard error."""
+
+    def __init__(self, jobs: int) -> None:
+        self.counts: Counter[str] = Counter()
+        self._bar = tqdm(total=jobs, unit="run", desc="sweep", disable=None, dynamic_ncols=True, smoothing=0)
+        self._looked = 0.0
+
+    def started(self, job: Job) -> None:
+        """A process has begun with `job`."""
+        self._say(f"started      {job.identity.run_id}")
+
+    def ended(self, job: Job, status: str) -> None:
+        """The process of `job` is over; `status` is that of the run, or `busy`."""
+        self.counts[status] += 1
+        run = job.record.read() or {}
+        if status == "finished":
+            how = f"test Dice {run['scores']['test_dice']:.4f}, {run['seconds']:.0f} s"
+        elif status == "busy":
+            how = "another process is working on it"
+        else:
+            how = str(run.get("error"))
+        self._say(f"{status:<12} {job.identity.run_id}: {how}")
+        self._bar.update()
+
+    def show(self, running: Sequence[Job]) -> None:
+        """Brings the live line up to date, about once a second."""
+        if self._bar.disable or time.monotonic() - self._looked < EVERY:
+            return
+        self._looked = time.monotonic()
+        states = ", ".join(_state(job) for job in running[:3]) + (", …" if len(running) > 3 else "")
+        self._bar.set_postfix_str(f"{self.counts['failed']} failed, {len(running)} running: {states}")
+
+    def close(self) -> None:
+        """Ends the live line."""
+        self._bar.close()
+
+    def _say(self, line: str) -> None:
+        self._bar.write(line, file=sys.stderr)
+
+
+def _state(job: Job) -> str:
+    epochs = job.record.read_epochs()
+    best = f" Dice {max(row['valid_dice'] for row in epochs):.3f}" if epochs else ""
+    return f"{job.config.model['name']} {len(epochs)}/{job.config.trainer.epochs}{best}"

@@ -1,0 +1,50 @@
+"""Does one run whose composed config comes as JSON on standard input: what launchers start, not people.
+
+Exit code 0: finished; 1: refused or failed; 75: another process is at this run; 128 + n: stopped by signal n.
+`--parent=<pid>`: stop, leaving a checkpoint, when that process is gone.
+"""
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
+PATIENCE = 10.0  # seconds between the request to stop and the end
+
+
+def main() -> None:
+    """Read, check again (a message is data, whoever sent it), run."""
+    faulthandler.enable()
+    parent = next((int(word.split("=")[1]) for word in sys.argv[1:] if word.startswith("--parent=")), None)
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    message = json.load(sys.stdin)
+    from src.record import RunBusy
+    from src.training.checks import checked
+    from src.training.run import run
+
+    try:
+        outcome = run(checked(message["config"]), message["sweep"], message["overrides"])
+    except RunBusy as error:
+        print(error, file=sys.stderr)
+        sys.exit(BUSY)
+    except ValueError as error:
+        sys.exit(str(error))
+    sys.exit(outcome.exit_code)
+
+
+def _follow(parent: int) -> None:
+    """Ends this process soon after `parent` ended, however that happened: a job without its sweep would run unseen."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
