@@ -20,8 +20,7 @@ setup: .venv/installed  ## Makes .venv from requirements.txt
 	@touch $@
 
 demo: setup  ## A small real sweep on synthetic images, then its table (minutes on a CPU)
-	$(PY) -m src.train -m data=synthetic trainer=small sweep.name=demo \
-	  model=unet,resnet34_unet augmentation=none,flip_jitter scheduler=cosine,onecycle
+	$(PY) -m src.train experiment=demo augmentation=none,flip_jitter seed=0 hydra.launcher.jobs=2
 	$(PY) -m src.aggregate sweep=multirun_outputs/demo
 
 test: setup  ## The tests, under 5 minutes on 2 cores

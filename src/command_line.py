@@ -62,6 +62,13 @@ def typed(overrides: Iterable[str]) -> list[str]:
     return [override.lstrip("+") for override in overrides]
 
 
+def refusal(error: ValueError) -> str:
+    """What a command says before it ends because of `error`, a user's mistake."""
+    if not isinstance(error, ConfigError):
+        return str(error)
+    return "\n".join(["the config cannot be used:", *(f"  {problem}" for problem in error.problems)])
+
+
 def plain_values(config: DictConfig) -> dict[str, Any]:
     """The composed config as plain dicts, lists and values, every interpolation resolved.
 

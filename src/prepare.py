@@ -10,8 +10,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from src.command_line import CONF, forcing_values, plain_values
-from src.config import ConfigError, parse_data
+from src.command_line import CONF, forcing_values, plain_values, refusal
+from src.config import parse_data
 
 
 @hydra.main(config_path=str(CONF), config_name="prepare", version_base="1.3")
@@ -25,8 +25,8 @@ def main(composed: DictConfig) -> None:
         data = parse_data({**plain, "download": True} if plain.get("kind") == "oxford_pet" else plain)
         splits = open_data(data)
         digest = fingerprint(splits, Path(data.cache))
-    except (ConfigError, ValueError) as error:
-        sys.exit(str(error))
+    except ValueError as error:
+        sys.exit(refusal(error))
     counts = f"{len(splits.train)} training, {len(splits.valid)} validation and {len(splits.test)} test images"
     print(f"ready: {data.name} with {counts}, fingerprint {digest[:12]}")
 

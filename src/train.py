@@ -11,7 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from src.command_line import CONF, check_experiment, forcing_values, plain_values, sweep_name, typed
+from src.command_line import CONF, check_experiment, forcing_values, plain_values, refusal, sweep_name, typed
 from src.config import ConfigError
 
 
@@ -29,9 +29,9 @@ def main(composed: DictConfig) -> None:
         outcome = run(
             config, sweep_name(config.sweep.name, experiment, "single"), typed(HydraConfig.get().overrides.task)
         )
-    except ConfigError as error:
-        sys.exit("\n".join(["the config cannot be used:", *(f"  {problem}" for problem in error.problems)]))
-    except (ValueError, RunBusy) as error:
+    except ValueError as error:
+        sys.exit(refusal(error))
+    except RunBusy as error:
         sys.exit(str(error))
     if outcome.signal_number is not None:
         print(f"interrupted: {outcome.folder}; the same command goes on from here", file=sys.stderr)
@@ -47,7 +47,7 @@ def train() -> None:
     try:
         check_experiment(sys.argv[1:])
     except ConfigError as error:
-        sys.exit(str(error))
+        sys.exit(refusal(error))
     sys.argv[1:] = forcing_values(sys.argv[1:])
     main()
 

@@ -9,7 +9,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import plain_values, sweep_name, typed
+from src.command_line import plain_values, refusal, sweep_name, typed
 
 
 class SegsweepLauncher(Launcher):
@@ -26,9 +26,12 @@ class SegsweepLauncher(Launcher):
         # torch is imported from here on; Hydra imports this module at every start
         from src.sweep.launch import launch
 
-        points = [(plain_values(config), typed(overrides)) for config, overrides in self.compose(job_overrides)]
         experiment = self.config.hydra.runtime.choices.get("experiment")
-        code = launch(points, sweep_name(self.config.sweep.name, experiment, "adhoc"), self.backend())
+        try:
+            points = [(plain_values(config), typed(overrides)) for config, overrides in self.compose(job_overrides)]
+            code = launch(points, sweep_name(self.config.sweep.name, experiment, "adhoc"), self.backend())
+        except ValueError as error:
+            raise SystemExit(refusal(error)) from error
         if code:
             raise SystemExit(code)
         return []

@@ -1,17 +1,29 @@
 """How a sweep stands: a line for each run, how many have ended, and how long the others may take."""
 
+import itertools
 import textwrap
 
 import pandas as pd
 
 from src.analysis.settings import tell_apart
-from src.analysis.tables import human_seconds, one_line, plain_table
+from src.analysis.tables import plain_table, shortened
+from src.analysis.words import (
+    by_status,
+    counted,
+    epoch_texts,
+    human_seconds,
+    named,
+    reason_texts,
+    score_texts,
+    setting_texts,
+    time_texts,
+)
 
-ORDER = ("finished", "running", "planned", "interrupted", "failed", "unreadable")  # in which statuses are counted
 # what to look at first, where a screen has no room for all
-ATTENTION = ("running", "failed", "unreadable", "interrupted", "finished", "planned")
+URGENCY = ("running", "failed", "unreadable", "interrupted", "finished", "planned")
 RIGHT = ("seed", "epoch", "valid Dice", "test Dice", "time")
-REASON_WIDTH, CHOICE_WIDTH = 20, 6  # characters that stay, however narrow the terminal is
+CHOICE_WIDTH = 6  # characters of a choice that stay, however narrow the terminal is
+INDENT = "    "
 
 
 def progress(runs: pd.DataFrame, width: int, height: int | None = None) -> str:
@@ -20,14 +32,17 @@ def progress(runs: pd.DataFrame, width: int, height: int | None = None) -> str:
     At most `height` lines, where given: then the runs that matter most at this moment, and how many are not shown.
     """
     shared, differing = tell_apart(runs)
-    said = "all with " + ", ".join(f"{name} {value}" for name, value in shared.items()) if shared else "nothing shared"
-    head = textwrap.wrap(f"{counted(runs)}, {said}", width)
-    tail = _tail(runs, width)
-    shown, left_out = _most_wanted(runs, None if height is None else height - len(head) - len(tail) - 5)
-    floors = {**{name: min(len(name), CHOICE_WIDTH) for name in differing}, "reason": REASON_WIDTH}
-    table = plain_table(_cells(shown, differing), [*RIGHT, *_numeric(runs, differing)], floors, width)
-    more = [f"… and {left_out} more runs"] if left_out else []
-    return "\n".join([*head, "", *table, *more, "", *tail])
+    head = [*textwrap.wrap(f"all with {named(shared)}", width), ""] if shared else []
+    tail = ["", *(part for line in _closing(runs) for part in textwrap.wrap(line, width))]
+    right = [*RIGHT, *(name for name in differing if pd.api.types.is_numeric_dtype(runs[name]))]
+    names, *rows = plain_table(_columns(runs, differing), right, dict.fromkeys(differing, CHOICE_WIDTH), width)
+    blocks = [[row, *why] for row, why in zip(rows, _reasons(runs, width), strict=True)]
+    if height is not None:
+        room = height - len(head) - len(tail) - 2  # the names of the columns, and what is said of runs not shown
+        blocks = _most_urgent(blocks, list(runs["status"]), room)
+    left_out = len(runs) - len(blocks)
+    more = [f"… and {left_out} more"] if left_out else []
+    return "\n".join([*head, names, *(line for block in blocks for line in block), *more, *tail])
 
 
 def has_ended(runs: pd.DataFrame) -> bool:
@@ -35,81 +50,62 @@ def has_ended(runs: pd.DataFrame) -> bool:
     return not runs["status"].isin(["running", "planned"]).any()
 
 
-def counted(runs: pd.DataFrame) -> str:
-    """The number of `runs`, in words."""
-    return f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
-
-
-def counts_by_status(runs: pd.DataFrame) -> str:
-    """How many of `runs` stand how, such as `3 finished, 1 failed`."""
-    counts = runs["status"].value_counts()
-    return ", ".join(f"{counts[status]} {status}" for status in ORDER if status in counts)
-
-
 def seconds_left(runs: pd.DataFrame) -> float | None:
     """About how long until every running and planned run has ended, in seconds; None where nothing is known.
 
-    A run's remaining epochs cost what its own took so far, else those of the same model, else those of all running and
-    finished runs. The work is shared by as many runs as are at work now, but no run is shared.
+    An epoch of a run is taken to cost what its own have cost, else those of the same model, else those of all running
+    and finished runs. The work is shared by as many processes as are at work now, a single run by none.
     """
-    measured = runs[runs["status"].isin(["running", "finished"]) & (runs["epoch"] > 0).fillna(False)]
+    measured = runs[runs["status"].isin(["running", "finished"]) & runs["epoch"].gt(0).fillna(False)]
     waiting = runs[runs["status"].isin(["running", "planned"])]
-    remaining = (waiting["epochs"] - waiting["epoch"]).clip(lower=0).astype("float64")
-    running = int((runs["status"] == "running").sum())
-    if measured.empty or remaining.isna().any() or not running:
+    remaining = (waiting["epochs"] - waiting["epoch"]).clip(lower=0).astype("Float64")
+    processes = int(runs["status"].eq("running").sum())
+    if measured.empty or remaining.isna().any() or not processes:
         return None
-    pace = measured["seconds"] / measured["epoch"].astype("float64")  # seconds an epoch
-    models = measured.groupby("model")[["seconds", "epoch"]].sum() if "model" in runs else pd.DataFrame()
-    of_model = waiting["model"].map(models["seconds"] / models["epoch"]) if len(models) else float("nan")
-    of_all = measured["seconds"].sum() / float(measured["epoch"].sum())
-    left = remaining * pace.reindex(waiting.index).fillna(of_model).fillna(of_all)
-    return float(max(left.sum() / running, left.max()))
+    total = measured["seconds"].sum() / measured["epoch"].sum()
+    seconds_an_epoch = (measured["seconds"] / measured["epoch"]).reindex(waiting.index)
+    if "model" in runs:
+        sums = measured.groupby("model")[["seconds", "epoch"]].sum()
+        seconds_an_epoch = seconds_an_epoch.fillna(waiting["model"].map(sums["seconds"] / sums["epoch"]))
+    left = remaining * seconds_an_epoch.fillna(total)
+    return float(max(left.sum() / processes, left.max()))
 
 
-def _tail(runs: pd.DataFrame, width: int) -> list[str]:
-    lines = [f"{counted(runs)}: {counts_by_status(runs)}"]
+def _closing(runs: pd.DataFrame) -> list[str]:
+    """The lines below the table."""
+    lines = [f"{counted(runs)}: {by_status(runs)}"]
     if not has_ended(runs):
         seconds = seconds_left(runs)
-        lines.append(f"time left: {'unknown' if seconds is None else 'about ' + human_seconds(seconds)}")
+        unknown = "unknown" if runs["status"].eq("running").any() else "unknown, no run is at work"
+        lines.append(f"time left: {unknown if seconds is None else 'about ' + human_seconds(seconds)}")
     elif runs["status"].isin(["interrupted", "failed"]).any():
-        lines.append("interrupted and failed runs go on from their last checkpoint when the same command is given again")
-    return [part for line in lines for part in textwrap.wrap(line, width)]
+        lines.append("the same command as before goes on with interrupted and failed runs from their last checkpoint")
+    return lines
 
 
-def _most_wanted(runs: pd.DataFrame, room: int | None) -> tuple[pd.DataFrame, int]:
-    """The runs to show in `room` lines, in their order, and the number of those left out."""
-    if room is None or len(runs) <= room:
-        return runs, 0
-    urgency = runs["status"].map(ATTENTION.index).sort_values(kind="stable")
-    shown = runs.loc[sorted(urgency.index[: max(room, 1)])]
-    return shown, len(runs) - len(shown)
+def _most_urgent(blocks: list[list[str]], statuses: list[str], room: int) -> list[list[str]]:
+    """The blocks of the most urgent runs that together fit into `room` lines, in the order they had."""
+    by_urgency = sorted(range(len(blocks)), key=lambda number: URGENCY.index(statuses[number]))
+    lines = itertools.accumulate(len(blocks[number]) for number in by_urgency)
+    fitting = {number for number, used in zip(by_urgency, lines, strict=True) if used <= room}
+    return [block for number, block in enumerate(blocks) if number in fitting]
 
 
-def _cells(runs: pd.DataFrame, differing: list[str]) -> pd.DataFrame:
-    """The texts of the table; a column that says nothing is left out."""
-    cells = pd.DataFrame(index=runs.index)
-    for name in [*differing, "seed"]:
-        cells[name] = text_of(runs[name])
-    cells["status"] = runs["status"]
-    epochs = runs["epochs"].astype("string").fillna("?")
-    cells["epoch"] = (runs["epoch"].astype("string").fillna("?") + "/" + epochs).replace("?/?", "-")
-    cells["valid Dice"] = runs["valid_dice"].map("{:.4f}".format, na_action="ignore").fillna("-")
-    cells["test Dice"] = runs["test_dice"].map("{:.4f}".format, na_action="ignore").fillna("-")
-    cells["time"] = runs["seconds"].map(human_seconds, na_action="ignore").fillna("-")
-    reasons = [_reason(run) for run in runs[["run_id", "config_id", "error"]].itertuples()]
-    return cells.assign(reason=reasons) if any(reasons) else cells
+def _columns(runs: pd.DataFrame, differing: list[str]) -> dict[str, list[str]]:
+    return {name: setting_texts(runs[name]) for name in [*differing, "seed"]} | {
+        "status": list(runs["status"]),
+        "epoch": epoch_texts(runs),
+        "valid Dice": score_texts(runs["valid_dice"]),
+        "test Dice": score_texts(runs["test_dice"]),
+        "time": time_texts(runs["seconds"]),
+    }
 
 
-def text_of(column: pd.Series) -> pd.Series:
-    """The values of a setting as text: numbers as short as they go, `-` where there is none."""
-    if pd.api.types.is_numeric_dtype(column):
-        column = column.map("{:g}".format, na_action="ignore")
-    return column.astype("object").fillna("-").astype("string")
-
-
-def _numeric(runs: pd.DataFrame, names: list[str]) -> list[str]:
-    return [name for name in names if pd.api.types.is_numeric_dtype(runs[name])]
-
-
-def _reason(run: tuple) -> str:
-    return ""
+def _reasons(runs: pd.DataFrame, width: int) -> list[list[str]]:
+    """For each run the lines below its row: its folder, where nothing else says which run it is, and its reason."""
+    unknown = runs["config_id"].isna()
+    lines = [
+        [run_id if nameless else "", reason]
+        for run_id, nameless, reason in zip(runs["run_id"], unknown, reason_texts(runs), strict=True)
+    ]
+    return [[INDENT + shortened(text, width - len(INDENT)) for text in pair if text] for pair in lines]

@@ -14,8 +14,9 @@ from src.identity import CHOICE_SECTIONS
 from src.record import SCHEMA, STATUSES, RunRecord
 
 LAYOUT = "<folder>/<run_id>/run.json, as `python -m src.train` writes it under multirun_outputs/<sweep>/"
+DICE, LAST = ("valid_dice", "test_dice"), ("seconds", "fingerprint", "error")
 WHOLE_NUMBERS = ("seed", "epoch", "epochs", "best_epoch")
-NUMBERS = ("valid_dice", "test_dice", "seconds")
+NUMBERS = (*DICE, "seconds")
 WORDS = ("config_id", "fingerprint", "error")
 RECORD_FILES = {"run.json", "config.yaml", "overrides.yaml", "epochs.jsonl", "test.json", "checkpoints", "train.log"}
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
@@ -94,24 +95,23 @@ def _no_sweep(sweep: Path) -> str:
 
 def _row(record: RunRecord, planned: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a folder: what was planned for it, and over that what its record says."""
-    row = {**planned, "run_id": record.folder.name}
     try:
         run = record.read_now()
-        if run is None and record.is_held():
-            return {**row, "status": "running"}  # it is making its folder at this moment
-        return {**row, **_progress(record, row), **_facts(run, record.folder)}
+        being_made = run is None and record.is_held()
+        facts = {"status": "running"} if being_made else _facts(run, record.folder)
     except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        return {**row, "status": "unreadable", "error": f"run.json cannot be read: {error}"}
+        facts = {"status": "unreadable", "error": f"run.json cannot be read: {error}"}
     except ValueError as error:
-        return {**row, "status": "unreadable", "error": str(error)}
+        facts = {"status": "unreadable", "error": str(error)}
     except (KeyError, TypeError) as error:
-        return {**row, "status": "unreadable", "error": f"run.json is no record of a run: {error!r}"}
+        facts = {"status": "unreadable", "error": f"run.json is no record of a run: {error!r}"}
+    return {"run_id": record.folder.name, **planned, **_progress(record, planned), **facts}
 
 
 def _facts(run: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
     """The columns that run.json gives. Raises ValueError, KeyError or TypeError for one that is broken."""
     if run is None:
-        raise ValueError("run.json is missing: the run was stopped while it began, or the folder is half copied")
+        raise ValueError("run.json is missing: the run was stopped as it began, or is half copied")
     if run["schema"] != SCHEMA or run["status"] not in STATUSES:
         raise ValueError(
             f"run.json has schema {run['schema']} and status {run['status']!r}; this version knows schema {SCHEMA}"
@@ -137,8 +137,8 @@ def _progress(record: RunRecord, planned: Mapping[str, Any]) -> dict[str, Any]:
     """Epochs ended, and epochs in all; None where that cannot be known."""
     try:
         ended: int | None = len(record.read_epochs())
-    except ValueError:
-        ended = None  # a line in the middle is broken
+    except (ValueError, OSError):
+        ended = None  # a line in the middle is broken, or the file may not be read
     in_all = planned.get("epochs") or read_config(record.folder).get("trainer", {}).get("epochs")
     return {"epoch": ended, "epochs": in_all}
 
@@ -146,19 +146,7 @@ def _progress(record: RunRecord, planned: Mapping[str, Any]) -> dict[str, Any]:
 def _typed(runs: pd.DataFrame) -> pd.DataFrame:
     """`runs` with the columns that are always there, in types that know of missing values."""
     choices = [name for name in CHOICE_SECTIONS if name in runs]
-    first = [
-        "run_id",
-        "config_id",
-        *choices,
-        "seed",
-        "status",
-        "epoch",
-        "epochs",
-        "best_epoch",
-        "valid_dice",
-        "test_dice",
-    ]
-    last = ["seconds", "fingerprint", "error"]
-    scores = [name for name in runs if name not in (*first, *last)]
+    first = ["run_id", "config_id", *choices, "seed", "status", "epoch", "epochs", "best_epoch"]
+    scores = [*DICE, *(name for name in runs if name not in (*first, *DICE, *LAST))]
     types = dict.fromkeys(WHOLE_NUMBERS, "Int64") | dict.fromkeys(NUMBERS, "float64") | dict.fromkeys(WORDS, "object")
-    return runs.reindex(columns=[*first, *scores, *last]).astype(types)
+    return runs.reindex(columns=[*first, *scores, *LAST]).astype(types)

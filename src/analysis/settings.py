@@ -28,10 +28,10 @@ def add_values(runs: pd.DataFrame, read_config: ReadConfig) -> list[str]:
     return names
 
 
-def tell_apart(runs: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
+def tell_apart(runs: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     """What all runs share, by name; and the names of the columns that tell their settings apart."""
     known = runs.dropna(subset="config_id")
-    names = [name for name in runs if name in (*CHOICE_SECTIONS, "init_from") or "." in name]
+    names = [name for name in map(str, runs.columns) if name in (*CHOICE_SECTIONS, "init_from") or "." in name]
     differing = [name for name in names if known[name].nunique(dropna=False) > 1]
     shared = {name: known[name].iloc[0] for name in names if name not in differing} if len(known) else {}
     told_apart = len(known.drop_duplicates(differing)) if differing else 1

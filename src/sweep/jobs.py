@@ -49,20 +49,21 @@ def make_jobs(points: Sequence[Point], sweep: str) -> list[Job]:
     for data that are missing or broken.
     """
     problems: dict[str, str] = {}
+    shared = set(points[0][1]).intersection(*(overrides for _, overrides in points))
     jobs: dict[str, Job] = {}
     for plain, overrides in points:
         try:
             config = checked(plain)
         except ConfigError as error:
             for problem in error.problems:
-                problems.setdefault(problem, " ".join(overrides))
+                problems.setdefault(problem, " ".join(one for one in overrides if one not in shared))
             continue
         if not problems:
             identity = identify(config, file_digest(Path(config.init_from)) if config.init_from else None)
             if identity.run_id not in jobs:
                 jobs[identity.run_id] = Job(config, overrides, sweep, identity, _fingerprint_of(config))
     if problems:
-        raise ConfigError([f"{problem} (in: {point})" for problem, point in problems.items()])
+        raise ConfigError([f"{problem} (at {point})" if point else problem for problem, point in problems.items()])
     return list(jobs.values())
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Protocol
 
 from src.analysis.summary import write_summary
-from src.config import ConfigError
 from src.record import RunBusy
 from src.sweep.jobs import Job, Point, make_jobs, write_plan
 from src.sweep.progress import Progress
@@ -21,15 +20,14 @@ class Backend(Protocol):
 
 
 def launch(points: Sequence[Point], sweep: str, backend: Backend) -> int:
-    """Runs what is missing of `points`; returns the exit code, 0 only when all of them are finished."""
-    try:
-        jobs = make_jobs(points, sweep)
-        folder = jobs[0].record.folder.parent
-        to_do = [job for job in jobs if _is_to_do(job)]
-    except ConfigError as error:
-        raise SystemExit("\n".join(["the sweep cannot be run:", *(f"  {line}" for line in error.problems)])) from error
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+    """Runs what is missing of `points`; returns the exit code, 0 only when all of them are finished.
+
+    Raises ConfigError with the problems of all points, and ValueError for data that are missing, broken or others than
+    those a run was begun on; nothing has started then.
+    """
+    jobs = make_jobs(points, sweep)
+    folder = jobs[0].record.folder.parent
+    to_do = [job for job in jobs if _is_to_do(job)]
     write_plan(jobs, folder)
     _say(f"{len(jobs)} runs in {folder}: {len(jobs) - len(to_do)} need nothing, {len(to_do)} to do")
     signal_number = None

@@ -16,8 +16,14 @@ from src.training.run import run
 
 @pytest.fixture
 def start(composed, small):
-    """`start("seed=1", sweep="a")`: one small run, as the command would do it."""
+    """`start("seed=1")`: one small run, as the command would do it."""
     return lambda *overrides, sweep="single": run(checked(composed(*small, *overrides)), sweep, list(overrides))
+
+
+@pytest.fixture
+def apart(tmp_path):
+    """`apart("a")`: an override that keeps runs from finding, and reusing, those of another place."""
+    return lambda place: f"output={tmp_path}/{place}"
 
 
 @pytest.fixture
@@ -93,23 +99,33 @@ def test_a_finished_run_is_left_as_it_is(start):
     assert snapshot(first.folder) == before
 
 
-def test_the_same_config_gives_the_same_bits(start):
-    weights = [load_weights(start(sweep=name).folder / "checkpoints" / "last.pt") for name in ("a", "b")]
+def test_the_same_run_of_another_sweep_is_taken_over(start):
+    first, second = start(sweep="first"), start(sweep="second")
+    assert (second.ran, second.scores) == (False, first.scores)
+    assert second.folder.parent.name == "second" and second.folder.name == first.folder.name
+    assert {name: content for name, (_, content) in snapshot(second.folder).items()} == {
+        name: content for name, (_, content) in snapshot(first.folder).items()
+    }
+    assert start("seed=1", sweep="second").ran  # another run is not
+
+
+def test_the_same_config_gives_the_same_bits(start, apart):
+    weights = [load_weights(start(apart(name)).folder / "checkpoints" / "last.pt") for name in ("a", "b")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
 @pytest.mark.parametrize("overrides", [("scheduler=onecycle",), ("model=resnet34_unet_cbam", "loss=cross_entropy")])
-def test_an_interrupted_run_goes_on_to_the_same_end(start, stop_after_epoch, overrides):
+def test_an_interrupted_run_goes_on_to_the_same_end(start, apart, stop_after_epoch, overrides):
     model_size = ("data.image_size=64", "model.width=4") if len(overrides) == 2 else ()
-    whole = start(*overrides, *model_size, sweep="whole")
+    whole = start(*overrides, *model_size, apart("whole"))
     disarm = stop_after_epoch(1)
-    cut = start(*overrides, *model_size, sweep="cut")
+    cut = start(*overrides, *model_size, apart("cut"))
     assert (cut.status, cut.signal_number) == ("interrupted", signal.SIGTERM)
     record = RunRecord(cut.folder)
     assert record.status() == "interrupted"
     assert load_checkpoint(record.checkpoints / "last.pt")["batch"] == 1  # stopped inside the second epoch
     disarm()
-    resumed = start(*overrides, *model_size, sweep="cut")
+    resumed = start(*overrides, *model_size, apart("cut"))
     assert resumed.status == "finished" and resumed.scores == whole.scores
     ends = [load_checkpoint(folder / "checkpoints" / "last.pt") for folder in (whole.folder, cut.folder)]
     assert all(torch.equal(ends[0]["model"][key], ends[1]["model"][key]) for key in ends[0]["model"])

@@ -1,0 +1,72 @@
+"""The words and numbers that tables of runs are made of; a column of a table becomes a list of texts."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+STATUS_ORDER = ("finished", "running", "planned", "interrupted", "failed", "unreadable")
+MISSING = "-"
+
+
+def counted(runs: pd.DataFrame) -> str:
+    """How many `runs` there are."""
+    return f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+
+
+def by_status(runs: pd.DataFrame) -> str:
+    """How many of `runs` stand how: `3 finished, 1 failed`."""
+    counts = runs["status"].value_counts()
+    return ", ".join(f"{counts[status]} {status}" for status in STATUS_ORDER if status in counts)
+
+
+def named(settings: Mapping[str, Any]) -> str:
+    """Names and values as a list: `loss bce, optimizer adamw`."""
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def setting_texts(column: pd.Series) -> list[str]:
+    """Choices or values of settings, numbers as short as they go."""
+    return _texts(column, "{:.10g}".format if pd.api.types.is_numeric_dtype(column) else one_line)
+
+
+def epoch_texts(runs: pd.DataFrame) -> list[str]:
+    """Epochs ended, of how many: `12/50`."""
+    ended, in_all = _texts(runs["epoch"], str, "?"), _texts(runs["epochs"], str, "?")
+    return [f"{done}/{of}" for done, of in zip(ended, in_all, strict=True)]
+
+
+def score_texts(column: pd.Series) -> list[str]:
+    """Scores, with four decimals."""
+    return _texts(column, "{:.4f}".format)
+
+
+def time_texts(column: pd.Series) -> list[str]:
+    """Seconds, as human_seconds says them."""
+    return _texts(column, human_seconds)
+
+
+def reason_texts(runs: pd.DataFrame) -> list[str]:
+    """Why runs did not finish, each in one line, empty where there is nothing to say."""
+    return _texts(runs["error"], one_line, missing="")
+
+
+def one_line(text: str) -> str:
+    """`text` without line breaks and other characters that would upset a terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+
+
+def human_seconds(seconds: float) -> str:
+    """A duration in its two largest units: `21s`, `4m 02s`, `1h 05m`, `2d 03h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
+
+
+def _texts(column: pd.Series, write: Callable[[Any], str], missing: str = MISSING) -> list[str]:
+    return [missing if pd.isna(value) else write(value) for value in column]

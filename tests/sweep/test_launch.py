@@ -1,0 +1,243 @@
+"""Sweeps through the real command and the local launcher: real processes that fail, get killed and go on."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from src.record import RunRecord
+from tests.conftest import PROJECT
+
+# A network of the project's own that can be told to come to grief in its third step.
+SABOTEUR = """
+import os, signal, sys
+from src.models.unet import UNet
+
+class Saboteur(UNet):
+    def __init__(
+        self, width: int, out_channels: int, batch_norm: bool, conv_bias: bool, sabotage: str = "none"
+    ) -> None:
+        super().__init__(width, out_channels, batch_norm, conv_bias)
+        self.sabotage, self.steps = sabotage, 0
+
+    def forward(self, images):
+        self.steps += self.training
+        if self.steps == 3:
+            match self.sabotage:
+                case "raise":
+                    raise RuntimeError("the third step")
+                case "exit":
+                    sys.exit(7)
+                case "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(images)
+"""
+
+
+@pytest.fixture
+def sabotage(tmp_path):
+    """Overrides and environment with which runs use the saboteur, found as if it lay in src/models."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "saboteur.py").write_text(SABOTEUR)
+    hook = f"import src.models; src.models.__path__.append({str(tmp_path / 'models')!r})"
+    (tmp_path / "sitecustomize.py").write_text(hook)
+    return ["model._target_=src.models.saboteur.Saboteur"], {"PYTHONPATH": f"{tmp_path}:{PROJECT}"}
+
+
+def runs_of(tmp_path: Path, sweep: str = "adhoc") -> dict[str, dict]:
+    return {file.parent.name: json.loads(file.read_text()) for file in tmp_path.glob(f"runs/{sweep}/*/run.json")}
+
+
+def contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in folder.rglob("*") if file.is_file()}
+
+
+def started(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "src.train", "-m", *arguments], cwd=PROJECT, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def jobs_of(parent: int) -> list[int]:
+    """Processes that work for the launcher `parent`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"--parent={parent}" in (folder / "cmdline").read_text().split("\0"):
+                found.append(int(folder.name))
+        except OSError:
+            continue  # it ended while we looked
+    return found
+
+
+def test_jobs_that_come_to_grief_are_recorded_and_the_others_go_on(command, small, tmp_path, sabotage):
+    overrides, environment = sabotage
+    sweep = ["-m", *small, *overrides, "+model.sabotage=raise,exit,kill,none", "hydra.launcher.jobs=2"]
+    done = command("train", *sweep, **environment)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr and "1 of 4 runs finished; summary: " in done.stderr
+    runs = {run["name"]: run for run in map(with_sabotage(tmp_path), runs_of(tmp_path))}
+    assert {name: run["status"] for name, run in runs.items()} == {
+        "raise": "failed",
+        "exit": "failed",
+        "kill": "failed",
+        "none": "finished",
+    }
+    assert runs["raise"]["error"] == "RuntimeError: the third step" and runs["raise"]["exit_code"] == 1
+    assert runs["exit"]["exit_code"] == 7
+    assert "killed by SIGKILL" in runs["kill"]["error"] and runs["kill"]["exit_code"] == -9
+    for name in ("raise", "exit"):
+        log = (tmp_path / "runs" / "adhoc" / runs[name]["run_id"] / "train.log").read_text()
+        assert "Traceback" in log and "saboteur.py" in log
+    summary = (tmp_path / "runs" / "adhoc" / "summary.md").read_text()
+    assert "the third step" in summary and "killed by SIGKILL" in summary
+
+    again = command("train", *sweep, "sweep.retry_failed=false", **environment)
+    assert again.returncode == 1 and again.stderr.count("left alone") == 3 and again.stderr.count("skipped") == 1
+
+
+def with_sabotage(tmp_path):
+    def read(run_id: str) -> dict:
+        folder = tmp_path / "runs" / "adhoc" / run_id
+        config = (folder / "config.yaml").read_text()
+        name = next(word for word in ("raise", "exit", "kill", "none") if f"sabotage: {word}" in config)
+        return {**json.loads((folder / "run.json").read_text()), "name": name}
+
+    return read
+
+
+def test_a_sweep_that_grows_runs_only_what_is_missing(command, small, tmp_path):
+    first = command("train", "-m", *small, "seed=1,3,1")  # a point given twice runs once
+    assert first.returncode == 0, first.stderr
+    assert sorted(run["seed"] for run in runs_of(tmp_path).values()) == [1, 3]
+    before = {run_id: contents(tmp_path / "runs" / "adhoc" / run_id) for run_id in runs_of(tmp_path)}
+    second = command("train", "-m", *small, "seed=1,2,3")
+    assert second.returncode == 0, second.stderr
+    assert second.stderr.count("skipped") == 2 and second.stderr.count("started") == 1
+    assert sorted(run["seed"] for run in runs_of(tmp_path).values()) == [1, 2, 3]
+    for run_id, files in before.items():
+        assert contents(tmp_path / "runs" / "adhoc" / run_id) == files
+        score = runs_of(tmp_path)[run_id]["scores"]["test_dice"]
+        assert f"skipped      {run_id}: finished before, test Dice {score:.4f}" in second.stderr
+
+    elsewhere = command("train", "-m", *small, "seed=2", "sweep.name=other")
+    assert elsewhere.returncode == 0 and "finished in adhoc" in elsewhere.stderr
+    assert "started" not in elsewhere.stderr and len(runs_of(tmp_path, "other")) == 1
+
+
+def test_a_sweep_is_checked_as_a_whole_before_its_first_run(command, small, tmp_path):
+    refused = command("train", "-m", *small, "model=unet,resnet34_unet", "trainer.epochs=1,0")
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr
+    assert "trainer.epochs: got 0" in refused.stderr and "trainer.epochs=0 model=unet" in refused.stderr
+    assert "data.image_size: got 32; resnet34_unet works from 33" in refused.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["experiment=report_a/scheduler,report_a/all"], "one at a time"),
+        (["experiment=report_a/schedule"], "report_a/scheduler"),
+        (["hydra.launcher.jobs=0", "hydra.launcher.on_error=shrug"], "hydra.launcher.on_error: got 'shrug'"),
+    ],
+)
+def test_mistakes_about_sweeps_get_one_message(command, small, tmp_path, overrides, said):
+    refused = command("train", "-m", *small, *overrides)
+    assert refused.returncode == 1 and said in refused.stderr and "Traceback" not in refused.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_ctrl_c_stops_every_job_and_leaves_it_resumable(command, small, tmp_path):
+    sweep = [*small, "trainer.epochs=30", "seed=0,1", "hydra.launcher.jobs=2"]
+    parent = started(*sweep)
+    wait_for(lambda: len(list(tmp_path.rglob("epochs.jsonl"))) == 2)
+    asked = time.monotonic()
+    parent.send_signal(signal.SIGINT)
+    _, said = parent.communicate(timeout=60)
+    assert parent.returncode == 130 and "the same command goes on from here" in said
+    assert time.monotonic() - asked < 20
+    assert jobs_of(parent.pid) == []
+    folders = [tmp_path / "runs" / "adhoc" / run_id for run_id in runs_of(tmp_path)]
+    assert [RunRecord(folder).status() for folder in folders] == ["interrupted", "interrupted"]
+    assert all((folder / "checkpoints" / "last.pt").exists() for folder in folders)
+    assert said.count("interrupted ") == 2 and "Traceback" not in said
+    resumed = command("train", "-m", *sweep)
+    assert resumed.returncode == 0, resumed.stderr
+    for folder in folders:
+        assert "going on in epoch" in (folder / "train.log").read_text()
+        assert [row["epoch"] for row in RunRecord(folder).read_epochs()] == list(range(1, 31))
+
+
+@pytest.mark.long
+def test_a_sweep_whose_launcher_is_killed_loses_nothing(command, small, tmp_path):
+    grid = [*small, "trainer.epochs=12", "seed=0,1", "scheduler=cosine,onecycle", "hydra.launcher.jobs=2"]
+    whole = command("train", "-m", *grid, "sweep.name=whole", f"output={tmp_path}/whole")
+    assert whole.returncode == 0, whole.stderr
+    parent = started(*grid)
+    wait_for(lambda: any(run["status"] == "finished" for run in runs_of(tmp_path).values()))
+    wait_for(lambda: len(jobs_of(parent.pid)) == 2)
+    parent.kill()
+    parent.communicate()
+    wait_for(lambda: jobs_of(parent.pid) == [], seconds=30)  # they die with it
+    finished = {run_id for run_id, run in runs_of(tmp_path).items() if run["status"] == "finished"}
+    before = {run_id: contents(tmp_path / "runs" / "adhoc" / run_id) for run_id in finished}
+    again = command("train", "-m", *grid)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("skipped") == len(finished) > 0
+    for run_id, files in before.items():
+        assert contents(tmp_path / "runs" / "adhoc" / run_id) == files
+    expected = {
+        file.parent.name: json.loads(file.read_text())["scores"] for file in tmp_path.glob("whole/whole/*/run.json")
+    }
+    assert {run_id: run["scores"] for run_id, run in runs_of(tmp_path).items()} == expected
+
+
+@pytest.mark.long
+def test_the_same_sweep_twice_at_once_trains_each_run_once(small, tmp_path):
+    grid = [*small, "trainer.epochs=12", "seed=0,1,2", "hydra.launcher.jobs=2"]
+    launchers = [started(*grid), started(*grid)]
+    said = [launcher.communicate(timeout=300)[1] for launcher in launchers]
+    runs = runs_of(tmp_path)
+    assert [run["status"] for run in runs.values()] == ["finished"] * 3
+    assert any("another process is working on it" in words for words in said)
+    for run_id in runs:
+        log = (tmp_path / "runs" / "adhoc" / run_id / "train.log").read_text()
+        assert log.count("epoch 1/12") == 1 and log.count("epoch 12/12") == 1
+    assert 0 in [launcher.returncode for launcher in launchers] or all("busy" in words for words in said)
+
+
+@pytest.mark.long
+def test_a_sweep_may_stop_at_the_first_failure(command, small, tmp_path, sabotage):
+    overrides, environment = sabotage
+    sweep = ["-m", *small, *overrides, "+model.sabotage=raise,none,exit", "hydra.launcher.jobs=1"]
+    stopped = command("train", *sweep, "hydra.launcher.on_error=stop", **environment)
+    assert stopped.returncode == 1 and [run["status"] for run in runs_of(tmp_path).values()] == ["failed"]
+    assert stopped.stderr.count("started") == 1
+
+
+@pytest.mark.long
+def test_a_config_edited_while_a_sweep_runs_does_not_reach_it(small, tmp_path):
+    # a config folder of its own, with an optimizer that is edited once the first run has begun
+    folder = tmp_path / "conf" / "optimizer"
+    folder.mkdir(parents=True)
+    own = "name: own\n_target_: torch.optim.SGD\nlr: 0.125\n"
+    (folder / "own.yaml").write_text(own)
+    sweep = [*small, "optimizer=own", f"hydra.searchpath=[file://{tmp_path}/conf]", "seed=0,1", "hydra.launcher.jobs=1"]
+    parent = started(*sweep)
+    wait_for(lambda: runs_of(tmp_path))
+    (folder / "own.yaml").write_text(own.replace("0.125", "0.5"))
+    parent.communicate(timeout=300)
+    assert parent.returncode == 0
+    for run_id in runs_of(tmp_path):
+        assert "lr: 0.125" in (tmp_path / "runs" / "adhoc" / run_id / "config.yaml").read_text()

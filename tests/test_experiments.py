@@ -1,0 +1,366 @@
+"""Every experiment and setting of conf/: the runs that each one asks for, written out by hand from the reports."""
+
+import functools
+import re
+from collections.abc import Callable
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import HydraContext, RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from src.command_line import CONF, forcing_values, plain_values
+from src.config import RunConfig, arguments_of
+from src.identity import identify
+from src.training.checks import checked
+
+# model, augmentation, scheduler, optimizer, lr, loss, batch size, epochs, seed
+RUNS = {
+    "report_a/augmentation": """
+        unet           none         cosine    adamw  0.001  bce   32  50  0
+        unet           flip_jitter  cosine    adamw  0.001  bce   32  50  0
+        resnet34_unet  none         cosine    adamw  0.001  bce  128  50  0
+        resnet34_unet  flip_jitter  cosine    adamw  0.001  bce  128  50  0""",
+    "report_a/scheduler": """
+        unet           flip_jitter  cosine    adamw  0.001  bce   32  50  0
+        unet           flip_jitter  onecycle  adamw  0.001  bce   32  50  0
+        resnet34_unet  flip_jitter  cosine    adamw  0.001  bce  128  50  0
+        resnet34_unet  flip_jitter  onecycle  adamw  0.001  bce  128  50  0""",
+    "report_a/architecture": """
+        unet           flip_jitter  onecycle  adamw  0.001  bce   32  50  0
+        resnet34_unet  flip_jitter  onecycle  adamw  0.001  bce  128  50  0""",
+    "report_a/architecture_same_batch": """
+        unet           flip_jitter  onecycle  adamw  0.001  bce   32  50  0
+        resnet34_unet  flip_jitter  onecycle  adamw  0.001  bce   32  50  0""",
+    "report_a/all": """
+        unet           none         cosine    adamw  0.001  bce   32  50  0
+        unet           flip_jitter  cosine    adamw  0.001  bce   32  50  0
+        unet           flip_jitter  onecycle  adamw  0.001  bce   32  50  0
+        resnet34_unet  none         cosine    adamw  0.001  bce  128  50  0
+        resnet34_unet  flip_jitter  cosine    adamw  0.001  bce  128  50  0
+        resnet34_unet  flip_jitter  onecycle  adamw  0.001  bce  128  50  0""",
+    "report_b/architecture": """
+        unet_bias            crop_flip  constant  adam  0.0001  bce    12  100  42
+        resnet34_unet_plain  crop_flip  constant  adam  0.0001  bce    32  200  42""",
+    "report_b/learning_rate": """
+        unet_bias            crop_flip  constant  adam  0.0001  bce    12  100  42
+        unet_bias            crop_flip  constant  adam  1e-05   bce    12  100  42""",
+    "report_b/loss": """
+        unet_bias            crop_flip  constant  adam  0.0001  bce    12  100  42
+        unet_bias            crop_flip  constant  adam  0.0001  focal  12  100  42""",
+    "report_d/batch_size_unet": """
+        unet_nobn            distort  plateau_report_d  adam  0.0001  cross_entropy   8  50  0
+        unet_nobn            distort  plateau_report_d  adam  0.0001  cross_entropy  16  50  0""",
+    "report_d/batch_size_resnet34_unet": """
+        resnet34_unet_cbam   distort  plateau_report_d  adam  0.0001  cross_entropy   8  50  0
+        resnet34_unet_cbam   distort  plateau_report_d  adam  0.0001  cross_entropy  16  50  0
+        resnet34_unet_cbam   distort  plateau_report_d  adam  0.0001  cross_entropy  32  50  0""",
+    "report_d/architecture": """
+        unet_nobn            distort  plateau_report_d  adam  0.0001  cross_entropy  16  50  0
+        resnet34_unet_cbam   distort  plateau_report_d  adam  0.0001  cross_entropy  16  50  0""",
+    "report_d/cbam": """
+        resnet34_unet_cbam   distort  plateau_report_d  adam  0.0001  cross_entropy  16  50  0
+        resnet34_unet_cbam   distort  plateau_report_d  adam  0.0001  cross_entropy  16  50  0""",
+    "report_e/architecture": """
+        unet                 offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0
+        resnet34_unet_plain  offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0""",
+    "report_e/augmentation": """
+        unet                 offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0
+        unet                 offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0
+        unet                 offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0
+        unet                 offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0""",
+    "report_e/scheduler": """
+        unet                 offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0
+        unet                 offline_copies  constant          adam  0.0001  bce  32  30  0
+        resnet34_unet_plain  offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0
+        resnet34_unet_plain  offline_copies  constant          adam  0.0001  bce  32  30  0""",
+    "report_e/border": """
+        unet                 offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0
+        unet                 offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0""",
+    "demo": """
+        unet           flip_jitter  cosine    adamw  0.001  bce  SMALL  0
+        unet           flip_jitter  onecycle  adamw  0.001  bce  SMALL  0
+        resnet34_unet  flip_jitter  cosine    adamw  0.001  bce  SMALL  0
+        resnet34_unet  flip_jitter  onecycle  adamw  0.001  bce  SMALL  0""",
+}
+
+# weight decay, clip_norm, early_stop_patience, accumulate, image_size, load_scale, fold, width
+PROTOCOLS = {
+    "report_a": (0.01, None, None, 1, 256, 1.0, 0, 64),
+    "report_b": (0.0, None, None, 1, 256, 286 / 256, 0, 64),
+    "report_d": (0.0, None, 5, 1, 256, 1.0, 0, 64),
+    "report_e": (0.0, 1.0, None, 1, 256, 1.0, 0, 64),
+}
+
+SCHEDULERS = {
+    "constant": {},
+    "cosine": {},
+    "onecycle": {
+        "pct_start": 0.1,
+        "div_factor": 25.0,
+        "final_div_factor": 1e4,
+        "cycle_momentum": True,
+        "base_momentum": 0.85,
+        "max_momentum": 0.95,
+    },
+    "plateau_report_d": {"monitor": "valid_dice", "patience": 3, "factor": 0.5, "min_lr": 0.0},
+    "plateau_report_e": {"monitor": "valid_dice", "patience": 3, "factor": 0.5, "min_lr": 1e-6},
+}
+
+# What a report printed for a setting, in part
+SETTINGS = {
+    "report_a/unet_none_cosine": "test Dice 0.9209",
+    "report_a/unet_flip_jitter_cosine": "test Dice 0.9269",
+    "report_a/unet_flip_jitter_onecycle": "test Dice mean 0.9291, median 0.9528, std 0.0842, min 0.0000, max 0.9982",
+    "report_a/resnet34_unet_none_cosine": "no number",
+    "report_a/resnet34_unet_flip_jitter_cosine": "no number",
+    "report_a/resnet34_unet_flip_jitter_onecycle": "mean 0.9179, median 0.9455, std 0.0937, min 0.0000, max 0.9958",
+    "report_b/unet_bias": "test Dice 0.9340; validation Dice 0.9171",
+    "report_b/resnet34_unet_plain": "test Dice 0.9223",
+    "report_d/unet_nobn_batch_8": "test Dice 0.9226 to 0.9242",
+    "report_d/unet_nobn_batch_16": "test Dice 0.9226 to 0.9242",
+    "report_d/resnet34_unet_cbam_batch_8": "test Dice 0.9245 to 0.9275",
+    "report_d/resnet34_unet_cbam_batch_16": "validation Dice about 0.924",
+    "report_d/resnet34_unet_cbam_batch_32": "validation Dice about 0.919",
+    "report_e/unet": "IoU about 0.8",
+    "report_e/resnet34_unet_plain": "IoU about 0.8",
+}
+
+HERE = ("data=synthetic", "device=cpu")  # what a machine without the pets and without a GPU can check
+SMALL = OmegaConf.load(CONF / "trainer" / "small.yaml")
+SMALL_SHAPE = (SMALL.trainer.epochs, SMALL.data.image_size, SMALL.model.width, SMALL.trainer.batch_size)
+FILES = [f"experiment/{name}" for name in RUNS] + [f"setting/{name}" for name in SETTINGS]
+Runs = Callable[[str], list[RunConfig]]
+
+
+class Recorder:
+    """Stands where the launcher does and keeps what the sweeper hands it."""
+
+    def __init__(self) -> None:
+        self.jobs: list[list[str]] = []
+
+    def launch(self, job_overrides: list[list[str]], initial_job_idx: int) -> list[object]:
+        self.jobs += job_overrides
+        return []
+
+
+@functools.cache
+def asked(experiment: str) -> tuple[DictConfig, RunConfig]:
+    """What `experiment=<experiment> trainer=small` is to Hydra: its own part, and the config that --cfg job prints."""
+    overrides = [f"experiment={experiment}", "trainer=small", *HERE]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", forcing_values(overrides), return_hydra_config=True)
+    with open_dict(config):
+        hydra = config.pop("hydra")
+    return hydra, checked(plain_values(config))
+
+
+@functools.cache
+def jobs_of(experiment: str, *typed: str) -> list[list[str]]:
+    """The overrides of each run of `experiment=<experiment> <typed>`, from the sweeper that the config names."""
+    hydra, _ = asked(experiment)
+    assert hydra.mode == RunMode.MULTIRUN, "it sweeps by itself, without -m"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        sweeper, recorder = instantiate(hydra.sweeper), Recorder()
+        sweeper.launcher = recorder
+        sweeper.hydra_context = HydraContext(GlobalHydra.instance().config_loader(), callbacks=None)
+        sweeper.sweep(forcing_values([f"experiment={experiment}", *typed]))
+    return recorder.jobs
+
+
+@pytest.fixture(scope="module")
+def runs(composed) -> Runs:
+    """The checked config of every run of an experiment; of the demo's replicates the first."""
+
+    @functools.cache
+    def configs(experiment: str) -> list[RunConfig]:
+        jobs = jobs_of(experiment, "seed=0") if experiment == "demo" else jobs_of(experiment)
+        return [checked(composed(*job, *HERE)) for job in jobs]
+
+    return configs
+
+
+def ids(configs: list[RunConfig]) -> set[str]:
+    return {identify(config).run_id for config in configs}
+
+
+def row(run: RunConfig) -> list[str]:
+    """A run as a line of RUNS."""
+    names = [run.model["name"], run.augmentation.name, run.scheduler["name"], run.optimizer["name"]]
+    length = [run.trainer.batch_size, run.trainer.epochs]
+    return [*names, f"{run.optimizer['lr']:g}", run.loss["name"], *map(str, length), str(run.seed)]
+
+
+def choices(run: RunConfig) -> list[str]:
+    """A run without its length: what `trainer=small` leaves as it is."""
+    return [*row(run)[:6], row(run)[-1]]
+
+
+def shape(run: RunConfig) -> tuple[int, int, int, int]:
+    return run.trainer.epochs, run.data.image_size, run.model["width"], run.trainer.batch_size
+
+
+def head(file: str) -> list[str]:
+    """The comments that a file opens with."""
+    lines = (CONF / f"{file}.yaml").read_text().splitlines()
+    return lines[: next(number for number, line in enumerate(lines) if not line.startswith("#"))]
+
+
+def test_no_file_is_forgotten():
+    found = {
+        path.relative_to(CONF).with_suffix("").as_posix()
+        for group in ("experiment", "setting")
+        for path in (CONF / group).rglob("*.yaml")
+    }
+    assert found == set(FILES)
+    assert (len(RUNS), len(SETTINGS)) == (17, 15)
+
+
+@pytest.mark.parametrize("experiment", RUNS)
+def test_an_experiment_asks_for_exactly_these_runs_each_once(runs, experiment):
+    table = RUNS[experiment].replace("SMALL", f"{SMALL.trainer.batch_size} {SMALL.trainer.epochs}")
+    assert [row(run) for run in runs(experiment)] == [line.split() for line in table.strip().split("\n")]
+    assert len(ids(runs(experiment))) == len(runs(experiment))
+
+
+@pytest.mark.parametrize("experiment", [name for name in RUNS if name != "demo"])
+def test_what_an_experiment_does_not_vary_is_its_report_s_protocol(runs, experiment):
+    for run in runs(experiment):
+        trainer, augmentation = run.trainer, run.augmentation
+        protocol = (
+            run.optimizer["weight_decay"],
+            trainer.clip_norm,
+            trainer.early_stop_patience,
+            trainer.accumulate,
+            run.data.image_size,
+            augmentation.load_scale,
+            run.data.fold,
+            run.model["width"],
+        )
+        assert protocol == PROTOCOLS[experiment.split("/")[0]]
+        assert arguments_of(run.scheduler) == SCHEDULERS[run.scheduler["name"]]
+        if experiment != "report_e/border":
+            assert run.data.border == "foreground"
+        if experiment != "report_e/augmentation":
+            assert augmentation.copies == (3 if experiment.startswith("report_e") else 0)
+        assert (run.debug, run.init_from, augmentation.mask_as_image) == (None, None, False)
+
+
+def test_factors_that_have_no_name(runs):
+    assert [run.model["cbam"] for run in runs("report_d/cbam")] == [True, False]
+    assert [run.augmentation.copies for run in runs("report_e/augmentation")] == [0, 1, 3, 6]
+    assert [run.data.border for run in runs("report_e/border")] == ["foreground", "random"]
+
+
+@pytest.mark.parametrize("experiment", RUNS)
+def test_the_config_that_cfg_job_prints_is_one_of_the_runs(runs, experiment):
+    _, printed = asked(experiment)
+    assert choices(printed) in [choices(run) for run in runs(experiment)]
+
+
+def test_the_demo_has_replicates():
+    seeds = [override for job in jobs_of("demo") for override in job if "seed" in override]
+    assert seeds == ["++seed=0", "++seed=1", "++seed=2"] * len(jobs_of("demo", "seed=0"))
+
+
+def test_report_a_s_whole_is_the_union_of_its_parts(runs):
+    parts = [ids(runs(f"report_a/{part}")) for part in ("augmentation", "scheduler", "architecture")]
+    assert ids(runs("report_a/all")) == set.union(*parts)
+    assert len(ids(runs("report_a/all"))) == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "experiments"),
+    [
+        ("report_a/.*_onecycle", ["report_a/architecture"]),
+        ("report_b/.*", ["report_b/architecture"]),
+        ("report_d/.*", ["report_d/batch_size_unet", "report_d/batch_size_resnet34_unet"]),
+        ("report_e/.*", ["report_e/architecture"]),
+    ],
+)
+def test_a_setting_by_itself_is_the_same_run_as_in_its_experiment(runs, composed, settings, experiments):
+    alone = [checked(composed(f"setting={name}", *HERE)) for name in SETTINGS if re.fullmatch(settings, name)]
+    assert ids(alone) == set.union(*(ids(runs(experiment)) for experiment in experiments))
+
+
+def test_report_a_s_whole_sweeps_every_setting_of_report_a():
+    swept = [job[0] for job in jobs_of("report_a/all")]
+    assert swept == [f"setting={name}" for name in SETTINGS if name.startswith("report_a")]
+
+
+@pytest.mark.parametrize("experiment", RUNS)
+def test_trainer_small_shrinks_every_experiment(experiment):
+    _, run = asked(experiment)
+    assert shape(run) == SMALL_SHAPE
+
+
+@pytest.mark.parametrize("setting", ["report_a/resnet34_unet_none_cosine", "report_d/unet_nobn_batch_8"])
+def test_trainer_small_shrinks_a_setting(composed, setting):
+    run = checked(composed(f"setting={setting}", *HERE, "trainer=small"))
+    assert shape(run) == (SMALL_SHAPE if "batch" not in setting else (*SMALL_SHAPE[:3], 8))  # the batch is its point
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_body_holds_nothing_that_a_group_could_say(file):
+    body = OmegaConf.to_container(OmegaConf.load(CONF / f"{file}.yaml"))
+    group, report = file.split("/")[:2]
+    expected = {"defaults": body.get("defaults")} if file != "experiment/report_a/all" else {}
+    if group == "experiment":
+        params = body["hydra"]["sweeper"]["params"]
+        assert all(isinstance(values, str) for values in params.values()), "to Hydra a YAML list is one value"
+        expected["hydra"] = {"mode": "MULTIRUN", "sweeper": {"params": params}}
+    if report == "report_b":
+        expected["seed"] = 42
+    if group == "setting" and report == "report_d":
+        expected["trainer"] = {"batch_size": int(file.rpartition("_")[2])}
+    assert body == expected
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_head_tells_the_command_the_cost_and_what_was_printed(file):
+    group, name = file.split("/", maxsplit=1)
+    package, *rest = head(file)
+    assert package == "# @package _global_"
+    labels = [match[1] for line in rest if (match := re.match(r"# (Command|Cost|Printed): \S", line))]
+    assert labels == ["Command", "Cost", "Printed"]
+    assert f"# Command: python -m src.train {group}={name}" in rest
+    if group == "setting":
+        assert SETTINGS[name] in " ".join(rest)
+    else:
+        (count,) = re.findall(r"# Cost: (\d+) runs", "\n".join(rest))
+        assert int(count) == len(jobs_of(name))
+
+
+def test_typed_values_replace_those_of_the_experiment():
+    assert len(jobs_of("report_b/learning_rate", "optimizer.lr=1e-3,1e-4,1e-5")) == 3
+    assert len(jobs_of("report_a/scheduler", "model=unet")) == 2
+    assert len(jobs_of("demo", "seed=7")) == 4
+    assert len(jobs_of("report_a/all", "seed=0,1,2,3,4")) == 30
+    assert len(jobs_of("report_b/learning_rate", "model=unet_bias,resnet34_unet_plain")) == 4
+
+
+def test_a_typed_value_is_the_run_s(composed):
+    def only_run(experiment: str, *typed: str) -> RunConfig:
+        (job,) = jobs_of(experiment, *typed)
+        return checked(composed(*job, *HERE))
+
+    run = only_run("report_b/architecture", "model=unet_bias", "seed=3", "trainer.epochs=7", "scheduler=cosine")
+    assert row(run) == ["unet_bias", "crop_flip", "cosine", "adam", "0.0001", "bce", "12", "7", "3"]
+    run = only_run("report_a/all", "setting=report_d/unet_nobn_batch_8", "trainer.batch_size=4", "optimizer=sgd")
+    assert row(run) == ["unet_nobn", "distort", "plateau_report_d", "sgd", "0.01", "cross_entropy", "4", "50", "0"]
+
+
+def test_the_command_sweeps_an_experiment_by_itself(command, small, tmp_path):
+    swept = command(
+        "train", "experiment=report_a/scheduler", *small, "model=unet", "trainer.epochs=1", "debug=one_batch"
+    )
+    assert swept.returncode == 0, swept.stderr
+    folders = [path.parent for path in tmp_path.rglob("run.json")]
+    assert {folder.parent for folder in folders} == {tmp_path / "runs" / "report_a_scheduler"}
+    assert {re.sub("-c[0-9a-f]{8}$", "", folder.name) for folder in folders} == {
+        "unet-bce-adamw-cosine-flip_jitter-seed0",
+        "unet-bce-adamw-onecycle-flip_jitter-seed0",
+    }
+    assert len(folders) == 2
