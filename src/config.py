@@ -5,7 +5,8 @@ import importlib
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -181,7 +182,7 @@ def find_target(node: dict[str, Any], base: type) -> type:
     return target
 
 
-def node_problems(section: str, node: dict[str, Any], base: type, injected: Iterable[str]) -> list[str]:
+def node_problems(section: str, node: dict[str, Any], base: type, injected: tuple[str, ...]) -> list[str]:
     """One line for each key of a built node that its target does not take, misses or would take in another type."""
     try:
         target = find_target(node, base)
@@ -199,7 +200,7 @@ def build(node: dict[str, Any], base: type, **injected: Any) -> Any:
     Raises ConfigError when `node` names something outside the allow-list or does not fit the signature.
     """
     target = find_target(node, base)
-    model = _signature_model(target, injected)
+    model = _signature_model(target, tuple(injected))
     try:
         arguments = model.model_validate(arguments_of(node))
     except ValidationError as error:
@@ -212,14 +213,15 @@ def arguments_of(node: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key not in ("name", "_target_")}
 
 
-def cast_arguments(node: dict[str, Any], base: type, injected: Iterable[str]) -> dict[str, Any]:
+def cast_arguments(node: dict[str, Any], base: type, injected: tuple[str, ...]) -> dict[str, Any]:
     """`node` with every argument in the type its target's signature names, so that 1 and 1.0 are one setting."""
     model = _signature_model(find_target(node, base), injected)
     cast = model.model_validate(arguments_of(node))
     return {**node, **{key: getattr(cast, key) for key in cast.model_fields_set}}
 
 
-def _signature_model(target: type, injected: Iterable[str]) -> type[BaseModel]:
+@cache
+def _signature_model(target: type, injected: tuple[str, ...]) -> type[BaseModel]:
     hints = typing.get_type_hints(inspect.getattr_static(target, "__init__"))
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(target).parameters.items():

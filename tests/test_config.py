@@ -35,7 +35,7 @@ def test_keys_of_the_kind_of_data_are_known(composed):
 
 def test_a_built_node_is_held_against_the_signature_of_its_class():
     node = {**ADAMW, "lr": "fast", "weight_decai": 1}
-    assert node_problems("optimizer", node, torch.optim.Optimizer, ["params"]) == [
+    assert node_problems("optimizer", node, torch.optim.Optimizer, ("params",)) == [
         "optimizer.lr: got 'fast'; input should be a valid number, unable to parse string as a number",
         "optimizer.weight_decai: unknown key (got 1); did you mean 'weight_decay'? allowed: amsgrad, betas, "
         "capturable, differentiable, eps, foreach, fused, lr, maximize, weight_decay",
@@ -49,7 +49,7 @@ def test_build_casts_and_injects():
 
 
 def test_casting_makes_one_and_one_point_nought_the_same():
-    node = cast_arguments({**ADAMW, "lr": 1}, torch.optim.Optimizer, ["params"])
+    node = cast_arguments({**ADAMW, "lr": 1}, torch.optim.Optimizer, ("params",))
     assert isinstance(node["lr"], float)
     assert node == {**ADAMW, "lr": 1.0}
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -28,8 +29,9 @@ class SegsweepLauncher(Launcher):
 
         experiment = self.config.hydra.runtime.choices.get("experiment")
         try:
-            points = [(plain_values(config), typed(overrides)) for config, overrides in self.compose(job_overrides)]
-            code = launch(points, sweep_name(self.config.sweep.name, experiment, "adhoc"), self.backend())
+            code = launch(
+                self.compose(job_overrides), sweep_name(self.config.sweep.name, experiment, "adhoc"), self.backend()
+            )
         except ValueError as error:
             raise SystemExit(refusal(error)) from error
         if code:
@@ -40,29 +42,30 @@ class SegsweepLauncher(Launcher):
         """What runs the jobs: see src/sweep."""
         raise AssertionError("each launcher has its own")
 
-    def compose(self, job_overrides: Sequence[Sequence[str]]) -> list[tuple[DictConfig, Sequence[str]]]:
-        """The config of each job, as Hydra would compose it.
+    def compose(self, job_overrides: Sequence[Sequence[str]]) -> list[tuple[dict[str, Any], list[str]]]:
+        """The config of each job as plain values, as Hydra would compose it, and what was typed for it.
 
         Composing takes Hydra about 0.1 s. Jobs that choose the same options and differ in plain values only, such as
-        seeds, are composed once; the values are set on copies, which is what Hydra does with them too.
+        seeds, are composed once, and the values set on that, which is what Hydra does with them too.
         """
         loader = self.context.config_loader
         parser = OverridesParser.create(config_loader=loader)
+        shared = set(job_overrides[0]).intersection(*job_overrides)
+        varying = {one: parser.parse_override(one) for overrides in job_overrides for one in {*overrides} - shared}
+        values = {one: parsed for one, parsed in varying.items() if _is_plain_value(parsed)}
         composed: dict[tuple[str, ...], DictConfig] = {}
-        configs = []
+        points = []
         for overrides in job_overrides:
-            parsed = parser.parse_overrides(list(overrides))
-            values = [one for one in parsed if one.is_force_add() and not one.key_or_group.startswith("hydra")]
-            groups = tuple(one.input_line or "" for one in parsed if one not in values)
-            if groups not in composed:
-                composed[groups] = loader.load_sweep_config(self.config, list(groups))
-                OmegaConf.set_struct(composed[groups], False)
-                del composed[groups]["hydra"]  # as for a task function
-            config = composed[groups].copy() if values else composed[groups]
-            for value in values:
-                OmegaConf.update(config, value.key_or_group, value.value(), merge=True, force_add=True)
-            configs.append((config, overrides))
-        return configs
+            chosen = tuple(one for one in overrides if one not in values)
+            if chosen not in composed:
+                composed[chosen] = loader.load_sweep_config(self.config, list(chosen))
+                OmegaConf.set_struct(composed[chosen], False)
+                del composed[chosen]["hydra"]  # as for a task function
+            for one in overrides:  # a grid gives every job the same keys, so none keeps a value of the job before it
+                if one in values:
+                    OmegaConf.update(composed[chosen], values[one].key_or_group, values[one].value(), force_add=True)
+            points.append((plain_values(composed[chosen]), typed(overrides)))
+        return points
 
 
 class LocalLauncher(SegsweepLauncher):
@@ -75,3 +78,8 @@ class LocalLauncher(SegsweepLauncher):
         from src.sweep.local import LocalBackend
 
         return LocalBackend(**self.arguments)
+
+
+def _is_plain_value(override: Override) -> bool:
+    ours = override.is_force_add() and not override.key_or_group.startswith("hydra")
+    return ours and isinstance(override.value(), int | float | bool | str | None)

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from src.analysis.settings import add_values, sort_key
+from src.analysis.settings import ReadConfig, add_values, config_of_any, section_of, sort_key
 from src.files import read_json
 from src.identity import CHOICE_SECTIONS
 from src.record import SCHEMA, STATUSES, RunRecord
@@ -41,7 +42,9 @@ def load_runs(sweep: Path) -> pd.DataFrame:
         {**facts, "run_id": run_id, "status": "planned"} for run_id, facts in planned.items() if run_id not in begun
     ]
     runs = _typed(pd.DataFrame([*rows, *problems]))
-    values = add_values(runs, lambda run_id: read_config(sweep / run_id))
+    config_of = cache(lambda run_id: read_config(sweep / run_id))  # parsing YAML is slow
+    _add_epochs(runs, config_of)
+    values = add_values(runs, config_of)
     order = [*(name for name in CHOICE_SECTIONS if name in runs), *values, "seed", "run_id"]
     return runs.sort_values(order, key=sort_key, ignore_index=True)
 
@@ -105,7 +108,7 @@ def _row(record: RunRecord, planned: Mapping[str, Any]) -> dict[str, Any]:
         facts = {"status": "unreadable", "error": str(error)}
     except (KeyError, TypeError) as error:
         facts = {"status": "unreadable", "error": f"run.json is no record of a run: {error!r}"}
-    return {"run_id": record.folder.name, **planned, **_progress(record, planned), **facts}
+    return {"run_id": record.folder.name, **planned, "epoch": _epochs_ended(record), **facts}
 
 
 def _facts(run: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
@@ -133,14 +136,20 @@ def _facts(run: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
     }
 
 
-def _progress(record: RunRecord, planned: Mapping[str, Any]) -> dict[str, Any]:
-    """Epochs ended, and epochs in all; None where that cannot be known."""
+def _epochs_ended(record: RunRecord) -> int | None:
+    """None where that cannot be known: a line in the middle is broken, or the file may not be read."""
     try:
-        ended: int | None = len(record.read_epochs())
+        return len(record.read_epochs())
     except (ValueError, OSError):
-        ended = None  # a line in the middle is broken, or the file may not be read
-    in_all = planned.get("epochs") or read_config(record.folder).get("trainer", {}).get("epochs")
-    return {"epoch": ended, "epochs": in_all}
+        return None
+
+
+def _add_epochs(runs: pd.DataFrame, config_of: ReadConfig) -> None:
+    """Where no plan says how many epochs a run has in all, the config of its setting does."""
+    unplanned = runs[runs["epochs"].isna()]
+    for _, run_ids in unplanned.groupby("config_id")["run_id"]:
+        trainer = section_of(config_of_any(run_ids, config_of), "trainer")
+        runs.loc[run_ids.index, "epochs"] = trainer.get("epochs", pd.NA)
 
 
 def _typed(runs: pd.DataFrame) -> pd.DataFrame:

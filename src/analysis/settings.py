@@ -1,6 +1,6 @@
 """What tells the settings of a sweep apart: the choices that differ and, where choices do not, the values that do."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,17 +10,19 @@ from src.identity import CHOICE_SECTIONS, NEUTRAL_KEYS
 ReadConfig = Callable[[str], Mapping[str, Any]]
 
 
-def add_values(runs: pd.DataFrame, read_config: ReadConfig) -> list[str]:
+def add_values(runs: pd.DataFrame, config_of: ReadConfig) -> list[str]:
     """Adds to `runs` the config values, such as `optimizer.lr`, in which settings of the same choices differ.
 
-    `read_config` gives the config of a run_id, empty where there is none; one run of each setting (config_id) is read,
+    `config_of` gives the config of a run_id, empty where there is none; one run of each setting (config_id) is read,
     and only if choices do not suffice. Returns the names of the new columns.
     """
     choices = [name for name in CHOICE_SECTIONS if name in runs]
     settings = runs.dropna(subset="config_id").drop_duplicates("config_id")
     if not settings.duplicated(choices).any():
         return []
-    values = {setting: _values_of(ids, read_config) for setting, ids in runs.groupby("config_id")["run_id"]}
+    values = {
+        setting: _values_of(config_of_any(ids, config_of)) for setting, ids in runs.groupby("config_id")["run_id"]
+    }
     alike = settings.groupby(choices, dropna=False, sort=False)["config_id"]
     names = list(dict.fromkeys(name for _, ids in alike for name in _differing([values[id] for id in ids])))
     for name in names:
@@ -40,17 +42,27 @@ def tell_apart(runs: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     return shared, differing
 
 
+def config_of_any(run_ids: Iterable[str], config_of: ReadConfig) -> Mapping[str, Any]:
+    """The first config there is among replicates of one setting; empty where none of them has begun."""
+    return next((config for run_id in run_ids if (config := config_of(run_id))), {})
+
+
+def section_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A section of a config; empty where it is null, or where the file was cut off in it."""
+    section = config.get(name)
+    return section if isinstance(section, dict) else {}
+
+
 def sort_key(column: pd.Series) -> pd.Series:
     """Numbers as numbers, all else as text: the order of the rows of a table."""
     return column if pd.api.types.is_numeric_dtype(column) else column.astype(str)
 
 
-def _values_of(run_ids: pd.Series, read_config: ReadConfig) -> dict[str, Any]:
-    """Every value of a setting by its dotted name; empty where none of its runs has a config yet."""
-    config = next((config for run_id in run_ids if (config := read_config(run_id))), {})
+def _values_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Every value of a setting by its dotted name; empty where there is no config."""
     values = {"init_from": config["init_from"]} if config.get("init_from") else {}
     for section in CHOICE_SECTIONS:
-        for key, value in (config.get(section) or {}).items():
+        for key, value in section_of(config, section).items():
             if key != "name" and key not in NEUTRAL_KEYS.get(section, ()):
                 values[f"{section}.{key}"] = value
     return values

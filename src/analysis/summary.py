@@ -89,7 +89,8 @@ def _settings_text(settings: pd.DataFrame) -> str:
     if settings["fingerprint"].nunique() > 1:
         columns["data"] = setting_texts(settings["fingerprint"].str[:12])
     columns["config"] = list(settings["config_id"])
-    return markdown_table(columns, right=["finished", *SCORES.values(), "time"])
+    numeric = [name for name in differing if pd.api.types.is_numeric_dtype(settings[name])]
+    return markdown_table(columns, right=[*numeric, "finished", *SCORES.values(), "time"])
 
 
 def _explanation(settings: pd.DataFrame) -> str:

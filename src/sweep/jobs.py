@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,33 +12,12 @@ from src.config import ConfigError, RunConfig, parse_data
 from src.data.audit import fingerprint
 from src.data.splits import open_data
 from src.files import read_json, write_json
-from src.identity import Identity, choices_of, identify
-from src.record import RunRecord
+from src.identity import choices_of, identify
+from src.sweep.job import Job
 from src.training.checkpoint import file_digest
 from src.training.checks import checked
 
 Point = tuple[dict[str, Any], list[str]]  # a composed config as plain values, and what was typed for it
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to be done: its checked config, its ids, the fingerprint of its data, and where its record goes."""
-
-    config: RunConfig
-    overrides: list[str]
-    sweep: str
-    identity: Identity
-    data_fingerprint: str
-
-    @property
-    def record(self) -> RunRecord:
-        """The record of this run, whether it has begun or not."""
-        return RunRecord(Path(self.config.output) / self.sweep / self.identity.run_id)
-
-    def message(self) -> str:
-        """What the process that does this job needs to know, as JSON."""
-        config = self.config.model_dump(mode="json")
-        return json.dumps({"config": config, "sweep": self.sweep, "overrides": self.overrides})
 
 
 def make_jobs(points: Sequence[Point], sweep: str) -> list[Job]:

@@ -2,10 +2,8 @@
 
 import os
 import re
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 
@@ -14,6 +12,7 @@ from src.environment import usable_cores
 from src.sweep.jobs import Job
 from src.sweep.process import JobProcess, stop_all
 from src.sweep.progress import Progress
+from src.sweep.signals import collected_signals
 
 CORES_PER_JOB = 4  # without a GPU, unless `jobs` says how many
 Slot = dict[str, str]  # the environment variables that give a job its share of the machine
@@ -41,7 +40,7 @@ class LocalBackend:
         slots = self.slots(jobs)
         waiting, failures = list(jobs), 0
         running: list[tuple[JobProcess, Slot]] = []
-        with _signals() as received:
+        with collected_signals() as received:
             while (waiting or running) and not received:
                 while waiting and slots and not self._gave_up(failures):
                     slot = slots.pop(0)
@@ -81,16 +80,3 @@ def visible_gpus() -> list[str]:
     count = torch.cuda.device_count()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return (named or [str(index) for index in range(count)])[:count]
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM inside the block instead of ending the program."""
-    received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda caught, frame: received.append(caught)) for number in numbers]
-    try:
-        yield received
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from src.identity import choices_of
 from src.record import RunBusy, RunRecord
-from src.sweep.jobs import Job
+from src.sweep.job import Job
 from src.sweep.worker import BUSY, PATIENCE
 
 TAIL = 20_000  # characters of a dead job's output that go to its log
@@ -47,10 +47,17 @@ class JobProcess:
         """The process's exit code, negative for a signal; None while it works."""
         return self._process.poll()
 
-    def stop(self) -> None:
+    def stop(self, number: int = signal.SIGTERM) -> None:
         """Asks for a checkpoint and an end."""
         if self.exit_code() is None:
-            self._process.terminate()
+            self._process.send_signal(number)
+
+    def has_ended(self) -> bool:
+        """As `exit_code() is not None`, but also true to life in a signal handler that came while `finish` waits."""
+        try:
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
 
     def kill(self) -> None:
         """Ends it and what it started, at once."""
@@ -79,10 +86,18 @@ class JobProcess:
 
 def record_death(job: Job, code: int, output: str) -> str:
     """Writes down that the process of `job` ended with `code` without saying so itself; returns the status `failed`."""
-    record: RunRecord = job.record
     reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     if code == -signal.SIGKILL:
         reason += " (by hand, by a scheduler, or by the system for want of memory)"
+    return record_end(job, "failed", reason, output, code)
+
+
+def record_end(job: Job, status: str, reason: str, output: str, code: int | None = None) -> str:
+    """Writes down an end of which the process of `job` itself said nothing; returns `status`, or `busy`.
+
+    `output`: its last words, which go to the run's log.
+    """
+    record: RunRecord = job.record
     try:
         with record.locked():
             if record.read() is None:
@@ -94,12 +109,12 @@ def record_death(job: Job, code: int, output: str) -> str:
                     "data": {"fingerprint": job.data_fingerprint},
                 }
                 record.begin(facts, job.config.model_dump(mode="json"), job.overrides)
-            record.end("failed", error=reason, exit_code=code)
+            record.end(status, error=reason, exit_code=code)
             with (record.folder / "train.log").open("a", encoding="utf-8") as log:
                 log.write(f"{reason}; its last words:\n{output}\n")
     except RunBusy:  # somebody else has begun it anew: their story now
         return "busy"
-    return "failed"
+    return status
 
 
 def stop_all(processes: list[JobProcess], patience: float = PATIENCE) -> None:

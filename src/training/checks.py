@@ -1,5 +1,7 @@
 """Everything that can be wrong with a config, found before any data is read and told all at once."""
 
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,20 +45,28 @@ def checked(plain: dict[str, Any]) -> RunConfig:
     if isinstance(augmentation, dict):
         for key in ("transforms", "copy_transforms"):
             if isinstance(augmentation.get(key), list):
-                problems += check_transforms(augmentation[key], f"augmentation.{key}")
+                problems += _transform_problems(json.dumps(augmentation[key], default=str), f"augmentation.{key}")
     if problems:
         raise ConfigError(problems)
     config = RunConfig.model_validate(plain)
     config = config.model_copy(
         update={name: cast_arguments(getattr(config, name), *BASES[name]) for name in BUILT_SECTIONS}
     )
-    problems = _combination_problems(config)
+    # runs of a sweep that differ in their seed alone are alike in all this
+    problems = list(_combination_problems(config.model_copy(update={"seed": 0}).model_dump_json()))
     if problems:
         raise ConfigError(problems)
     return config
 
 
-def _combination_problems(config: RunConfig) -> list[str]:
+@cache
+def _transform_problems(nodes: str, where: str) -> list[str]:
+    return check_transforms(json.loads(nodes), where)
+
+
+@cache
+def _combination_problems(plain: str) -> list[str]:
+    config = RunConfig.model_validate_json(plain)
     problems = _device_problems(config)
     if config.augmentation.copies and not config.augmentation.copy_transforms:
         problems.append("augmentation.copies: got copies without copy_transforms, they would equal their originals")

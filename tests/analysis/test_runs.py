@@ -7,7 +7,9 @@ import shutil
 import pandas as pd
 import pytest
 
+from src.analysis.progress import progress
 from src.analysis.runs import load_runs
+from src.analysis.summary import summary_text
 from src.record import RunRecord
 from tests.analysis.sweeps import another_process, begin, facts_of, fail, finish, holding, plan
 
@@ -112,6 +114,22 @@ def test_half_a_line_is_no_epoch_and_a_broken_one_leaves_the_number_open(sweep):
         file.write("\n")
     run = only_run(sweep)
     assert pd.isna(run["epoch"]) and run["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("content", ["", "trainer:\n", "trainer:\n  nam", "trainer: {epo", "[1, 2]"])
+def test_a_config_that_was_cut_off_leaves_the_number_of_epochs_open(sweep, content):
+    for lr in (1e-3, 1e-4):
+        record = begin(sweep, done=2, lr=lr)
+        (record.folder / "config.yaml").write_text(content)
+    runs = load_runs(sweep)
+    assert list(runs["epoch"]) == [2, 2] and runs["epochs"].isna().all()
+    assert list(runs["status"]) == ["interrupted", "interrupted"]
+
+
+def test_a_sweep_of_which_nothing_can_be_read(sweep):
+    begin(sweep).run_file.write_text("{")
+    assert statuses(sweep) == {"unet-seed0": "unreadable"}
+    assert "unet-seed0 " in summary_text(load_runs(sweep), "demo") and "1 unreadable" in progress(load_runs(sweep), 80)
 
 
 def test_a_run_that_makes_its_folder_at_this_moment_is_running(sweep):
