@@ -152,7 +152,7 @@ class RunConfig(Section):
 
 def schema_problems(plain: dict[str, Any]) -> list[str]:
     """One line for each key of `plain` that is unknown, missing, of a wrong type or out of range."""
-    return _problems_of(RunConfig, plain, prefix="")
+    return problems_of(RunConfig, plain, prefix="")
 
 
 def parse_data(plain: dict[str, Any]) -> OxfordPetData | SyntheticData | FolderData:
@@ -188,7 +188,7 @@ def node_problems(section: str, node: dict[str, Any], base: type, injected: tupl
         target = find_target(node, base)
     except ConfigError as error:
         return [f"{section}.{problem}" for problem in error.problems]
-    problems = _problems_of(_signature_model(target, injected), arguments_of(node), prefix=f"{section}.")
+    problems = problems_of(_signature_model(target, injected), arguments_of(node), prefix=f"{section}.")
     return (
         problems if isinstance(node.get("name"), str) else [*problems, f"{section}.name: missing; every choice has one"]
     )
@@ -233,7 +233,8 @@ def _signature_model(target: type, injected: tuple[str, ...]) -> type[BaseModel]
     return create_model(target.__name__, __config__=settings, **fields)
 
 
-def _problems_of(model: type[BaseModel], plain: dict[str, Any], prefix: str) -> list[str]:
+def problems_of(model: type[BaseModel], plain: dict[str, Any], prefix: str) -> list[str]:
+    """One line for each key of `plain` that `model` does not take as it is, named with `prefix` in front."""
     try:
         model.model_validate(plain)
     except ValidationError as error:

@@ -36,7 +36,7 @@ class RunRecord:
         self.run_file = folder / "run.json"
         self.epochs_file = folder / "epochs.jsonl"
         self.checkpoints = folder / "checkpoints"
-        self._begun = time.monotonic()
+        self._begun: float | None = None  # when this process began its attempt, if it has
         self._seconds_before = 0.0  # taken by earlier attempts at this run
         # beside the folder, so that asking for the lock of a finished run changes nothing in it
         self._lock_file = folder.parent / ".locks" / f"{folder.name}.lock"
@@ -85,24 +85,23 @@ class RunRecord:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         write_text(self.folder / "overrides.yaml", yaml.safe_dump(list(overrides), allow_unicode=True))
+        self._begun, self._seconds_before = time.monotonic(), float(earlier.get("seconds", 0.0))
         fresh = {"schema": SCHEMA, **facts, "status": "running", "started": earlier.get("started", _now())}
         unknown_yet = {
             "finished": None,
-            "seconds": earlier.get("seconds", 0.0),
+            "seconds": self._seconds_before,
             "best_epoch": None,
             "scores": {},
             "error": None,
         }
         write_json(self.run_file, fresh | unknown_yet)
 
-    @property
-    def seconds(self) -> float:
-        """Time worked on this run, over all its attempts, in seconds."""
-        return round(self._seconds_before + time.monotonic() - self._begun, 3)
-
     def update(self, **facts: Any) -> None:
-        """Changes or adds keys of run.json, and brings its seconds up to now."""
-        write_json(self.run_file, {**(self.read() or {}), "seconds": self.seconds, **facts})
+        """Changes or adds keys of run.json; the process that began the run also brings its seconds up to now."""
+        seconds = {}
+        if self._begun is not None:
+            seconds["seconds"] = round(self._seconds_before + time.monotonic() - self._begun, 3)
+        write_json(self.run_file, {**(self.read() or {}), **seconds, **facts})
 
     def end(self, status: str, **facts: Any) -> None:
         """Sets the status that stays: finished, failed or interrupted."""

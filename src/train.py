@@ -19,6 +19,8 @@ from src.config import ConfigError
 def main(composed: DictConfig) -> None:
     """One run: check, train, say how it ended."""
     # torch takes seconds to import: --help, --cfg and typos must not wait for it
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
     from src.record import RunBusy
     from src.training.checks import checked
     from src.training.run import run
@@ -26,9 +28,10 @@ def main(composed: DictConfig) -> None:
     try:
         config = checked(plain_values(composed))
         experiment = HydraConfig.get().runtime.choices.get("experiment")
-        outcome = run(
-            config, sweep_name(config.sweep.name, experiment, "single"), typed(HydraConfig.get().overrides.task)
-        )
+        with logging_redirect_tqdm():
+            outcome = run(
+                config, sweep_name(config.sweep.name, experiment, "single"), typed(HydraConfig.get().overrides.task)
+            )
     except ValueError as error:
         sys.exit(refusal(error))
     except RunBusy as error:

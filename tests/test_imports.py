@@ -58,7 +58,7 @@ def test_only_commands_know_hydra(path):
     assert is_command or not any(name.split(".")[0] == "hydra" for name in imported(path))
 
 
-@pytest.mark.parametrize("module", ["src.record", "src.analysis.runs", "src.train", "src.aggregate"])
+@pytest.mark.parametrize("module", ["src.record", "src.analysis.summary", "src.train", "src.aggregate", "src.status"])
 def test_what_must_open_fast_does_without_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=SRC.parent).returncode == 0

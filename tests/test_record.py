@@ -49,6 +49,17 @@ def test_a_run_from_beginning_to_end(record):
     }
 
 
+def test_seconds_add_up_over_attempts_and_only_whoever_works_counts_them(record):
+    record.begin(FACTS, {}, [])
+    record.update(seconds=100.0)  # as if it had worked that long
+    RunRecord(record.folder).end("interrupted")  # said by somebody who looks on
+    assert record.read()["seconds"] == 100.0
+    second = RunRecord(record.folder)
+    second.begin(FACTS, {}, [])
+    second.end("finished")
+    assert 100.0 <= second.read()["seconds"] < 110.0
+
+
 def test_one_protocol_never_overwrites_another(record):
     record.begin(FACTS, {}, [])
     record.write_test("headline", {"dice": 1}, [IMAGE])

@@ -37,7 +37,7 @@ def test_a_sweep_and_its_table(command, small, tmp_path):
     table = command("aggregate", f"sweep={tmp_path}/runs/adhoc")
     assert table.returncode == 0, table.stderr
     assert "4 runs, all with model unet, loss bce" in table.stdout
-    assert table.stdout.count("finished") == 4 and "onecycle" in table.stdout
+    assert "4 finished" in table.stdout and table.stdout.count("1 of 1") == 4 and "onecycle" in table.stdout
 
 
 @pytest.mark.parametrize(

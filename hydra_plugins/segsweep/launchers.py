@@ -80,6 +80,34 @@ class LocalLauncher(SegsweepLauncher):
         return LocalBackend(**self.arguments)
 
 
+class SlurmLauncher(SegsweepLauncher):
+    """An array of jobs in SLURM's queue; settings as in conf/hydra/launcher/slurm.yaml."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
+    def backend(self) -> Any:
+        from src.sweep.slurm import SlurmBackend
+
+        return SlurmBackend(_plain(self.settings))
+
+
+class RayLauncher(SegsweepLauncher):
+    """Tasks of a Ray cluster; settings as in conf/hydra/launcher/ray.yaml."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
+    def backend(self) -> Any:
+        from src.sweep.ray_cluster import RayBackend
+
+        return RayBackend(_plain(self.settings))
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.create(settings), resolve=True)  # type: ignore[return-value]
+
+
 def _is_plain_value(override: Override) -> bool:
     ours = override.is_force_add() and not override.key_or_group.startswith("hydra")
     return ours and isinstance(override.value(), int | float | bool | str | None)

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from src.analysis.summary import write_summary
 from src.record import RunBusy
-from src.sweep.jobs import Job, Point, make_jobs, write_plan
+from src.sweep.job import Job
+from src.sweep.jobs import Point, make_jobs, write_plan
 from src.sweep.progress import Progress
 from src.training.finished import finished_before, finished_elsewhere, take_over
 

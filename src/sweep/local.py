@@ -9,7 +9,7 @@ import torch
 
 from src.config import ConfigError
 from src.environment import usable_cores
-from src.sweep.jobs import Job
+from src.sweep.job import Job
 from src.sweep.process import JobProcess, stop_all
 from src.sweep.progress import Progress
 from src.sweep.signals import collected_signals

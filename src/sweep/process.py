@@ -53,7 +53,7 @@ class JobProcess:
             self._process.send_signal(number)
 
     def has_ended(self) -> bool:
-        """As `exit_code() is not None`, but also true to life in a signal handler that came while `finish` waits."""
+        """As `exit_code() is not None`, for signal handlers: that one is blind where the handler came amid `finish`."""
         try:
             return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
@@ -71,8 +71,8 @@ class JobProcess:
         `stopped`: it was made to end, so that a run without an end of its own is interrupted, not failed.
         """
         code = self._process.wait()
-        output = self._output.read_text(errors="replace")[-TAIL:]
-        self._output.unlink(missing_ok=True)
+        output = self._output.read_text(errors="replace")[-TAIL:] if self._output.exists() else ""
+        self._output.unlink(missing_ok=True)  # a signal may have come here before: finishing twice is allowed
         if code == BUSY:
             return "busy"
         status = self.job.record.status()

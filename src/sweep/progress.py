@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from src.sweep.jobs import Job
+from src.sweep.job import Job
 
 EVERY = 1.0  # seconds between two looks at the records of the running jobs
 

@@ -18,7 +18,7 @@ from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import Batch, epoch_batches, start_epoch
 from src.record import RunRecord
 from src.runtime import Numerics, random_state, set_random_state
-from src.training.checkpoint import save_checkpoint
+from src.training.checkpoint import load_checkpoint, save_checkpoint
 from src.training.metrics import confusion, foreground_logit
 from src.training.schedules import Schedule
 from src.training.stopping import Interrupted, StopRequest
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 
 # What of a Learner is plain values; the rest has states of its own.
+PENDING_BEST = "best.next.pt"
 PLAIN_STATE = ("epoch", "batch", "seconds", "lr", "momentum", "best_epoch", "best_dice", "history")
 
 
@@ -224,15 +225,29 @@ def _save(learner: Learner, row: dict[str, Any], trainer: TrainerSection, record
     epoch = row["epoch"]
     if learner.best_epoch == epoch:
         best = {"model": learner.network.model.state_dict(), "epoch": epoch, "valid_dice": row["valid_dice"]}
-        save_checkpoint(record.checkpoints / "best.pt", best)
+        save_checkpoint(record.checkpoints / PENDING_BEST, best)
     if trainer.keep_every and epoch % trainer.keep_every == 0:
         save_checkpoint(
             record.checkpoints / f"epoch_{epoch:04d}.pt",
             {"model": learner.network.model.state_dict(), "epoch": epoch},
         )
     save_checkpoint(record.checkpoints / "last.pt", learner.state_dict())
+    settle_best(learner, record)
     record.append_epoch(row)
     record.update(best_epoch=learner.best_epoch, scores={"valid_dice": learner.best_dice})
+
+
+def settle_best(learner: Learner, record: RunRecord) -> None:
+    """Makes best.pt the weights of `learner.best_epoch`, whenever the process ended while the two files were written.
+
+    New best weights wait under another name until last.pt knows of them: those of an epoch that is lost are dropped.
+    """
+    pending = record.checkpoints / PENDING_BEST
+    if pending.exists():
+        if load_checkpoint(pending)["epoch"] == learner.best_epoch:
+            pending.replace(record.checkpoints / "best.pt")
+        else:
+            pending.unlink()
 
 
 def _patience_is_over(learner: Learner, trainer: TrainerSection) -> bool:

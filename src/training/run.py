@@ -22,7 +22,7 @@ from src.runtime import Numerics, device_name, pick_device, seed_everything
 from src.training.checkpoint import file_digest, load_checkpoint, load_weights
 from src.training.checks import build_optimizer, build_schedule
 from src.training.finished import PROJECT, finished_before, finished_elsewhere, take_over, warn_of_other_code
-from src.training.loop import Learner, Network, evaluate, fit
+from src.training.loop import Learner, Network, evaluate, fit, settle_best
 from src.training.metrics import dice_per_image, iou_per_image, pooled_dice, pooled_iou, summary
 from src.training.stopping import Interrupted, StopRequest
 
@@ -120,6 +120,14 @@ def _train_and_test(
     optimizer = build_optimizer(config, network.model.parameters())
     steps = -(-len(train_loader) // config.trainer.accumulate)
     learner = Learner(network, optimizer, build_schedule(config, optimizer, steps))
+    log.info(
+        "%s with %s parameters on %s; %d training, %d validation and %d test images; record: %s",
+        config.model["name"],
+        f"{sum(parameter.numel() for parameter in network.model.parameters()):,}",
+        device_name(numerics.device),
+        *(len(split) for split in (splits.train, splits.valid, splits.test)),
+        record.folder,
+    )
     _resume(learner, record)
     fit(learner, (train_loader, valid_loader), config.trainer, record, stop)
     network.model.load_state_dict(load_weights(record.checkpoints / "best.pt"))
@@ -132,6 +140,7 @@ def _resume(learner: Learner, record: RunRecord) -> None:
     if not last.exists():
         return
     learner.load_state_dict(load_checkpoint(last))
+    settle_best(learner, record)
     log.info("going on in epoch %d after %d of its batches", learner.epoch, learner.batch)
 
 

@@ -137,6 +137,18 @@ def test_an_interrupted_run_goes_on_to_the_same_end(start, apart, stop_after_epo
     assert timeless[:2] == timeless[2:]
 
 
+def test_best_weights_of_an_epoch_that_was_lost_are_not_kept(start, stop_after_epoch):
+    # as if the process had died after writing the best weights of epoch 2 and before last.pt knew of that epoch
+    disarm = stop_after_epoch(1)
+    checkpoints = start("trainer.epochs=3").folder / "checkpoints"
+    disarm()
+    lost = torch.load(checkpoints / "best.pt", weights_only=True) | {"epoch": 2}
+    torch.save(lost, checkpoints / "best.next.pt")
+    outcome = start("trainer.epochs=3")
+    assert outcome.status == "finished" and not (checkpoints / "best.next.pt").exists()
+    assert load_checkpoint(checkpoints / "best.pt")["epoch"] == RunRecord(outcome.folder).read()["best_epoch"]
+
+
 def test_a_loss_that_is_no_number_fails_the_run_and_keeps_the_last_good_checkpoint(start, stop_after_epoch):
     disarm = stop_after_epoch(1)
     folder = start().folder

@@ -1,0 +1,214 @@
+"""Jobs as an array in SLURM's queue, through submitit; or as its processes on this machine, to try it out."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from src.config import ConfigError, Section, problems_of
+from src.sweep.cluster import Lost, follow, remote_jobs
+from src.sweep.job import Job
+from src.sweep.progress import Progress
+from src.sweep.remote import RemoteJob
+
+ARRAY_SIZE = 1000  # SLURM's MaxArraySize is 1001 unless a site raises it
+QUEUE_LOOK = 20.0  # seconds between two questions to the queue
+# States in which SLURM ended a job for reasons of its own or of its users'.
+TAKEN_AWAY = ("CANCELLED", "PREEMPTED", "TIMEOUT", "DEADLINE", "NODE_FAIL", "BOOT_FAIL", "REVOKED", "SUSPENDED")
+
+
+class SlurmSettings(Section):
+    """See conf/hydra/launcher/slurm.yaml for what they mean."""
+
+    cluster: Literal["slurm", "local"]
+    wait: bool
+    partition: str | None
+    timeout_min: int = Field(ge=1)
+    max_timeouts: int = Field(ge=0)
+    signal_delay_s: int = Field(ge=1)
+    gpus_per_node: int = Field(ge=0)
+    cpus_per_task: int = Field(ge=1)
+    mem_gb: float | None = Field(gt=0)
+    array_parallelism: int | None = Field(ge=1)
+    setup: list[str]
+    additional_parameters: dict[str, str | int | float | bool]
+
+
+class SlurmBackend:
+    """Has SLURM do the jobs. Raises ConfigError with every wrong setting, and where submitit or SLURM is missing."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        problems = problems_of(SlurmSettings, dict(settings), prefix="hydra.launcher.")
+        if importlib.util.find_spec("submitit") is None:
+            problems.append("hydra/launcher=slurm needs submitit: pip install 'submitit>=1.5.4,<1.6'")
+        if not problems:
+            self.settings = SlurmSettings.model_validate(settings)
+            problems += _problems_together(self.settings)
+        if problems:
+            raise ConfigError(problems)
+
+    def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
+        """Submits all `jobs` and follows them; returns the signal that stopped it, if one did.
+
+        With `wait: false` it says where they are and ends the program.
+        """
+        sweep = jobs[0].record.folder.parent
+        cores = str(self.settings.cpus_per_task)
+        environment = {"OMP_NUM_THREADS": cores, "SEGSWEEP_CORES": cores}
+        cluster = (Slurm if self.settings.cluster == "slurm" else Here)(self.settings, sweep)
+        if self.settings.wait:
+            return follow(jobs, cluster, environment, progress)
+        handles = cluster.submit(remote_jobs(jobs, environment))
+        print(
+            f"submitted as {', '.join(_arrays(handles))}; python -m src.status sweep={sweep} shows how the sweep stands",
+            file=sys.stderr,
+        )
+        raise SystemExit(0)
+
+
+class Slurm:
+    """The queue of the SLURM cluster that this machine belongs to."""
+
+    at_once: int | None = None
+
+    def __init__(self, settings: SlurmSettings, sweep: Path) -> None:
+        from submitit import AutoExecutor
+
+        self.executor = AutoExecutor(
+            sweep / ".jobs" / "submitit",
+            cluster=settings.cluster,
+            slurm_max_num_timeout=settings.max_timeouts,
+            local_max_num_timeout=settings.max_timeouts,
+        )
+        self.executor.update_parameters(
+            name=f"segsweep-{sweep.name}",
+            timeout_min=settings.timeout_min,
+            gpus_per_node=settings.gpus_per_node,
+            cpus_per_task=settings.cpus_per_task,
+            mem_gb=settings.mem_gb,
+            slurm_partition=settings.partition,
+            slurm_array_parallelism=settings.array_parallelism or ARRAY_SIZE,
+            slurm_signal_delay_s=settings.signal_delay_s,
+            slurm_setup=settings.setup,
+            slurm_additional_parameters=settings.additional_parameters,
+            # from SLURM 22.05 on, srun does not take this over from sbatch by itself
+            slurm_srun_args=[f"--cpus-per-task={settings.cpus_per_task}"],
+        )
+        self._queue = Queue()
+
+    def submit(self, jobs: Sequence[RemoteJob]) -> list[Any]:
+        """One array, or several for more jobs than an array may hold."""
+        from submitit.core.utils import FailedJobError
+        from submitit.helpers import clean_env
+
+        handles: list[Any] = []
+        with clean_env():  # this may run in a job itself, whose size must not become that of the new ones
+            try:
+                for start in range(0, len(jobs), ARRAY_SIZE):
+                    handles += self.executor.submit_array(list(jobs[start : start + ARRAY_SIZE]))
+            except FailedJobError as error:
+                raise ValueError(f"SLURM does not take the jobs: {str(error).strip()}") from error
+        return handles
+
+    def has_ended(self, handle: Any) -> bool:
+        """Whether it left its result, or left the queue without one."""
+        return handle.paths.result_pickle.exists() or self._queue.was_left_by(handle.job_id)
+
+    def result(self, handle: Any) -> str:
+        """What the job said; raises Lost with what SLURM says of it where it said nothing."""
+        if handle.paths.result_pickle.exists():
+            return _answer(handle)
+        state = _state(handle.job_id)
+        reason = f"SLURM job {handle.job_id} ended as {state} without an answer"
+        raise Lost(reason, handle.stderr() or "", resumable=state in TAKEN_AWAY)
+
+    def cancel(self, handles: Sequence[Any]) -> None:
+        """Asks for whole arrays, at once: what is over in them takes no harm."""
+        subprocess.run(["scancel", *_arrays(handles)], check=False)
+
+
+class Here(Slurm):
+    """submitit's processes on this machine: the same jobs, signals and files, with no queue behind them."""
+
+    def __init__(self, settings: SlurmSettings, sweep: Path) -> None:
+        super().__init__(settings, sweep)
+        self.at_once = settings.array_parallelism or 1
+
+    def has_ended(self, handle: Any) -> bool:
+        """Whether its process is over."""
+        return bool(handle.done())
+
+    def result(self, handle: Any) -> str:
+        """What the job said; raises Lost where it said nothing."""
+        return _answer(handle)
+
+    def cancel(self, handles: Sequence[Any]) -> None:
+        """Asks each process."""
+        for handle in handles:
+            handle.cancel()
+
+
+class Queue:
+    """What this user has in SLURM's queue; SLURM is asked now and then, for all jobs at once."""
+
+    def __init__(self) -> None:
+        self._looks: list[set[str]] = []  # ids in the queue at the last two looks
+        self._looked = float("-inf")
+
+    def was_left_by(self, job_id: str) -> bool:
+        """Whether the last two looks missed it: the file with its result may appear after it left the queue."""
+        if time.monotonic() - self._looked > QUEUE_LOOK:
+            self._look()
+        return len(self._looks) == 2 and not any(job_id in look for look in self._looks)
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        if answer.returncode == 0:  # else the controller is busy or down: nobody knows
+            self._looks = [*self._looks[-1:], set(answer.stdout.split())]
+
+
+def _answer(handle: Any) -> str:
+    from submitit.core.utils import UncompletedJobError
+
+    try:
+        return str(handle.result())
+    except UncompletedJobError as error:
+        raise Lost(f"its job {handle.job_id} ended without an answer", str(error), resumable=False) from error
+
+
+def _arrays(handles: Sequence[Any]) -> list[str]:
+    return sorted({handle.job_id.split("_")[0] for handle in handles})
+
+
+def _state(job_id: str) -> str:
+    """SLURM's word for the state of a job, such as OUT_OF_MEMORY; UNKNOWN once SLURM has forgotten it."""
+    command = ["scontrol", "show", "job", "--oneliner", job_id]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"JobState=(\w+)", answer.stdout)
+    return found[1] if found else "UNKNOWN"
+
+
+def _problems_together(settings: SlurmSettings) -> list[str]:
+    """What is wrong though each setting by itself is right."""
+    problems = []
+    if settings.cluster == "slurm" and shutil.which("sbatch") is None:
+        problems.append(
+            "hydra/launcher=slurm: there is no sbatch on this machine; launch from a login node of the cluster, or try "
+            "it without one: hydra.launcher.cluster=local"
+        )
+    if settings.cluster == "local" and not settings.wait:
+        problems.append("hydra.launcher.wait: got false with cluster=local, which has no queue that could do the jobs")
+    if settings.signal_delay_s >= 60 * settings.timeout_min:
+        problems.append(
+            f"hydra.launcher.signal_delay_s: got {settings.signal_delay_s} with timeout_min={settings.timeout_min}; "
+            "the warning must come after the start"
+        )
+    return problems
