@@ -3,12 +3,14 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
 from src.sweep.job import Job
 
+BAR = "{percentage:3.0f}%|{bar:20}| {elapsed}, {remaining} left{postfix}"
 EVERY = 1.0  # seconds between two looks at the records of the running jobs
 
 
@@ -17,7 +19,8 @@ class Progress:
 
     def __init__(self, jobs: int) -> None:
         self.counts: Counter[str] = Counter()
-        self._bar = tqdm(total=jobs, unit="run", desc="sweep", disable=None, dynamic_ncols=True, smoothing=0)
+        self._jobs = jobs
+        self._bar = tqdm(total=jobs, bar_format=BAR, disable=None, dynamic_ncols=True, smoothing=0)
         self._looked = 0.0
 
     def started(self, job: Job) -> None:
@@ -35,15 +38,21 @@ class Progress:
         else:
             how = str(run.get("error"))
         self._say(f"{status:<12} {job.identity.run_id}: {how}")
-        self._bar.update()
 
     def show(self, running: Sequence[Job]) -> None:
         """Brings the live line up to date, about once a second."""
         if self._bar.disable or time.monotonic() - self._looked < EVERY:
             return
         self._looked = time.monotonic()
-        states = ", ".join(_state(job) for job in running[:3]) + (", …" if len(running) > 3 else "")
-        self._bar.set_postfix_str(f"{self.counts['failed']} failed, {len(running)} running: {states}")
+        epochs = [(job, job.record.read_epochs()) for job in running]
+        states = ", ".join(_state(*entry) for entry in epochs[:3]) + (", …" if len(running) > 3 else "")
+        ended, failed = self.counts.total(), self.counts["failed"]
+        waiting = self._jobs - ended - len(running)
+        counts = f"{ended - failed} done, {failed} failed, {waiting} waiting, {len(running)} running"
+        self._bar.set_postfix_str(f"{counts}: {states}", refresh=False)
+        # half a run is half a run done: the time left is known before the first one ends
+        self._bar.n = ended + sum(len(rows) / job.config.trainer.epochs for job, rows in epochs)
+        self._bar.refresh()
 
     def close(self) -> None:
         """Ends the live line."""
@@ -53,7 +62,6 @@ class Progress:
         self._bar.write(line, file=sys.stderr)
 
 
-def _state(job: Job) -> str:
-    epochs = job.record.read_epochs()
+def _state(job: Job, epochs: Sequence[Mapping[str, Any]]) -> str:
     best = f" Dice {max(row['valid_dice'] for row in epochs):.3f}" if epochs else ""
     return f"{job.config.model['name']} {len(epochs)}/{job.config.trainer.epochs}{best}"

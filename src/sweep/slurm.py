@@ -1,11 +1,13 @@
 """Jobs as an array in SLURM's queue, through submitit; or as its processes on this machine, to try it out."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,10 +67,7 @@ class SlurmBackend:
         if self.settings.wait:
             return follow(jobs, cluster, environment, progress)
         handles = cluster.submit(remote_jobs(jobs, environment))
-        print(
-            f"submitted as {', '.join(_arrays(handles))}; python -m src.status sweep={sweep} shows how the sweep stands",
-            file=sys.stderr,
-        )
+        print(f"submitted as {', '.join(_arrays(handles))}; how it stands: python -m src.status sweep={sweep}")
         raise SystemExit(0)
 
 
@@ -105,10 +104,9 @@ class Slurm:
     def submit(self, jobs: Sequence[RemoteJob]) -> list[Any]:
         """One array, or several for more jobs than an array may hold."""
         from submitit.core.utils import FailedJobError
-        from submitit.helpers import clean_env
 
         handles: list[Any] = []
-        with clean_env():  # this may run in a job itself, whose size must not become that of the new ones
+        with _as_outside_a_job():
             try:
                 for start in range(0, len(jobs), ARRAY_SIZE):
                     handles += self.executor.submit_array(list(jobs[start : start + ARRAY_SIZE]))
@@ -182,6 +180,18 @@ def _answer(handle: Any) -> str:
         return str(handle.result())
     except UncompletedJobError as error:
         raise Lost(f"its job {handle.job_id} ended without an answer", str(error), resumable=False) from error
+
+
+@contextmanager
+def _as_outside_a_job() -> Iterator[None]:
+    """Hides what SLURM tells a job about itself: new jobs, launched from one, would take its size for theirs."""
+    in_a_job = "SLURM_JOB_ID" in os.environ
+    names = [name for name in os.environ if in_a_job and name.startswith("SLURM_") and name != "SLURM_CONF"]
+    hidden = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _arrays(handles: Sequence[Any]) -> list[str]:

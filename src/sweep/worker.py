@@ -19,6 +19,8 @@ PATIENCE = 10.0  # seconds between the request to stop and the end
 def main() -> None:
     """Read, check again (a message is data, whoever sent it), run."""
     faulthandler.enable()
+    # submitit's signal, which SLURM may send to all processes of a job, is for our parent to answer
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     parent = next((int(word.split("=")[1]) for word in sys.argv[1:] if word.startswith("--parent=")), None)
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
