@@ -24,10 +24,10 @@ demo: setup  ## A small real sweep on synthetic images, then its table (minutes 
 	$(PY) -m src.aggregate sweep=multirun_outputs/demo
 
 test: setup  ## The tests, under 5 minutes on 2 cores
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n 2
 
 test-long: setup  ## The longer campaigns, at most 30 minutes
-	$(PY) -m pytest -q -m long
+	$(PY) -m pytest -q -n 2 -m long
 
 lint: setup  ## Style, formatting and types
 	$(PY) -m ruff check .

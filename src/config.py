@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from src.errors import ConfigError
+
 # Only what these packages define is ever built from a config, whoever wrote it.
 ALLOWED_PACKAGES = ("src.", "torch.nn.", "torch.optim.", "albumentations.")
 
@@ -19,14 +21,6 @@ ALLOWED_PACKAGES = ("src.", "torch.nn.", "torch.optim.", "albumentations.")
 _UNION_LABEL = re.compile(
     r"oxford_pet|synthetic|folder|int|float|str|bool|none|(is-instance|literal|tuple|list|dict)\[.*"
 )
-
-
-class ConfigError(ValueError):
-    """What a user asked for cannot be done; `problems` holds one line for each reason."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
 
 
 class Section(BaseModel):

@@ -87,7 +87,7 @@ class RunRecord:
         write_text(self.folder / "overrides.yaml", yaml.safe_dump(list(overrides), allow_unicode=True))
         self._begun, self._seconds_before = time.monotonic(), float(earlier.get("seconds", 0.0))
         fresh = {"schema": SCHEMA, **facts, "status": "running", "started": earlier.get("started", _now())}
-        unknown_yet = {
+        unknown_yet: dict[str, Any] = {
             "finished": None,
             "seconds": self._seconds_before,
             "best_epoch": None,

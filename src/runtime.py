@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from src.config import ConfigError, NumericsSection
+from src.config import NumericsSection
+from src.errors import ConfigError
 
 ALL_THREADS = torch.get_num_threads()  # as torch or OMP_NUM_THREADS decided when the program began
 

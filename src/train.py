@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.command_line import CONF, check_experiment, forcing_values, plain_values, refusal, sweep_name, typed
-from src.config import ConfigError
+from src.errors import ConfigError
 
 
 @hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")

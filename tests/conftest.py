@@ -1,14 +1,17 @@
 """What many tests use: the real config, composed as the command does it, and the command itself as a subprocess."""
 
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 from src.command_line import CONF, forcing_values, plain_values
 
@@ -53,6 +56,42 @@ def small(tmp_path: Path, synthetic_root: Path) -> list[str]:
         "device=cpu",
         f"output={tmp_path}/runs",
     ]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did: its exit code and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Does what `python -m src.train <arguments>` does, from the arguments to the exit code, but in this process.
+
+    It spares the seconds that importing torch takes; the runs of a sweep are processes of their own all the same.
+    """
+    from src.train import train as main
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["src.train", *arguments])
+        monkeypatch.chdir(PROJECT)
+        GlobalHydra.instance().clear()
+        capfd.readouterr()
+        try:
+            main()
+            code: int | str | None = 0
+        except SystemExit as end:
+            code = end.code
+        finally:
+            logging.getLogger().handlers.clear()  # Hydra's, which write to this test's captured output
+        printed = capfd.readouterr()
+        said = "" if isinstance(code, int) or code is None else f"{code}\n"
+        return Done(code if isinstance(code, int) else int(code is not None), printed.out, printed.err + said)
+
+    return run
 
 
 @pytest.fixture(scope="session")

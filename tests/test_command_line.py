@@ -3,7 +3,7 @@
 import pytest
 
 from src.command_line import forcing_values
-from src.config import ConfigError
+from src.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from src.config import ConfigError, build, cast_arguments, find_target, node_problems, schema_problems
+from src.config import build, cast_arguments, find_target, node_problems, schema_problems
+from src.errors import ConfigError
 
 ADAMW = {"name": "adamw", "_target_": "torch.optim.AdamW", "lr": 1e-3}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parent.parent / "src"
-BASE = {"config", "record", "runtime", "files", "identity", "environment", "command_line"}
+BASE = {"errors", "config", "record", "runtime", "files", "identity", "environment", "command_line"}
 MAY_IMPORT = {
     "data": BASE | {"data"},
     "models": BASE | {"models"},
@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "sweep": BASE | {"data", "training", "analysis", "sweep"},
 }
 # the ground floor, from bottom to top
-ORDER = ["files", "environment", "config", "identity", "record", "runtime", "command_line"]
+ORDER = ["errors", "files", "environment", "config", "identity", "record", "runtime", "command_line"]
 MODULES = sorted(SRC.rglob("*.py"))
 
 

@@ -29,8 +29,8 @@ def test_one_run_then_the_same_again(command, small, tmp_path):
     assert {path.name for path in set(PROJECT.iterdir()) - before} <= {".cache"}  # Hydra writes nothing
 
 
-def test_a_sweep_and_its_table(command, small, tmp_path):
-    swept = command("train", "-m", *small, "augmentation=none,flip_jitter", "scheduler=cosine,onecycle")
+def test_a_sweep_and_its_table(train, command, small, tmp_path):
+    swept = train("-m", *small, "augmentation=none,flip_jitter", "scheduler=cosine,onecycle", "hydra.launcher.jobs=2")
     assert swept.returncode == 0, swept.stderr
     folders = run_folders(tmp_path)
     assert len(folders) == 4 and {folder.parent for folder in folders} == {tmp_path / "runs" / "adhoc"}
@@ -47,12 +47,12 @@ def test_a_sweep_and_its_table(command, small, tmp_path):
         (["trainer.epochz=3", "loss.gama=2", "seed=x"], ["trainer.epochz", "loss.gama", "seed", "'epochs'"]),
         (["model=unet_nobn"], ["model.out_channels: got 2 with loss=bce, which takes 1"]),
         (["data.root=/nowhere", "data=oxford_pet"], ["/nowhere", "data.download=true", "data=synthetic"]),
-        (["experiment=nothing"], ["experiment/nothing"]),
+        (["experiment=nothing"], ["experiment: got 'nothing'", "report_a/scheduler"]),
     ],
 )
-def test_a_mistake_gets_one_message_and_no_folder(command, small, tmp_path, overrides, said):
+def test_a_mistake_gets_one_message_and_no_folder(train, small, tmp_path, overrides, said):
     small = [override for override in small if not overrides[-1].startswith("data=") or "data" not in override]
-    refused = command("train", *small, *overrides)
+    refused = train(*small, *overrides)
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr + refused.stdout
     for words in said:
@@ -60,8 +60,8 @@ def test_a_mistake_gets_one_message_and_no_folder(command, small, tmp_path, over
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_that_fails_says_why_in_one_line_and_tells_the_story_in_its_log(command, small, tmp_path):
-    failed = command("train", *small, "optimizer=sgd", "optimizer.lr=1e30", "scheduler=constant")
+def test_a_run_that_fails_says_why_in_one_line_and_tells_the_story_in_its_log(train, small, tmp_path):
+    failed = train(*small, "optimizer=sgd", "optimizer.lr=1e30", "scheduler=constant")
     assert failed.returncode == 1
     (folder,) = run_folders(tmp_path)
     reason = json.loads((folder / "run.json").read_text())["error"]
@@ -71,7 +71,7 @@ def test_a_run_that_fails_says_why_in_one_line_and_tells_the_story_in_its_log(co
 
 
 def test_a_signal_leaves_a_checkpoint_and_the_same_command_goes_on(command, small, tmp_path):
-    arguments = [*small, "trainer.epochs=40"]
+    arguments = [*small, "trainer.epochs=20"]
     process = subprocess.Popen([sys.executable, "-m", "src.train", *arguments], cwd=PROJECT, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("epochs.jsonl")) and time.monotonic() < deadline:
@@ -85,7 +85,13 @@ def test_a_signal_leaves_a_checkpoint_and_the_same_command_goes_on(command, smal
     resumed = command("train", *arguments)
     assert resumed.returncode == 0, resumed.stderr
     assert f"going on in epoch {done + 1}" in resumed.stdout
-    assert len((folder / "epochs.jsonl").read_text().splitlines()) == 40
+    assert len((folder / "epochs.jsonl").read_text().splitlines()) == 20
+
+
+def test_a_typo_is_answered_by_a_process_that_leaves_nothing(command, small, tmp_path):
+    refused = command("train", *small, "model=unett", "trainer.epochz=3")
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr + refused.stdout
+    assert "resnet34_unet_plain" in refused.stderr and not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("question", ["--help", "--cfg=job"])

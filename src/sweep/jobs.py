@@ -8,9 +8,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from src.config import ConfigError, RunConfig, parse_data
+from src.config import RunConfig, parse_data
 from src.data.audit import fingerprint
 from src.data.splits import open_data
+from src.errors import ConfigError
 from src.files import read_json, write_json
 from src.identity import choices_of, identify
 from src.sweep.job import Job

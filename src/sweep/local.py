@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from src.config import ConfigError
 from src.environment import usable_cores
+from src.errors import ConfigError
 from src.sweep.job import Job
 from src.sweep.process import JobProcess, stop_all
 from src.sweep.progress import Progress

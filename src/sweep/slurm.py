@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from src.config import ConfigError, Section, problems_of
+from src.config import Section, problems_of
+from src.errors import ConfigError
 from src.sweep.cluster import Lost, follow, remote_jobs
 from src.sweep.job import Job
 from src.sweep.progress import Progress

@@ -8,15 +8,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from src.config import (
-    ConfigError,
-    RunConfig,
-    build,
-    cast_arguments,
-    node_problems,
-    schema_problems,
-)
+from src.config import RunConfig, build, cast_arguments, node_problems, schema_problems
 from src.data.augment import check_transforms
+from src.errors import ConfigError
 from src.identity import BUILT_SECTIONS
 from src.runtime import pick_device
 from src.training.checkpoint import load_weights
