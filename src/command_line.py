@@ -26,7 +26,8 @@ def forcing_values(arguments: list[str]) -> list[str]:
         match = _VALUE_OVERRIDE.match(argument)
         own = match is not None and match["key"] not in groups and not match["key"].startswith("hydra")
         forced.append(f"++{argument.lstrip('+')}" if own else argument)
-    return forced
+    # argparse takes overrides on one side of a flag only; -m may stand anywhere
+    return sorted(forced, key=lambda argument: argument not in ("-m", "--multirun"))
 
 
 def check_experiment(arguments: list[str]) -> None:
@@ -48,13 +49,22 @@ def check_experiment(arguments: list[str]) -> None:
             raise ConfigError([f"experiment: got {name!r}; allowed: {', '.join(known)}"])
 
 
+def check_groups(arguments: list[str]) -> None:
+    """Raises ConfigError for a group without which no run can be, set to null."""
+    needed = "data|model|loss|optimizer|scheduler|augmentation|numerics|trainer"
+    matches = [re.fullmatch(rf"({needed})=(null)?|~({needed})", argument) for argument in arguments]
+    missing = [match[1] or match[3] for match in matches if match]
+    if missing:
+        raise ConfigError([f"{group}: got null; every run needs one, see --help for the options" for group in missing])
+
+
 def _experiments() -> list[Path]:
     return [*(CONF / "experiment").rglob("*.yaml")]
 
 
-def sweep_name(chosen: str | None, experiment: str | None, otherwise: str) -> str:
+def sweep_name(chosen: object, experiment: str | None, otherwise: str) -> str:
     """The folder of runs that belong together: as chosen, else the experiment's name, else `otherwise`."""
-    return (chosen or experiment or otherwise).replace("/", "_")
+    return str(chosen or experiment or otherwise).replace("/", "_")
 
 
 def typed(overrides: Iterable[str]) -> list[str]:
@@ -62,8 +72,10 @@ def typed(overrides: Iterable[str]) -> list[str]:
     return [override.lstrip("+") for override in overrides]
 
 
-def refusal(error: ValueError) -> str:
-    """What a command says before it ends because of `error`, a user's mistake."""
+def refusal(error: ValueError | OSError) -> str:
+    """What a command says before it ends because of `error`, a user's mistake or a disk's refusal."""
+    if isinstance(error, OSError):
+        return f"cannot go on: {error}"
     if not isinstance(error, ConfigError):
         return str(error)
     return "\n".join(["the config cannot be used:", *(f"  {problem}" for problem in error.problems)])

@@ -26,7 +26,7 @@ _UNION_LABEL = re.compile(
 class Section(BaseModel):
     """A part of the config whose keys are known and fixed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class DataSection(Section):
@@ -119,7 +119,7 @@ class DebugSection(Section):
 class SweepSection(Section):
     """Where the runs of one sweep are kept, and whether failed ones are tried again."""
 
-    name: str | None
+    name: str | None = Field(pattern=r"^[^./\\][^\\]*$")
     retry_failed: bool
 
 
@@ -160,7 +160,8 @@ def parse_data(plain: dict[str, Any]) -> OxfordPetData | SyntheticData | FolderD
 def find_target(node: dict[str, Any], base: type) -> type:
     """The class that `node["_target_"]` names, if it may be built at all.
 
-    X
+    It must be a subclass of `base` that an allowed package defines: an alias of something foreign does not count.
+    Raises ConfigError naming what it got and what is allowed.
     """
     path = node.get("_target_")
     if not isinstance(path, str) or not path.startswith(ALLOWED_PACKAGES):
@@ -223,7 +224,7 @@ def _signature_model(target: type, injected: tuple[str, ...]) -> type[BaseModel]
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints.get(name, Any), default)
-    settings = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    settings = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), allow_inf_nan=False)
     return create_model(target.__name__, __config__=settings, **fields)
 
 

@@ -45,5 +45,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in the JSON file `path`."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The value in the JSON file `path`. Raises ValueError, naming the file, when it holds none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: is no readable JSON ({error}); move it away, or bring it back from a copy"
+        ) from error

@@ -14,6 +14,8 @@ NEUTRAL_KEYS = {
 }
 BUILT_SECTIONS = ("model", "loss", "optimizer", "scheduler")
 FIXED_SECTIONS = ("augmentation", "data", "trainer", "numerics", "debug")
+# Their names stand in the run_id, so they belong to the hash too: else one setting could have two folders.
+NAMED_IN_RUN_ID = (*BUILT_SECTIONS, "augmentation")
 CHOICE_SECTIONS = (*BUILT_SECTIONS, *FIXED_SECTIONS)
 
 
@@ -33,8 +35,8 @@ def identify(config: RunConfig, init_digest: str | None = None) -> Identity:
     """
     setting = setting_of(config) | ({"init_from": init_digest} if init_digest else {})
     config_id = _digest(setting)
-    names = [getattr(config, section)["name"] for section in BUILT_SECTIONS]
-    readable = "-".join([*names, config.augmentation.name, f"seed{config.seed}"])
+    choices = choices_of(config)
+    readable = "-".join([*(choices[section] for section in NAMED_IN_RUN_ID), f"seed{config.seed}"])
     return Identity(f"{readable}-{_digest({**setting, 'seed': config.seed})}", config_id)
 
 
@@ -44,7 +46,7 @@ def setting_of(config: RunConfig) -> dict[str, Any]:
     setting = {}
     for section in CHOICE_SECTIONS:
         if plain[section] is not None:
-            left_out = NEUTRAL_KEYS.get(section, set()) | {"name"}
+            left_out = NEUTRAL_KEYS.get(section, set()) | (set() if section in NAMED_IN_RUN_ID else {"name"})
             setting[section] = {key: value for key, value in plain[section].items() if key not in left_out}
     return _meaning(setting)
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from src.command_line import CONF, forcing_values, plain_values, refusal
 from src.config import parse_data
+from src.errors import ConfigError
 
 
 @hydra.main(config_path=str(CONF), config_name="prepare", version_base="1.3")
@@ -21,7 +22,10 @@ def main(composed: DictConfig) -> None:
     from src.data.splits import open_data
 
     try:
-        plain = plain_values(composed)["data"]
+        values = plain_values(composed)
+        plain = values.pop("data")
+        if values:
+            raise ConfigError([f"{key}: unknown key; only data and data.… can be given" for key in values])
         data = parse_data({**plain, "download": True} if plain.get("kind") == "oxford_pet" else plain)
         splits = open_data(data)
         digest = fingerprint(splits, Path(data.cache))

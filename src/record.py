@@ -83,6 +83,8 @@ class RunRecord:
         """
         earlier = self.read() or {}
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+        for half_written in [*self.folder.glob(".*.tmp"), *self.checkpoints.glob(".*.tmp")]:
+            half_written.unlink()  # of an attempt that was killed while it wrote
         write_text(self.folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         write_text(self.folder / "overrides.yaml", yaml.safe_dump(list(overrides), allow_unicode=True))
         self._begun, self._seconds_before = time.monotonic(), float(earlier.get("seconds", 0.0))

@@ -11,7 +11,16 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from src.command_line import CONF, check_experiment, forcing_values, plain_values, refusal, sweep_name, typed
+from src.command_line import (
+    CONF,
+    check_experiment,
+    check_groups,
+    forcing_values,
+    plain_values,
+    refusal,
+    sweep_name,
+    typed,
+)
 from src.errors import ConfigError
 
 
@@ -32,7 +41,7 @@ def main(composed: DictConfig) -> None:
             outcome = run(
                 config, sweep_name(config.sweep.name, experiment, "single"), typed(HydraConfig.get().overrides.task)
             )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(refusal(error))
     except RunBusy as error:
         sys.exit(str(error))
@@ -49,6 +58,7 @@ def train() -> None:
     """The command: what is typed is put right for Hydra, then `main` runs once, or the launcher runs a sweep."""
     try:
         check_experiment(sys.argv[1:])
+        check_groups(sys.argv[1:])
     except ConfigError as error:
         sys.exit(refusal(error))
     sys.argv[1:] = forcing_values(sys.argv[1:])

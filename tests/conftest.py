@@ -1,7 +1,11 @@
 """What many tests use: the real config, composed as the command does it, and the command itself as a subprocess."""
 
-import logging
 import os
+
+# before anything imports torch: tests run side by side, and threads that wait for each other's cores only burn them
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import logging
 import subprocess
 import sys
 from collections.abc import Callable

@@ -27,6 +27,10 @@ def test_values_are_forced_in_and_groups_are_not(typed, passed_on):
     assert forcing_values([typed]) == [passed_on]
 
 
+def test_multirun_may_be_asked_for_anywhere():
+    assert forcing_values(["model=unet", "-m", "seed=0,1"]) == ["-m", "model=unet", "++seed=0,1"]
+
+
 def test_a_value_of_a_list_can_be_changed(composed):
     assert composed("augmentation.transforms.0.p=0.25")["augmentation"]["transforms"][0]["p"] == 0.25
 

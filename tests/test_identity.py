@@ -60,16 +60,23 @@ def test_seeds_share_the_config_id_and_nothing_else(ids):
     assert zero.run_id != one.run_id
 
 
+def test_an_id_has_one_readable_form(ids):
+    # the same values under another option's name are another setting: never one id in two folders
+    by_hand = ids("scheduler=plateau", "scheduler.monitor=valid_dice", "scheduler.factor=0.5")
+    by_name = ids("scheduler=plateau_report_d")
+    assert by_hand.config_id != by_name.config_id
+
+
 def test_starting_weights_belong_to_the_setting(composed):
     config = checked(composed("data=synthetic", "device=cpu"))
     assert identify(config).config_id != identify(config, init_digest="0123").config_id
 
 
-def test_a_setting_holds_no_null_name_or_path(composed):
+def test_a_setting_holds_no_null_and_no_path(composed):
     setting = setting_of(checked(composed("data=synthetic", "device=cpu")))
     assert setting["trainer"] == {"epochs": 50, "batch_size": 32, "accumulate": 1}
     assert "debug" not in setting
-    assert json.dumps(setting["optimizer"]) == '{"_target_": "torch.optim.AdamW", "lr": 0.001, "weight_decay": 0.01}'
+    assert json.dumps(setting["loss"]) == '{"name": "bce", "_target_": "src.training.losses.BCE"}'
 
 
 def test_choices_are_the_names_of_the_options(composed):

@@ -11,6 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from src.command_line import plain_values, refusal, sweep_name, typed
+from src.errors import ConfigError
 
 
 class SegsweepLauncher(Launcher):
@@ -32,7 +33,7 @@ class SegsweepLauncher(Launcher):
             code = launch(
                 self.compose(job_overrides), sweep_name(self.config.sweep.name, experiment, "adhoc"), self.backend()
             )
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise SystemExit(refusal(error)) from error
         if code:
             raise SystemExit(code)
@@ -50,8 +51,13 @@ class SegsweepLauncher(Launcher):
         """
         loader = self.context.config_loader
         parser = OverridesParser.create(config_loader=loader)
+        if not job_overrides:
+            raise ConfigError(["the grid is empty: a range or list without values was given"])
         shared = set(job_overrides[0]).intersection(*job_overrides)
         varying = {one: parser.parse_override(one) for overrides in job_overrides for one in {*overrides} - shared}
+        places = {parsed.key_or_group for parsed in varying.values()} & {"sweep.name", "output"}
+        if places:
+            raise ConfigError([f"{place}: got several; all runs of a sweep lie in one folder" for place in places])
         values = {one: parsed for one, parsed in varying.items() if _is_plain_value(parsed)}
         composed: dict[tuple[str, ...], DictConfig] = {}
         points = []

@@ -21,7 +21,7 @@ from src.training.checks import checked
 Point = tuple[dict[str, Any], list[str]]  # a composed config as plain values, and what was typed for it
 
 
-def make_jobs(points: Sequence[Point], sweep: str) -> list[Job]:
+def make_jobs(points: Sequence[Point], sweep: str, device_here: bool = True) -> list[Job]:
     """The distinct runs among `points`, in their order.
 
     Raises ConfigError with the problems of all points, each said once with the first point that has it, and ValueError
@@ -32,7 +32,7 @@ def make_jobs(points: Sequence[Point], sweep: str) -> list[Job]:
     jobs: dict[str, Job] = {}
     for plain, overrides in points:
         try:
-            config = checked(plain)
+            config = checked(plain, device_here)
         except ConfigError as error:
             for problem in error.problems:
                 problems.setdefault(problem, " ".join(one for one in overrides if one not in shared))

@@ -16,6 +16,8 @@ from src.training.finished import finished_before, finished_elsewhere, take_over
 class Backend(Protocol):
     """What does the jobs: processes here, a cluster's queue, a Ray cluster."""
 
+    device_here: bool  # whether the jobs run on this machine, so that their device can be checked
+
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Does all `jobs`, telling `progress`; returns the signal that stopped it, if one did."""
 
@@ -26,7 +28,7 @@ def launch(points: Sequence[Point], sweep: str, backend: Backend) -> int:
     Raises ConfigError with the problems of all points, and ValueError for data that are missing, broken or others than
     those a run was begun on; nothing has started then.
     """
-    jobs = make_jobs(points, sweep)
+    jobs = make_jobs(points, sweep, backend.device_here)
     folder = jobs[0].record.folder.parent
     to_do = [job for job in jobs if _is_to_do(job)]
     write_plan(jobs, folder)

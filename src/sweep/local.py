@@ -21,6 +21,8 @@ Slot = dict[str, str]  # the environment variables that give a job its share of 
 class LocalBackend:
     """Runs jobs in `jobs` slots; see conf/hydra/launcher/local.yaml. Raises ConfigError with every wrong setting."""
 
+    device_here = True
+
     def __init__(self, jobs: int | None = None, slots_per_gpu: int = 1, on_error: str = "continue") -> None:
         problems = []
         if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
@@ -63,7 +65,7 @@ class LocalBackend:
 
     def slots(self, jobs: Sequence[Job]) -> list[Slot]:
         """One entry for each job that may run at a time, with its GPU and its share of the CPU cores."""
-        gpus = visible_gpus() if any(job.config.device in ("auto", "cuda") for job in jobs) else []
+        gpus = visible_gpus() if any(job.config.device.startswith(("auto", "cuda")) for job in jobs) else []
         places: list[str | None] = [gpu for _ in range(self.slots_per_gpu) for gpu in gpus]
         places = places or [None] * (self.jobs or max(1, usable_cores() // CORES_PER_JOB))
         places = places[: self.jobs] if self.jobs else places

@@ -47,10 +47,10 @@ class JobProcess:
         """The process's exit code, negative for a signal; None while it works."""
         return self._process.poll()
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
+    def stop(self) -> None:
         """Asks for a checkpoint and an end."""
         if self.exit_code() is None:
-            self._process.send_signal(number)
+            self._process.terminate()
 
     def has_ended(self) -> bool:
         """As `exit_code() is not None`, for signal handlers: that one is blind where the handler came amid `finish`."""
@@ -77,7 +77,12 @@ class JobProcess:
             return "busy"
         status = self.job.record.status()
         if stopped:
-            return status or "interrupted"
+            written = (self.job.record.read() or {}).get("status")
+            if written in ("finished", "failed", "interrupted"):
+                return str(written)
+            return record_end(
+                self.job, "interrupted", "stopped with its sweep, without a word of its own", output, code
+            )
         said_by_itself = {"finished": True, "failed": 0 < code < 128, "interrupted": code > 128}
         if status is not None and said_by_itself.get(status, False):
             return status

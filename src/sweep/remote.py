@@ -13,9 +13,6 @@ from src.sweep.job import Job
 from src.sweep.process import JobProcess
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-# Clusters may send SIGTERM to all processes of a job, and the second one of a kind ends a run without a checkpoint:
-# the run is asked by the one signal that no cluster sends by itself.
-REQUEST = signal.SIGINT
 
 
 @dataclass
@@ -30,7 +27,6 @@ class RemoteJob:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     _process: JobProcess | None = field(default=None, init=False)
-    _asked: bool = field(default=False, init=False)
     _goes_on_later: bool = field(default=False, init=False)
 
     def __call__(self) -> str:
@@ -43,6 +39,8 @@ class RemoteJob:
         before = {number: signal.signal(number, self._end) for number in ENDS}
         try:
             self._process = JobProcess(self.job, self.environment)
+            while not self._process.has_ended():
+                time.sleep(0.2)  # awake now and then: what Ray sends as SIGINT would not wake us from a longer wait
             return self._process.finish()
         except SystemExit:  # from a signal's handler, ours or that of submitit
             if self._process is not None:
@@ -72,8 +70,6 @@ class RemoteJob:
         """Has the run end with a checkpoint, however long that takes: the cluster's patience is the limit."""
         if self._process is None:
             return
-        if not self._asked:
-            self._asked = True
-            self._process.stop(REQUEST)
+        self._process.stop()
         while not self._process.has_ended():
             time.sleep(0.05)

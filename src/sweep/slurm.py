@@ -46,6 +46,8 @@ class SlurmSettings(Section):
 class SlurmBackend:
     """Has SLURM do the jobs. Raises ConfigError with every wrong setting, and where submitit or SLURM is missing."""
 
+    device_here = False
+
     def __init__(self, settings: Mapping[str, Any]) -> None:
         problems = problems_of(SlurmSettings, dict(settings), prefix="hydra.launcher.")
         if importlib.util.find_spec("submitit") is None:

@@ -1,5 +1,6 @@
 """Everything that can be wrong with a config, found before any data is read and told all at once."""
 
+import inspect
 import json
 from functools import cache
 from pathlib import Path
@@ -14,22 +15,24 @@ from src.errors import ConfigError
 from src.identity import BUILT_SECTIONS
 from src.runtime import pick_device
 from src.training.checkpoint import load_weights
+from src.training.losses import Loss
 from src.training.schedules import Schedule
 
 # What each built section must be, and which arguments the program gives it.
 BASES: dict[str, tuple[type, tuple[str, ...]]] = {
     "model": (nn.Module, ()),
-    "loss": (nn.Module, ()),
+    "loss": (Loss, ()),
     "optimizer": (torch.optim.Optimizer, ("params",)),
     "scheduler": (Schedule, ("optimizer", "epochs", "steps_per_epoch")),
 }
 
 
-def checked(plain: dict[str, Any]) -> RunConfig:
+def checked(plain: dict[str, Any], device_here: bool = True) -> RunConfig:
     """The typed config of `plain` (as composed, fully resolved), its built sections cast to their signatures' types.
 
     Raises ConfigError with every problem: unknown or missing keys, wrong types, values out of range, combinations that
-    cannot work, devices and weights that are not there. Reads no data and writes nothing.
+    cannot work, devices and weights that are not there. Reads no data and writes nothing. `device_here`: False for a
+    run that another machine will do, whose devices this one cannot know.
     """
     problems = schema_problems(plain)
     for section, (base, injected) in BASES.items():
@@ -48,6 +51,7 @@ def checked(plain: dict[str, Any]) -> RunConfig:
     )
     # runs of a sweep that differ in their seed alone are alike in all this
     problems = list(_combination_problems(config.model_copy(update={"seed": 0}).model_dump_json()))
+    problems += _device_problems(config) if device_here else []
     if problems:
         raise ConfigError(problems)
     return config
@@ -61,18 +65,18 @@ def _transform_problems(nodes: str, where: str) -> list[str]:
 @cache
 def _combination_problems(plain: str) -> list[str]:
     config = RunConfig.model_validate_json(plain)
-    problems = _device_problems(config)
+    problems: list[str] = []
     if config.augmentation.copies and not config.augmentation.copy_transforms:
         problems.append("augmentation.copies: got copies without copy_transforms, they would equal their originals")
     model = _try("model", lambda: _meta_model(config), problems)
-    loss = _try("loss", lambda: build(config.loss, nn.Module), problems)
+    loss = _try("loss", lambda: build(config.loss, Loss), problems)
     optimizer = _try("optimizer", lambda: build_optimizer(config, [nn.Parameter(torch.zeros(1))]), problems)
     if optimizer is not None:
         _try("scheduler", lambda: build_schedule(config, optimizer, steps_per_epoch=2), problems)
     if model is not None:
         problems += _model_problems(config, model)
     if loss is not None and model is not None:
-        channels = config.model.get("out_channels", 1)
+        channels = config.model.get("out_channels", _default_channels(model))
         if channels not in loss.channels:
             allowed = " or ".join(str(number) for number in sorted(loss.channels))
             problems.append(
@@ -114,6 +118,8 @@ def _meta_model(config: RunConfig) -> nn.Module:
 
 def _model_problems(config: RunConfig, model: nn.Module) -> list[str]:
     problems = []
+    if not isinstance(getattr(model, "minimum_size", None), int):
+        return [f"model._target_: {type(model).__name__} has no minimum_size, the smallest image side it works on"]
     smallest = cast(int, model.minimum_size)
     if config.data.image_size < smallest:
         problems.append(
@@ -143,6 +149,11 @@ def _weights_problems(path: Path, model: nn.Module) -> list[str]:
         f"init_from: {path} holds weights of another network: {len(different)} of {len(wanted)} entries differ, "
         f"the first is {first} (wanted {wanted.get(first, 'absent')}, found {found.get(first, 'absent')})"
     ]
+
+
+def _default_channels(model: nn.Module) -> int:
+    parameter = inspect.signature(type(model)).parameters.get("out_channels")
+    return 1 if parameter is None else int(parameter.default)
 
 
 def _device_problems(config: RunConfig) -> list[str]:

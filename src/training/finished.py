@@ -31,9 +31,12 @@ def finished_elsewhere(record: RunRecord, data_fingerprint: str) -> Path | None:
     """The folder of the same run, finished on the same data in another sweep beside this one."""
     for file in sorted(record.folder.parent.parent.glob(f"*/{record.folder.name}/run.json")):
         sibling = RunRecord(file.parent)
-        run = sibling.read() if sibling.folder != record.folder else None
-        if run and run["status"] == "finished" and run["data"]["fingerprint"] == data_fingerprint:
-            return sibling.folder
+        try:
+            run = sibling.read() if sibling.folder != record.folder else None
+            if run and run["status"] == "finished" and run["data"]["fingerprint"] == data_fingerprint:
+                return sibling.folder
+        except (ValueError, KeyError, OSError) as error:  # a broken record of another sweep is that sweep's affair
+            log.warning("%s is not looked at: %s", sibling.run_file, error)
     return None
 
 
@@ -45,6 +48,7 @@ def take_over(source: Path, record: RunRecord) -> None:
     temporary = record.folder.with_name(f".{record.folder.name}.taking")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary, copy_function=_link_or_copy)
+    shutil.rmtree(record.folder, ignore_errors=True)  # of a run that was killed before it had a run.json
     temporary.rename(record.folder)
 
 

@@ -160,6 +160,9 @@ def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, s
             _step(learner, trainer.clip_norm)
             learner.seconds = time.perf_counter() - started
             stop.check()
+    if network.numerics.device.type == "cuda":
+        torch.cuda.synchronize()  # once an epoch: until here steps were only queued
+    learner.seconds = time.perf_counter() - started
 
 
 @torch.inference_mode()

@@ -22,7 +22,8 @@ from src.runtime import Numerics, device_name, pick_device, seed_everything
 from src.training.checkpoint import file_digest, load_checkpoint, load_weights
 from src.training.checks import build_optimizer, build_schedule
 from src.training.finished import PROJECT, finished_before, finished_elsewhere, take_over, warn_of_other_code
-from src.training.loop import Learner, Network, evaluate, fit, settle_best
+from src.training.loop import Learner, Network, NonFiniteLoss, evaluate, fit, settle_best
+from src.training.losses import Loss
 from src.training.metrics import dice_per_image, iou_per_image, pooled_dice, pooled_iou, summary
 from src.training.stopping import Interrupted, StopRequest
 
@@ -93,14 +94,15 @@ def _attempt(config: RunConfig, splits: Splits, numerics: Numerics, record: RunR
         raise
     except (Exception, SystemExit) as error:  # a network of the user's own may call sys.exit
         # a signal to the whole process group may end the loader's workers first, which looks like a failure
-        if stop.signal_number is not None:
+        if stop.signal_number is not None and not isinstance(error, NonFiniteLoss):
             reason = str(Interrupted(stop.signal_number))
             log.warning("%s; the same command goes on from the last checkpoint", reason)
             record.end("interrupted", error=reason)
             return Outcome(record.folder, "interrupted", {}, error=reason, signal_number=stop.signal_number)
         reason = f"{type(error).__name__}: {error}"
         log.error("the run failed: %s", traceback.format_exc())
-        record.end("failed", error=reason, exit_code=getattr(error, "code", 1))
+        code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+        record.end("failed", error=reason, exit_code=code)
         return Outcome(record.folder, "failed", {}, error=reason)
     record.end("finished", scores=scores, best_epoch=best_epoch)
     return Outcome(record.folder, "finished", scores)
@@ -116,7 +118,7 @@ def _train_and_test(
     model = build(config.model, nn.Module)
     if config.init_from is not None:
         model.load_state_dict(load_weights(Path(config.init_from)))
-    network = Network(model, build(config.loss, nn.Module), numerics, config.data.mean, config.data.std)
+    network = Network(model, build(config.loss, Loss), numerics, config.data.mean, config.data.std)
     optimizer = build_optimizer(config, network.model.parameters())
     steps = -(-len(train_loader) // config.trainer.accumulate)
     learner = Learner(network, optimizer, build_schedule(config, optimizer, steps))

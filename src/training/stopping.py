@@ -19,7 +19,10 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Remembers the first signal that came; asking twice by the same signal stops at once, without a checkpoint."""
+    """Remembers the first signal that came; a second Ctrl-C stops at once, without a checkpoint.
+
+    The other signals may come any number of times: a scheduler sends them to all processes of a job, and again later.
+    """
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
@@ -43,5 +46,7 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.signal_number = number
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if self.signal_number is None:
+            self.signal_number = number
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)

@@ -109,6 +109,20 @@ def test_the_same_run_of_another_sweep_is_taken_over(start):
     assert start("seed=1", sweep="second").ran  # another run is not
 
 
+def test_a_folder_that_was_only_begun_does_not_stand_in_the_way(start):
+    first = start(sweep="first")
+    (first.folder.parent.parent / "second" / first.folder.name / "checkpoints").mkdir(parents=True)
+    assert start(sweep="second").scores == first.scores
+
+
+def test_a_broken_record_of_another_sweep_is_passed_over(start, caplog):
+    first = start(sweep="first")
+    (first.folder / "run.json").write_text("")
+    assert start(sweep="second").ran and "is not looked at" in caplog.text
+    with pytest.raises(ValueError, match=r"run.json: is no readable JSON"):
+        start(sweep="first")
+
+
 def test_the_same_config_gives_the_same_bits(start, apart):
     weights = [load_weights(start(apart(name)).folder / "checkpoints" / "last.pt") for name in ("a", "b")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])

@@ -1,0 +1,106 @@
+"""Jobs as tasks of a Ray cluster."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from src.config import ConfigError, Section, problems_of
+from src.sweep.cluster import Lost, follow
+from src.sweep.job import Job
+from src.sweep.progress import Progress
+from src.sweep.remote import RemoteJob
+
+
+class RaySettings(Section):
+    """See conf/hydra/launcher/ray.yaml for what they mean."""
+
+    address: str | None
+    num_cpus: float = Field(gt=0)
+    num_gpus: float = Field(ge=0)
+
+
+class RayBackend:
+    """Has a Ray cluster do the jobs. Raises ConfigError with every wrong setting, and where Ray is missing."""
+
+    device_here = False
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        problems = problems_of(RaySettings, dict(settings), prefix="hydra.launcher.")
+        if importlib.util.find_spec("ray") is None:
+            problems.append("hydra/launcher=ray needs Ray: pip install 'ray>=2.60,<3'")
+        if problems:
+            raise ConfigError(problems)
+        self.settings = RaySettings.model_validate(settings)
+
+    def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
+        """Does all `jobs`; returns the signal that stopped it, if one did."""
+        import ray
+
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray of our own reports to nobody
+        ray.init(address=self.settings.address or "local", log_to_driver=False, logging_level="warning")
+        try:
+            self._check_size(ray.nodes())
+            cores = str(max(1, int(self.settings.num_cpus)))
+            environment = {"OMP_NUM_THREADS": cores, "SEGSWEEP_CORES": cores}
+            return follow(jobs, RayCluster(self.settings), environment, progress)
+        finally:
+            ray.shutdown()
+
+    def _check_size(self, nodes: Sequence[Mapping[str, Any]]) -> None:
+        """Speaks up where no machine is large enough for a run; Ray itself waits in silence, since one may join."""
+        asked = {"CPU": self.settings.num_cpus, "GPU": self.settings.num_gpus}
+        have = [{kind: node["Resources"].get(kind, 0.0) for kind in asked} for node in nodes if node["Alive"]]
+        if any(all(node[kind] >= asked[kind] for kind in asked) for node in have):
+            return
+        sizes = "; ".join(f"{node['CPU']:g} CPUs and {node['GPU']:g} GPUs" for node in have)
+        problem = (
+            f"hydra.launcher.num_cpus, num_gpus: got {asked['CPU']:g} and {asked['GPU']:g}; no machine of the Ray "
+            f"cluster is so large, there are: {sizes}"
+        )
+        if self.settings.address is None:
+            raise ValueError(problem)
+        print(f"{problem}; waiting for one to join", file=sys.stderr)
+
+
+class RayCluster:
+    """The cluster that `ray.init` found."""
+
+    at_once: int | None = None
+
+    def __init__(self, settings: RaySettings) -> None:
+        import ray
+
+        # without retries: what a lost run needs is to go on from its checkpoint, which the next launch does
+        options = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus, "max_retries": 0}
+        self._ray, self._task = ray, ray.remote(**options)(do)
+
+    def submit(self, jobs: Sequence[RemoteJob]) -> list[Any]:
+        """One task for each."""
+        return [self._task.remote(job) for job in jobs]
+
+    def has_ended(self, handle: Any) -> bool:
+        """Whether the task is over."""
+        return bool(self._ray.wait([handle], timeout=0, fetch_local=False)[0])
+
+    def result(self, handle: Any) -> str:
+        """What the job said; raises Lost where it said nothing."""
+        try:
+            return str(self._ray.get(handle))
+        except self._ray.exceptions.RayError as error:
+            own_fault = isinstance(error, self._ray.exceptions.RayTaskError)
+            reason = f"its Ray task ended without an answer ({type(error).__name__})"
+            raise Lost(reason, str(error), resumable=not own_fault) from error
+
+    def cancel(self, handles: Sequence[Any]) -> None:
+        """Takes back what waits and interrupts what is at work."""
+        for handle in handles:
+            self._ray.cancel(handle)
+
+
+def do(job: RemoteJob) -> str:
+    """The task."""
+    return job()
