@@ -13,6 +13,7 @@ from src.sweep.cluster import Lost, follow
 from src.sweep.job import Job
 from src.sweep.progress import Progress
 from src.sweep.remote import RemoteJob
+from src.sweep.worker import PATIENCE
 
 
 class RaySettings(Section):
@@ -96,9 +97,10 @@ class RayCluster:
             raise Lost(reason, str(error), resumable=not own_fault) from error
 
     def cancel(self, handles: Sequence[Any]) -> None:
-        """Takes back what waits and interrupts what is at work."""
+        """Takes back what waits, interrupts what is at work, and waits for its end: Ray stops with this program."""
         for handle in handles:
             self._ray.cancel(handle)
+        self._ray.wait(list(handles), num_returns=len(handles), timeout=3 * PATIENCE, fetch_local=False)
 
 
 def do(job: RemoteJob) -> str:
