@@ -33,6 +33,11 @@ class RayBackend:
         problems = problems_of(RaySettings, dict(settings), prefix="hydra.launcher.")
         if importlib.util.find_spec("ray") is None:
             problems.append("hydra/launcher=ray needs Ray: pip install 'ray>=2.60,<3'")
+        if str(settings.get("address")).startswith("ray://"):
+            problems.append(
+                f"hydra.launcher.address: got {settings['address']!r}; launch on a machine of the Ray cluster with "
+                "address=auto, since the launcher reads the records that the runs write"
+            )
         if problems:
             raise ConfigError(problems)
         self.settings = RaySettings.model_validate(settings)
