@@ -1,0 +1,62 @@
+"""Sweeps through a Ray cluster that this machine makes for itself."""
+
+import importlib.util
+import signal
+
+import pytest
+
+from src.config import ConfigError
+from src.record import RunRecord
+from src.sweep.ray_cluster import RayBackend
+from tests.sweep.test_launch import runs_of, started, wait_for
+
+NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra [ray] is not installed")
+LAUNCHER = ["hydra/launcher=ray", "hydra.launcher.num_cpus=1", "hydra.launcher.num_gpus=0"]
+
+
+@NEEDS_RAY
+@pytest.mark.long
+def test_a_sweep_then_the_same_again(command, small, tmp_path):
+    sweep = ["-m", *small, *LAUNCHER, "seed=0,1"]
+    first = command("train", *sweep)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.count("started") == first.stderr.count("finished     unet") == 2
+    assert [run["machine"]["cores"] for run in runs_of(tmp_path).values()] == [1, 1]  # what was asked for
+    again = command("train", *sweep)
+    assert again.returncode == 0 and again.stderr.count("skipped") == 2 and "started" not in again.stderr
+
+
+@NEEDS_RAY
+@pytest.mark.long
+def test_ctrl_c_leaves_runs_that_can_go_on(small, tmp_path):
+    sweep = [*small, "trainer.epochs=1000", *LAUNCHER]
+    parent = started(*sweep)
+    wait_for(lambda: list(tmp_path.glob("runs/adhoc/*/epochs.jsonl")))
+    parent.send_signal(signal.SIGINT)
+    _, said = parent.communicate(timeout=60)
+    assert parent.returncode == 130 and "interrupted  " in said and "stopped by SIGTERM" in said
+    (run_id,) = runs_of(tmp_path)
+    record = RunRecord(tmp_path / "runs" / "adhoc" / run_id)
+    assert record.status() == "interrupted" and not record.is_held()
+    assert (record.checkpoints / "last.pt").exists()
+
+
+@NEEDS_RAY
+@pytest.mark.long
+def test_a_run_that_no_machine_can_hold_is_refused(command, small):
+    refused = command("train", "-m", *small, *LAUNCHER, "hydra.launcher.num_gpus=64")
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr
+    assert "got 1 and 64; no machine of the Ray cluster is so large" in refused.stderr
+
+
+def test_wrong_settings_are_refused_together():
+    with pytest.raises(ConfigError) as refused:
+        RayBackend({"address": "ray://head:10001", "num_cpus": 0, "num_gpus": 1, "gpus": 1})
+    for words in ("address: got 'ray://head:10001'", "num_cpus: got 0", "hydra.launcher.gpus: unknown key"):
+        assert words in str(refused.value)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is here")
+def test_without_ray_the_way_to_it_is_said():
+    with pytest.raises(ConfigError, match=r"hydra/launcher=ray needs Ray: pip install"):
+        RayBackend({"address": None, "num_cpus": 1, "num_gpus": 0})

@@ -1,0 +1,23 @@
+"""A job as it travels to another machine."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+from src.sweep.jobs import make_jobs
+from src.sweep.remote import RemoteJob
+from tests.conftest import PROJECT
+
+
+def test_a_job_is_small_and_read_elsewhere_without_torch(composed, small, tmp_path):
+    (job,) = make_jobs([(composed(*small), small)], "elsewhere")
+    sent = pickle.dumps(RemoteJob(job, Path.cwd(), {"OMP_NUM_THREADS": "2"}))
+    assert len(sent) < 10_000
+    (tmp_path / "job.pkl").write_bytes(sent)
+    program = (
+        f"import pickle, sys; from pathlib import Path; there = pickle.loads(Path({str(tmp_path / 'job.pkl')!r})"
+        ".read_bytes()); print(there.job.record.folder, there.environment, 'torch' in sys.modules)"
+    )
+    there = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == f"{job.record.folder} {{'OMP_NUM_THREADS': '2'}} False"
