@@ -57,7 +57,8 @@ class _Followed:
 
 def follow(jobs: Sequence[Job], cluster: Cluster, environment: Mapping[str, str], progress: Progress) -> int | None:
     """Has `cluster` do all `jobs`, telling `progress`; returns the signal that stopped it, if one did."""
-    waiting, followed = list(jobs), list[_Followed]()
+    waiting = list(jobs)
+    followed: list[_Followed] = []
     with collected_signals() as received:
         while (waiting or followed) and not received:
             now = waiting if cluster.at_once is None else waiting[: cluster.at_once - len(followed)]

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
-from src.config import ConfigError, Section, problems_of
+from src.config import Section, problems_of
+from src.errors import ConfigError
 from src.sweep.cluster import Lost, follow
 from src.sweep.job import Job
 from src.sweep.progress import Progress

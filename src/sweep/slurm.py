@@ -24,7 +24,7 @@ from src.sweep.remote import RemoteJob
 ARRAY_SIZE = 1000  # SLURM's MaxArraySize is 1001 unless a site raises it
 QUEUE_LOOK = 20.0  # seconds between two questions to the queue
 # States in which SLURM ended a job for reasons of its own or of its users'.
-TAKEN_AWAY = ("CANCELLED", "PREEMPTED", "TIMEOUT", "DEADLINE", "NODE_FAIL", "BOOT_FAIL", "REVOKED", "SUSPENDED")
+TAKEN_AWAY = ("CANCELLED", "PREEMPTED", "TIMEOUT", "DEADLINE", "NODE_FAIL", "BOOT_FAIL")
 
 
 class SlurmSettings(Section):

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from src.config import ConfigError
+from src.errors import ConfigError
 from src.record import RunRecord
 from src.sweep.ray_cluster import RayBackend
 from tests.sweep.test_launch import runs_of, started, wait_for

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from src.config import ConfigError
+from src.errors import ConfigError
 from src.record import RunRecord
 from tests.sweep.test_launch import runs_of, started, wait_for
 
