@@ -1,6 +1,7 @@
 """A job as it travels to another machine."""
 
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from src.sweep.jobs import make_jobs
 from src.sweep.remote import RemoteJob
 from tests.conftest import PROJECT
+from tests.sweep.test_launch import wait_for
 
 
 def test_a_job_is_small_and_read_elsewhere_without_torch(composed, small, tmp_path):
@@ -21,3 +23,17 @@ def test_a_job_is_small_and_read_elsewhere_without_torch(composed, small, tmp_pa
     )
     there = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert there.stdout.strip() == f"{job.record.folder} {{'OMP_NUM_THREADS': '2'}} False"
+
+
+def test_a_run_leaves_the_signal_of_submitit_to_its_parent():
+    run = subprocess.Popen([sys.executable, "-m", "src.sweep.worker"], cwd=PROJECT, stdin=subprocess.PIPE)
+
+    def ignores() -> bool:
+        (line,) = [line for line in Path(f"/proc/{run.pid}/status").read_text().splitlines() if "SigIgn" in line]
+        return bool(int(line.split()[1], 16) >> (signal.SIGUSR2 - 1) & 1)
+
+    wait_for(ignores)
+    run.send_signal(signal.SIGUSR2)
+    assert run.stdin is not None
+    run.stdin.close()  # no message, so that it ends
+    assert run.wait(timeout=60) == 1

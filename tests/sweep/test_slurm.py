@@ -13,10 +13,10 @@ import pytest
 
 from src.errors import ConfigError
 from src.record import RunRecord
+from src.sweep.slurm import SlurmBackend
 from tests.sweep.test_launch import runs_of, started, wait_for
 
 pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
-from src.sweep.slurm import SlurmBackend  # after the skip: the module needs submitit only once it is at work
 
 SETTINGS = {
     "cluster": "local",
