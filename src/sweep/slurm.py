@@ -41,7 +41,7 @@ class SlurmSettings(Section):
     mem_gb: float | None = Field(gt=0)
     array_parallelism: int | None = Field(ge=1)
     setup: list[str]
-    additional_parameters: dict[str, str | int | float | bool]
+    additional_parameters: dict[str, str | int | float | bool] | None
 
 
 class SlurmBackend:

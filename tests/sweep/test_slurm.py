@@ -10,7 +10,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from src.command_line import CONF
 from src.errors import ConfigError
 from src.record import RunRecord
 from src.sweep.slurm import SlurmBackend
@@ -30,7 +32,7 @@ SETTINGS = {
     "mem_gb": 16,
     "array_parallelism": None,
     "setup": [],
-    "additional_parameters": {},
+    "additional_parameters": None,
 }
 NO_SLURM = pytest.mark.skipif(shutil.which("sbatch") is None, reason="no SLURM here")
 
@@ -63,6 +65,13 @@ def epochs_of(tmp_path: Path) -> list[dict]:
     (folder,) = [tmp_path / "runs" / "adhoc" / run_id for run_id in runs_of(tmp_path)]
     varies = ("images_per_second", "train_seconds", "peak_memory_bytes")
     return [{key: row[key] for key in row if key not in varies} for row in RunRecord(folder).read_epochs()]
+
+
+def test_further_options_of_sbatch_are_typed_as_the_documentation_says():
+    options = "hydra.launcher.additional_parameters={account: vision, qos: low}"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", ["hydra/launcher=slurm", options], return_hydra_config=True)
+    assert config.hydra.launcher.additional_parameters == {"account": "vision", "qos": "low"}
 
 
 @pytest.mark.long
