@@ -34,6 +34,18 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
+def device_key(device: torch.device) -> str:
+    """What tells `device` from the others of this machine, the same for every process: for a GPU by its UUID.
+
+    A process's own number of a GPU depends on what CUDA_VISIBLE_DEVICES shows it; it serves only where torch was built
+    without UUIDs.
+    """
+    if device.type != "cuda":
+        return device.type
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return f"cuda-{getattr(torch.cuda.get_device_properties(index), 'uuid', index)}"
+
+
 @dataclass(frozen=True)
 class Numerics:
     """The arithmetic of one run; see conf/numerics."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parent.parent / "src"
-BASE = {"errors", "config", "record", "runtime", "files", "identity", "environment", "command_line"}
+BASE = {"errors", "config", "record", "runtime", "files", "identity", "environment", "neighbours", "command_line"}
 MAY_IMPORT = {
     "data": BASE | {"data"},
     "models": BASE | {"models"},
@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "sweep": BASE | {"data", "training", "analysis", "sweep"},
 }
 # the ground floor, from bottom to top
-ORDER = ["errors", "files", "environment", "config", "identity", "record", "runtime", "command_line"]
+ORDER = ["errors", "files", "neighbours", "environment", "config", "identity", "record", "runtime", "command_line"]
 MODULES = sorted(SRC.rglob("*.py"))
 
 
@@ -58,7 +58,9 @@ def test_only_commands_know_hydra(path):
     assert is_command or not any(name.split(".")[0] == "hydra" for name in imported(path))
 
 
-@pytest.mark.parametrize("module", ["src.record", "src.analysis.summary", "src.train", "src.aggregate", "src.status"])
+@pytest.mark.parametrize(
+    "module", ["src.record", "src.neighbours", "src.analysis.summary", "src.train", "src.aggregate", "src.status"]
+)
 def test_what_must_open_fast_does_without_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=SRC.parent).returncode == 0

@@ -4,11 +4,14 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 
+from src.record import RunRecord
 from tests.conftest import PROJECT
+from tests.sweep.test_launch import wait_for
 
 
 def run_folders(tmp_path):
@@ -93,6 +96,27 @@ def test_a_signal_leaves_a_checkpoint_and_the_same_command_goes_on(train, small,
     assert resumed.returncode == 0, resumed.stderr
     assert f"going on in epoch {done + 1}" in resumed.stdout
     assert len((folder / "epochs.jsonl").read_text().splitlines()) == 20
+
+
+def test_runs_at_work_at_the_same_time_on_a_device_know_of_each_other(train, small, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # away from the runs of tests beside this one
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+    def device_jobs(seed: int) -> list[int | None]:
+        folders = [folder for folder in run_folders(tmp_path) if f"-seed{seed}-" in folder.name]
+        return [row["device_jobs"] for folder in folders for row in RunRecord(folder).read_epochs()]
+
+    command = [sys.executable, "-m", "src.train", *small, "trainer.epochs=1000"]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        try:
+            wait_for(lambda: device_jobs(seed=0))
+            train(*small, "seed=1")
+        finally:
+            first.terminate()
+    train(*small, "seed=2")
+    assert device_jobs(seed=0)[0] == 1  # before the second began
+    assert device_jobs(seed=1) == [2, 2]
+    assert device_jobs(seed=2) == [1, 1]
 
 
 def test_a_typo_is_answered_by_a_process_that_leaves_nothing(command, small, tmp_path):

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from src.config import TrainerSection
 from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import Batch, epoch_batches, start_epoch
+from src.neighbours import Neighbours
 from src.record import RunRecord
 from src.runtime import Numerics, random_state, set_random_state
 from src.training.checkpoint import load_checkpoint, save_checkpoint
@@ -53,7 +54,7 @@ class Network:
         self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
 
     def score(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Loss (a scalar with a gradient) and counts tp, fp, fn (int64, (B, 3)) of a batch; both stay on the device."""
+        """Loss (a scalar with a gradient) and tp, fp, fn, tn (int64, (B, 4)) of a batch; both stay on the device."""
         device = self.numerics.device
         images = batch.images.to(device, non_blocking=True).float() / 255  # (B, 3, H, W)
         images = ((images - self._mean) / self._std).contiguous(memory_format=self.numerics.memory_format)
@@ -113,18 +114,21 @@ def fit(
     trainer: TrainerSection,
     record: RunRecord,
     stop: StopRequest,
+    neighbours: Neighbours,
 ) -> None:
     """Trains until the last epoch or early stopping, from wherever `learner` is.
 
-    `loaders`: training and validation. After each epoch: a row in the record, last.pt, and best.pt when validation
-    Dice rose. Raises Interrupted (after writing last.pt) when `stop` was asked for, and NonFiniteLoss (leaving the
-    checkpoints of the last good epoch) when the loss is no number any more.
+    `loaders`: training and validation. `neighbours`: the runs that share the device, asked before and after each epoch.
+    After each epoch: a row in the record, last.pt, and best.pt when validation Dice rose. Raises Interrupted (after
+    writing last.pt) when `stop` was asked for, and NonFiniteLoss (leaving the checkpoints of the last good epoch) when
+    the loss is no number any more.
     """
     train_loader, valid_loader = loaders
     record.write_epochs(learner.history)
     bar = tqdm(total=trainer.epochs, initial=learner.epoch - 1, desc="epochs", unit="epoch", disable=None)
     with bar:
         while learner.epoch <= trainer.epochs and not _patience_is_over(learner, trainer):
+            jobs_at_start = neighbours.count()
             try:
                 train_epoch(learner, train_loader, trainer, stop)
                 valid = evaluate(learner.network, valid_loader, "validation", stop)
@@ -132,7 +136,7 @@ def fit(
                 _check_finite(learner)
                 save_checkpoint(record.checkpoints / "last.pt", learner.state_dict())
                 raise
-            row = _finish_epoch(learner, valid)
+            row = _finish_epoch(learner, valid, _larger(jobs_at_start, neighbours.count()))
             _save(learner, row, trainer, record)
             bar.update()
             bar.set_postfix(valid_dice=f"{row['valid_dice']:.4f}", best=f"{learner.best_dice:.4f}")
@@ -185,7 +189,7 @@ def _step(learner: Learner, clip_norm: float | None) -> None:
     learner.schedule.after_batch()
 
 
-def _finish_epoch(learner: Learner, valid: Scores) -> dict[str, Any]:
+def _finish_epoch(learner: Learner, valid: Scores, device_jobs: int | None) -> dict[str, Any]:
     """Reads the epoch's tally, refuses losses that are no numbers, moves `learner` on and returns the epoch's row."""
     _check_finite(learner)
     if not np.isfinite(valid.loss):
@@ -202,9 +206,12 @@ def _finish_epoch(learner: Learner, valid: Scores) -> dict[str, Any]:
         "train_dice_batch_flattened": train.dice_batch_flattened,
         "valid_dice_batch_flattened": valid.dice_batch_flattened,
         "valid_iou": valid.iou,
+        "train_accuracy": train.accuracy,
+        "valid_accuracy": valid.accuracy,
         "images_per_second": len(train.counts) / learner.seconds,
         "train_seconds": learner.seconds,
         "peak_memory_bytes": peak_memory(learner.network.numerics.device),
+        "device_jobs": device_jobs,
     }
     learner.history.append(row)
     if valid.dice > learner.best_dice:
@@ -212,6 +219,11 @@ def _finish_epoch(learner: Learner, valid: Scores) -> dict[str, Any]:
     learner.schedule.after_epoch(valid.loss, valid.dice)
     learner.epoch, learner.batch, learner.seconds, learner.tally = learner.epoch + 1, 0, 0.0, Tally()
     return row
+
+
+def _larger(first: int | None, second: int | None) -> int | None:
+    """The larger of two counts; unknown where one of them is."""
+    return None if first is None or second is None else max(first, second)
 
 
 def _check_finite(learner: Learner) -> None:

@@ -1,4 +1,4 @@
-"""Exact counts of right and wrong pixels, and the Dice and IoU scores made from them."""
+"""Exact counts of right and wrong pixels, and the Dice, IoU and accuracy scores made from them."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ def foreground_logit(logits: Tensor) -> Tensor:
 
 
 def confusion(predicted: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
-    """Count true positives, false positives and false negatives of each image over its counted pixels.
+    """Count true and false positives and negatives of each image over its counted pixels.
 
     Args:
         predicted: bool (B, H, W), True where the network says foreground.
@@ -38,12 +38,13 @@ def confusion(predicted: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
         counted: bool (B, H, W), False where a pixel is ignored.
 
     Returns:
-        int64 (B, 3): tp, fp, fn in pixels, on the device of the masks and without waiting for it.
+        int64 (B, 4): tp, fp, fn, tn in pixels, which add up to the counted ones, on the device of the masks and
+        without waiting for it.
     """
     assert predicted.dtype == truth.dtype == counted.dtype == torch.bool
     assert predicted.shape == truth.shape == counted.shape
-    outcomes = (predicted & truth, predicted & ~truth, ~predicted & truth)
-    return torch.stack([(outcome & counted).sum(dim=(1, 2)) for outcome in outcomes], dim=1)  # (B, 3)
+    outcomes = (predicted & truth, predicted & ~truth, ~predicted & truth, ~predicted & ~truth)
+    return torch.stack([(outcome & counted).sum(dim=(1, 2)) for outcome in outcomes], dim=1)  # (B, 4)
 
 
 def dice_per_image(counts: Counts) -> Scores:
@@ -52,12 +53,12 @@ def dice_per_image(counts: Counts) -> Scores:
     An image with neither predicted nor true foreground is perfect: 1.
 
     Args:
-        counts: int64 (N, 3): tp, fp, fn in pixels.
+        counts: int64 (N, 4): tp, fp, fn, tn in pixels.
 
     Returns:
         float64 (N,) in [0, 1].
     """
-    true_positive, false_positive, false_negative = _columns(counts)
+    true_positive, false_positive, false_negative, _ = _columns(counts)
     return _ratio_or_one(2 * true_positive, 2 * true_positive + false_positive + false_negative)
 
 
@@ -66,18 +67,32 @@ def iou_per_image(counts: Counts) -> Scores:
 
     Takes and returns the same as `dice_per_image`.
     """
-    true_positive, false_positive, false_negative = _columns(counts)
+    true_positive, false_positive, false_negative, _ = _columns(counts)
     return _ratio_or_one(true_positive, true_positive + false_positive + false_negative)
 
 
 def pooled_dice(counts: Counts) -> float:
-    """Dice of all pixels of all images, int64 (N, 3), taken as one image; 1 when there is no foreground."""
+    """Dice of all pixels of all images, int64 (N, 4), taken as one image; 1 when there is no foreground."""
     return float(dice_per_image(counts.sum(axis=0, keepdims=True))[0])
 
 
 def pooled_iou(counts: Counts) -> float:
-    """IoU of all pixels of all images, int64 (N, 3), taken as one image; 1 when there is no foreground."""
+    """IoU of all pixels of all images, int64 (N, 4), taken as one image; 1 when there is no foreground."""
     return float(iou_per_image(counts.sum(axis=0, keepdims=True))[0])
+
+
+def pooled_accuracy(counts: Counts) -> float:
+    """Share of the counted pixels of all images that are classified right, (tp + tn) / (tp + fp + fn + tn) (report E).
+
+    Args:
+        counts: int64 (N, 4): tp, fp, fn, tn in pixels.
+
+    Returns:
+        A number in [0, 1]; 1 when every pixel is ignored, since none is wrong.
+    """
+    sums = counts.sum(axis=0, keepdims=True)  # (1, 4)
+    true_positive, _, _, true_negative = _columns(sums)
+    return float(_ratio_or_one(true_positive + true_negative, sums.sum(axis=1))[0])
 
 
 def batch_flattened_dice(counts: Counts, batch_sizes: Sequence[int] | Counts) -> float:
@@ -87,7 +102,7 @@ def batch_flattened_dice(counts: Counts, batch_sizes: Sequence[int] | Counts) ->
     weighs as much as a full one: the number depends on the batch size and on the order of the images.
 
     Args:
-        counts: int64 (N, 3): tp, fp, fn in pixels, in the order in which the batches came.
+        counts: int64 (N, 4): tp, fp, fn, tn in pixels, in the order in which the batches came.
         batch_sizes: images in each batch, all at least 1, N in sum.
 
     Returns:
@@ -98,7 +113,7 @@ def batch_flattened_dice(counts: Counts, batch_sizes: Sequence[int] | Counts) ->
         f"batch sizes {images} do not split {len(counts)} images"
     )
     first_rows = np.cumsum(images) - images
-    true_positive, false_positive, false_negative = _columns(np.add.reduceat(counts, first_rows, axis=0))
+    true_positive, false_positive, false_negative, _ = _columns(np.add.reduceat(counts, first_rows, axis=0))
     sizes = 2 * true_positive + false_positive + false_negative  # |P| + |G|, in pixels
     return float(np.mean(2 * true_positive / (sizes + 1e-8)))
 
@@ -119,9 +134,9 @@ def summary(values: npt.ArrayLike) -> dict[str, float]:
     }
 
 
-def _columns(counts: Counts) -> tuple[Counts, Counts, Counts]:
-    assert counts.ndim == 2 and counts.shape[1] == 3, f"counts must be (N, 3), got {counts.shape}"
-    return counts[:, 0], counts[:, 1], counts[:, 2]
+def _columns(counts: Counts) -> tuple[Counts, Counts, Counts, Counts]:
+    assert counts.ndim == 2 and counts.shape[1] == 4, f"counts must be (N, 4), got {counts.shape}"
+    return counts[:, 0], counts[:, 1], counts[:, 2], counts[:, 3]
 
 
 def _ratio_or_one(numerator: Counts, denominator: Counts) -> Scores:

@@ -17,14 +17,15 @@ from src.data.pairs import Pair, Splits
 from src.data.splits import open_data
 from src.environment import git_state, machine, versions
 from src.identity import Identity, choices_of, identify
+from src.neighbours import Neighbours
 from src.record import RunRecord
-from src.runtime import Numerics, device_name, pick_device, seed_everything
+from src.runtime import Numerics, device_key, device_name, pick_device, seed_everything
 from src.training.checkpoint import file_digest, load_checkpoint, load_weights
 from src.training.checks import build_optimizer, build_schedule
 from src.training.finished import PROJECT, finished_before, finished_elsewhere, take_over, warn_of_other_code
 from src.training.loop import Learner, Network, NonFiniteLoss, evaluate, fit, settle_best
 from src.training.losses import Loss
-from src.training.metrics import dice_per_image, iou_per_image, pooled_dice, pooled_iou, summary
+from src.training.metrics import dice_per_image, iou_per_image, pooled_accuracy, pooled_dice, pooled_iou, summary
 from src.training.stopping import Interrupted, StopRequest
 
 log = logging.getLogger(__name__)
@@ -87,8 +88,8 @@ def _attempt(config: RunConfig, splits: Splits, numerics: Numerics, record: RunR
     """Trains under the record's lock; every end but the loss of the process itself is written down."""
     stop = StopRequest()
     try:
-        with stop.listening():
-            scores, best_epoch = _train_and_test(config, splits, numerics, record, stop)
+        with stop.listening(), Neighbours(device_key(numerics.device)) as neighbours:
+            scores, best_epoch = _train_and_test(config, splits, numerics, record, stop, neighbours)
     except KeyboardInterrupt:
         record.end("interrupted", error="stopped by a second Ctrl-C")
         raise
@@ -109,7 +110,12 @@ def _attempt(config: RunConfig, splits: Splits, numerics: Numerics, record: RunR
 
 
 def _train_and_test(
-    config: RunConfig, splits: Splits, numerics: Numerics, record: RunRecord, stop: StopRequest
+    config: RunConfig,
+    splits: Splits,
+    numerics: Numerics,
+    record: RunRecord,
+    stop: StopRequest,
+    neighbours: Neighbours,
 ) -> tuple[dict[str, float], int]:
     """The story of a run; returns its scores and its best epoch."""
     numerics.set_up()
@@ -131,7 +137,7 @@ def _train_and_test(
         record.folder,
     )
     _resume(learner, record)
-    fit(learner, (train_loader, valid_loader), config.trainer, record, stop)
+    fit(learner, (train_loader, valid_loader), config.trainer, record, stop, neighbours)
     network.model.load_state_dict(load_weights(record.checkpoints / "best.pt"))
     scores = _test(config, network, test_loaders, splits.test, record, stop)
     return {"valid_dice": learner.best_dice, **scores}, learner.best_epoch
@@ -199,13 +205,14 @@ def _test(
             "iou": summary(iou),
             "pooled_dice": pooled_dice(result.counts),
             "pooled_iou": pooled_iou(result.counts),
+            "accuracy": pooled_accuracy(result.counts),
             "dice_batch_flattened": result.dice_batch_flattened,
             "batch_size": config.trainer.batch_size,
         }
         columns = zip(pairs, dice.tolist(), iou.tolist(), result.counts.tolist(), strict=False)  # debug stops early
         images = [
             {"stem": pair.stem, "dice": d, "iou": i, "tp": tp, "fp": fp, "fn": fn}
-            for pair, d, i, (tp, fp, fn) in columns
+            for pair, d, i, (tp, fp, fn, _) in columns
         ]
         record.write_test(protocol, scores, images)
         if protocol == HEADLINE:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from src.training.metrics import batch_flattened_dice, dice_per_image, iou_per_image
+from src.training.metrics import batch_flattened_dice, dice_per_image, iou_per_image, pooled_accuracy
 
 
 @dataclass
 class Tally:
-    """One entry a batch: the mean loss (a scalar tensor) and the counts tp, fp, fn of each image (int64, (B, 3))."""
+    """One entry a batch: the mean loss (a scalar tensor) and tp, fp, fn, tn of each image (int64, (B, 4))."""
 
     losses: list[torch.Tensor] = field(default_factory=list)
     counts: list[torch.Tensor] = field(default_factory=list)
@@ -29,7 +29,12 @@ class Tally:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, list[torch.Tensor]], device: torch.device) -> "Tally":
-        """The tally that `state_dict` came from, on `device`."""
+        """The tally that `state_dict` came from, on `device`. Raises ValueError for one that did not count tn yet."""
+        if any(counts.shape[1] != 4 for counts in state["counts"]):
+            raise ValueError(
+                "the checkpoint was written in the middle of an epoch by an earlier version of segsweep, which did not "
+                "count the true negatives; go on with that version, or delete the run's folder to begin it anew"
+            )
         return cls([loss.to(device) for loss in state["losses"]], [counts.to(device) for counts in state["counts"]])
 
     def read(self) -> "Scores":
@@ -41,7 +46,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a pass over images gave: losses (batches,), counts tp, fp, fn (images, 3), batch sizes (batches,)."""
+    """What a pass over images gave: losses (batches,), tp, fp, fn, tn (images, 4), batch sizes (batches,)."""
 
     losses: np.ndarray
     counts: np.ndarray
@@ -61,6 +66,11 @@ class Scores:
     def iou(self) -> float:
         """Mean per-image IoU, in [0, 1]."""
         return float(iou_per_image(self.counts).mean())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the counted pixels of all images that are classified right, in [0, 1]."""
+        return pooled_accuracy(self.counts)
 
     @property
     def dice_batch_flattened(self) -> float:

@@ -6,7 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index, binary_stat_scores
+from torchmetrics.functional.classification import (
+    binary_accuracy,
+    binary_f1_score,
+    binary_jaccard_index,
+    binary_stat_scores,
+)
 
 from src.training.metrics import (
     batch_flattened_dice,
@@ -14,15 +19,16 @@ from src.training.metrics import (
     dice_per_image,
     foreground_logit,
     iou_per_image,
+    pooled_accuracy,
     pooled_dice,
     pooled_iou,
     summary,
 )
 
-# tp, fp, fn of four images: mixed, perfect, all wrong, and both masks empty.
-COUNTS = np.array([[3, 1, 2], [5, 0, 0], [0, 4, 6], [0, 0, 0]])
+# tp, fp, fn, tn of four images of 10 pixels: mixed, perfect, all wrong, and both masks empty.
+COUNTS = np.array([[3, 1, 2, 4], [5, 0, 0, 5], [0, 4, 6, 0], [0, 0, 0, 10]])
 
-image_counts = st.tuples(*[st.integers(0, 512 * 512)] * 3)
+image_counts = st.tuples(*[st.integers(0, 512 * 512)] * 4)
 many_counts = st.lists(image_counts, min_size=1, max_size=8).map(lambda rows: np.array(rows, dtype=np.int64))
 
 
@@ -74,30 +80,30 @@ def test_confusion_counts_each_image_by_itself() -> None:
     truth = torch.tensor([[[1, 0, 1], [1, 1, 0]], [[1, 1, 1], [0, 0, 1]]]).bool()
     counts = confusion(predicted, truth, torch.ones_like(truth))
     assert counts.dtype == torch.int64
-    assert counts.tolist() == [[2, 1, 2], [1, 0, 3]]
+    assert counts.tolist() == [[2, 1, 2, 1], [1, 0, 3, 2]]
 
 
 def test_confusion_leaves_ignored_pixels_out() -> None:
     predicted = torch.tensor([[[1, 1, 0, 0, 1]]]).bool()
     truth = torch.tensor([[[1, 0, 1, 0, 1]]]).bool()
     counted = torch.tensor([[[0, 0, 0, 1, 1]]]).bool()
-    assert confusion(predicted, truth, counted).tolist() == [[1, 0, 0]]
-    assert confusion(predicted, truth, torch.zeros_like(counted)).tolist() == [[0, 0, 0]]
+    assert confusion(predicted, truth, counted).tolist() == [[1, 0, 0, 1]]
+    assert confusion(predicted, truth, torch.zeros_like(counted)).tolist() == [[0, 0, 0, 0]]
 
 
 def test_confusion_agrees_with_torchmetrics() -> None:
     predicted, truth, counted = random_masks(seed=1)
     labels = truth.long().masked_fill(~counted, -1)
     theirs = binary_stat_scores(predicted.long(), labels, multidim_average="samplewise", ignore_index=-1)
-    tp, fp, _, fn, _ = theirs.unbind(dim=1)
-    assert torch.equal(confusion(predicted, truth, counted), torch.stack([tp, fp, fn], dim=1))
+    tp, fp, tn, fn, _ = theirs.unbind(dim=1)
+    assert torch.equal(confusion(predicted, truth, counted), torch.stack([tp, fp, fn, tn], dim=1))
 
 
 def test_confusion_never_looks_at_the_values() -> None:
     # Tensors on the meta device have no values: anything that waits for them raises there.
     masks = torch.zeros(2, 4, 4, dtype=torch.bool, device="meta")
     counts = confusion(masks, masks, masks)
-    assert counts.shape == (2, 3) and counts.device.type == "meta"
+    assert counts.shape == (2, 4) and counts.device.type == "meta"
 
 
 def test_masks_that_are_not_bool_are_our_mistake() -> None:
@@ -123,9 +129,20 @@ def test_pooled_scores_by_hand() -> None:
 
 
 def test_pooled_scores_without_any_foreground_are_one() -> None:
-    empty = np.zeros((3, 3), dtype=np.int64)
+    empty = np.zeros((3, 4), dtype=np.int64)
     assert pooled_dice(empty) == 1.0
     assert pooled_iou(empty) == 1.0
+
+
+def test_pooled_accuracy_by_hand() -> None:
+    # Right: 3 + 4, 5 + 5, 0 and 10 of 10 pixels each.
+    assert pooled_accuracy(COUNTS) == 27 / 40
+    # Ignored pixels are in no count: 7 of 10 and 1 of 2 pixels, where the mean over images would be 0.6.
+    assert pooled_accuracy(np.array([[3, 1, 2, 4], [1, 0, 1, 0]])) == 8 / 12
+
+
+def test_pooled_accuracy_of_nothing_but_ignored_pixels_is_one() -> None:
+    assert pooled_accuracy(np.zeros((2, 4), dtype=np.int64)) == 1.0
 
 
 def test_batch_flattened_dice_by_hand() -> None:
@@ -148,7 +165,7 @@ def test_batch_flattened_dice_is_report_a_s_formula_on_the_masks() -> None:
 
 
 def test_batch_flattened_dice_of_empty_masks_is_zero() -> None:
-    assert batch_flattened_dice(np.zeros((2, 3), dtype=np.int64), [1, 1]) == 0.0
+    assert batch_flattened_dice(np.zeros((2, 4), dtype=np.int64), [1, 1]) == 0.0
 
 
 @pytest.mark.parametrize("batch_sizes", [[], [2], [2, 3], [4, 0], [5, -1]])
@@ -186,6 +203,7 @@ def test_scores_agree_with_torchmetrics(seed: int) -> None:
 
     assert pooled_dice(counts) == pytest.approx(binary_f1_score(predicted.long(), labels, ignore_index=-1).item())
     assert pooled_iou(counts) == pytest.approx(binary_jaccard_index(predicted.long(), labels, ignore_index=-1).item())
+    assert pooled_accuracy(counts) == pytest.approx(binary_accuracy(predicted.long(), labels, ignore_index=-1).item())
 
 
 @given(many_counts)
@@ -198,9 +216,18 @@ def test_dice_and_iou_are_in_range_and_tied(counts: np.ndarray) -> None:
 
 @given(many_counts)
 def test_prediction_and_truth_can_be_exchanged(counts: np.ndarray) -> None:
-    exchanged = counts[:, [0, 2, 1]]
+    exchanged = counts[:, [0, 2, 1, 3]]
     np.testing.assert_array_equal(dice_per_image(counts), dice_per_image(exchanged))
     np.testing.assert_array_equal(iou_per_image(counts), iou_per_image(exchanged))
+    assert pooled_accuracy(counts) == pooled_accuracy(exchanged)
+
+
+@given(many_counts)
+def test_recognised_background_counts_for_the_accuracy_alone(counts: np.ndarray) -> None:
+    assert pooled_accuracy(counts) == pooled_accuracy(counts[:, ::-1])  # background is a class like the other
+    larger = counts + np.array([0, 0, 0, 1000])
+    np.testing.assert_array_equal(dice_per_image(larger), dice_per_image(counts))
+    np.testing.assert_array_equal(iou_per_image(larger), iou_per_image(counts))
 
 
 @given(many_counts)

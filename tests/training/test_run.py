@@ -1,7 +1,9 @@
 """Whole runs of the real networks, small: what they leave behind, how they go on, how they fail."""
 
+import json
 import os
 import signal
+import tempfile
 
 import numpy as np
 import pytest
@@ -52,6 +54,10 @@ def files_of(folder):
     return [file for file in folder.rglob("*") if file.is_file()]
 
 
+def scores_of_test(folder, protocol="headline"):
+    return json.loads((folder / "test.json").read_text())["protocols"][protocol]
+
+
 def test_a_run_leaves_a_record_that_explains_itself(start):
     outcome = start("seed=3", "tags=[pilot]", "notes=first", "trainer.keep_every=2")
     assert (outcome.status, outcome.ran) == ("finished", True)
@@ -80,6 +86,10 @@ def test_a_run_leaves_a_record_that_explains_itself(start):
     assert [row["epoch"] for row in epochs] == [1, 2]
     assert [row["lr"] for row in epochs] == pytest.approx([1e-3, 5e-4])  # cosine over 2 epochs: full, then half
     assert [row["momentum"] for row in epochs] == [0.9, 0.9]
+    for key, pixels in (("train_accuracy", 18 * 32 * 32), ("valid_accuracy", 2 * 32 * 32)):
+        for row in epochs:
+            right = row[key] * pixels  # a share of all pixels of all images
+            assert 0 < right < pixels and abs(right - round(right)) < 1e-6
     best = max(epochs, key=lambda row: row["valid_dice"])
     assert facts["best_epoch"] == best["epoch"] and facts["scores"]["valid_dice"] == best["valid_dice"]
 
@@ -89,6 +99,8 @@ def test_a_run_leaves_a_record_that_explains_itself(start):
     for row in images:  # the counts are those of the scores
         tp, fp, fn = (int(row[key]) for key in ("tp", "fp", "fn"))
         assert float(row["dice"]) == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    wrong = sum(int(row["fp"]) + int(row["fn"]) for row in images)
+    assert scores_of_test(folder)["accuracy"] == pytest.approx(1 - wrong / (6 * 32 * 32))
 
 
 def test_a_finished_run_is_left_as_it_is(start):
@@ -143,8 +155,9 @@ def test_an_interrupted_run_goes_on_to_the_same_end(start, apart, stop_after_epo
     assert resumed.status == "finished" and resumed.scores == whole.scores
     ends = [load_checkpoint(folder / "checkpoints" / "last.pt") for folder in (whole.folder, cut.folder)]
     assert all(torch.equal(ends[0]["model"][key], ends[1]["model"][key]) for key in ends[0]["model"])
+    varies = ("images_per_second", "train_seconds", "peak_memory_bytes", "device_jobs")
     timeless = [
-        [{key: row[key] for key in row if key not in ("images_per_second", "train_seconds", "peak_memory_bytes")}]
+        [{key: row[key] for key in row if key not in varies}]
         for folder in (whole.folder, cut.folder)
         for row in RunRecord(folder).read_epochs()
     ]
@@ -179,6 +192,14 @@ def test_a_loss_that_is_no_number_fails_the_run_and_keeps_the_last_good_checkpoi
     assert last.read_bytes() == poisoned  # nothing of the bad epoch was saved
     assert len(RunRecord(folder).read_epochs()) == 1
     assert "Traceback" in (folder / "train.log").read_text()
+
+
+def test_a_run_that_cannot_see_its_neighbours_says_so_and_goes_on(start, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")  # where nobody can make a folder
+    outcome = start()
+    assert outcome.status == "finished"
+    assert [row["device_jobs"] for row in RunRecord(outcome.folder).read_epochs()] == [None, None]
+    assert (outcome.folder / "train.log").read_text().count("WARNING how many runs share cpu is not known") == 1
 
 
 def test_changed_data_are_refused_by_name(start, composed, small, tmp_path):
@@ -233,10 +254,13 @@ def test_a_run_may_start_from_the_weights_of_another(start):
 
 
 def test_a_border_that_is_trained_otherwise_is_scored_that_way_too(start):
-    record = RunRecord(start("data.border=ignore").folder)
-    rows = record.read_test_images()
+    folder = start("data.border=ignore").folder
+    rows = RunRecord(folder).read_test_images()
     pixels = {
         protocol: sum(int(row["tp"]) + int(row["fn"]) for row in rows if row["protocol"] == protocol)
         for protocol in ("headline", "border_ignore")
     }
     assert 0 < pixels["border_ignore"] < pixels["headline"]  # the ignored border is no foreground
+    wrong = sum(int(row["fp"]) + int(row["fn"]) for row in rows if row["protocol"] == "border_ignore")
+    counted = 6 * 32 * 32 - (pixels["headline"] - pixels["border_ignore"])  # nor anything else
+    assert scores_of_test(folder, "border_ignore")["accuracy"] == pytest.approx(1 - wrong / counted)

@@ -1,0 +1,38 @@
+"""Losses and counts of batches, put together by hand."""
+
+import pytest
+import torch
+
+from src.training.tally import Tally
+
+
+@pytest.fixture
+def tally():
+    """Two batches, of two images and of one; tp, fp, fn, tn of each image, the last two with ignored pixels."""
+    tally = Tally()
+    tally.add(torch.tensor(1.0), torch.tensor([[3, 1, 2, 4], [0, 0, 0, 8]]))
+    tally.add(torch.tensor(4.0), torch.tensor([[2, 2, 0, 3]]))
+    return tally
+
+
+def test_scores_by_hand(tally):
+    scores = tally.read()
+    assert scores.loss == (2 * 1.0 + 4.0) / 3
+    assert scores.dice == pytest.approx((6 / 9 + 1 + 4 / 6) / 3)
+    assert scores.iou == pytest.approx((3 / 6 + 1 + 2 / 4) / 3)
+    assert scores.accuracy == (7 + 8 + 5) / (10 + 8 + 7)  # pooled: an image with fewer counted pixels weighs less
+    assert scores.dice_batch_flattened == pytest.approx((6 / 9 + 4 / 6) / 2)
+
+
+def test_a_tally_goes_on_after_a_checkpoint(tally):
+    again = Tally.from_state_dict(tally.state_dict(), torch.device("cpu"))
+    more = (torch.tensor(1.0), torch.tensor([[0, 5, 5, 0]]))
+    again.add(*more)
+    assert again.read().accuracy == 20 / 35
+    assert again.read().batch_sizes.tolist() == [2, 1, 1]
+
+
+def test_a_tally_of_an_earlier_version_is_refused():
+    state = {"losses": [torch.tensor(1.0)], "counts": [torch.tensor([[3, 1, 2]])]}
+    with pytest.raises(ValueError, match="did not count the true negatives; go on with that version, or delete"):
+        Tally.from_state_dict(state, torch.device("cpu"))
