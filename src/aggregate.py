@@ -1,30 +1,49 @@
-"""Prints what a sweep gave, the text of its summary.md: `python -m src.aggregate sweep=multirun_outputs/demo`.
+"""Turns runs into an answer: `python -m src.aggregate sweep=multirun_outputs/demo`, several as `a,b` or as a glob.
 
-Exit code 0: printed; 1: the folder is no sweep.
+Prints verdicts and the table of settings, and writes a report, by default into `<sweep>/report`: index.html, report.md,
+table.csv, table.tex and figures. Keys: conf/aggregate.yaml. Exit code 0: written; 1: a folder is no sweep, or a key is
+wrong.
 """
 
+import signal
 import sys
-from pathlib import Path
+from typing import Any
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import CONF, plain_values
+from src.command_line import CONF, forcing_values, plain_values, quoting_values, refusal
+from src.errors import ConfigError
+
+PATHS = ("sweep", "output", "claim_files")
 
 
 @hydra.main(config_path=str(CONF), config_name="aggregate", version_base="1.3")
 def main(composed: DictConfig) -> None:
-    """Load, print."""
-    # pandas takes a while to import: --help must not wait for it
-    from src.analysis.runs import load_runs
-    from src.analysis.summary import summary_text
+    """Check, load, judge, write, say what was found."""
+    # pandas, scipy and matplotlib take a second to import: --help must not wait for them
+    from src.analysis.options import AggregateOptions
+    from src.analysis.report import make_report, told, write_report
+    from src.config import parse_section
 
     try:
-        sweep = Path(str(plain_values(composed)["sweep"]))
-        print(summary_text(load_runs(sweep), sweep.absolute().name), end="")
-    except ValueError as error:
-        sys.exit(str(error))
+        options = parse_section(AggregateOptions, _given(composed))
+        sweeps = options.sweeps()
+        report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100)
+        page = write_report(report, options.folder(sweeps))
+    except (ValueError, OSError) as error:
+        sys.exit(refusal(error))
+    print(told(report))
+    print(f"report: {page}")
+
+
+def _given(composed: DictConfig) -> dict[str, Any]:
+    if OmegaConf.is_missing(composed, "sweep"):
+        raise ConfigError(["sweep: missing; it takes a folder of runs, for example sweep=multirun_outputs/demo"])
+    return plain_values(composed)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly
+    sys.argv[1:] = forcing_values(quoting_values(sys.argv[1:], PATHS))
     main()

@@ -1,7 +1,7 @@
 """What is typed, before and after Hydra reads it: overrides that our own schema can judge, configs as plain values."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,25 @@ def forcing_values(arguments: list[str]) -> list[str]:
         forced.append(f"++{argument.lstrip('+')}" if own else argument)
     # argparse takes overrides on one side of a flag only; -m may stand anywhere
     return sorted(forced, key=lambda argument: argument not in ("-m", "--multirun"))
+
+
+def quoting_values(arguments: list[str], keys: Collection[str]) -> list[str]:
+    """`arguments` with the values of `keys` in quotes, so that Hydra takes them as they are: any path, no grammar.
+
+    `null` stays null; a file of that name is `./null`.
+    """
+    quoted = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        as_it_is = key.lstrip("+") not in keys or value == "null"
+        quoted.append(argument if as_it_is else f"{key}='{_escaped(value)}'")
+    return quoted
+
+
+def _escaped(value: str) -> str:
+    """For single quotes of Hydra's: a quote or an interpolation gets a backslash, backslashes before it are doubled."""
+    value = re.sub(r"(\\*)('|\$\{)", lambda match: f"{match[1] * 2}\\{match[2]}", value)
+    return re.sub(r"\\+$", lambda match: match[0] * 2, value)
 
 
 def check_experiment(arguments: list[str]) -> None:

@@ -7,7 +7,7 @@ import re
 import typing
 from collections.abc import Sequence
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -27,6 +27,9 @@ class Section(BaseModel):
     """A part of the config whose keys are known and fixed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class DataSection(Section):
@@ -151,10 +154,15 @@ def schema_problems(plain: dict[str, Any]) -> list[str]:
 
 def parse_data(plain: dict[str, Any]) -> OxfordPetData | SyntheticData | FolderData:
     """The typed section `data` alone. Raises ConfigError with every problem."""
+    return parse_section(_OnlyData, {"data": plain}).data
+
+
+def parse_section(model: type[AnySection], plain: dict[str, Any]) -> AnySection:
+    """`plain` as a `model`. Raises ConfigError with every problem."""
     try:
-        return _OnlyData.model_validate({"data": plain}).data
+        return model.model_validate(plain)
     except ValidationError as error:
-        raise ConfigError(_lines(error, _OnlyData, prefix="")) from error
+        raise ConfigError(_lines(error, model, prefix="")) from error
 
 
 def find_target(node: dict[str, Any], base: type) -> type:

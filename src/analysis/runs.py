@@ -1,7 +1,8 @@
 """The runs of a sweep as one table: what was planned, what is there, whatever became of each of them."""
 
 import json
-from collections.abc import Mapping
+import statistics
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,38 +16,45 @@ from src.identity import CHOICE_SECTIONS
 from src.record import SCHEMA, STATUSES, RunRecord
 
 LAYOUT = "<folder>/<run_id>/run.json, as `python -m src.train` writes it under multirun_outputs/<sweep>/"
-DICE, LAST = ("valid_dice", "test_dice"), ("seconds", "fingerprint", "error")
-WHOLE_NUMBERS = ("seed", "epoch", "epochs", "best_epoch")
-NUMBERS = (*DICE, "seconds")
-WORDS = ("config_id", "fingerprint", "error")
+DICE = ("valid_dice", "test_dice")
+COSTS = ("seconds", "train_seconds", "images_per_second", "peak_memory_bytes")
+LAST = (*COSTS, "alone", "device", "train_images", "fingerprint", "error", "sweep", "folder")
+WHOLE_NUMBERS = ("seed", "epoch", "epochs", "best_epoch", "train_images")
+NUMBERS = (*DICE, *COSTS)
+WORDS = ("config_id", "device", "fingerprint", "error")
 RECORD_FILES = {"run.json", "config.yaml", "overrides.yaml", "epochs.jsonl", "test.json", "checkpoints", "train.log"}
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 
 
-def load_runs(sweep: Path) -> pd.DataFrame:
-    """One row a run of the folder `sweep`, sorted by choices and seed; no run is left out, however it stands.
+def load_runs(*sweeps: Path) -> pd.DataFrame:
+    """One row a run of the folders `sweeps`, sorted by choices and seed; no run is left out, however it stands.
 
     Columns: run_id, config_id, a column for each config group, seed, status, `epoch` (ended so far) of `epochs`,
     best_epoch, the scores (valid_dice: best so far; test_dice and others once finished), seconds (worked),
-    fingerprint of the data, error (why it failed, was interrupted or is unreadable); and one column a config value,
-    such as `optimizer.lr`, where settings of the same choices differ in values. What is not known is missing (NA).
+    train_seconds (in training steps), images_per_second (median over epochs), peak_memory_bytes, alone (whether no
+    other run was seen on its device), device, train_images, fingerprint of the data, error (why it failed, was
+    interrupted or is unreadable), sweep and folder; and one column a config value, such as `optimizer.lr`, where
+    settings of the same choices differ in values. What is not known is missing (NA).
 
     `status` is `planned` for a run of plan.json that has not begun, `unreadable` for a folder whose record is broken or
     missing, else as in the record. Raises ValueError for a folder that is no sweep.
     """
-    planned, problems = _read_plan(sweep)
-    folders = _run_folders(sweep, planned)
-    rows = [_row(RunRecord(folder), planned.get(folder.name, {})) for folder in folders]
-    begun = {folder.name for folder in folders}
-    rows += [
-        {**facts, "run_id": run_id, "status": "planned"} for run_id, facts in planned.items() if run_id not in begun
-    ]
-    runs = _typed(pd.DataFrame([*rows, *problems]))
-    config_of = cache(lambda run_id: read_config(sweep / run_id))  # parsing YAML is slow
+    return load_runs_and_epochs(*sweeps)[0]
+
+
+def load_runs_and_epochs(*sweeps: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs as `load_runs` gives them, and one row an ended epoch: `folder` of its run and the keys of its line."""
+    rows, epochs = [], []
+    for sweep in sweeps:
+        for row, lines in _read_sweep(sweep):
+            rows.append({**row, "sweep": str(sweep), "folder": str(sweep / row["run_id"])})
+            epochs += [{"folder": rows[-1]["folder"], **line} for line in lines]
+    runs = _typed(pd.DataFrame(rows))
+    config_of = cache(lambda folder: read_config(Path(folder)))  # parsing YAML is slow
     _add_epochs(runs, config_of)
     values = add_values(runs, config_of)
     order = [*(name for name in CHOICE_SECTIONS if name in runs), *values, "seed", "run_id"]
-    return runs.sort_values(order, key=sort_key, ignore_index=True)
+    return runs.sort_values(order, key=sort_key, ignore_index=True), pd.DataFrame(epochs)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -56,6 +64,21 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError):
         return {}
     return config if isinstance(config, dict) else {}
+
+
+def _read_sweep(sweep: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """For each run of a sweep, planned or begun, its row and the lines of its epochs."""
+    planned, problems = _read_plan(sweep)
+    folders = _run_folders(sweep, planned)
+    for folder in folders:
+        yield _read_run(RunRecord(folder), planned.get(folder.name, {}))
+    begun = {folder.name for folder in folders}
+    yield from (
+        ({**facts, "run_id": run_id, "status": "planned"}, [])
+        for run_id, facts in planned.items()
+        if run_id not in begun
+    )
+    yield from ((problem, []) for problem in problems)
 
 
 def _read_plan(sweep: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
@@ -96,8 +119,8 @@ def _no_sweep(sweep: Path) -> str:
     return f"{sweep}: holds no runs; expected {LAYOUT}"
 
 
-def _row(record: RunRecord, planned: Mapping[str, Any]) -> dict[str, Any]:
-    """The row of a folder: what was planned for it, and over that what its record says."""
+def _read_run(record: RunRecord, planned: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The row of a folder, what was planned for it and over that what its record says, and its epochs."""
     try:
         run = record.read_now()
         being_made = run is None and record.is_held()
@@ -108,7 +131,12 @@ def _row(record: RunRecord, planned: Mapping[str, Any]) -> dict[str, Any]:
         facts = {"status": "unreadable", "error": str(error)}
     except (KeyError, TypeError) as error:
         facts = {"status": "unreadable", "error": f"run.json is no record of a run: {error!r}"}
-    return {"run_id": record.folder.name, **planned, "epoch": _epochs_ended(record), **facts}
+    try:
+        epochs = record.read_epochs()
+        done, costs = len(epochs), _costs(epochs)
+    except (ValueError, OSError, TypeError):  # a line in the middle is broken, or the file may not be read
+        epochs, done, costs = [], None, {}
+    return {"run_id": record.folder.name, **planned, "epoch": done, **costs, **facts}, epochs
 
 
 def _facts(run: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
@@ -132,24 +160,38 @@ def _facts(run: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
         "best_epoch": run["best_epoch"],
         "seconds": float(run["seconds"]),
         "fingerprint": run.get("data", {}).get("fingerprint"),
+        "train_images": run.get("data", {}).get("images", {}).get("train"),
+        "device": _device_of(run),
         "error": run["error"] or (gone if run["status"] == "interrupted" else None),
     }
 
 
-def _epochs_ended(record: RunRecord) -> int | None:
-    """None where that cannot be known: a line in the middle is broken, or the file may not be read."""
-    try:
-        return len(record.read_epochs())
-    except (ValueError, OSError):
-        return None
+def _costs(epochs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the training of a run cost; empty before its first epoch has ended."""
+    known = [epoch for epoch in epochs if "train_seconds" in epoch]
+    if not known:
+        return {}
+    neighbours: list[Any] = [epoch.get("device_jobs") for epoch in known]
+    return {
+        "train_seconds": sum(epoch["train_seconds"] for epoch in known),
+        "images_per_second": statistics.median(epoch["images_per_second"] for epoch in known),
+        "peak_memory_bytes": max(epoch["peak_memory_bytes"] for epoch in known),
+        "alone": None if None in neighbours else max(neighbours) == 1,
+    }
+
+
+def _device_of(run: Mapping[str, Any]) -> str | None:
+    """The kind of device on which times can be compared: a model of GPU, or the cores of one machine."""
+    device, machine = run.get("device"), run.get("machine") or {}
+    return device if device != "cpu" else f"cpu, {machine.get('cores')} cores of {machine.get('host')}"
 
 
 def _add_epochs(runs: pd.DataFrame, config_of: ReadConfig) -> None:
     """Where no plan says how many epochs a run has in all, the config of its setting does."""
     unplanned = runs[runs["epochs"].isna()]
-    for _, run_ids in unplanned.groupby("config_id")["run_id"]:
-        trainer = section_of(config_of_any(run_ids, config_of), "trainer")
-        runs.loc[run_ids.index, "epochs"] = trainer.get("epochs", pd.NA)
+    for _, folders in unplanned.groupby("config_id")["folder"]:
+        trainer = section_of(config_of_any(folders, config_of), "trainer")
+        runs.loc[folders.index, "epochs"] = trainer.get("epochs", pd.NA)
 
 
 def _typed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -158,4 +200,5 @@ def _typed(runs: pd.DataFrame) -> pd.DataFrame:
     first = ["run_id", "config_id", *choices, "seed", "status", "epoch", "epochs", "best_epoch"]
     scores = [*DICE, *(name for name in runs if name not in (*first, *DICE, *LAST))]
     types = dict.fromkeys(WHOLE_NUMBERS, "Int64") | dict.fromkeys(NUMBERS, "float64") | dict.fromkeys(WORDS, "object")
+    types["alone"] = "boolean"
     return runs.reindex(columns=[*first, *scores, *LAST]).astype(types)

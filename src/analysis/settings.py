@@ -13,16 +13,14 @@ ReadConfig = Callable[[str], Mapping[str, Any]]
 def add_values(runs: pd.DataFrame, config_of: ReadConfig) -> list[str]:
     """Adds to `runs` the config values, such as `optimizer.lr`, in which settings of the same choices differ.
 
-    `config_of` gives the config of a run_id, empty where there is none; one run of each setting (config_id) is read,
-    and only if choices do not suffice. Returns the names of the new columns.
+    `config_of` gives the config of a run's folder, empty where there is none; one run of each setting (config_id) is
+    read, and only if choices do not suffice. Returns the names of the new columns.
     """
     choices = [name for name in CHOICE_SECTIONS if name in runs]
     settings = runs.dropna(subset="config_id").drop_duplicates("config_id")
     if not settings.duplicated(choices).any():
         return []
-    values = {
-        setting: _values_of(config_of_any(ids, config_of)) for setting, ids in runs.groupby("config_id")["run_id"]
-    }
+    values = {setting: _dotted(config_of_any(ids, config_of)) for setting, ids in runs.groupby("config_id")["folder"]}
     alike = settings.groupby(choices, dropna=False, sort=False)["config_id"]
     names = list(dict.fromkeys(name for _, ids in alike for name in _differing([values[id] for id in ids])))
     for name in names:
@@ -42,9 +40,18 @@ def tell_apart(runs: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     return shared, differing
 
 
-def config_of_any(run_ids: Iterable[str], config_of: ReadConfig) -> Mapping[str, Any]:
+def config_of_any(folders: Iterable[str], config_of: ReadConfig) -> Mapping[str, Any]:
     """The first config there is among replicates of one setting; empty where none of them has begun."""
-    return next((config for run_id in run_ids if (config := config_of(run_id))), {})
+    return next((config for folder in folders if (config := config_of(folder))), {})
+
+
+def setting_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides the result of a run beside its seed: each choice by name, every value by its dotted name.
+
+    Empty where there is no config.
+    """
+    names = {section: section_of(config, section).get("name") for section in CHOICE_SECTIONS}
+    return {section: name for section, name in names.items() if name is not None} | _dotted(config)
 
 
 def section_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -58,7 +65,7 @@ def sort_key(column: pd.Series) -> pd.Series:
     return column if pd.api.types.is_numeric_dtype(column) else column.astype(str)
 
 
-def _values_of(config: Mapping[str, Any]) -> dict[str, Any]:
+def _dotted(config: Mapping[str, Any]) -> dict[str, Any]:
     """Every value of a setting by its dotted name; empty where there is no config."""
     values = {"init_from": config["init_from"]} if config.get("init_from") else {}
     for section in CHOICE_SECTIONS:

@@ -1,9 +1,12 @@
-"""Tables of text: for a terminal of any width, and for Markdown."""
+"""Tables of text: for a terminal of any width, for Markdown, and for LaTeX."""
 
 from collections.abc import Collection, Mapping
 
+import pandas as pd
+
 GAP = "  "
 LAST_WIDTH = 20  # characters to which the last column of a Markdown table is padded at most
+LATEX_LETTERS = {"±": r"$\pm$", "−": "$-$", "–": "--", "≈": r"$\approx$", "×": r"$\times$"}  # not in every font
 Columns = Mapping[str, list[str]]  # the texts of each column under its name, all of the same length
 
 
@@ -31,6 +34,17 @@ def markdown_table(columns: Columns, right: Collection[str] = ()) -> str:
     header, *rows = [_padded(row, widths, right, cut=False) for row in _rows(safe)]
     rule = ["-" * (widths[name] - 1) + (":" if name in right else "-") for name in safe]
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *rows])
+
+
+def latex_table(columns: Columns, right: Collection[str] = (), bold: Collection[int] = ()) -> str:
+    """A LaTeX tabular for the package booktabs, the rows numbered in `bold` (from 0) in bold face."""
+    styler = pd.DataFrame(columns).style.format(escape="latex").format_index(escape="latex", axis=1).hide(axis="index")
+    rows = pd.IndexSlice[list(bold), :]
+    styler.set_properties(subset=rows, textbf="--rwrap")
+    text = styler.to_latex(hrules=True, column_format="".join("r" if name in right else "l" for name in columns))
+    for letter, command in LATEX_LETTERS.items():
+        text = text.replace(letter, command)
+    return text
 
 
 def shortened(text: str, width: int) -> str:

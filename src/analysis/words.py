@@ -25,6 +25,14 @@ def named(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
+def value_text(name: str, value: Any) -> str:
+    """A choice by its name alone, a value with its own name: `unet`, `lr 0.0001`, `data 1a2b3c4d`."""
+    if name == "fingerprint":
+        return f"data {str(value)[:8]}"
+    text = f"{value:.10g}" if isinstance(value, int | float) and not isinstance(value, bool) else one_line(value)
+    return f"{name.rpartition('.')[2]} {text}" if "." in name or name == "init_from" else text
+
+
 def setting_texts(column: pd.Series) -> list[str]:
     """Choices or values of settings, numbers as short as they go."""
     return _texts(column, "{:.10g}".format if pd.api.types.is_numeric_dtype(column) else one_line)

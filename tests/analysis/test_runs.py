@@ -70,6 +70,8 @@ def test_the_columns_of_a_finished_run(sweep):
         "test_dice": 0.75,
         "seconds": 40.0,
         "fingerprint": "d1",
+        "sweep": str(sweep),
+        "folder": str(sweep / "unet-seed3"),
     }
 
 

@@ -6,7 +6,7 @@ from src.analysis.settings import add_values, tell_apart
 
 
 def runs_of(*rows):
-    return pd.DataFrame([{"run_id": f"r{number}", **row} for number, row in enumerate(rows)])
+    return pd.DataFrame([{"folder": f"r{number}", **row} for number, row in enumerate(rows)])
 
 
 def test_choices_are_shared_or_differ_and_an_unknown_run_has_no_say():
@@ -31,7 +31,7 @@ def test_nothing_is_known_of_broken_runs():
 
 def test_settings_that_nothing_else_tells_apart_go_by_their_id():
     runs = runs_of({"config_id": "c1", "model": "unet"}, {"config_id": "c2", "model": "unet"})
-    assert add_values(runs, lambda run_id: {}) == []  # no config can be read yet
+    assert add_values(runs, lambda folder: {}) == []  # no config can be read yet
     assert tell_apart(runs) == ({"model": "unet"}, ["config_id"])
 
 

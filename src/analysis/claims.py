@@ -1,0 +1,257 @@
+"""Claims as data: what somebody says about settings, in conf/claims/*.yaml, as questions that runs can answer."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError
+
+from src.analysis.comparison import Question, Region
+from src.analysis.measures import MEASURES, valid_loss_rise
+from src.config import Section
+from src.errors import ConfigError
+
+ABOVE_ZERO: Region = (0.0, math.inf)
+BELOW_ZERO: Region = (-math.inf, 0.0)
+MARGIN = 0.005  # half a Dice point: a smaller difference is none to a user of masks
+TOLERANCE = 0.05  # relative: a validation loss that rises by less has not turned upward
+Side = dict[str, Any]
+TYPES = (
+    "difference",
+    "equivalence",
+    "non_inferiority",
+    "ordering",
+    "interaction",
+    "curve",
+    "level",
+    "all_of",
+)
+
+
+def _known(name: str) -> str:
+    if name not in MEASURES:
+        raise ValueError(f"allowed: {', '.join(MEASURES)}")
+    return name
+
+
+MeasureName = Annotated[str, AfterValidator(_known)]
+
+
+class Statement(Section):
+    """What all types of claims share: `where`, what holds for all sides, and `may_differ`, config values that may
+    differ between them beside what the claim names; a verdict says so where they do.
+    """
+
+    where: Side = Field(default_factory=dict)
+    may_differ: list[str] = Field(default_factory=list)
+
+    def _question(
+        self,
+        measure: str,
+        sides: Sequence[Side],
+        weights: Sequence[float],
+        inside: Region,
+        *opposite: Region,
+        reported: float | None = None,
+    ) -> Question:
+        full = tuple({**self.where, **side} for side in sides)
+        return Question(
+            MEASURES[measure], full, tuple(weights), inside, opposite, tuple(self.may_differ), reported=reported
+        )
+
+
+class Difference(Statement):
+    """`measure` is larger for `higher` than for `lower`; a cost at least `at_least` times as large.
+
+    `reported`: the numbers that were printed for the two.
+    """
+
+    type: Literal["difference"]
+    measure: MeasureName
+    higher: Side
+    lower: Side
+    at_least: float | None = Field(default=None, gt=0)
+    reported: tuple[float, float] | None = None
+
+    def questions(self) -> list[Question]:
+        """One: the difference lies above zero, or above what it is said to be at least."""
+        cost, least = MEASURES[self.measure].cost, self.at_least
+        low = 0.0 if least is None else math.log(least) if cost else least
+        reported = None
+        if self.reported is not None:
+            first, second = self.reported
+            reported = math.log(first / second) if cost else first - second
+        sides = (self.higher, self.lower)
+        return [self._question(self.measure, sides, (1.0, -1.0), (low, math.inf), BELOW_ZERO, reported=reported)]
+
+
+class Equivalence(Statement):
+    """`measure` differs by less than `margin` between the two `sides`."""
+
+    type: Literal["equivalence"]
+    measure: MeasureName
+    sides: tuple[Side, Side]
+    margin: float = Field(default=MARGIN, gt=0)
+
+    def questions(self) -> list[Question]:
+        """One: the difference lies within the margin; the reverse is one beyond it, to either side."""
+        beyond: tuple[Region, Region] = ((self.margin, math.inf), (-math.inf, -self.margin))
+        return [self._question(self.measure, self.sides, (1.0, -1.0), (-self.margin, self.margin), *beyond)]
+
+
+class NonInferiority(Statement):
+    """`measure` of `side` is larger than that of `reference`, or smaller by less than `margin`."""
+
+    type: Literal["non_inferiority"]
+    measure: MeasureName
+    side: Side
+    reference: Side
+    margin: float = Field(default=MARGIN, gt=0)
+
+    def questions(self) -> list[Question]:
+        """One: the difference lies above minus the margin."""
+        sides, low = (self.side, self.reference), -self.margin
+        return [self._question(self.measure, sides, (1.0, -1.0), (low, math.inf), (-math.inf, low))]
+
+
+class Ordering(Statement):
+    """`measure` falls from each of the sides to the next."""
+
+    type: Literal["ordering"]
+    measure: MeasureName
+    from_high_to_low: list[Side] = Field(min_length=2)
+
+    def questions(self) -> list[Question]:
+        """One for each two neighbours."""
+        neighbours = zip(self.from_high_to_low, self.from_high_to_low[1:], strict=False)
+        return [self._question(self.measure, sides, (1.0, -1.0), ABOVE_ZERO, BELOW_ZERO) for sides in neighbours]
+
+
+class Interaction(Statement):
+    """`measure` gains more from the second to the first side of `larger_gain` than from those of `smaller_gain`."""
+
+    type: Literal["interaction"]
+    measure: MeasureName
+    larger_gain: tuple[Side, Side]
+    smaller_gain: tuple[Side, Side]
+
+    def questions(self) -> list[Question]:
+        """One about the difference of two differences."""
+        sides = (*self.larger_gain, *self.smaller_gain)
+        return [self._question(self.measure, sides, (1.0, -1.0, -1.0, 1.0), ABOVE_ZERO, BELOW_ZERO)]
+
+
+class Turn(Statement):
+    """Validation loss of `side` turns upward, or does not, after the share `after` of the run.
+
+    Upward: at the end it is more than 5 % above its level there.
+    """
+
+    type: Literal["curve"]
+    rule: Literal["turns_upward", "does_not_turn_upward"]
+    side: Side
+    after: float = Field(gt=0, lt=1)
+
+    def questions(self) -> list[Question]:
+        """One about the rise of the loss."""
+        up, not_up = (TOLERANCE, math.inf), (-math.inf, TOLERANCE)
+        inside, opposite = (up, not_up) if self.rule == "turns_upward" else (not_up, up)
+        side = ({**self.where, **self.side},)
+        return [Question(valid_loss_rise(self.after), side, (1.0,), inside, (opposite,))]
+
+
+class Level(Statement):
+    """`measure` of `side` is at least `at_least`."""
+
+    type: Literal["level"]
+    measure: MeasureName
+    side: Side
+    at_least: float
+
+    def questions(self) -> list[Question]:
+        """One: the mean lies above the level."""
+        inside, opposite = (self.at_least, math.inf), (-math.inf, self.at_least)
+        return [self._question(self.measure, (self.side,), (1.0,), inside, opposite)]
+
+
+class AllOf(Statement):
+    """Every one of `parts` is right."""
+
+    type: Literal["all_of"]
+    parts: list["AnyStatement"] = Field(min_length=1)
+
+    def questions(self) -> list[Question]:
+        """Those of all parts."""
+        shared = [
+            part.model_copy(
+                update={"where": {**self.where, **part.where}, "may_differ": [*self.may_differ, *part.may_differ]}
+            )
+            for part in self.parts
+        ]
+        return [question for part in shared for question in part.questions()]
+
+
+AnyStatement = Annotated[
+    Difference | Equivalence | NonInferiority | Ordering | Interaction | Turn | Level | AllOf,
+    Field(discriminator="type"),
+]
+
+
+class Claim(Section):
+    """One claim: what its authors say, how we read that where it leaves something open, what they printed, the test."""
+
+    says: str
+    as_tested: str = ""
+    reported: str = ""
+    test: AnyStatement
+
+
+class Printed(Section):
+    """What a report printed for a `setting`: Dice in [0, 1], hours of training."""
+
+    setting: Side
+    test_dice: float = Field(ge=0, le=1)
+    test_dice_to: float | None = Field(default=None, ge=0, le=1)  # where it printed a range
+    median: float | None = None
+    std: float | None = None
+    min: float | None = None
+    max: float | None = None
+    minutes: float | None = None
+
+
+class ClaimFile(Section):
+    """The claims of one source. `where`: what holds for all its settings; `scale`: the size it was reported at."""
+
+    source: str
+    where: Side
+    scale: Side
+    printed: list[Printed] = Field(default_factory=list)
+    claims: dict[str, Claim] = Field(min_length=1)
+
+    def questions(self, name: str) -> list[Question]:
+        """The questions of one claim, with what holds for the whole file in them."""
+        test = self.claims[name].test
+        return test.model_copy(update={"where": {**self.where, **test.where}}).questions()
+
+
+def read_claims(path: Path) -> ClaimFile:
+    """The claims in the YAML file `path`. Raises ConfigError with everything that is wrong in it."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return ClaimFile.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError([f"{path}: {_line(detail)}" for detail in error.errors(include_url=False)]) from error
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read as claims: {' '.join(str(error).split())}"]) from error
+
+
+def _line(detail: Mapping[str, Any]) -> str:
+    """One problem: where, what is wrong, what was got. The type of a statement, which pydantic puts in, is left out."""
+    key = ".".join(str(part) for part in detail["loc"] if part not in TYPES) or "the file"
+    if detail["type"] == "missing":
+        return f"{key}: missing"
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: unknown key (got {detail['input']!r})"
+    return f"{key}: got {detail['input']!r}; {detail['msg'][0].lower()}{detail['msg'][1:]}"

@@ -1,0 +1,164 @@
+"""The figures of a sweep: which ones its runs call for, each with a caption, drawn one at a time and saved."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from src.analysis.effects import Effect
+from src.analysis.loading import Records
+from src.analysis.matching import Setting
+from src.analysis.plot_style import COLUMN_WIDTH, new_figure, saved
+from src.analysis.plots import curves, dice_against_time, dots, effects, paired, rows_height
+
+MOST_ROWS = 30  # of a figure with a row for each setting or effect
+MOST_PAIRS = 6  # scatter plots of single images
+MOST_GROUPS = 4  # networks with curves of their own
+CURVES = ("lr", "train_loss", "train_dice", "valid_loss", "valid_dice")  # report A's figures 2 to 19
+CURVE_NAMES = ("learning rate", "training loss", "training Dice", "validation loss", "validation Dice")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure yet to be drawn: the name of its files, what it shows in a sentence, its part of the report."""
+
+    name: str
+    caption: str
+    part: str
+    draw: Callable[..., Axes]
+    height: float = 2.6
+
+    def figure(self) -> Figure:
+        """Drawn at column width."""
+        figure, ax = new_figure(COLUMN_WIDTH, self.height)
+        self.draw(ax)
+        return figure
+
+
+def pictures_of(
+    records: Records, settings: Sequence[Setting], scores: pd.DataFrame, found: Sequence[Effect]
+) -> list[Picture]:
+    """What the runs call for; `scores` as of settings_scores, `found` the effects of the factors."""
+    return [
+        *_dot_plot(scores),
+        *_forest(found),
+        *_against_time(records, settings, scores),
+        *_pairs(found),
+        *_all_curves(records, settings, scores),
+    ]
+
+
+def save_pictures(pictures: Sequence[Picture], folder: Path) -> None:
+    """Writes each as SVG and PNG into `folder`."""
+    for picture in tqdm(pictures, "figures", unit="figure", disable=None, leave=False):
+        saved(picture.figure(), folder, picture.name)
+
+
+def _dot_plot(scores: pd.DataFrame) -> Iterator[Picture]:
+    rows = scores[scores["n"] > 0].head(MOST_ROWS)
+    table = rows.assign(seeds=rows["per_seed"])
+    if len(rows):
+        yield Picture(
+            "settings",
+            "Test Dice of each setting: mean over seeds and images, 95 % interval for new seeds and new images, "
+            f"and each seed.{_of(len(rows), int((scores['n'] > 0).sum()), 'settings')}",
+            "settings",
+            partial(dots, settings=table),
+            rows_height(len(rows)),
+        )
+
+
+def _forest(found: Sequence[Effect]) -> Iterator[Picture]:
+    known = [effect for effect in found if effect.comparison.shown is not None]
+    rows = [
+        dict(zip(("comparison", "effect", "low", "high", "verdict"), (effect.name, *shown, _word(effect)), strict=True))
+        for effect in known[:MOST_ROWS]
+        if (shown := effect.comparison.shown) is not None
+    ]
+    if rows:
+        yield Picture(
+            "effects",
+            "What each factor does to test Dice, all else equal, with 95 % intervals for new seeds and new images."
+            f"{_of(len(rows), len(known), 'effects')}",
+            "effects",
+            partial(effects, effects=pd.DataFrame(rows)),
+            rows_height(len(rows)),
+        )
+
+
+def _against_time(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> Iterator[Picture]:
+    counted = records.counted.set_index("folder")
+    own = {setting.label: counted.loc[list(setting.folders)] for setting in settings if setting.folders}
+    rows = scores[scores["setting"].isin(list(own))]
+    table = rows.assign(
+        minutes=[own[name]["train_seconds"].mean() / 60 for name in rows["setting"]],
+        alone=[bool(own[name]["alone"].fillna(False).all()) for name in rows["setting"]],
+    )
+    if table["minutes"].notna().any():
+        yield Picture(
+            "dice_against_time",
+            "Test Dice of the best settings against the time their training takes.",
+            "settings",
+            partial(dice_against_time, settings=table),
+            3.0,
+        )
+
+
+def _pairs(found: Sequence[Effect]) -> Iterator[Picture]:
+    both = [effect for effect in found if effect.is_main and effect.comparison.arms and not effect.comparison.problem]
+    for number, effect in enumerate(both[:MOST_PAIRS], start=1):
+        arms = effect.comparison.arms
+        first, second = (np.mean([arm.mean(axis=0) for arm in half], axis=0) for half in _halves(arms))
+        yield Picture(
+            f"images_{number}_{effect.factor.replace('.', '_')}",
+            f"Each test image under {effect.first} and {effect.second}: mean Dice over "
+            f"{'seeds' if len(arms) == 2 else 'seeds and contexts'}; above the line {effect.first} is better.",
+            "images",
+            partial(paired, first=second, second=first, names=(effect.second, effect.first)),
+            3.4,
+        )
+
+
+def _all_curves(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> Iterator[Picture]:
+    """For each network, or for all settings of the only one, a figure for each quantity."""
+    ranked = [name for name in scores["setting"] if any(one.label == name and one.folders for one in settings)]
+    groups: dict[str, list[str]] = {}
+    for setting in settings:
+        if setting.label in ranked:
+            groups.setdefault(str(setting.values.get("model")), []).append(setting.label)
+    seeds = records.counted.set_index("folder")["seed"]
+    label_of = {folder: setting.label for setting in settings for folder in setting.folders}
+    epochs = records.epochs[records.epochs["folder"].isin(list(label_of))] if len(records.epochs) else records.epochs
+    if epochs.empty:
+        return
+    epochs = epochs.assign(setting=epochs["folder"].map(label_of), seed=epochs["folder"].map(seeds))
+    for model, labels in list(groups.items())[:MOST_GROUPS]:
+        own = epochs[epochs["setting"].isin(labels)]
+        own = own.iloc[np.argsort([ranked.index(name) for name in own["setting"]], kind="stable")]
+        for column, words in zip(CURVES, CURVE_NAMES, strict=True):
+            yield Picture(
+                f"curves_{model}_{column}",
+                f"{words.capitalize()} of {model} over epochs: mean over seeds, band from the smallest to the largest.",
+                "curves",
+                partial(curves, epochs=own, column=column),
+            )
+
+
+def _halves(arms: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
+    """The arms of the first level and those of the second."""
+    middle = len(arms) // 2
+    return arms[:middle], arms[middle:]
+
+
+def _word(effect: Effect) -> str:
+    return effect.word if effect.is_main else "part of a mean"
+
+
+def _of(shown: int, there: int, what: str) -> str:
+    return f" The first {shown} of {there} {what}." if shown < there else ""

@@ -1,0 +1,51 @@
+"""What an aggregation may be asked for, and what the words of its options name: folders, files of claims."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from src.analysis.claims import ClaimFile, read_claims
+from src.analysis.loading import find_sweeps
+from src.config import Section
+from src.errors import ConfigError
+
+CLAIMS = Path(__file__).resolve().parents[2] / "conf" / "claims"
+
+
+class AggregateOptions(Section):
+    """See conf/aggregate.yaml. `detect`: Dice points."""
+
+    sweep: str = Field(min_length=1)
+    output: str | None
+    claim_files: str | None
+    protocol: str
+    detect: float = Field(gt=0, le=100)
+
+    def sweeps(self) -> list[Path]:
+        """The folders that `sweep` names. Raises ValueError for a glob that meets none."""
+        return find_sweeps(_listed(self.sweep))
+
+    def folder(self, sweeps: list[Path]) -> Path:
+        """Where the report of `sweeps` is written."""
+        if self.output is not None:
+            return Path(self.output)
+        return sweeps[0] / "report" if len(sweeps) == 1 else sweeps[0].parent / "report"
+
+    def claims(self) -> list[ClaimFile]:
+        """The claims to judge. Raises ConfigError naming every file that is not there or wrong."""
+        if self.claim_files is None:
+            return []
+        known = {path.stem: path for path in sorted(CLAIMS.glob("*.yaml"))}
+        names = list(known) if self.claim_files == "auto" else _listed(self.claim_files)
+        missing = [name for name in names if name not in known and not Path(name).is_file()]
+        if missing:
+            allowed = f"allowed: auto, null, {', '.join(known)}, or the path of a YAML file"
+            raise ConfigError([f"claim_files: got {name!r}; {allowed}" for name in missing])
+        return [read_claims(known.get(name, Path(name))) for name in names]
+
+
+def _listed(text: str) -> list[str]:
+    """`a,b` or `[a,b]` as two names, unless there is a file or folder of just that name."""
+    if Path(text).exists():
+        return [text]
+    return [name.strip() for name in text.removeprefix("[").removesuffix("]").split(",") if name.strip()]

@@ -1,0 +1,223 @@
+"""A report of some sweeps: loaded, judged, drawn, and written as a page, as Markdown and as tables to go on from."""
+
+import base64
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from src.analysis.claims import ClaimFile
+from src.analysis.effects import Effect, factor_effects
+from src.analysis.figures import Picture, pictures_of, save_pictures
+from src.analysis.loading import HEADLINE, Records, load_records
+from src.analysis.matching import Setting, differing_columns, settings_of
+from src.analysis.planner import DETECT, POWER, seed_plan
+from src.analysis.provenance import provenance_of
+from src.analysis.scores import settings_scores
+from src.analysis.settings import tell_apart
+from src.analysis.tables import Columns, latex_table, markdown_table, plain_table
+from src.analysis.verdicts import Verdict, judge
+from src.analysis.views import (
+    answers,
+    claim_rows,
+    counted_words,
+    effect_columns,
+    extreme_images,
+    plan_columns,
+    scale_note,
+    settings_columns,
+    trouble_columns,
+)
+from src.analysis.words import by_status, counted
+from src.files import replacing, write_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+LEFT = ("setting", "comparison", "image", "run", "sweep", "status", "reason", "verdict", "note")  # columns of words
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is said of some sweeps, before any of it is put into words.
+
+    `scores`: as of settings_scores; `effects`: of each factor on test Dice; `verdicts`: of each file of claims that
+    these runs can be asked about, `not_asked` the sources of the others; `plan`: as of seed_plan, for `detect` (Dice).
+    """
+
+    title: str
+    records: Records
+    settings: list[Setting]
+    scores: pd.DataFrame
+    effects: list[Effect]
+    verdicts: list[tuple[ClaimFile, list[Verdict]]]
+    not_asked: list[str]
+    plan: pd.DataFrame
+    detect: float
+
+    @cached_property
+    def pictures(self) -> list[Picture]:
+        """The figures, drawn when they are asked for."""
+        return pictures_of(self.records, self.settings, self.scores, self.effects)
+
+
+def make_report(
+    sweeps: Sequence[Path],
+    claims: Sequence[ClaimFile] = (),
+    protocol: str = HEADLINE,
+    detect: float = DETECT,
+) -> Report:
+    """Loads the folders `sweeps` and answers all they can be asked. Raises ValueError for one that is no sweep."""
+    records = load_records(sweeps, protocol)
+    settings = settings_of(records)
+    known = records.runs[records.runs["config_id"].notna()]
+    factors = [name for name in differing_columns(known) if name not in ("fingerprint", "config_id")]
+    effects = factor_effects(records, settings, factors)
+    judged = [(file, judge(records, settings, file)) for file in claims]
+    asked = [(file, own) for file, own in judged if any(verdict.was_asked for verdict in own)]
+    return Report(
+        title=", ".join(sweep.absolute().name for sweep in sweeps),
+        records=records,
+        settings=settings,
+        scores=settings_scores(records, settings, claims),
+        effects=effects,
+        verdicts=asked,
+        not_asked=[file.source for file, own in judged if not any(verdict.was_asked for verdict in own)],
+        plan=seed_plan(records, [effect for effect in effects if effect.is_main], detect),
+        detect=detect,
+    )
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Writes index.html, report.md, table.csv, table.tex, effects.csv, verdicts.csv and figures/ into `folder`.
+
+    Each file is whole or not there; other files in the folder stay. Returns the path of the page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save_pictures(report.pictures, folder / "figures")
+    content = _content(report)
+    columns = settings_columns(report.scores)
+    write_text(folder / "report.md", _render("report.md.jinja", {**content, "table": _markdown}))
+    write_text(folder / "table.tex", latex_table(columns, _right(columns), bold=[0]))
+    _write_csv(folder / "table.csv", report.scores.assign(per_seed=report.scores["per_seed"].map(_numbers)))
+    _write_csv(folder / "effects.csv", pd.DataFrame(effect_columns(report.effects)))
+    _write_csv(folder / "verdicts.csv", pd.DataFrame(_verdict_rows(content)))
+    page = folder / "index.html"
+    figures = {picture.name: _data_uri(folder / "figures" / f"{picture.name}.svg") for picture in report.pictures}
+    write_text(page, _render("index.html.jinja", {**content, "figures": figures, "right": _right}))
+    return page
+
+
+def told(report: Report) -> str:
+    """What a terminal shows of a report: the answer, a line for each claim, the table of settings."""
+    claims = [
+        f"{row['name']:4} {row['word']:10} {row['says']}" for _, own in report.verdicts for row in claim_rows(own)
+    ]
+    columns = settings_columns(report.scores)
+    table = plain_table(columns, _right(columns), {"setting": 20}, shutil.get_terminal_size(fallback=(160, 24)).columns)
+    parts = [summary_lines(report), claims, table]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def summary_lines(report: Report) -> list[str]:
+    """The answer in a few sentences: which setting is best, how the claims of each source fared."""
+    fates = [
+        f"{file.source}: {counted_words(verdict.word for verdict in own)} of {len(own)} claims."
+        for file, own in report.verdicts
+    ]
+    return [*answers(report.scores), *fates]
+
+
+def _content(report: Report) -> dict[str, Any]:
+    """What both templates are filled with."""
+    records = report.records
+    shared, _ = tell_apart(records.runs)
+    return {
+        "title": report.title,
+        "counts": f"{counted(records.runs)}: {by_status(records.runs)}",
+        "shared": shared,
+        "sizes": _sizes(report.settings),
+        "protocol": records.protocol,
+        "answers": summary_lines(report),
+        "claims": [
+            {"source": file.source, "scale_note": scale_note(file, verdicts), "rows": claim_rows(verdicts)}
+            for file, verdicts in report.verdicts
+        ],
+        "not_asked": report.not_asked,
+        "settings": settings_columns(report.scores),
+        "effects": effect_columns(report.effects),
+        "plan": plan_columns(report.plan),
+        "detect": f"{100 * report.detect:g}",
+        "power": f"{100 * POWER:g}",
+        "images": extreme_images(records, report.settings),
+        "trouble": trouble_columns(records.runs),
+        "pictures": report.pictures,
+        "provenance": provenance_of(records),
+    }
+
+
+def _sizes(settings: Sequence[Setting]) -> dict[str, str]:
+    """How large the runs are, which decides what an answer is worth: the different values of each."""
+    names = {
+        "data": "data",
+        "train_images": "training images",
+        "data.image_size": "pixels",
+        "model.width": "network width",
+        "trainer.epochs": "epochs",
+        "trainer.batch_size": "batch size",
+    }
+    values = {words: dict.fromkeys(one.values.get(key) for one in settings) for key, words in names.items()}
+    return {words: ", ".join(map(str, own)) for words, own in values.items() if any(one is not None for one in own)}
+
+
+def _render(template: str, content: dict[str, Any]) -> str:
+    """Values from files are escaped on the page: a picture's name may hold any character."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=template.endswith(".html.jinja"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(content, zip=zip)
+
+
+def _right(columns: Columns) -> list[str]:
+    return [name for name in columns if name not in LEFT]
+
+
+def _markdown(columns: Columns) -> str:
+    return markdown_table(columns, _right(columns))
+
+
+def _verdict_rows(content: dict[str, Any]) -> list[dict[str, str]]:
+    """One row a comparison, with the verdict of its claim beside it."""
+    return [
+        {
+            "source": file["source"],
+            "claim": row["name"],
+            "verdict": row["word"],
+            "why": row["why"],
+            "p": row["p"],
+            **part,
+        }
+        for file in content["claims"]
+        for row in file["rows"]
+        for part in row["parts"]
+    ]
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(map(str, values))
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()

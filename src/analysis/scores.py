@@ -1,0 +1,109 @@
+"""Every setting with its scores: mean and interval over seeds and images, report A's statistics, time, and the best."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from src.analysis.claims import ClaimFile
+from src.analysis.comparison import LEAST_SEEDS
+from src.analysis.loading import Records
+from src.analysis.matching import Setting
+from src.analysis.measures import MEASURES
+from src.analysis.statistics import contrast, hedges_g, holm
+from src.analysis.verdicts import LEVEL
+
+FACTS = ("setting", "config_id", "data", "n", "unfinished", "per_seed")
+SCORES = ("mean", "low", "high", "iou", "iou_low", "iou_high", "median", "std", "min", "max")
+NUMBERS = (*SCORES, "minutes", "reported", "reported_to")
+
+
+def settings_scores(records: Records, settings: Sequence[Setting], files: Sequence[ClaimFile] = ()) -> pd.DataFrame:
+    """One row a setting, best mean test Dice first, those without a finished run last.
+
+    Columns: setting (label), config_id, data (fingerprint), n (finished seeds), unfinished, mean, low and high (95 %
+    interval for new seeds and new images), per_seed (list of means), iou, iou_low and iou_high, median and std (of the
+    images of a run, mean over runs), min and max (of all images of all runs), minutes (worked, mean over runs),
+    reported and reported_to (what a report of `files` printed for just this setting; a range has both). Dice and IoU
+    are in [0, 1]; what is not known is missing.
+
+    Against the best of its data (the first row): behind, behind_low, behind_high (what it has less), p_behind (Holm
+    over all), told_apart (whether p_behind is below 0.05), effect_size (Hedges' g).
+    """
+    rows = [_row(records, setting) | _reported(setting, files) for setting in settings]
+    table = pd.DataFrame(rows, columns=[*FACTS, *NUMBERS]).astype(dict.fromkeys(NUMBERS, "float64"))
+    order = table["mean"].sort_values(ascending=False, kind="stable", na_position="last").index
+    ranked = [settings[index] for index in order]
+    return pd.concat([table.loc[order].reset_index(drop=True), _behind_the_best(records, ranked)], axis=1)
+
+
+def _row(records: Records, setting: Setting) -> dict[str, object]:
+    facts = {
+        "setting": setting.label,
+        "config_id": setting.config_id,
+        "data": setting.values["fingerprint"],
+        "n": len(setting.folders),
+        "unfinished": setting.unfinished,
+    }
+    if not setting.folders:
+        return {**facts, "per_seed": []}
+    dice, iou = (records.per_image(setting.folders, column) for column in ("dice", "iou"))
+    seconds = records.counted.set_index("folder").loc[list(setting.folders), "seconds"]
+    low, high = contrast([dice], [1.0]).interval()
+    iou_low, iou_high = contrast([iou], [1.0]).interval()
+    return {
+        **facts,
+        "mean": dice.mean(),
+        "low": low,
+        "high": high,
+        "per_seed": dice.mean(axis=1).tolist(),
+        "iou": iou.mean(),
+        "iou_low": iou_low,
+        "iou_high": iou_high,
+        "median": np.median(dice, axis=1).mean(),
+        "std": dice.std(axis=1).mean(),
+        "min": dice.min(),
+        "max": dice.max(),
+        "minutes": seconds.mean() / 60,
+    }
+
+
+def _behind_the_best(records: Records, ranked: Sequence[Setting]) -> pd.DataFrame:
+    """For each of `ranked` (best first) what it has less than the first with the same data."""
+    best: dict[object, Setting] = {}
+    for setting in ranked:
+        best.setdefault(setting.values["fingerprint"], setting)
+    rows = [_behind(records, best[setting.values["fingerprint"]], setting) for setting in ranked]
+    table = pd.DataFrame(rows, columns=["behind", "behind_low", "behind_high", "p_behind", "effect_size"])
+    known = table["p_behind"].notna()
+    table.loc[known, "p_behind"] = holm(table.loc[known, "p_behind"].tolist())
+    return table.assign(told_apart=table["p_behind"] < LEVEL)
+
+
+def _behind(records: Records, best: Setting, setting: Setting) -> dict[str, float]:
+    if setting is best or not setting.folders:
+        return {}
+    try:
+        arms = MEASURES["test_dice"].arms(records, [best.folders, setting.folders])
+    except ValueError:  # scored on other images, so there is no difference to speak of
+        return {}
+    difference = contrast(arms, [1.0, -1.0])
+    low, high = difference.interval()
+    enough = min(len(arm) for arm in arms) >= LEAST_SEEDS
+    return {
+        "behind": difference.value,
+        "behind_low": low,
+        "behind_high": high,
+        "p_behind": difference.p_within(0.0, math.inf) if enough else math.nan,
+        "effect_size": hedges_g(arms[0].mean(axis=1), arms[1].mean(axis=1)),
+    }
+
+
+def _reported(setting: Setting, files: Sequence[ClaimFile]) -> dict[str, float | None]:
+    for file in files:
+        scale = {key: value for key, value in file.scale.items() if key != "train_images"}
+        for printed in file.printed:
+            if setting.meets({**file.where, **scale, **printed.setting}):
+                return {"reported": printed.test_dice, "reported_to": printed.test_dice_to}
+    return {}

@@ -1,0 +1,259 @@
+"""The sentences and cells of a report: every number as a reader sees it, on the page, in Markdown and in print."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from src.analysis.claims import ClaimFile
+from src.analysis.comparison import LEAST_SEEDS, Comparison
+from src.analysis.effects import Effect
+from src.analysis.loading import Records
+from src.analysis.matching import Setting
+from src.analysis.measures import effect_text, interval_text
+from src.analysis.statistics import MOST_SEEDS
+from src.analysis.summary import TROUBLE
+from src.analysis.tables import Columns
+from src.analysis.verdicts import Verdict, Word
+from src.analysis.words import MISSING, human_seconds, one_line, reason_texts, score_texts, setting_texts
+
+MOST_IMAGES = 10  # best and worst ones shown
+FATES: dict[Word, str] = {"holds": "hold", "reversed": "reversed", "undecided": "undecided"}
+Row = dict[Any, Any]  # of a table
+POINTS = 100  # a Dice or IoU of 1 in points
+
+
+def answers(scores: pd.DataFrame) -> list[str]:
+    """What the settings' scores come to in a few sentences, for each data set."""
+    return [sentence for _, own in scores[scores["n"] > 0].groupby("data", sort=False) for sentence in _answer(own)]
+
+
+def settings_columns(scores: pd.DataFrame) -> Columns:
+    """The table of settings: report A's Table 1 with intervals, and what each has less than the best."""
+    rows: list[Row] = scores.to_dict("records")
+    columns = {
+        "setting": list(scores["setting"]),
+        "seeds": [_seeds(row) for row in rows],
+        "test Dice": _with_interval(scores, "mean", "high"),
+        "test IoU": _with_interval(scores, "iou", "iou_high"),
+        **{name: score_texts(scores[name]) for name in ("median", "std", "min", "max")},
+        "points behind the best [95 %]": [_behind(row) for row in rows],
+        "time a run": [MISSING if pd.isna(value) else human_seconds(60 * value) for value in scores["minutes"]],
+    }
+    if scores["reported"].notna().any():
+        columns["reported Dice"] = [_reported(row) for row in rows]
+    return columns
+
+
+def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """For each claim its name, words, verdict and reason, and its comparisons as `comparison_row` says them.
+
+    `speaks_of`: what its intervals hold for, each kind once.
+    """
+    return [
+        {
+            "name": verdict.name,
+            "says": verdict.claim.says,
+            "as_tested": verdict.claim.as_tested,
+            "reported": verdict.claim.reported,
+            "word": verdict.word,
+            "why": verdict.why,
+            "p": _p_text(verdict.p_adjusted) if any(one.problem is None for one in verdict.comparisons) else "",
+            "speaks_of": "; ".join(
+                dict.fromkeys(one.question.measure.speaks_of for one in verdict.comparisons if one.arms)
+            ),
+            "parts": [comparison_row(one) for one in verdict.comparisons],
+        }
+        for verdict in verdicts
+    ]
+
+
+def counted_words(words: Iterable[Word]) -> str:
+    """How many verdicts say what: `2 hold, 1 reversed, 5 undecided`."""
+    counts = Counter(words)
+    return ", ".join(f"{counts[word]} {said}" for word, said in FATES.items() if counts[word])
+
+
+def comparison_row(comparison: Comparison) -> dict[str, str]:
+    """What was compared, the effect with its interval, what both speak of, and what was reported."""
+    measure, question = comparison.question.measure, comparison.question
+    row = {
+        "measure": measure.says,
+        "sides": sides_text(comparison),
+        "effect": "",
+        "interval": "",
+        "seeds": " + ".join(map(str, comparison.seeds)),
+        "images": f"{comparison.images:,} images" if comparison.images else "",
+        "speaks_of": measure.speaks_of,
+        "reported": "" if question.reported is None else effect_text(measure, question.shown(question.reported)),
+        "size": "" if math.isnan(comparison.effect_size) else f"{comparison.effect_size:+.1f}".replace("-", "−"),
+        "notes": "; ".join([*comparison.notes, *([comparison.problem] if comparison.problem else [])]),
+    }
+    if comparison.shown is not None:
+        row["effect"] = effect_text(measure, comparison.shown[0])
+        row["interval"] = interval_text(measure, *comparison.shown[1:])
+    return row
+
+
+def sides_text(comparison: Comparison) -> str:
+    """Who was compared: `flip_jitter − none (unet, cosine)`, what all sides share in brackets."""
+    if not comparison.settings:
+        return ""
+    shown = [setting.shown for setting in comparison.settings]
+    shared = {name: text for name, text in shown[0].items() if all(one.get(name) == text for one in shown)}
+    names = [", ".join(text for name, text in one.items() if name not in shared) for one in shown]
+    context = ", ".join(shared.values())
+    if len(names) == 1:
+        return context
+    sign = "÷" if comparison.question.measure.cost else "−"
+    pairs = [f" {sign} ".join(names[number : number + 2]) for number in range(0, len(names), 2)]
+    return (pairs[0] if len(pairs) == 1 else f"({') − ('.join(pairs)})") + (f" ({context})" if context else "")
+
+
+def scale_note(file: ClaimFile, verdicts: Sequence[Verdict]) -> str:
+    """In what the runs are not of the size at which the claims were made; empty where they are."""
+    settings = [setting for verdict in verdicts for one in verdict.comparisons for setting in one.settings]
+    differing = []
+    for key, wanted in file.scale.items():
+        values = dict.fromkeys(setting.values.get(key) for setting in settings)
+        if any(value != wanted for value in values):
+            differing.append(f"{key.replace('_', ' ')} {', '.join(map(str, values))} ({file.source}: {wanted})")
+    return "; ".join(differing)
+
+
+def effect_columns(effects: Sequence[Effect]) -> Columns:
+    """A row for each effect of a factor: the difference, its interval, and whether it is settled."""
+    rows = [comparison_row(effect.comparison) for effect in effects]
+    columns = {
+        "comparison": [f"{'' if effect.is_main else '  of these: '}{effect.name}" for effect in effects],
+        "points": [row["effect"].partition(" ")[0] or MISSING for row in rows],
+        "95 % interval": [row["interval"] or MISSING for row in rows],
+        "seeds": [row["seeds"] for row in rows],
+        "Hedges' g": [row["size"] or MISSING for row in rows],
+        "p (Holm)": [_p_text(effect.p_adjusted) if effect.is_main else "" for effect in effects],
+        "verdict": [_effect_word(effect) for effect in effects],
+        "note": [row["notes"] for row in rows],
+    }
+    return columns if any(columns["note"]) else {name: texts for name, texts in columns.items() if name != "note"}
+
+
+def plan_columns(plan: pd.DataFrame) -> Columns:
+    """How many seeds each comparison would take."""
+    rows = plan.to_dict("records")
+    return {
+        "comparison": list(plan["comparison"]),
+        "seeds now": [str(row["seeds"]) for row in rows],
+        "seeds, this test set": [_count(row["these_images"], f"more than {MOST_SEEDS:,}") for row in rows],
+        "hours more": [MISSING if pd.isna(row["more_hours"]) else f"{row['more_hours']:.1f}" for row in rows],
+        "seeds, new images": [
+            _count(row["new_images"], MISSING if pd.isna(row["images"]) else "no number suffices") for row in rows
+        ],
+        "images it would take": [_count(row["images"], MISSING) for row in rows],
+    }
+
+
+def extreme_images(records: Records, settings: Sequence[Setting]) -> dict[str, Columns]:
+    """The hardest and the easiest test images, by their mean Dice over all settings, for the data with most runs."""
+    own = [setting for setting in settings if setting.folders]
+    if not own:
+        return {}
+    runs: dict[Any, list[str]] = {}
+    for setting in own:
+        runs.setdefault(setting.values["fingerprint"], []).extend(setting.folders)
+    folders = max(runs.values(), key=len)
+    try:
+        dice = records.per_image(folders, "dice")
+    except ValueError:
+        return {}
+    table = pd.DataFrame(
+        {
+            "image": records.stems(folders[0]),
+            "mean Dice": dice.mean(axis=0),
+            "worst run": dice.min(axis=0),
+            "best run": dice.max(axis=0),
+        }
+    ).sort_values("mean Dice", kind="stable")
+    ends = {"worst": table.head(MOST_IMAGES), "best": table.iloc[::-1].head(MOST_IMAGES)}
+    return {
+        name: {"image": list(rows["image"]), **{column: score_texts(rows[column]) for column in rows.columns[1:]}}
+        for name, rows in ends.items()
+    }
+
+
+def trouble_columns(runs: pd.DataFrame) -> Columns:
+    """Runs that did not finish or do not count, and why."""
+    rows = runs[runs["status"].isin(TROUBLE) | runs["left_out"].notna()]
+    reasons = [
+        reason or one_line(left) for reason, left in zip(reason_texts(rows), rows["left_out"].fillna(""), strict=True)
+    ]
+    return {
+        "run": setting_texts(rows["run_id"]),
+        "sweep": list(rows["sweep"]),
+        "status": list(rows["status"]),
+        "reason": reasons,
+    }
+
+
+def _answer(own: pd.DataFrame) -> list[str]:
+    """For the settings of one data set, best first."""
+    rows = own.to_dict("records")
+    best, others = rows[0], rows[1:]
+    score = _with_interval(own.head(1), "mean", "high")[0]
+    sentences = [
+        f"Best mean test Dice: {best['setting']} with {score} ({best['n']} seed{'s' if best['n'] > 1 else ''})."
+    ]
+    worse = [f"{row['setting']} (by {POINTS * row['behind']:.2f} points)" for row in others if row["told_apart"]]
+    close = [row["setting"] for row in others if not row["told_apart"] and not pd.isna(row["p_behind"])]
+    few = [row["setting"] for row in others if pd.isna(row["p_behind"])]
+    if worse:
+        sentences.append(f"It is better than {'; '.join(worse)}.")
+    if close:
+        sentences.append(f"Not told apart from it: {'; '.join(close)}.")
+    if few:
+        sentences.append(f"No verdict with fewer than {LEAST_SEEDS} seeds a setting: {'; '.join(few)}.")
+    return sentences
+
+
+def _with_interval(scores: pd.DataFrame, mean: str, high: str) -> list[str]:
+    """A score and half the width of its interval, which is the same to both sides."""
+    return [
+        MISSING if pd.isna(value) else f"{value:.4f}" + ("" if pd.isna(end) else f" ± {end - value:.4f}")
+        for value, end in zip(scores[mean], scores[high], strict=True)
+    ]
+
+
+def _seeds(row: Row) -> str:
+    return f"{row['n']} of {row['n'] + row['unfinished']}" if row["unfinished"] else str(row["n"])
+
+
+def _behind(row: Row) -> str:
+    if pd.isna(row["behind"]):
+        return MISSING if row["n"] == 0 else ""
+    interval = (
+        "" if pd.isna(row["behind_low"]) else f" [{POINTS * row['behind_low']:.2f}, {POINTS * row['behind_high']:.2f}]"
+    )
+    return f"{POINTS * row['behind']:.2f}{interval}".replace("-", "−")
+
+
+def _reported(row: Row) -> str:
+    if pd.isna(row["reported"]):
+        return ""
+    return f"{row['reported']:.4f}" + ("" if pd.isna(row["reported_to"]) else f" to {row['reported_to']:.4f}")
+
+
+def _effect_word(effect: Effect) -> str:
+    if not effect.is_main:
+        return ""
+    if effect.comparison.problem:
+        return "no verdict"
+    return {"better": f"{effect.first} is better", "worse": f"{effect.second} is better"}.get(effect.word, effect.word)
+
+
+def _p_text(p_value: float) -> str:
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def _count(value: Any, otherwise: str) -> str:
+    return otherwise if value is None or pd.isna(value) else f"{int(value):,}"

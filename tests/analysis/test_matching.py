@@ -1,0 +1,122 @@
+"""Which settings a question is about, and which of them differ in nothing else."""
+
+import pytest
+
+from src.analysis.loading import load_records
+from src.analysis.matching import Setting, also_differing, matched, settings_of
+from tests.analysis import sweeps
+from tests.analysis.recorded import finish
+
+
+def setting(name, finished=1, **values):
+    dotted = {key.replace("__", "."): value for key, value in values.items()}
+    return Setting(name, {"name": name}, dotted, tuple(f"{name}/{number}" for number in range(finished)), 0)
+
+
+def labels(choices):
+    return [tuple(one.label for one in choice) for choice in choices]
+
+
+def test_settings_of_real_runs(tmp_path):
+    for seed in (0, 1):
+        finish(tmp_path, "model=unet", dice=[0.5], seed=seed)
+    finish(tmp_path, "model=resnet34_unet", dice=[0.5])
+    small, large = settings_of(load_records([tmp_path]))
+    assert (small.label, large.label) == ("resnet34_unet", "unet")
+    assert [len(large.folders), large.unfinished] == [2, 0]
+    facts = ("model", "model.width", "loss", "optimizer.lr", "trainer", "trainer.epochs", "train_images", "fingerprint")
+    assert [large.values[name] for name in facts] == ["unet", 8, "bce", 0.001, "small", 6, 90, "d1" * 32]
+    assert "data.root" not in large.values and "seed" not in large.values
+
+
+def test_planned_and_failed_runs_are_counted_as_unfinished(tmp_path):
+    sweeps.finish(tmp_path, 0.5, seed=0)
+    (tmp_path / "unet-seed0" / "test_images.csv").write_text(
+        "protocol,stem,dice,iou,tp,fp,fn\nheadline,a,0.5,0.3,1,1,1\n"
+    )
+    sweeps.fail(tmp_path, "boom", seed=1)
+    sweeps.plan(tmp_path, *({"seed": seed} for seed in range(4)))
+    (only,) = settings_of(load_records([tmp_path]))
+    assert (only.label, len(only.folders), only.unfinished) == ("all runs", 1, 3)
+
+
+def test_the_same_setting_on_other_data_is_another_and_says_so(tmp_path):
+    for fingerprint in ("aaaaaaaaaa", "bbbbbbbbbb"):
+        finish(tmp_path / fingerprint, dice=[0.5], fingerprint=fingerprint)
+    found = settings_of(load_records([tmp_path / "aaaaaaaaaa", tmp_path / "bbbbbbbbbb"]))
+    assert [one.label for one in found] == ["data aaaaaaaa", "data bbbbbbbb"]
+    assert matched(found, [{"model": "unet"}, {"model": "unet"}]) == [(one, one) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "meets"),
+    [
+        ({}, True),
+        ({"model": "unet"}, True),
+        ({"model": ["resnet34_unet", "unet"]}, True),
+        ({"model": "resnet34_unet"}, False),
+        ({"lr": 1}, True),  # 1 is 1.0
+        ({"cbam": 1}, False),  # but no switch
+        ({"cbam": True}, True),
+        ({"absent": None}, True),
+        ({"model": "unet", "lr": 2}, False),
+    ],
+)
+def test_what_a_setting_must_be(wanted, meets):
+    assert setting("a", model="unet", lr=1.0, cbam=True).meets(wanted) == meets
+
+
+def test_sides_are_matched_where_all_else_is_equal():
+    found = [
+        setting("plain 1", augmentation="none", augmentation__copies=0, optimizer__lr=1),
+        setting("plain 2", augmentation="none", augmentation__copies=0, optimizer__lr=2),
+        setting("flips 1", augmentation="flips", augmentation__copies=3, optimizer__lr=1),
+        setting("flips 3", augmentation="flips", augmentation__copies=3, optimizer__lr=3),
+    ]
+    # naming another augmentation exchanges its whole section, but nothing else
+    assert labels(matched(found, [{"augmentation": "none"}, {"augmentation": "flips"}])) == [("plain 1", "flips 1")]
+
+
+def test_a_narrow_network_is_not_compared_with_a_wide_one():
+    found = [
+        setting("u8", model="unet", model__width=8, model__bias=True),
+        setting("r64", model="resnet", model__width=64),
+    ]
+    sides = [{"model": "unet"}, {"model": "resnet"}]
+    assert matched(found, sides) == []
+    assert labels(matched([*found, setting("r8", model="resnet", model__width=8)], sides)) == [("u8", "r8")]
+    by_width = [{"model.width": 8}, {"model.width": 16}]
+    wider = setting("u16", model="unet", model__width=16, model__bias=True)
+    assert labels(matched([*found, wider], by_width)) == [("u8", "u16")]  # unless the width is what is asked about
+
+
+def test_what_may_differ_beside_gives_one_match_for_each_combination():
+    found = [
+        setting("u32", model="unet", trainer__batch_size=32),
+        setting("r32", model="resnet", trainer__batch_size=32),
+        setting("r128", model="resnet", trainer__batch_size=128),
+    ]
+    sides = [{"model": "unet"}, {"model": "resnet"}]
+    assert labels(matched(found, sides)) == [("u32", "r32")]
+    assert labels(matched(found, sides, ["trainer.batch_size"])) == [("u32", "r32"), ("u32", "r128")]
+    assert also_differing([found[0], found[2]], {"model"}) == {"trainer.batch_size": (32, 128)}
+    assert also_differing([found[0], found[1]], {"model"}) == {}
+
+
+def test_names_of_options_that_decide_nothing_do_not_keep_settings_apart():
+    found = [
+        setting("u", model="unet", trainer="default", trainer__epochs=50),
+        setting("r", model="resnet", trainer="report_a", trainer__epochs=50),
+    ]
+    assert labels(matched(found, [{"model": "unet"}, {"model": "resnet"}])) == [("u", "r")]
+
+
+def test_a_setting_without_finished_runs_answers_nothing():
+    found = [setting("u", model="unet"), setting("r", finished=0, model="resnet")]
+    assert matched(found, [{"model": "unet"}, {"model": "resnet"}]) == []
+
+
+def test_the_four_sides_of_an_interaction():
+    found = [setting(f"{m} {s}", model=m, scheduler=s) for m in ("unet", "resnet") for s in ("plateau", "constant")]
+    sides = [{"model": m, "scheduler": s} for m in ("resnet", "unet") for s in ("plateau", "constant")]
+    assert labels(matched(found, sides)) == [("resnet plateau", "resnet constant", "unet plateau", "unet constant")]
