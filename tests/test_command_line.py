@@ -1,8 +1,11 @@
 """What is typed reaches our own schema, so that every mistake is named at once."""
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from src.command_line import forcing_values
+from src.command_line import CONF, forcing_values, quoting_values
 from src.errors import ConfigError
 
 
@@ -44,3 +47,26 @@ def test_the_batch_size_may_depend_on_the_network_and_can_be_overridden(composed
 def test_an_interpolation_that_leads_nowhere_is_one_line(composed):
     with pytest.raises(ConfigError, match="notes: Interpolation key 'nowhere' not found"):
         composed("notes=${nowhere}")
+
+
+@example("it's.jpg").via("a quote")
+@example("IMG (1), copy=2 {x}.jpg").via("Hydra's grammar")
+@example("1e5").via("a number")
+@example("~/ü猫 #1.jpg").via("a home, a comment")
+@example("${oc.env:HOME}").via("an interpolation")
+@example("a\\${b}").via("a backslash before one")
+@example("ends\\").via("a backslash at the end")
+@example("multirun_outputs/report_[ab]*").via("a glob")
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), min_size=1).filter("null".__ne__))
+def test_any_path_passes_hydra_as_it_is(path):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("aggregate", forcing_values(quoting_values([f"sweep={path}", "detect=1"], ["sweep"])))
+    assert (config.sweep, config.detect) == (path, 1)
+
+
+def test_null_stays_null():
+    assert quoting_values(["output=null", "sweep=null.txt", "-m"], ["output", "sweep"]) == [
+        "output=null",
+        "sweep='null.txt'",
+        "-m",
+    ]

@@ -59,7 +59,7 @@ def test_only_commands_know_hydra(path):
 
 
 @pytest.mark.parametrize(
-    "module", ["src.record", "src.neighbours", "src.analysis.summary", "src.train", "src.aggregate", "src.status"]
+    "module", ["src.record", "src.neighbours", "src.analysis.report", "src.train", "src.aggregate", "src.status"]
 )
 def test_what_must_open_fast_does_without_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -12,7 +12,6 @@ import pytest
 
 from src.analysis.progress import progress
 from src.analysis.runs import load_runs
-from src.analysis.summary import write_summary
 from tests.analysis.sweeps import another_process, begin, fail, finish, holding, plan
 from tests.conftest import PROJECT
 
@@ -148,12 +147,6 @@ def test_a_mistake_gets_clear_lines_and_exit_code_1(command, tmp_path, arguments
     assert len(lines) == len(said)
     for words, line in zip(said, lines, strict=True):
         assert line.startswith(words.format(folder=tmp_path))
-
-
-def test_the_table_of_aggregate_is_the_summary(command, sweep):
-    shown = command("aggregate", f"sweep={sweep}")
-    assert shown.returncode == 0 and shown.stderr == ""
-    assert shown.stdout == write_summary(sweep).read_text()
 
 
 def test_it_does_without_torch():

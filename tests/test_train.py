@@ -32,15 +32,18 @@ def test_one_run_then_the_same_again(train, command, small, tmp_path):
     assert {path.name for path in set(PROJECT.iterdir()) - before} <= {".cache"}  # Hydra writes nothing
 
 
-def test_a_sweep_and_its_table(train, command, small, tmp_path):
+def test_a_sweep_and_its_report(train, command, small, tmp_path):
     swept = train("-m", *small, "scheduler=cosine,onecycle", "hydra.launcher.jobs=2")
     assert swept.returncode == 0, swept.stderr
     folders = run_folders(tmp_path)
     assert len(folders) == 2 and {folder.parent for folder in folders} == {tmp_path / "runs" / "adhoc"}
-    table = command("aggregate", f"sweep={tmp_path}/runs/adhoc")
-    assert table.returncode == 0, table.stderr
-    assert "2 runs, all with model unet, loss bce" in table.stdout
-    assert "2 finished" in table.stdout and table.stdout.count("1 of 1") == 2 and "onecycle" in table.stdout
+    told = command("aggregate", f"sweep={tmp_path}/runs/adhoc")
+    assert told.returncode == 0 and told.stderr == "", told.stderr
+    assert "Best mean test Dice: " in told.stdout and "No verdict with fewer than 3 seeds a setting: " in told.stdout
+    assert f"report: {tmp_path}/runs/adhoc/report/index.html" in told.stdout
+    assert "A4   undecided  OneCycle beats cosine on test Dice for UNet" in told.stdout
+    page = (tmp_path / "runs" / "adhoc" / "report" / "index.html").read_text()
+    assert "too few seeds (1 of onecycle, 1 of cosine); a verdict needs 3 of each" in page.lower()
 
 
 @pytest.mark.parametrize(

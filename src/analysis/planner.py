@@ -45,7 +45,7 @@ def seed_plan(
             }
         )
     columns = ["comparison", "seeds", "these_images", "new_images", "images", "hours", "more_hours"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:], "float64"))
 
 
 def images_needed(spread: Spread, detect: float, wanted: float) -> int | None:

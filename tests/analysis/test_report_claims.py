@@ -1,0 +1,127 @@
+"""The claims of the reports, judged in a world in which all of them are right, and in one in which all are wrong."""
+
+import numpy as np
+import pytest
+
+from src.analysis.claims import read_claims
+from src.analysis.loading import load_records
+from src.analysis.matching import settings_of
+from src.analysis.options import CLAIMS
+from src.analysis.verdicts import judge
+from tests.analysis.recorded import finish
+
+EPOCHS = 20  # a tenth of them is two
+SEEDS = 4
+
+
+def rising(end, slowness=3.0):
+    """A curve of Dice or accuracy that comes near `end`, the slower the later."""
+    return [end * (1 - 0.9 * np.exp(-number / slowness)) for number in range(1, EPOCHS + 1)]
+
+
+def falling(end, turns_after=None):
+    """A curve of loss that comes near `end`, and from a share of the run on rises by 20 % of it."""
+    curve = [end + np.exp(-number / 2) for number in range(1, EPOCHS + 1)]
+    if turns_after is not None:
+        start = round(turns_after * EPOCHS)
+        curve[start:] = [
+            curve[start - 1] * (1 + 0.3 * number / (EPOCHS - start)) for number in range(1, EPOCHS - start + 1)
+        ]
+    return curve
+
+
+def replicates(sweep, *overrides, dice, spread=0.03, curves=None, **cost):
+    """`SEEDS` runs; images lie symmetrically around `dice`, seeds differ by a thousandth."""
+    shape = np.linspace(-1.7, 1.7, 30) * spread
+    for seed in range(SEEDS):
+        factor = 1 + 0.0005 * (seed - 1.5)
+        own = {name: [factor * value for value in curve] for name, curve in (curves or {}).items()}
+        seconds = cost.get("seconds", 10.0) * factor
+        finish(sweep, *overrides, dice=(dice + shape) * factor, seed=seed, curves=own, **{**cost, "seconds": seconds})
+
+
+def report_a(sweep, right):
+    unet, resnet = ("unet", "resnet34_unet") if right else ("resnet34_unet", "unet")
+    plain, flips = ("none", "flip_jitter") if right else ("flip_jitter", "none")
+    best, other = ("onecycle", "cosine") if right else ("cosine", "onecycle")
+    for model, lower, spread, seconds in ((unet, 0.0, 0.05, 30.0), (resnet, 0.05, 0.06, 16.0)):
+        for augmentation, scheduler, gain in ((plain, other, 0), (flips, other, 1), (flips, best, 2), (plain, best, 1)):
+            curves = {
+                "train_loss": falling(0.3 - 0.05 * (augmentation == plain) - 0.03 * (scheduler == best)),
+                "train_dice": rising(0.8 + 0.05 * (augmentation == plain) + 0.03 * (scheduler == best)),
+                "valid_loss": falling(0.4 - 0.05 * gain, turns_after=0.4 if augmentation == plain else None),
+                "valid_dice": rising(0.7 + 0.03 * gain - lower),
+            }
+            names = (f"model={model}", f"augmentation={augmentation}", f"scheduler={scheduler}")
+            replicates(sweep, *names, dice=0.7 + 0.03 * gain - lower, spread=spread, curves=curves, seconds=seconds)
+
+
+def report_b(sweep, right):
+    shared = ("optimizer=adam", "augmentation=crop_flip", "scheduler=constant", "model.out_channels=1")
+    unet, resnet = ("unet_bias", "resnet34_unet_plain") if right else ("resnet34_unet_plain", "unet_bias")
+    sizes = {"unet_bias": ("trainer.batch_size=3",), "resnet34_unet_plain": ("trainer.batch_size=4",)}
+    for model, dice, seconds in ((unet, 0.8, 40.0), (resnet, 0.75, 20.0)):
+        replicates(
+            sweep,
+            *shared,
+            *sizes[model],
+            f"model={model}",
+            dice=dice,
+            seconds=seconds,
+            curves={"valid_dice": rising(0.8)},
+        )
+    focal = 0.7 if right else 0.9
+    replicates(sweep, *shared, *sizes["unet_bias"], "model=unet_bias", "loss=focal", dice=focal)
+    slow = rising(0.7, 8) if right else rising(0.9, 1)
+    lower = ("model=unet_bias", "optimizer.lr=1e-5")
+    replicates(sweep, *shared, *sizes["unet_bias"], *lower, dice=0.6, curves={"valid_dice": slow})
+
+
+def report_d(sweep, right):
+    shared = ("loss=cross_entropy", "optimizer=adam", "augmentation=distort", "scheduler=plateau_report_d")
+    for batch, dice in ((8, 0.8), (16, 0.801 if right else 0.9)):
+        replicates(sweep, *shared, "model=unet_nobn", f"trainer.batch_size={batch}", dice=dice, seconds=20.0)
+    for batch, valid in ((8, 0.8), (16, 0.85 if right else 0.75), (32, 0.7 if right else 0.9)):
+        names = (*shared, "model=resnet34_unet_cbam", f"trainer.batch_size={batch}")
+        curves = {"valid_dice": rising(valid)}
+        replicates(sweep, *names, dice=0.81 if right else 0.7, seconds=10.0 if right else 40.0, curves=curves)
+
+
+def report_e(sweep, right):
+    shared = ("optimizer=adam", "augmentation=offline_copies")
+    good, bad = ("resnet34_unet_plain", "unet") if right else ("unet", "resnet34_unet_plain")
+    level = 0.96 if right else 0.7
+    for model, dice, memory, slowness, gap in ((good, 0.95, 7 * 10**9, 2.0, 0.02), (bad, 0.9, 15 * 10**9, 5.0, 0.2)):
+        dice = dice if right else dice - 0.2
+        curves = {
+            "train_dice": rising(0.7 + gap, 2.0),
+            "valid_dice": rising(0.7, slowness),
+            "train_accuracy": rising(level),
+            "valid_accuracy": rising(level),
+        }
+        for scheduler, less in (("plateau_report_e", 0.0), ("constant", 0.1 if model == good else 0.01)):
+            names = (*shared, f"model={model}", f"scheduler={scheduler}")
+            replicates(sweep, *names, dice=dice - less, spread=0.02, memory=memory, curves=curves)
+    three = 0.9 if right else 0.7
+    for copies, dice, slowness in ((0, three - 0.1, 6.0), (1, three - 0.05, 5.0), (6, three + 0.01, 4.0)):
+        dice, slowness = (dice, slowness) if right else (1.5 - dice, 9 - slowness)
+        names = (*shared, "model=unet", "scheduler=plateau_report_e", f"augmentation.copies={copies}")
+        replicates(sweep, *names, dice=dice, spread=0.02, curves={"valid_dice": rising(0.7, slowness)})
+
+
+WORLDS = {"report_a": report_a, "report_b": report_b, "report_d": report_d, "report_e": report_e}
+
+
+def judged(sweep, report):
+    records = load_records([sweep])
+    return {one.name: one for one in judge(records, settings_of(records), read_claims(CLAIMS / f"{report}.yaml"))}
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+@pytest.mark.parametrize("report", WORLDS)
+def test_every_claim_is_judged_as_the_world_is(tmp_path, report, right):
+    WORLDS[report](tmp_path, right)
+    verdicts = judged(tmp_path, report)
+    assert {
+        name: (one.word, one.why) for name, one in verdicts.items() if one.word != ("holds" if right else "reversed")
+    } == {}

@@ -1,0 +1,179 @@
+"""From answers to verdicts: what holds, what is reversed, what stays open and why, all claims of a file together."""
+
+import numpy as np
+import pytest
+
+from src.analysis.claims import ClaimFile
+from src.analysis.loading import load_records
+from src.analysis.matching import settings_of
+from src.analysis.statistics import holm
+from src.analysis.verdicts import judge
+from tests.analysis.recorded import finish, replicates
+
+ONE, COS = {"scheduler": "onecycle"}, {"scheduler": "cosine"}
+LARGER = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": COS}
+SMALLER = {"type": "difference", "measure": "test_dice", "higher": COS, "lower": ONE}
+EQUAL = {"type": "equivalence", "measure": "test_dice", "sides": [ONE, COS]}
+NO_WORSE = {"type": "non_inferiority", "measure": "test_dice", "side": COS, "reference": ONE}
+
+
+def judged(sweep, **tests):
+    claims = {name: {"says": name, "test": test} for name, test in tests.items()}
+    file = ClaimFile.model_validate({"source": "me", "where": {"model": "unet"}, "scale": {}, "claims": claims})
+    records = load_records([sweep])
+    return {verdict.name: verdict for verdict in judge(records, settings_of(records), file)}
+
+
+def words(sweep, **tests):
+    return {name: verdict.word for name, verdict in judged(sweep, **tests).items()}
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory):
+    """OneCycle 5 points above cosine, 4 seeds each."""
+    sweep = tmp_path_factory.mktemp("apart")
+    curves = {"valid_dice": [0.8] * 6, "valid_loss": [1, 0.5, 0.4, 0.4, 0.5, 0.6]}
+    replicates(sweep, "scheduler=onecycle", mean=0.85, seeds=4, curves=curves)
+    replicates(sweep, "scheduler=cosine", mean=0.80, seeds=4, curves={"valid_dice": [0.7] * 6, "valid_loss": [0.5] * 6})
+    return sweep
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory):
+    """The same Dice, so well known that a difference of half a point would show."""
+    sweep = tmp_path_factory.mktemp("alike")
+    for scheduler in ("onecycle", "cosine"):
+        replicates(sweep, f"scheduler={scheduler}", seeds=5, spread=0.0005)
+    return sweep
+
+
+def test_each_type_of_claim_where_the_settings_are_apart(apart):
+    assert words(apart, larger=LARGER, smaller=SMALLER, equal=EQUAL, no_worse=NO_WORSE) == {
+        "larger": "holds",
+        "smaller": "reversed",
+        "equal": "reversed",
+        "no_worse": "reversed",
+    }
+
+
+def test_each_type_of_claim_where_the_settings_are_alike(alike):
+    assert words(alike, larger=LARGER, smaller=SMALLER, equal=EQUAL, no_worse=NO_WORSE) == {
+        "larger": "undecided",
+        "smaller": "undecided",
+        "equal": "holds",
+        "no_worse": "holds",
+    }
+
+
+def test_a_difference_that_is_there_but_smaller_than_said_is_undecided_and_says_so(apart):
+    verdict = judged(apart, x={**LARGER, "at_least": 0.2})["x"]
+    assert verdict.word == "undecided" and verdict.why.endswith("is not all above 20")
+
+
+def test_curves_turn_upward_or_do_not(apart):
+    turns = {"type": "curve", "rule": "turns_upward", "after": 0.5}
+    does_not = {**turns, "rule": "does_not_turn_upward"}
+    assert words(apart, a={**turns, "side": ONE}, b={**turns, "side": COS}, c={**does_not, "side": COS}) == {
+        "a": "holds",
+        "b": "reversed",
+        "c": "holds",
+    }
+
+
+def test_a_level_is_reached_or_not(apart):
+    level = {"type": "level", "measure": "valid_dice_end", "side": ONE}
+    assert words(apart, low={**level, "at_least": 0.7}, high={**level, "at_least": 0.9}) == {
+        "low": "holds",
+        "high": "reversed",
+    }
+
+
+def test_all_parts_must_hold(apart):
+    valid = {**LARGER, "measure": "valid_dice_end"}
+    verdicts = judged(
+        apart,
+        both={"type": "all_of", "parts": [LARGER, valid]},
+        one={"type": "all_of", "parts": [LARGER, {**valid, "higher": COS, "lower": ONE}]},
+        open={"type": "all_of", "parts": [LARGER, {**LARGER, "at_least": 0.2}]},
+        absent={"type": "all_of", "parts": [LARGER, {**LARGER, "lower": {"scheduler": "poly"}}]},
+    )
+    assert {name: (verdict.word, verdict.why) for name, verdict in verdicts.items()} == {
+        "both": ("holds", ""),
+        "one": ("reversed", "part 2 of 2"),
+        "open": ("undecided", "not settled: part 2 of 2"),
+        "absent": ("undecided", "runs missing: none finished with scheduler poly"),
+    }
+
+
+def test_an_ordering_holds_when_each_is_above_the_next(tmp_path):
+    for lr, mean in ((0.1, 0.9), (0.01, 0.8), (0.001, 0.7)):
+        replicates(tmp_path, f"optimizer.lr={lr}", mean=mean)
+    ordered = {"type": "ordering", "measure": "test_dice"}
+    falling = [{"optimizer.lr": lr} for lr in (0.1, 0.01, 0.001)]
+    assert words(
+        tmp_path, yes={**ordered, "from_high_to_low": falling}, no={**ordered, "from_high_to_low": falling[::-1]}
+    ) == {"yes": "holds", "no": "reversed"}
+
+
+def test_an_interaction_compares_two_gains(tmp_path):
+    means = {("onecycle", 0.1): 0.9, ("cosine", 0.1): 0.7, ("onecycle", 0.01): 0.75, ("cosine", 0.01): 0.7}
+    for (scheduler, lr), mean in means.items():
+        replicates(tmp_path, f"scheduler={scheduler}", f"optimizer.lr={lr}", mean=mean)
+    gains = [[{"optimizer.lr": lr, **scheduler} for scheduler in (ONE, COS)] for lr in (0.1, 0.01)]
+    interaction = {"type": "interaction", "measure": "test_dice"}
+    verdict = judged(tmp_path, x={**interaction, "larger_gain": gains[0], "smaller_gain": gains[1]})["x"]
+    (comparison,) = verdict.comparisons
+    assert verdict.word == "holds" and comparison.shown[0] == pytest.approx(15, abs=1)
+
+
+class TestContexts:
+    """Where runs that differ in something else could answer too, all of them are asked."""
+
+    def test_a_claim_must_hold_in_each(self, tmp_path):
+        for lr, gap in ((0.1, 0.05), (0.01, 0.05)):
+            replicates(tmp_path, "scheduler=onecycle", f"optimizer.lr={lr}", mean=0.7 + gap)
+            replicates(tmp_path, "scheduler=cosine", f"optimizer.lr={lr}", mean=0.7)
+        verdict = judged(tmp_path, x=LARGER)["x"]
+        assert verdict.word == "holds" and len(verdict.comparisons) == 2
+
+    def test_one_that_holds_and_one_that_does_not_leave_it_open(self, tmp_path):
+        for lr, gap in ((0.1, 0.05), (0.01, -0.05)):
+            replicates(tmp_path, "scheduler=onecycle", f"optimizer.lr={lr}", mean=0.7 + gap)
+            replicates(tmp_path, "scheduler=cosine", f"optimizer.lr={lr}", mean=0.7)
+        verdict = judged(tmp_path, x=LARGER)["x"]
+        assert verdict.word == "undecided" and verdict.why.startswith("the interval, −")
+
+    def test_a_pilot_of_one_seed_has_no_say_beside_a_full_one(self, tmp_path):
+        for lr, seeds, gap in ((0.1, 3, 0.05), (0.01, 1, -0.3)):
+            replicates(tmp_path, "scheduler=onecycle", f"optimizer.lr={lr}", mean=0.7 + gap, seeds=seeds)
+            replicates(tmp_path, "scheduler=cosine", f"optimizer.lr={lr}", mean=0.7, seeds=seeds)
+        assert words(tmp_path, x=LARGER) == {"x": "holds"}
+
+
+def test_fewer_than_three_seeds_never_hold_and_never_reverse(tmp_path):
+    for scheduler, mean in (("onecycle", 0.9), ("cosine", 0.3)):
+        for seed in (0, 1):
+            finish(tmp_path, f"scheduler={scheduler}", dice=np.full(40, mean), seed=seed)
+    verdicts = judged(tmp_path, larger=LARGER, smaller=SMALLER, equal=EQUAL)
+    assert {verdict.word for verdict in verdicts.values()} == {"undecided"}
+    assert verdicts["larger"].why == "too few seeds (2 of onecycle, 2 of cosine); a verdict needs 3 of each"
+    assert verdicts["larger"].comparisons[0].shown == pytest.approx((60, 60, 60))
+
+
+def test_p_values_are_adjusted_over_the_claims_that_could_be_judged(tmp_path):
+    for scheduler, mean in (("onecycle", 0.81), ("cosine", 0.8)):
+        replicates(tmp_path, f"scheduler={scheduler}", mean=mean, spread=0.003)
+    absent = {**LARGER, "higher": {"scheduler": "poly"}}
+    alone = judged(tmp_path, a=LARGER, b=absent)["a"]
+    assert alone.p == alone.p_adjusted and 0.005 < alone.p < 0.05 and alone.word == "holds"
+    many = judged(tmp_path, b=absent, **{f"a{number}": LARGER for number in range(10)})
+    assert [many[f"a{number}"].p_adjusted for number in range(10)] == holm([alone.p] * 10)
+    assert many["a0"].word == "undecided" and many["a0"].why.startswith(
+        f"clear by itself (p = {alone.p:.3f}), not among"
+    )
+
+
+def test_a_file_that_these_runs_say_nothing_of_was_not_asked(alike):
+    elsewhere = {**LARGER, "higher": {"scheduler": "poly"}, "lower": {"scheduler": "plateau"}}
+    verdicts = judged(alike, here=LARGER, there=elsewhere)
+    assert verdicts["here"].was_asked and not verdicts["there"].was_asked
