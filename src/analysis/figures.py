@@ -14,12 +14,13 @@ from tqdm import tqdm
 from src.analysis.effects import Effect
 from src.analysis.loading import Records
 from src.analysis.matching import Setting
-from src.analysis.plot_style import COLUMN_WIDTH, new_figure, saved
+from src.analysis.plot_style import COLUMN_WIDTH, LOOKS, legend_height, new_figure, saved
 from src.analysis.plots import curves, dice_against_time, dots, effects, paired, rows_height
 
 MOST_ROWS = 30  # of a figure with a row for each setting or effect
 MOST_PAIRS = 6  # scatter plots of single images
 MOST_GROUPS = 4  # networks with curves of their own
+PLAIN_HEIGHT = 2.3  # inches of axes with their labels, but without a legend
 CURVES = ("lr", "train_loss", "train_dice", "valid_loss", "valid_dice")  # report A's figures 2 to 19
 CURVE_NAMES = ("learning rate", "training loss", "training Dice", "validation loss", "validation Dice")
 
@@ -32,7 +33,7 @@ class Picture:
     caption: str
     part: str
     draw: Callable[..., Axes]
-    height: float = 2.6
+    height: float
 
     def figure(self) -> Figure:
         """Drawn at column width."""
@@ -106,7 +107,7 @@ def _against_time(records: Records, settings: Sequence[Setting], scores: pd.Data
             "Test Dice of the best settings against the time their training takes.",
             "settings",
             partial(dice_against_time, settings=table),
-            3.0,
+            PLAIN_HEIGHT + legend_height(list(rows["setting"].head(len(LOOKS)))),
         )
 
 
@@ -147,6 +148,7 @@ def _all_curves(records: Records, settings: Sequence[Setting], scores: pd.DataFr
                 f"{words.capitalize()} of {model} over epochs: mean over seeds, band from the smallest to the largest.",
                 "curves",
                 partial(curves, epochs=own, column=column),
+                PLAIN_HEIGHT + legend_height(labels[: len(LOOKS)]),
             )
 
 
