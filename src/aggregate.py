@@ -43,7 +43,12 @@ def _given(composed: DictConfig) -> dict[str, Any]:
     return plain_values(composed)
 
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly
+def aggregate() -> None:
+    """The command: what is typed is put right for Hydra, then `main` runs."""
     sys.argv[1:] = forcing_values(quoting_values(sys.argv[1:], PATHS))
     main()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly
+    aggregate()

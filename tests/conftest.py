@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +73,22 @@ class Done:
 
 
 @pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Does what `python -m src.train <arguments>` does, from the arguments to the exit code, but in this process.
+def train(here: Callable[..., Done]) -> Callable[..., Done]:
+    """Does what `python -m src.train <arguments>` does; the runs of a sweep are processes of their own all the same."""
+    from src.train import train
 
-    It spares the seconds that importing torch takes; the runs of a sweep are processes of their own all the same.
+    return partial(here, train)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Does what `python -m src.<name> <arguments>` does, from the arguments to the exit code, but in this process.
+
+    `main` is the command's function. It spares the seconds that importing torch or pandas takes.
     """
-    from src.train import train as main
 
-    def run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["src.train", *arguments])
+    def run(main: Callable[[], None], *arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", [main.__module__, *arguments])
         monkeypatch.chdir(PROJECT)
         GlobalHydra.instance().clear()
         capfd.readouterr()

@@ -19,10 +19,15 @@ from src.analysis.plots import curves, dice_against_time, dots, effects, paired,
 
 MOST_ROWS = 30  # of a figure with a row for each setting or effect
 MOST_PAIRS = 6  # scatter plots of single images
-MOST_GROUPS = 4  # networks with curves of their own
+MOST_NETWORKS = 4  # with curves of their own
+CURVES = {  # report A's figures 2 to 19
+    "lr": "Learning rate",
+    "train_loss": "Training loss",
+    "train_dice": "Training Dice",
+    "valid_loss": "Validation loss",
+    "valid_dice": "Validation Dice",
+}
 PLAIN_HEIGHT = 2.3  # inches of axes with their labels, but without a legend
-CURVES = ("lr", "train_loss", "train_dice", "valid_loss", "valid_dice")  # report A's figures 2 to 19
-CURVE_NAMES = ("learning rate", "training loss", "training Dice", "validation loss", "validation Dice")
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def _forest(found: Sequence[Effect]) -> Iterator[Picture]:
         yield Picture(
             "effects",
             "What each factor does to test Dice, all else equal, with 95 % intervals for new seeds and new images."
-            f"{_of(len(rows), len(known), 'effects')}",
+            f"{f' The first {MOST_ROWS} of {len(known)}.' if len(known) > MOST_ROWS else ''}",
             "effects",
             partial(effects, effects=pd.DataFrame(rows)),
             rows_height(len(rows)),
@@ -127,29 +132,41 @@ def _pairs(found: Sequence[Effect]) -> Iterator[Picture]:
 
 
 def _all_curves(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> Iterator[Picture]:
-    """For each network, or for all settings of the only one, a figure for each quantity."""
-    ranked = [name for name in scores["setting"] if any(one.label == name and one.folders for one in settings)]
-    groups: dict[str, list[str]] = {}
+    """For each network a figure for each quantity, with its best settings.
+
+    They come in the order of the table of runs, so that what two networks have in common looks the same in both.
+    """
+    rank = {name: number for number, name in enumerate(scores["setting"])}
+    networks: dict[str, list[Setting]] = {}
     for setting in settings:
-        if setting.label in ranked:
-            groups.setdefault(str(setting.values.get("model")), []).append(setting.label)
-    seeds = records.counted.set_index("folder")["seed"]
-    label_of = {folder: setting.label for setting in settings for folder in setting.folders}
-    epochs = records.epochs[records.epochs["folder"].isin(list(label_of))] if len(records.epochs) else records.epochs
-    if epochs.empty:
-        return
-    epochs = epochs.assign(setting=epochs["folder"].map(label_of), seed=epochs["folder"].map(seeds))
-    for model, labels in list(groups.items())[:MOST_GROUPS]:
-        own = epochs[epochs["setting"].isin(labels)]
-        own = own.iloc[np.argsort([ranked.index(name) for name in own["setting"]], kind="stable")]
-        for column, words in zip(CURVES, CURVE_NAMES, strict=True):
+        if setting.folders:
+            networks.setdefault(str(setting.values.get("model")), []).append(setting)
+    for model, own in list(networks.items())[:MOST_NETWORKS]:
+        best = sorted(own, key=lambda setting: rank[setting.label])[: len(LOOKS)]
+        shown = [setting for setting in own if setting in best]
+        epochs = _epochs_of(records, shown)
+        for column, words in CURVES.items() if len(epochs) else ():
             yield Picture(
                 f"curves_{model}_{column}",
-                f"{words.capitalize()} of {model} over epochs: mean over seeds, band from the smallest to the largest.",
+                f"{words} of {model} over epochs: mean over seeds, band from the smallest to the largest."
+                f"{_of(len(shown), len(own), 'settings')}",
                 "curves",
-                partial(curves, epochs=own, column=column),
-                PLAIN_HEIGHT + legend_height(labels[: len(LOOKS)]),
+                partial(curves, epochs=epochs, column=column),
+                PLAIN_HEIGHT + legend_height([setting.label for setting in shown]),
             )
+
+
+def _epochs_of(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
+    """The epochs of all runs of `settings`, in that order, with `setting` and `seed` beside them."""
+    seeds = dict(zip(records.counted["folder"], records.counted["seed"], strict=True))
+    parts = []
+    for setting in settings:
+        for folder in setting.folders:
+            try:
+                parts.append(records.curve(folder).assign(setting=setting.label, seed=seeds[folder]))
+            except KeyError:
+                continue  # its epochs are not on record
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _halves(arms: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
@@ -163,4 +180,4 @@ def _word(effect: Effect) -> str:
 
 
 def _of(shown: int, there: int, what: str) -> str:
-    return f" The first {shown} of {there} {what}." if shown < there else ""
+    return f" The best {shown} of {there} {what}." if shown < there else ""
