@@ -19,8 +19,8 @@ setup: .venv/installed  ## Makes .venv from requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-demo: setup  ## A small real sweep on synthetic images, then its table (minutes on a CPU)
-	$(PY) -m src.train experiment=demo augmentation=none,flip_jitter seed=0 hydra.launcher.jobs=2
+demo: setup  ## A small real sweep on synthetic images, then its report (minutes on a CPU)
+	$(PY) -m src.train experiment=demo hydra.launcher.jobs=2
 	$(PY) -m src.aggregate sweep=multirun_outputs/demo
 
 test: setup  ## The tests, under 5 minutes on 2 cores

@@ -1,5 +1,6 @@
 """A sweep from its points to its end: check all, leave alone what is finished, run the rest, say how it stands."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,8 @@ def launch(points: Sequence[Point], sweep: str, backend: Backend) -> int:
             progress.close()
     unfinished = [job for job in jobs if job.record.status() != "finished"]
     _say(f"{len(jobs) - len(unfinished)} of {len(jobs)} runs finished; summary: {write_summary(folder)}")
+    if len(unfinished) < len(jobs):
+        _say(f"what they say: {shlex.join(['python', '-m', 'src.aggregate', f'sweep={folder}'])}")
     if signal_number is not None:
         _say("stopped; the same command goes on from here")
         return 128 + signal_number
