@@ -101,7 +101,8 @@ def write_report(report: Report, folder: Path) -> Path:
     content = _content(report)
     columns = settings_columns(report.scores)
     write_text(folder / "report.md", _render("report.md.jinja", {**content, "table": _markdown}))
-    write_text(folder / "table.tex", latex_table(columns, _right(columns), bold=[0]))
+    best = [0] if report.scores["n"].any() else []
+    write_text(folder / "table.tex", latex_table(columns, _right(columns), bold=best))
     _write_csv(folder / "table.csv", report.scores.assign(per_seed=report.scores["per_seed"].map(_numbers)))
     _write_csv(folder / "effects.csv", pd.DataFrame(effect_columns(report.effects)))
     _write_csv(folder / "verdicts.csv", pd.DataFrame(_verdict_rows(content)))
@@ -169,8 +170,11 @@ def _sizes(settings: Sequence[Setting]) -> dict[str, str]:
         "trainer.epochs": "epochs",
         "trainer.batch_size": "batch size",
     }
-    values = {words: dict.fromkeys(one.values.get(key) for one in settings) for key, words in names.items()}
-    return {words: ", ".join(map(str, own)) for words, own in values.items() if any(one is not None for one in own)}
+    counted = [setting.values for setting in settings if setting.folders]
+    values = {
+        words: dict.fromkeys(own[key] for own in counted if own.get(key) is not None) for key, words in names.items()
+    }
+    return {words: ", ".join(map(str, own)) for words, own in values.items() if own}
 
 
 def _render(template: str, content: dict[str, Any]) -> str:
@@ -181,6 +185,7 @@ def _render(template: str, content: dict[str, Any]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     return environment.get_template(template).render(content, zip=zip)
 

@@ -1,12 +1,25 @@
 """Tables of text: for a terminal of any width, for Markdown, and for LaTeX."""
 
+import re
 from collections.abc import Collection, Mapping
 
 import pandas as pd
 
 GAP = "  "
 LAST_WIDTH = 20  # characters to which the last column of a Markdown table is padded at most
-LATEX_LETTERS = {"±": r"$\pm$", "−": "$-$", "–": "--", "≈": r"$\approx$", "×": r"$\times$"}  # not in every font
+# what pdflatex's default font lacks, or shows as another letter
+LATEX_LETTERS = {
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "≈": r"$\approx$",
+    "×": r"$\times$",
+    "÷": r"$\div$",
+    "…": r"\ldots{}",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+}
 Columns = Mapping[str, list[str]]  # the texts of each column under its name, all of the same length
 
 
@@ -37,11 +50,16 @@ def markdown_table(columns: Columns, right: Collection[str] = ()) -> str:
 
 
 def latex_table(columns: Columns, right: Collection[str] = (), bold: Collection[int] = ()) -> str:
-    """A LaTeX tabular for the package booktabs, the rows numbered in `bold` (from 0) in bold face."""
+    """A LaTeX tabular for the package booktabs, the rows numbered in `bold` (from 0) in bold face.
+
+    Any name is shown as it is; for letters that are not Latin it takes lualatex or xelatex.
+    """
     styler = pd.DataFrame(columns).style.format(escape="latex").format_index(escape="latex", axis=1).hide(axis="index")
     rows = pd.IndexSlice[list(bold), :]
     styler.set_properties(subset=rows, textbf="--rwrap")
     text = styler.to_latex(hrules=True, column_format="".join("r" if name in right else "l" for name in columns))
+    text = re.sub(r"-(?=-)", "-{}", text)  # two hyphens would become one dash
+    text = re.sub(r"(?m)^(?=[\[*])", "{}", text)  # after the end of a row, [ and * would be its options
     for letter, command in LATEX_LETTERS.items():
         text = text.replace(letter, command)
     return text

@@ -20,6 +20,7 @@ from src.analysis.verdicts import Verdict, Word
 from src.analysis.words import MISSING, human_seconds, one_line, reason_texts, score_texts, setting_texts
 
 MOST_IMAGES = 10  # best and worst ones shown
+MOST_ARMS = 4  # of a comparison, whose seeds are listed one by one: an interaction has four
 FATES: dict[Word, str] = {"holds": "hold", "reversed": "reversed", "undecided": "undecided"}
 Row = dict[Any, Any]  # of a table
 POINTS = 100  # a Dice or IoU of 1 in points
@@ -50,7 +51,8 @@ def settings_columns(scores: pd.DataFrame) -> Columns:
 def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     """For each claim its name, words, verdict and reason, and its comparisons as `comparison_row` says them.
 
-    `speaks_of`: what its intervals hold for, each kind once.
+    `speaks_of`: what its intervals hold for, each kind once. `part`: of a claim with several questions, the number of
+    the one that a comparison answers.
     """
     return [
         {
@@ -64,7 +66,11 @@ def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
             "speaks_of": "; ".join(
                 dict.fromkeys(one.question.measure.speaks_of for one in verdict.comparisons if one.arms)
             ),
-            "parts": [comparison_row(one) for one in verdict.comparisons],
+            "parts": [
+                {"part": str(number) if len(verdict.answers) > 1 else "", **comparison_row(one)}
+                for number, answers in enumerate(verdict.answers, start=1)
+                for one in answers
+            ],
         }
         for verdict in verdicts
     ]
@@ -84,7 +90,7 @@ def comparison_row(comparison: Comparison) -> dict[str, str]:
         "sides": sides_text(comparison),
         "effect": "",
         "interval": "",
-        "seeds": " + ".join(map(str, comparison.seeds)),
+        "seeds": _seeds_text(comparison.seeds),
         "images": f"{comparison.images:,} images" if comparison.images else "",
         "speaks_of": measure.speaks_of,
         "reported": "" if question.reported is None else effect_text(measure, question.shown(question.reported)),
@@ -241,6 +247,13 @@ def _reported(row: Row) -> str:
     if pd.isna(row["reported"]):
         return ""
     return f"{row['reported']:.4f}" + ("" if pd.isna(row["reported_to"]) else f" to {row['reported_to']:.4f}")
+
+
+def _seeds_text(seeds: Sequence[int]) -> str:
+    """How many runs each arm has: `5 + 4`; of a mean over many contexts the fewest and the most: `4 to 5 each`."""
+    if len(seeds) <= MOST_ARMS:
+        return " + ".join(map(str, seeds))
+    return f"{' to '.join(map(str, sorted({min(seeds), max(seeds)})))} each"
 
 
 def _effect_word(effect: Effect) -> str:

@@ -1,6 +1,11 @@
-"""Tables of text, written out by hand."""
+"""Tables of text, written out by hand; LaTeX's own programs read the LaTeX ones."""
 
-from src.analysis.tables import markdown_table, plain_table, shortened, shortened_inside
+import shutil
+import subprocess
+
+import pytest
+
+from src.analysis.tables import latex_table, markdown_table, plain_table, shortened, shortened_inside
 
 COLUMNS = {"model": ["unet", "resnet34_unet"], "seed": ["0", "10"], "status": ["finished", "failed"]}
 
@@ -39,6 +44,50 @@ def test_a_markdown_table():
         "|  1 | a\\|b                 |\n"
         "| 20 | a sentence of more than twenty letters |"
     )
+
+
+def test_a_latex_table_with_its_first_row_in_bold_face():
+    columns = {"setting": ["unet, flip_jitter", "unet, lr < 0.01"], "test Dice [95 %]": ["0.9 ± 0.1", "−0.2"]}
+    assert latex_table(columns, right=["test Dice [95 %]"], bold=[0]) == (
+        "\\begin{tabular}{lr}\n"
+        "\\toprule\n"
+        "setting & test Dice [95 \\%] \\\\\n"
+        "\\midrule\n"
+        "\\textbf{unet, flip\\_jitter} & \\textbf{0.9 $\\pm$ 0.1} \\\\\n"
+        "unet, lr $<$ 0.01 & $-$0.2 \\\\\n"
+        "\\bottomrule\n"
+        "\\end{tabular}\n"
+    )
+
+
+NASTY_NAMES = [
+    "under_score, 100 %, $5, a & b, #1",
+    "{braces}, \\backslash, \\input{x}, back\\\\slashes",
+    "tilde ~, hat ^, x^2, ~/data, quote ' and \"",
+    "[in brackets]",
+    "*starred",
+    "*",
+    "a--b---c",
+    "a < b > c | d",
+    "Müller, ß, é, ñ, Å",
+    "− ± – × ÷ ≈ …",
+    "",
+]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
+def test_latex_takes_any_name_in_any_cell(tmp_path):
+    columns = {"setting": NASTY_NAMES, "<_%$&#~^\\>": NASTY_NAMES[::-1], "seeds": ["3"] * len(NASTY_NAMES)}
+    (tmp_path / "table.tex").write_text(latex_table(columns, right=["seeds"], bold=[0]), encoding="utf-8")
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table.tex}\\end{document}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=60)
+    assert done.returncode == 0, done.stdout
+    log = (tmp_path / "paper.log").read_text(errors="replace")
+    assert "Missing character" not in log and "! " not in log
+    assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_shortening():

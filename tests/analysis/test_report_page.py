@@ -1,0 +1,203 @@
+"""The page of a report in a real browser: on a phone, on a wide screen and on paper, with hostile names in it."""
+
+import itertools
+import json
+import os
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from src.analysis.claims import read_claims
+from src.analysis.report import make_report, write_report
+from src.command_line import CONF
+from tests.analysis import sweeps
+from tests.analysis.recorded import replicates
+
+SWEEP = "<img src=x onerror=alert(1)>"
+IMAGE = "<script>alert(1)</script>"
+REASON = "RuntimeError: " + "/a/path/without/a/space" * 10
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PHONE, SCREEN, PAPER = 360, 1280, 703  # CSS pixels; the last are the 186 mm of A4 between the page's margins
+RIGHT_ENDS = """
+    return [...document.querySelectorAll(arguments[0])].filter(element => !element.closest(arguments[1]))
+        .map(element => element.getBoundingClientRect().right)
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless Chromium of its own; nothing is downloaded for it."""
+    chromium, driver = _installed(*CHROMIUM), _installed("chromedriver")
+    if not (chromium and driver):
+        say = pytest.fail if os.environ.get("SEGSWEEP_NEEDS_BROWSER") == "1" else pytest.skip
+        say("Chromium or chromedriver is missing; on Debian: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with webdriver.Chrome(options=options, service=Service(driver)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def full_page(tmp_path_factory):
+    """Of three settings with claims, effects, curves, images and a failed run."""
+    sweep = tmp_path_factory.mktemp("full") / SWEEP
+    replicates(sweep, "augmentation=none", "scheduler=cosine", mean=0.75, images=8)
+    replicates(sweep, "augmentation=flip_jitter", "scheduler=cosine", mean=0.8, images=8)
+    replicates(sweep, "augmentation=flip_jitter", "scheduler=onecycle", mean=0.85, images=8)
+    for scores in sweep.glob("*/test_images.csv"):
+        scores.write_text(scores.read_text().replace("Pet_3,", f"{IMAGE},"))
+    sweeps.fail(sweep, REASON, model="resnet34_unet")
+    report = make_report([sweep], [read_claims(CONF / "claims" / "report_a.yaml")])
+    return write_report(report, sweep / "report")
+
+
+@pytest.fixture(scope="module")
+def empty_page(tmp_path_factory):
+    """Of a sweep of which no run has finished."""
+    sweep = tmp_path_factory.mktemp("empty") / "sweep"
+    sweeps.fail(sweep, REASON)
+    sweeps.plan(sweep, {"seed": 0}, {"seed": 1})
+    return write_report(make_report([sweep]), sweep / "report")
+
+
+@pytest.fixture(
+    params=[("full_page", PHONE), ("full_page", SCREEN), ("empty_page", PHONE), ("empty_page", SCREEN)],
+    ids=lambda param: f"{param[0]}-{param[1]}",
+)
+def shown(request, browser):
+    """The browser with a page in it, at one width."""
+    name, width = request.param
+    return _opened(browser, request.getfixturevalue(name), width)
+
+
+@pytest.fixture
+def full(browser, full_page):
+    """The browser with the full page on a wide screen."""
+    return _opened(browser, full_page, SCREEN)
+
+
+def test_it_loads_without_a_complaint_and_without_asking_the_network(shown):
+    assert shown.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in shown.get_log("performance")]
+    requests = [one["params"] for one in messages if one["method"] == "Network.requestWillBeSent"]
+    asked = [one["request"]["url"] for one in requests if one["documentURL"] == shown.current_url]
+    assert shown.current_url in asked
+    assert [url for url in asked if url != shown.current_url and not url.startswith("data:")] == []
+
+
+def test_nothing_is_wider_than_the_screen_but_what_scrolls_by_itself(shown):
+    width = shown.execute_script("return document.documentElement.clientWidth")
+    assert shown.execute_script("return document.documentElement.scrollWidth") <= width
+    assert max(shown.execute_script(RIGHT_ENDS, "body *", ".scroll *")) <= width + 0.5
+
+
+def test_headings_begin_with_one_title_and_jump_over_no_level(shown):
+    levels = [int(heading.tag_name[1]) for heading in shown.find_elements(By.CSS_SELECTOR, "h1, h2, h3, h4, h5, h6")]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_every_link_leads_to_a_place_in_the_page(shown):
+    links = [link.get_dom_attribute("href") for link in shown.find_elements(By.TAG_NAME, "a")]
+    places = {element.get_dom_attribute("id") for element in shown.find_elements(By.CSS_SELECTOR, "[id]")}
+    assert "#main" in links and "#settings" in links
+    assert [link for link in links if link.removeprefix("#") not in places or not link.startswith("#")] == []
+
+
+def test_no_part_of_the_page_is_empty(shown):
+    for section in shown.find_elements(By.TAG_NAME, "section"):
+        assert section.find_elements(By.CSS_SELECTOR, "p, table, img, dl"), section.text
+    assert [gallery for gallery in shown.find_elements(By.CLASS_NAME, "figures") if not gallery.text] == []
+
+
+def test_tables_can_be_read_and_scrolled_without_eyes_or_mouse(shown):
+    tables = shown.find_elements(By.TAG_NAME, "table")
+    assert tables
+    for table in tables:
+        region = table.find_element(By.XPATH, "..")
+        assert region.get_dom_attribute("tabindex") == "0" and region.get_dom_attribute("role") == "region"
+        assert region.get_dom_attribute("aria-label") == table.find_element(By.TAG_NAME, "caption").text
+        cells = table.find_elements(By.TAG_NAME, "th")
+        assert {cell.get_dom_attribute("scope") for cell in cells} == {"col", "row"}
+
+
+def test_every_picture_is_shown_and_described(full):
+    pictures = full.find_elements(By.TAG_NAME, "img")
+    assert len(pictures) == 10  # scores, effects, scores and time, two factors image by image, five curves
+    for picture in pictures:
+        assert full.execute_script("return arguments[0].complete && arguments[0].naturalWidth > 0", picture)
+        caption = picture.find_element(By.XPATH, "following-sibling::figcaption").text
+        assert len(caption) > 20 and picture.get_dom_attribute("alt") == caption
+
+
+def test_names_stay_text(full):
+    assert full.title == f"{SWEEP}: segsweep report"
+    assert full.find_element(By.TAG_NAME, "h1").text == SWEEP
+    assert IMAGE in [cell.text for cell in full.find_elements(By.CSS_SELECTOR, "#images ~ * th")]
+    assert full.execute_script("return document.scripts.length") == 0
+    assert full.find_elements(By.CSS_SELECTOR, "img[src=x]") == []
+
+
+def test_verdicts_come_first_as_words_with_their_numbers(full):
+    assert full.find_element(By.TAG_NAME, "section").get_dom_attribute("aria-labelledby") == "claims"
+    badges = full.find_elements(By.CSS_SELECTOR, ".answer .badge")
+    assert [badge.text for badge in badges][:4] == ["A1 undecided", "A2 undecided", "A3 reversed", "A4 holds"]
+    card = full.find_element(By.CSS_SELECTOR, badges[3].get_dom_attribute("href"))
+    assert card.text.startswith("holds A4: OneCycle beats cosine on test Dice for UNet")
+    for expected in ("points", "3 + 3 seeds, 8 images", "reported: +0.22 points"):
+        assert expected in card.text
+
+
+def test_the_first_tab_stop_skips_to_the_content(full):
+    full.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+    stop = full.switch_to.active_element
+    assert stop.get_dom_attribute("href") == "#main" and stop.rect["x"] >= 0
+
+
+def test_the_widest_table_scrolls_by_itself_on_a_phone(full):
+    _resize(full, PHONE)
+    inner, outer = full.execute_script(
+        "const own = document.querySelector('#settings ~ .scroll'); return [own.scrollWidth, own.clientWidth]"
+    )
+    assert inner > outer
+
+
+def test_nothing_is_cut_off_on_paper(full):
+    _resize(full, PAPER)
+    full.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert max(full.execute_script(RIGHT_ENDS, "main *", "nothing")) <= PAPER + 0.5
+    full.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def _installed(*names):
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def _opened(browser, page, width):
+    for log in ("browser", "performance"):
+        browser.get_log(log)  # what came before is no longer of interest
+    _resize(browser, width)
+    browser.get(page.as_uri())
+    return browser
+
+
+def _resize(browser, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == PHONE}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

@@ -1,0 +1,56 @@
+"""The notebook: short, without code of its own that could rot, and it runs from its first cell to its last."""
+
+import ast
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.analysis.recorded import replicates
+from tests.conftest import PROJECT
+
+NOTEBOOK = PROJECT / "notebooks" / "aggregate.ipynb"
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+
+
+@pytest.fixture
+def notebook():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def test_it_is_kept_short_and_without_results(notebook):
+    nbformat.validate(notebook)
+    assert len(notebook.cells) <= 12
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in _code_cells(notebook))
+    assert set(notebook.metadata) == {"kernelspec"} and notebook.metadata.kernelspec.name == "python3"
+    assert [cell.metadata for cell in notebook.cells if cell.metadata] == []
+
+
+def test_it_defines_nothing(notebook):
+    lines = [line for cell in _code_cells(notebook) for line in cell.source.splitlines() if not line.startswith("%")]
+    nodes = list(ast.walk(ast.parse("\n".join(lines))))
+    assert [node for node in nodes if isinstance(node, DEFINITIONS)] == []
+    assert [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module.startswith("src.")] != []
+
+
+def test_it_runs_on_the_demo_sweep_and_shows_tables_and_figures(notebook, tmp_path, monkeypatch):
+    sweep = tmp_path / "multirun_outputs" / "demo"
+    for model, mean in {"unet": 0.8, "resnet34_unet": 0.7}.items():
+        for scheduler, gain in {"cosine": 0.0, "onecycle": 0.05}.items():
+            replicates(sweep, f"model={model}", f"scheduler={scheduler}", mean=mean + gain, images=20)
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))  # not that of whoever runs the tests
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    shown = [output.data for cell in _code_cells(notebook) for output in cell.outputs if "data" in output]
+    tables = [data["text/html"] for data in shown if "text/html" in data]
+    assert len(tables) == 5  # runs, scores, verdicts, effects, plan
+    assert tables[1].index("unet, onecycle") < tables[1].index("resnet34_unet, cosine")
+    assert "onecycle is better" in tables[3]
+    assert sum("image/png" in data for data in shown) == 3  # scores, curves, images
+    assert (sweep / "report" / "index.html").exists()
+
+
+def _code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
