@@ -32,13 +32,17 @@ PLAIN_HEIGHT = 2.3  # inches of axes with their labels, but without a legend
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure yet to be drawn: the name of its files, what it shows in a sentence, its part of the report."""
+    """A figure yet to be drawn: the name of its files, what it shows in a sentence, its part of the report.
+
+    `group`: what figures of one part that belong together are headed by.
+    """
 
     name: str
     caption: str
     part: str
     draw: Callable[..., Axes]
     height: float
+    group: str = ""
 
     def figure(self) -> Figure:
         """Drawn at column width."""
@@ -153,6 +157,7 @@ def _all_curves(records: Records, settings: Sequence[Setting], scores: pd.DataFr
                 "curves",
                 partial(curves, epochs=epochs, column=column),
                 PLAIN_HEIGHT + legend_height([setting.label for setting in shown]),
+                model,
             )
 
 

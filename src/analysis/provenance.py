@@ -24,6 +24,8 @@ class Provenance:
 def provenance_of(records: Records) -> Provenance:
     """Read from run.json and overrides.yaml of the runs that count."""
     runs = [read_json(Path(folder) / "run.json") for folder in records.counted["folder"]]
+    if not runs:
+        return Provenance({}, [])
     packages = sorted({name for run in runs for name in run.get("versions", {})})
     facts = {
         "data": _each(

@@ -194,8 +194,14 @@ def _right(columns: Columns) -> list[str]:
     return [name for name in columns if name not in LEFT]
 
 
-def _markdown(columns: Columns) -> str:
-    return markdown_table(columns, _right(columns))
+def _markdown(columns: Columns, best: object = False) -> str:
+    """A table whose first row is in bold face where it is the `best`."""
+    bold = (
+        {name: [f"**{texts[0]}**" if texts[0] else "", *texts[1:]] for name, texts in columns.items()}
+        if best
+        else columns
+    )
+    return markdown_table(bold, _right(columns))
 
 
 def _verdict_rows(content: dict[str, Any]) -> list[dict[str, str]]:

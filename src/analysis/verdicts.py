@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from src.analysis.claims import Claim, ClaimFile
-from src.analysis.comparison import Comparison, compare
+from src.analysis.comparison import MISSING, Comparison, compare
 from src.analysis.loading import Records
 from src.analysis.matching import Setting
 from src.analysis.statistics import holm
@@ -99,7 +99,7 @@ def _why_undecided(verdict: Verdict) -> str:
     answers = verdict.answers
     problems = [one.problem for group in answers for one in _having_a_say(group) if one.problem]
     if problems:
-        return "; ".join(dict.fromkeys(problems))
+        return "; ".join(dict.fromkeys(problems)).replace(f"; {MISSING}", "; ")
     if verdict.p < LEVEL:
         return f"clear by itself (p = {verdict.p:.3f}), not among all claims of the file (p = {verdict.p_adjusted:.3f})"
     unsettled = [number for number, group in enumerate(answers, 1) if _p_inside(group) >= LEVEL]

@@ -17,7 +17,15 @@ from src.analysis.statistics import MOST_SEEDS
 from src.analysis.summary import TROUBLE
 from src.analysis.tables import Columns
 from src.analysis.verdicts import Verdict, Word
-from src.analysis.words import MISSING, human_seconds, one_line, reason_texts, score_texts, setting_texts
+from src.analysis.words import (
+    MISSING,
+    human_seconds,
+    one_line,
+    reason_texts,
+    score_texts,
+    setting_texts,
+    signed_text,
+)
 
 MOST_IMAGES = 10  # best and worst ones shown
 MOST_ARMS = 4  # of a comparison, whose seeds are listed one by one: an interaction has four
@@ -94,7 +102,7 @@ def comparison_row(comparison: Comparison) -> dict[str, str]:
         "images": f"{comparison.images:,} images" if comparison.images else "",
         "speaks_of": measure.speaks_of,
         "reported": "" if question.reported is None else effect_text(measure, question.shown(question.reported)),
-        "size": "" if math.isnan(comparison.effect_size) else f"{comparison.effect_size:+.1f}".replace("-", "−"),
+        "size": "" if math.isnan(comparison.effect_size) else signed_text(comparison.effect_size, 1),
         "notes": "; ".join([*comparison.notes, *([comparison.problem] if comparison.problem else [])]),
     }
     if comparison.shown is not None:

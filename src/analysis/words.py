@@ -33,6 +33,12 @@ def value_text(name: str, value: Any) -> str:
     return f"{name.rpartition('.')[2]} {text}" if "." in name or name == "init_from" else text
 
 
+def signed_text(value: float, digits: int) -> str:
+    """A difference with its sign, a real minus, and none before zero: `+0.6`, `−0.6`, `0.0`."""
+    text = f"{value:+.{digits}f}"
+    return (text[1:] if not text.strip("+-0.") else text).replace("-", "−")
+
+
 def setting_texts(column: pd.Series) -> list[str]:
     """Choices or values of settings, numbers as short as they go."""
     return _texts(column, "{:.10g}".format if pd.api.types.is_numeric_dtype(column) else one_line)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from src.analysis.claims import ClaimFile, read_claims
+from src.analysis.claims import TYPES, ClaimFile, read_claims
+from src.analysis.measures import MEASURES
 from src.analysis.options import CLAIMS
 from src.errors import ConfigError
 
@@ -131,3 +132,15 @@ def test_a_file_that_holds_no_claims(tmp_path, text):
         read_claims(path)
     with pytest.raises(ConfigError, match="cannot be read as claims"):
         read_claims(Path(tmp_path / "absent.yaml"))
+
+
+def test_the_documentation_names_every_type_and_every_measure():
+    text = (CLAIMS.parents[1] / "docs" / "claims.md").read_text()
+    assert [name for name in (*MEASURES, *TYPES) if f"`{name}`" not in text] == []
+
+
+def test_the_example_of_the_documentation_can_be_read(tmp_path):
+    text = (CLAIMS.parents[1] / "docs" / "claims.md").read_text()
+    path = tmp_path / "my_claims.yaml"
+    path.write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    assert [question.may_differ for question in read_claims(path).questions("deeper")] == [("trainer.batch_size",)]

@@ -1,0 +1,256 @@
+"""Sentences and cells of a report, word for word."""
+
+import pytest
+
+from src.analysis.claims import ClaimFile
+from src.analysis.effects import factor_effects
+from src.analysis.loading import load_records
+from src.analysis.matching import settings_of
+from src.analysis.planner import seed_plan
+from src.analysis.scores import settings_scores
+from src.analysis.verdicts import judge
+from src.analysis.views import (
+    answers,
+    claim_rows,
+    counted_words,
+    effect_columns,
+    extreme_images,
+    plan_columns,
+    scale_note,
+    settings_columns,
+    trouble_columns,
+)
+from tests.analysis import sweeps
+from tests.analysis.recorded import finish, replicates
+
+
+def known(*folders):
+    records = load_records(folders)
+    return records, settings_of(records)
+
+
+def constant(sweep, scheduler, *dice, **facts):
+    """A run for each of `dice`, the same for both of its images."""
+    for seed, value in enumerate(dice):
+        finish(sweep, f"scheduler={scheduler}", dice=[value, value], seed=seed, **facts)
+
+
+@pytest.fixture
+def three(tmp_path):
+    """OneCycle 0.8, cosine 0.7 and constant 0.6, each with seeds that differ by 0.01; seconds a run: 70."""
+    for scheduler, mean in (("onecycle", 0.8), ("cosine", 0.7), ("constant", 0.6)):
+        constant(tmp_path, scheduler, mean - 0.01, mean, mean + 0.01)
+    return tmp_path
+
+
+# the standard error of a mean of three is 0.01 / sqrt(3), and Student's quantile with 2 degrees of freedom 4.303;
+# of a difference sqrt(2) times that, with 4 degrees of freedom 2.776
+def test_the_table_of_settings(three):
+    records, settings = known(three)
+    assert settings_columns(settings_scores(records, settings)) == {
+        "setting": ["onecycle", "cosine", "constant"],
+        "seeds": ["3", "3", "3"],
+        "test Dice": ["0.8000 ± 0.0248", "0.7000 ± 0.0248", "0.6000 ± 0.0248"],
+        "test IoU": ["0.6667 ± 0.0345", "0.5385 ± 0.0294", "0.4286 ± 0.0253"],
+        "median": ["0.8000", "0.7000", "0.6000"],
+        "std": ["0.0000"] * 3,
+        "min": ["0.7900", "0.6900", "0.5900"],
+        "max": ["0.8100", "0.7100", "0.6100"],
+        "points behind the best [95 %]": ["", "10.00 [7.73, 12.27]", "20.00 [17.73, 22.27]"],
+        "time a run": ["1m 10s"] * 3,
+    }
+
+
+def test_what_was_reported_stands_beside_where_there_is_something(three):
+    records, settings = known(three)
+    printed = [
+        {"setting": {"scheduler": "cosine"}, "test_dice": 0.9209},
+        {"setting": {"scheduler": "constant"}, "test_dice": 0.9226, "test_dice_to": 0.9242},
+    ]
+    claim = {"says": "x", "test": {"type": "level", "measure": "test_dice", "side": {}, "at_least": 0}}
+    file = ClaimFile.model_validate(
+        {"source": "me", "where": {}, "scale": {}, "printed": printed, "claims": {"X": claim}}
+    )
+    assert settings_columns(settings_scores(records, settings, [file]))["reported Dice"] == [
+        "",
+        "0.9209",
+        "0.9226 to 0.9242",
+    ]
+
+
+def test_unfinished_runs_show_in_the_number_of_seeds(tmp_path):
+    sweeps.plan(tmp_path, {"seed": 0}, {"seed": 1})
+    records, settings = known(tmp_path)
+    table = settings_columns(settings_scores(records, settings))
+    assert {name: cells for name, (cells,) in table.items()} == {
+        "setting": "all runs",
+        "seeds": "0 of 2",
+        **dict.fromkeys(["test Dice", "test IoU", "median", "std", "min", "max"], "-"),
+        "points behind the best [95 %]": "-",
+        "time a run": "-",
+    }
+
+
+def test_the_answer(three):
+    constant(three, "poly", 0.805, 0.79, 0.799)
+    constant(three, "plateau", 0.5)
+    records, settings = known(three)
+    assert answers(settings_scores(records, settings)) == [
+        "Best mean test Dice: onecycle with 0.8000 ± 0.0248 (3 seeds).",
+        "It is better than cosine (by 10.00 points); constant (by 20.00 points).",
+        "Not told apart from it: poly.",
+        "No verdict with fewer than 3 seeds a setting: plateau.",
+    ]
+
+
+def test_the_answer_for_each_data_set(tmp_path):
+    for data in ("aaaaaaaaaa", "bbbbbbbbbb"):
+        constant(tmp_path / data, "cosine", 0.7, fingerprint=data)
+    records, settings = known(tmp_path / "aaaaaaaaaa", tmp_path / "bbbbbbbbbb")
+    assert answers(settings_scores(records, settings)) == [
+        "Best mean test Dice: data aaaaaaaa with 0.7000 (1 seed).",
+        "Best mean test Dice: data bbbbbbbb with 0.7000 (1 seed).",
+    ]
+
+
+def test_there_is_no_answer_without_a_finished_run(tmp_path):
+    sweeps.plan(tmp_path, {"seed": 0})
+    records, settings = known(tmp_path)
+    assert answers(settings_scores(records, settings)) == []
+
+
+def rows_of(sweep, scale, **tests):
+    claims = {name: {"says": f"{name}!", "reported": "nothing much", "test": test} for name, test in tests.items()}
+    file = ClaimFile.model_validate({"source": "Report Z", "where": {}, "scale": scale, "claims": claims})
+    records, settings = known(sweep)
+    verdicts = judge(records, settings, file)
+    return file, verdicts, {row["name"]: row for row in claim_rows(verdicts)}
+
+
+ONE, COS, CON = ({"scheduler": name} for name in ("onecycle", "cosine", "constant"))
+
+
+def test_a_claim_and_its_comparison(three):
+    test = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": COS, "reported": [0.93, 0.92]}
+    _, verdicts, rows = rows_of(three, {}, A=test)
+    row = rows["A"]
+    assert (row["says"], row["word"], row["why"], row["p"]) == ("A!", "holds", "", "< 0.001")
+    assert (row["reported"], row["speaks_of"]) == ("nothing much", "new seeds and new images")
+    assert row["parts"] == [
+        {
+            "part": "",
+            "measure": "test Dice",
+            "sides": "onecycle − cosine",
+            "effect": "+10.00 points",
+            "interval": "+7.73 to +12.27",
+            "seeds": "3 + 3",
+            "images": "2 images",
+            "speaks_of": "new seeds and new images",
+            "reported": "+1.00 points",
+            "size": "+8.0",  # 0.1 / 0.01, times 1 - 3 / 15
+            "notes": "",
+        }
+    ]
+    assert counted_words(verdict.word for verdict in verdicts) == "1 hold"
+
+
+def test_what_all_sides_share_stands_in_brackets(tmp_path):
+    for scheduler in ("onecycle", "cosine"):
+        for lr in ("0.1", "0.01"):
+            replicates(tmp_path, f"scheduler={scheduler}", f"optimizer.lr={lr}")
+    difference = {"type": "difference", "measure": "train_seconds", "higher": ONE, "lower": COS}
+    gains = [[{"scheduler": name, "optimizer.lr": lr} for name in ("onecycle", "cosine")] for lr in (0.1, 0.01)]
+    interaction = {"type": "interaction", "measure": "test_dice", "larger_gain": gains[0], "smaller_gain": gains[1]}
+    level = {"type": "level", "measure": "test_dice", "side": {**ONE, "optimizer.lr": 0.1}, "at_least": 0.5}
+    _, _, rows = rows_of(tmp_path, {}, D=difference, I=interaction, L=level)
+    assert [part["sides"] for part in rows["D"]["parts"]] == [
+        "onecycle ÷ cosine (lr 0.01)",
+        "onecycle ÷ cosine (lr 0.1)",
+    ]
+    assert rows["D"]["parts"][0]["effect"] == "1 times" and rows["D"]["parts"][0]["notes"] == "on NVIDIA H200"
+    (part,) = rows["I"]["parts"]
+    assert part["sides"] == "(onecycle, lr 0.1 − cosine, lr 0.1) − (onecycle, lr 0.01 − cosine, lr 0.01)"
+    assert (part["seeds"], part["size"]) == ("3 + 3 + 3 + 3", "")
+    assert rows["L"]["parts"][0]["sides"] == "onecycle, lr 0.1"
+
+
+def test_a_claim_without_runs(three):
+    test = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": {"scheduler": "poly"}}
+    _, verdicts, rows = rows_of(three, {}, A=test)
+    assert (rows["A"]["word"], rows["A"]["p"], rows["A"]["speaks_of"]) == ("undecided", "", "")
+    assert rows["A"]["why"] == "runs missing: none finished with scheduler poly"
+    assert counted_words(verdict.word for verdict in verdicts) == "1 undecided"
+
+
+def test_reasons_that_begin_alike_are_said_once(three):
+    parts = [
+        {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": {"scheduler": name}}
+        for name in ("poly", "plateau")
+    ]
+    _, _, rows = rows_of(three, {}, A={"type": "all_of", "parts": parts})
+    assert rows["A"]["why"] == "runs missing: none finished with scheduler poly; none finished with scheduler plateau"
+
+
+def test_in_what_the_runs_are_not_of_the_reported_size(three):
+    test = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": COS}
+    scale = {"model.width": 64, "trainer.epochs": 6, "train_images": 3312}
+    file, verdicts, _ = rows_of(three, scale, A=test)
+    assert scale_note(file, verdicts) == "model.width 8 (Report Z: 64); train images 90 (Report Z: 3312)"
+
+
+def test_the_table_of_effects(three):
+    records, settings = known(three)
+    columns = effect_columns(factor_effects(records, settings, ["scheduler"]))
+    assert columns == {
+        "comparison": [
+            "scheduler: cosine − constant",
+            "scheduler: onecycle − constant",
+            "scheduler: onecycle − cosine",
+        ],
+        "points": ["+10.00", "+20.00", "+10.00"],
+        "95 % interval": ["+7.73 to +12.27", "+17.73 to +22.27", "+7.73 to +12.27"],
+        "seeds": ["3 + 3"] * 3,
+        "Hedges' g": ["+8.0", "+16.0", "+8.0"],
+        "p (Holm)": ["< 0.001"] * 3,
+        "verdict": ["cosine is better", "onecycle is better", "onecycle is better"],
+    }
+
+
+def test_the_table_of_seeds(three):
+    records, settings = known(three)
+    effects = factor_effects(records, settings, ["scheduler"])[:1]
+    assert plan_columns(seed_plan(records, effects, detect=0.01)) == {
+        "comparison": ["scheduler: cosine − constant"],
+        "seeds now": ["3"],
+        "seeds, this test set": ["17"],
+        "hours more": ["0.5"],  # 28 runs of 70 s
+        "seeds, new images": ["17"],
+        "images it would take": ["-"],
+    }
+    far = plan_columns(seed_plan(records, effects, detect=0.0001))
+    assert (far["seeds, this test set"], far["hours more"]) == (["more than 1,000"], ["-"])
+
+
+def test_the_hardest_and_the_easiest_images(tmp_path):
+    for seed, dice in enumerate([[0.2, 0.9, 0.5], [0.4, 0.9, 0.3]]):
+        finish(tmp_path, dice=dice, seed=seed)
+    assert extreme_images(*known(tmp_path))["worst"] == {
+        "image": ["Pet_0", "Pet_2", "Pet_1"],
+        "mean Dice": ["0.3000", "0.4000", "0.9000"],
+        "worst run": ["0.2000", "0.3000", "0.9000"],
+        "best run": ["0.4000", "0.5000", "0.9000"],
+    }
+    assert extreme_images(*known(tmp_path))["best"]["image"] == ["Pet_1", "Pet_2", "Pet_0"]
+
+
+def test_runs_that_do_not_count_and_why(tmp_path):
+    finish(tmp_path, "debug=one_batch", dice=[0.5])
+    sweeps.fail(tmp_path, "CUDA\nout of memory")
+    sweeps.fail(tmp_path, "stopped by SIGTERM", "interrupted", seed=1)
+    records, _ = known(tmp_path)
+    columns = trouble_columns(records.runs)
+    assert dict(zip(columns["status"], columns["reason"], strict=True)) == {
+        "finished": "a debug run: it saw only a few batches",
+        "failed": "CUDA out of memory",
+        "interrupted": "stopped by SIGTERM",
+    }
