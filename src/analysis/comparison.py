@@ -12,6 +12,7 @@ from src.analysis.matching import Filter, Setting, also_differing, matched
 from src.analysis.measures import Measure, Scores, bound_text, interval_text
 from src.analysis.statistics import Estimate, Spread, contrast, hedges_g, spread_of
 
+MISSING = "runs missing: "
 LEAST_SEEDS = 3  # an arm; with fewer nothing is ever said to hold
 Region = tuple[float, float]  # two ends, of which either may be infinite
 
@@ -174,8 +175,8 @@ def _missing(settings: Sequence[Setting], sides: Sequence[Filter]) -> str:
             unfinished = sum(setting.unfinished for setting in there)
             absent[_lacking(settings, side)] = f" ({unfinished} not finished)" if unfinished else ""
     if not absent:
-        return "runs missing: those there are differ in more than the claim is about"
-    return f"runs missing: none finished with {' and none with '.join(name + rest for name, rest in absent.items())}"
+        return f"{MISSING}those there are differ in more than the claim is about"
+    return f"{MISSING}none finished with {' and none with '.join(name + rest for name, rest in absent.items())}"
 
 
 def _lacking(settings: Sequence[Setting], side: Filter) -> str:
@@ -191,8 +192,9 @@ def _lacking(settings: Sequence[Setting], side: Filter) -> str:
 
 def _folders_by_device(records: Records, choice: Sequence[Setting]) -> dict[str, list[list[str]]]:
     """For each kind of device that runs of every setting had to themselves, the folders of those runs."""
-    alone = records.counted[records.counted["alone"].fillna(False).astype(bool)]
-    device_of = dict(zip(alone["folder"], alone["device"], strict=True))
+    folders = [folder for setting in choice for folder in setting.folders]
+    alone = records.of_runs(folders, "alone").fillna(False).astype(bool)
+    device_of = records.of_runs(folders, "device")[alone].to_dict()
     devices = [{device_of[folder] for folder in setting.folders if folder in device_of} for setting in choice]
     return {
         device: [[folder for folder in setting.folders if device_of.get(folder) == device] for setting in choice]

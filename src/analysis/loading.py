@@ -1,7 +1,8 @@
 """The records of sweeps as three tidy tables, runs, epochs and test images, and which of the runs count."""
 
 import glob
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from src.analysis.runs import LAYOUT, load_runs_and_epochs
 
 HEADLINE = "headline"  # docs/record.md
-IMAGE_COLUMNS = {"stem": "category", "dice": "float64", "iou": "float64", "tp": "int64", "fp": "int64", "fn": "int64"}
+NUMBERS = {"dice": "float64", "iou": "float64", "tp": "int64", "fp": "int64", "fn": "int64"}  # of each test image
 ROUNDING = 1e-9  # a mean of scores as text against the mean that the run itself took
 
 
@@ -42,13 +43,25 @@ class Records:
     def per_image(self, folders: Iterable[str], column: str) -> npt.NDArray[np.float64]:
         """`column` of the counted runs in `folders`, (runs, images), the images in the same order for all.
 
+        Not to be written to: of runs that lie one after another, as those of a setting do, it is the table itself.
         Raises ValueError when the runs were not scored on the same images.
         """
-        values, stems = self.images[column].to_numpy(), self.images["stem"].cat.codes.to_numpy()
-        rows = [self._rows_of[folder] for folder in folders]
-        if any(not np.array_equal(stems[rows[0]], stems[other]) for other in rows[1:]):
-            raise ValueError("the runs were scored on different images")
+        folders = list(folders)
+        self.check_same_images(folders)
+        rows, values = [self._rows_of[folder] for folder in folders], self.images[column].to_numpy()
+        if all(one.stop == other.start for one, other in itertools.pairwise(rows)):
+            return values[rows[0].start : rows[-1].stop].reshape(len(rows), -1)
         return np.stack([values[own] for own in rows])
+
+    def check_same_images(self, folders: Iterable[str]) -> None:
+        """Raises ValueError when the counted runs in `folders` were not scored on the same images."""
+        first, *others = [self._stems_of[folder] for folder in folders]
+        if not all(np.array_equal(first, other) for other in others):
+            raise ValueError("the runs were scored on different images")
+
+    def of_runs(self, folders: Iterable[str], column: str) -> pd.Series:
+        """`column` of `runs` for the counted runs in `folders`, by folder, in their order."""
+        return self._counted_by_folder.loc[list(folders), column]
 
     def stems(self, folder: str) -> list[str]:
         """The test images of a counted run, in the order of `per_image`."""
@@ -59,12 +72,26 @@ class Records:
         return self.epochs.iloc[self._epochs_of[folder]]
 
     @cached_property
+    def _counted_by_folder(self) -> pd.DataFrame:
+        return self.counted.set_index("folder")
+
+    @cached_property
     def _epochs_of(self) -> dict[Any, Any]:
         return dict(self.epochs.groupby("folder").indices) if len(self.epochs) else {}
 
     @cached_property
-    def _rows_of(self) -> dict[Any, Any]:
-        return dict(self.images.groupby("folder", observed=True).indices)
+    def _stems_of(self) -> dict[str, npt.NDArray[Any]]:
+        """The images of each run as numbers."""
+        stems = self.images["stem"].cat.codes.to_numpy()
+        return {folder: stems[rows] for folder, rows in self._rows_of.items()}
+
+    @cached_property
+    def _rows_of(self) -> dict[str, slice]:
+        """Where in `images` each run has its rows, one after another."""
+        folders = self.images["folder"].cat
+        counts = np.bincount(folders.codes)
+        rows = zip(folders.categories, counts.tolist(), counts.cumsum().tolist(), strict=True)
+        return {folder: slice(end - count, end) for folder, count, end in rows}
 
 
 def find_sweeps(patterns: Sequence[str]) -> list[Path]:
@@ -91,14 +118,18 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE) -> Records:
     """
     runs, epochs = load_runs_and_epochs(*sweeps)
     runs["left_out"] = _left_out(runs, [str(sweep) for sweep in sweeps])
-    frames = []
-    for index in tqdm(runs.index[_may_count(runs)], "test images", unit="run", disable=None, leave=False):
+    images: dict[str, pd.DataFrame] = {}
+    names = pd.Index([])
+    candidates = runs.loc[_may_count(runs), ["folder", "test_dice"]]
+    progress = tqdm(candidates.itertuples(), "test images", len(candidates), unit="run", disable=None, leave=False)
+    for index, folder, test_dice in progress:
         try:
-            frames.append(_read_images(runs.loc[index], protocol))
+            images[folder] = _read_images(Path(folder), protocol, test_dice, names)
+            names = images[folder]["stem"].cat.categories
         except (ValueError, OSError, KeyError) as error:
             runs.loc[index, "left_out"] = f"test_images.csv cannot be used: {error}"
     runs["counted"] = _may_count(runs)
-    return Records(runs, epochs, _joined(frames), protocol)
+    return Records(runs, epochs, _joined(images), protocol)
 
 
 def _is_sweep(folder: Path) -> bool:
@@ -126,34 +157,50 @@ def _left_out(runs: pd.DataFrame, sweeps: Sequence[str]) -> pd.Series:
     return reasons
 
 
-def _read_images(run: pd.Series, protocol: str) -> pd.DataFrame:
-    """The rows of one protocol, sorted by stem. Raises ValueError for a file that is broken or contradicts run.json."""
+def _read_images(folder: Path, protocol: str, test_dice: float, names: pd.Index) -> pd.DataFrame:
+    """The rows of one protocol, sorted by stem; `names`: the stems of another run, sorted, which are likely these too.
+
+    Raises ValueError for a file that is broken or contradicts `test_dice`, what run.json says.
+    """
     table = pd.read_csv(
-        Path(run["folder"]) / "test_images.csv",
-        usecols=["protocol", *IMAGE_COLUMNS],
-        dtype={"protocol": "category", **IMAGE_COLUMNS},
+        folder / "test_images.csv",
+        usecols=["protocol", "stem", *NUMBERS],
+        dtype={"protocol": "category", "stem": "object", **NUMBERS},
         keep_default_na=False,  # an image may be called NA
-        na_values={column: [""] for column in IMAGE_COLUMNS if column != "stem"},
+        na_values={column: [""] for column in NUMBERS},
     )
     images = table[table["protocol"] == protocol].drop(columns="protocol")
     if images.empty:
         raise ValueError(
             f"it has no protocol {protocol!r}, only {', '.join(table['protocol'].cat.categories) or 'none'}"
         )
+    images["stem"] = _as_categories(images["stem"], names)
     if images["stem"].duplicated().any() or not images["dice"].between(0, 1).all():
         raise ValueError("an image is there twice, or its Dice is not between 0 and 1")
-    if protocol == HEADLINE and abs(images["dice"].mean() - run["test_dice"]) > ROUNDING:
-        raise ValueError(f"its mean Dice is {images['dice'].mean():.6f}, but run.json says {run['test_dice']:.6f}")
-    return images.sort_values("stem").assign(folder=run["folder"])
+    if protocol == HEADLINE and abs(images["dice"].mean() - test_dice) > ROUNDING:
+        raise ValueError(f"its mean Dice is {images['dice'].mean():.6f}, but run.json says {test_dice:.6f}")
+    return images.sort_values("stem", ignore_index=True)
 
 
-def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _as_categories(stems: pd.Series, names: pd.Index) -> pd.Categorical:
+    """`stems` as numbers of sorted names; those of `names` if they suffice, since sorting takes the most time."""
+    codes = names.get_indexer(pd.Index(stems))
+    return pd.Categorical(stems) if (codes < 0).any() else pd.Categorical.from_codes(codes, names)
+
+
+def _joined(images: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """One table of all runs; a million names of images take the room of a million numbers."""
-    if not frames:
-        empty = {column: pd.Series(dtype=dtype) for column, dtype in IMAGE_COLUMNS.items()}
+    if not images:
+        empty = {column: pd.Series(dtype=dtype) for column, dtype in {"stem": "category", **NUMBERS}.items()}
         return pd.DataFrame({"folder": pd.Series(dtype="category"), **empty})
-    names = [frame["folder"].iloc[0] for frame in frames]
-    joined = pd.concat([frame.drop(columns=["folder", "stem"]) for frame in frames], ignore_index=True)
-    stems = union_categoricals([frame["stem"] for frame in frames], sort_categories=True)
-    rows = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
-    return joined.assign(stem=stems, folder=pd.Categorical.from_codes(rows, pd.Index(names)))
+    stems = _joined_stems([own["stem"].array for own in images.values()])
+    joined = pd.concat([own[list(NUMBERS)] for own in images.values()], ignore_index=True)
+    runs = np.repeat(np.arange(len(images)), [len(own) for own in images.values()])
+    return joined.assign(stem=stems, folder=pd.Categorical.from_codes(runs, pd.Index(list(images))))
+
+
+def _joined_stems(stems: Sequence[pd.Categorical]) -> pd.Categorical:
+    names = stems[0].categories
+    if all(own.categories.equals(names) for own in stems):  # union_categoricals would take a second to see this
+        return pd.Categorical.from_codes(np.concatenate([own.codes for own in stems]), names)
+    return union_categoricals(list(stems), sort_categories=True)

@@ -60,6 +60,7 @@ def settings_of(records: Records) -> list[Setting]:
     shown = differing_columns(runs)
     settings = []
     for (config_id, _), own in runs.groupby(["config_id", "fingerprint"], dropna=False, sort=False):
+        first = own.iloc[0]
         config = config_of_any(own["folder"], lambda folder: read_config(Path(folder)))
         data_facts = {name: own[name].dropna().iloc[0] for name in DATA_FACTS if own[name].notna().any()}
         values = {**setting_values(config), **dict.fromkeys(DATA_FACTS), **data_facts}
@@ -68,7 +69,7 @@ def settings_of(records: Records) -> list[Setting]:
         settings.append(
             Setting(
                 str(config_id),
-                {name: value_text(name, own.iloc[0][name]) for name in shown if not pd.isna(own.iloc[0][name])},
+                {name: value_text(name, first[name]) for name in shown if not pd.isna(first[name])},
                 values,
                 tuple(counted["folder"]),
                 len(own) - len(counted) - int(again.sum()),

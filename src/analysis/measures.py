@@ -57,19 +57,20 @@ class Measure:
     def arms(self, records: Records, folders: Sequence[Sequence[str]]) -> list[Scores]:
         """The values of the counted runs in each of `folders`: (runs, images) for scores of images, else (runs, 1).
 
-        Runs of which it is not known are left out, so an arm may be empty. Raises ValueError when the runs were scored
-        on different images.
+        Each of `folders` names one run at least. Runs of which the value is not known are left out, so an arm may be
+        empty. Raises ValueError when the runs were scored on different images.
         """
-        together = self._values(records, [folder for own in folders for folder in own])
-        arms = np.split(together, np.cumsum([len(own) for own in folders])[:-1])
-        return [arm[np.isfinite(arm).all(axis=1)] for arm in arms]
+        if self.image_column:
+            records.check_same_images(folder for own in folders for folder in own)
+        # arm by arm, since the scores of one setting are a part of the table, those of two would be copied
+        return [_known(self._values(records, own)) for own in folders]
 
     def _values(self, records: Records, folders: Sequence[str]) -> Scores:
         if self.image_column:
             scores = records.per_image(folders, self.image_column)
             return scores if self.of_images is None else np.array([[self.of_images(row)] for row in scores])
         if self.run_column:
-            values = records.counted.set_index("folder").loc[list(folders), self.run_column]
+            values = records.of_runs(folders, self.run_column)
             return values.to_numpy(np.float64, na_value=np.nan).reshape(-1, 1)
         assert self.of_curve is not None, self
         return np.array([[_of_curve(self.of_curve, records, folder)] for folder in folders], dtype=np.float64)
@@ -184,6 +185,12 @@ MEASURES: Mapping[str, Measure] = {
 def valid_loss_rise(share: float) -> Measure:
     """Relative rise of validation loss after `share` of the run; see `rise_after`."""
     return Measure(f"rise of validation loss after {share:.0%} of the run", "%", of_curve=rise_after(share))
+
+
+def _known(arm: Scores) -> Scores:
+    """The runs of `arm`, (runs, images), whose values are all known."""
+    known = np.isfinite(arm).all(axis=1)
+    return arm if known.all() else arm[known]
 
 
 def _mean(values: pd.Series) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 
 import pandas as pd
 from scipy import stats
@@ -24,7 +25,7 @@ def seed_plan(
     endless seeds would need at least), hours (of all seeds for these_images, by the time the finished runs worked),
     more_hours (of those still to run).
     """
-    seconds = records.counted.set_index("folder")["seconds"]
+    seconds = dict(zip(records.counted["folder"], records.counted["seconds"], strict=True))
     rows = []
     for effect in effects:
         comparison = effect.comparison
@@ -32,7 +33,7 @@ def seed_plan(
             continue
         fixed, new = comparison.spread(new_images=False), comparison.spread(new_images=True)
         needed = seeds_needed(fixed, detect, wanted)
-        hours = [seconds.loc[list(setting.folders)].mean() / 3600 for setting in comparison.settings]
+        hours = [fmean(seconds[folder] for folder in setting.folders) / 3600 for setting in comparison.settings]
         rows.append(
             {
                 "comparison": effect.name,

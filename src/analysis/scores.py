@@ -49,7 +49,6 @@ def _row(records: Records, setting: Setting) -> dict[str, object]:
     if not setting.folders:
         return {**facts, "per_seed": []}
     dice, iou = (records.per_image(setting.folders, column) for column in ("dice", "iou"))
-    seconds = records.counted.set_index("folder").loc[list(setting.folders), "seconds"]
     low, high = contrast([dice], [1.0]).interval()
     iou_low, iou_high = contrast([iou], [1.0]).interval()
     return {
@@ -65,7 +64,7 @@ def _row(records: Records, setting: Setting) -> dict[str, object]:
         "std": dice.std(axis=1).mean(),
         "min": dice.min(),
         "max": dice.max(),
-        "minutes": seconds.mean() / 60,
+        "minutes": records.of_runs(setting.folders, "seconds").mean() / 60,
     }
 
 

@@ -11,6 +11,7 @@ from src.analysis.matching import Setting
 from src.analysis.statistics import holm
 
 LEVEL = 0.05  # what all verdicts of one file together may err
+MOST_REASONS = 3  # said of a verdict that stays open: a claim may be put to a thousand settings
 Word = Literal["holds", "reversed", "undecided"]
 Answers = tuple[tuple[Comparison, ...], ...]  # for each question of a claim, one or more
 
@@ -99,13 +100,20 @@ def _why_undecided(verdict: Verdict) -> str:
     answers = verdict.answers
     problems = [one.problem for group in answers for one in _having_a_say(group) if one.problem]
     if problems:
-        return "; ".join(dict.fromkeys(problems)).replace(f"; {MISSING}", "; ")
+        return _listed(problems).replace(f"; {MISSING}", "; ")
     if verdict.p < LEVEL:
         return f"clear by itself (p = {verdict.p:.3f}), not among all claims of the file (p = {verdict.p_adjusted:.3f})"
     unsettled = [number for number, group in enumerate(answers, 1) if _p_inside(group) >= LEVEL]
     if len(answers) > 1:
         return f"not settled: {_in_parts(unsettled, answers)}"
-    return "; ".join(one.open_text() for one in _having_a_say(answers[0]) if one.p_inside >= LEVEL)
+    return _listed([one.open_text() for one in _having_a_say(answers[0]) if one.p_inside >= LEVEL])
+
+
+def _listed(reasons: Sequence[str]) -> str:
+    """Each of `reasons` once: the first few in words, and how many there are beside them."""
+    different = list(dict.fromkeys(reasons))
+    more = len(different) - MOST_REASONS
+    return "; ".join(different[:MOST_REASONS]) + (f"; and {more} more like these" if more > 0 else "")
 
 
 def _in_parts(numbers: Sequence[int], answers: Answers) -> str:
