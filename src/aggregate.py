@@ -30,11 +30,10 @@ def main(composed: DictConfig) -> None:
         options = parse_section(AggregateOptions, _given(composed))
         sweeps = options.sweeps()
         report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100)
-        page = write_report(report, options.folder(sweeps))
+        print(told(report), flush=True)
+        print(f"report: {write_report(report, options.folder(sweeps))}")
     except (ValueError, OSError) as error:
         sys.exit(refusal(error))
-    print(told(report))
-    print(f"report: {page}")
 
 
 def _given(composed: DictConfig) -> dict[str, Any]:
@@ -45,6 +44,8 @@ def _given(composed: DictConfig) -> dict[str, Any]:
 
 def aggregate() -> None:
     """The command: what is typed is put right for Hydra, then `main` runs."""
+    if any(argument.lstrip("+").startswith("claims=") for argument in sys.argv[1:]):
+        sys.exit("claims: unknown key; the files of claims to judge are claim_files, for example claim_files=report_a")
     sys.argv[1:] = forcing_values(quoting_values(sys.argv[1:], PATHS))
     main()
 

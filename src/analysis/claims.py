@@ -1,23 +1,25 @@
 """Claims as data: what somebody says about settings, in conf/claims/*.yaml, as questions that runs can answer."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from src.analysis.comparison import Question, Region
+from src.analysis.matching import DATA_FACTS
 from src.analysis.measures import MEASURES, valid_loss_rise
 from src.config import Section
 from src.errors import ConfigError
+from src.identity import CHOICE_SECTIONS
 
 ABOVE_ZERO: Region = (0.0, math.inf)
 BELOW_ZERO: Region = (-math.inf, 0.0)
-MARGIN = 0.005  # half a Dice point: a smaller difference is none to a user of masks
+MARGIN = 0.005  # half a Dice point: a smaller difference is none to a user of masks; for Dice and IoU only
 TOLERANCE = 0.05  # relative: a validation loss that rises by less has not turned upward
-Side = dict[str, Any]
 TYPES = (
     "difference",
     "equivalence",
@@ -36,7 +38,25 @@ def _known(name: str) -> str:
     return name
 
 
+def _no_cost(name: str) -> str:
+    if MEASURES[name].cost:
+        raise ValueError("a cost is compared as how many times one is the other: take a difference with at_least")
+    return name
+
+
+def _known_side(side: dict[str, Any]) -> dict[str, Any]:
+    """Refuses what no setting can meet: a section there is none of, a number that YAML reads as a text."""
+    for key, value in side.items():
+        if key.partition(".")[0] not in (*CHOICE_SECTIONS, *DATA_FACTS, "init_from"):
+            raise ValueError(f"{key}: there is no such section; allowed: {', '.join(CHOICE_SECTIONS)}")
+        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
+            raise ValueError(f"{key}: YAML takes {value} for a text; write it with a point, as {float(value):.1e}")
+    return side
+
+
 MeasureName = Annotated[str, AfterValidator(_known)]
+ScoreName = Annotated[MeasureName, AfterValidator(_no_cost)]
+Side = Annotated[dict[str, Any], AfterValidator(_known_side)]
 
 
 class Statement(Section):
@@ -75,8 +95,14 @@ class Difference(Statement):
     at_least: float | None = Field(default=None, gt=0)
     reported: tuple[float, float] | None = None
 
+    @model_validator(mode="after")
+    def _costs_are_above_zero(self) -> "Difference":
+        if self.reported is not None and MEASURES[self.measure].cost and min(self.reported) <= 0:
+            raise ValueError("a cost that was reported is above 0")
+        return self
+
     def questions(self) -> list[Question]:
-        """One: the difference lies above zero, or above what it is said to be at least."""
+        """One: the difference lies above zero, or above what it is said to be at least; the reverse, that below."""
         cost, least = MEASURES[self.measure].cost, self.at_least
         low = 0.0 if least is None else math.log(least) if cost else least
         reported = None
@@ -84,16 +110,28 @@ class Difference(Statement):
             first, second = self.reported
             reported = math.log(first / second) if cost else first - second
         sides = (self.higher, self.lower)
-        return [self._question(self.measure, sides, (1.0, -1.0), (low, math.inf), BELOW_ZERO, reported=reported)]
+        below = (-math.inf, low)
+        return [self._question(self.measure, sides, (1.0, -1.0), (low, math.inf), below, reported=reported)]
 
 
-class Equivalence(Statement):
+class WithMargin(Statement):
+    """A statement about differences below a `margin`, which only scores have a usual one of."""
+
+    measure: ScoreName
+    margin: float = Field(default=MARGIN, gt=0)
+
+    @model_validator(mode="after")
+    def _margin_is_stated(self) -> "WithMargin":
+        if "margin" not in self.model_fields_set and MEASURES[self.measure].unit != "points":
+            raise ValueError(f"margin: missing; only Dice, IoU and accuracy have a usual one ({MARGIN})")
+        return self
+
+
+class Equivalence(WithMargin):
     """`measure` differs by less than `margin` between the two `sides`."""
 
     type: Literal["equivalence"]
-    measure: MeasureName
     sides: tuple[Side, Side]
-    margin: float = Field(default=MARGIN, gt=0)
 
     def questions(self) -> list[Question]:
         """One: the difference lies within the margin; the reverse is one beyond it, to either side."""
@@ -101,14 +139,12 @@ class Equivalence(Statement):
         return [self._question(self.measure, self.sides, (1.0, -1.0), (-self.margin, self.margin), *beyond)]
 
 
-class NonInferiority(Statement):
+class NonInferiority(WithMargin):
     """`measure` of `side` is larger than that of `reference`, or smaller by less than `margin`."""
 
     type: Literal["non_inferiority"]
-    measure: MeasureName
     side: Side
     reference: Side
-    margin: float = Field(default=MARGIN, gt=0)
 
     def questions(self) -> list[Question]:
         """One: the difference lies above minus the margin."""
@@ -166,7 +202,7 @@ class Level(Statement):
     """`measure` of `side` is at least `at_least`."""
 
     type: Literal["level"]
-    measure: MeasureName
+    measure: ScoreName
     side: Side
     at_least: float
 
@@ -222,11 +258,15 @@ class Printed(Section):
 
 
 class ClaimFile(Section):
-    """The claims of one source. `where`: what holds for all its settings; `scale`: the size it was reported at."""
+    """The claims of one source.
+
+    `where`: what holds for all its settings, and must for the runs that are asked. `reported_with`: what else they had
+    when it was reported; runs with other values are asked too, and it is said.
+    """
 
     source: str
     where: Side
-    scale: Side
+    reported_with: Side
     printed: list[Printed] = Field(default_factory=list)
     claims: dict[str, Claim] = Field(min_length=1)
 

@@ -83,11 +83,30 @@ class Comparison:
         low, high = self.estimate.interval()
         return self.question.shown(self.estimate.value), self.question.shown(low), self.question.shown(high)
 
+    @property
+    def sides(self) -> str:
+        """Who was compared: `flip_jitter − none (unet, cosine)`, what all sides share in brackets."""
+        shown = [setting.shown for setting in self.settings]
+        if not shown:
+            return ""
+        shared = {name: text for name, text in shown[0].items() if all(one.get(name) == text for one in shown)}
+        names = [", ".join(text for name, text in one.items() if name not in shared) for one in shown]
+        context = ", ".join(shared.values())
+        if len(names) == 1:
+            return context
+        sign = " ÷ " if self.question.measure.cost else " − "
+        pairs = [sign.join(names[number : number + 2]) for number in range(0, len(names), 2)]
+        return (pairs[0] if len(pairs) == 1 else f"({f'){sign}('.join(pairs)})") + (f" ({context})" if context else "")
+
     def open_text(self) -> str:
         """Why `inside` is not shown: the interval and where it should have been."""
         assert self.shown is not None
         interval = interval_text(self.question.measure, *self.shown[1:])
         return f"the interval, {interval}, is not all {self.question.region_text()}"
+
+    def reversed_text(self) -> str:
+        """Why the reverse is shown: the interval and where it should have been."""
+        return self.open_text().replace("is not all", "is nowhere")
 
     @property
     def p_inside(self) -> float:
@@ -154,7 +173,7 @@ def _answer(
         return Comparison(question, choice, problem=str(error), notes=notes)
     unknown = sum(len(own) for own in folders) - sum(len(arm) for arm in arms)
     if unknown:
-        notes = (*notes, f"not on record for {unknown} of the runs")
+        notes = (*notes, f"not known of {unknown} of the runs")
     if question.measure.cost:
         arms = [np.log(arm) for arm in arms]
     return Comparison(question, choice, tuple(arms), _too_few(choice, arms), notes)
@@ -195,7 +214,7 @@ def _folders_by_device(records: Records, choice: Sequence[Setting]) -> dict[str,
     folders = [folder for setting in choice for folder in setting.folders]
     alone = records.of_runs(folders, "alone").fillna(False).astype(bool)
     device_of = records.of_runs(folders, "device")[alone].to_dict()
-    devices = [{device_of[folder] for folder in setting.folders if folder in device_of} for setting in choice]
+    devices = [{device_of[folder] for folder in setting.folders if device_of.get(folder)} for setting in choice]
     return {
         device: [[folder for folder in setting.folders if device_of.get(folder) == device] for setting in choice]
         for device in sorted(set.intersection(*devices))

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from src.analysis.comparison import Comparison, Question, compare
 from src.analysis.loading import Records
 from src.analysis.matching import Setting
-from src.analysis.measures import MEASURES, effect_text
+from src.analysis.measures import MEASURES, Scores, effect_text
 from src.analysis.statistics import holm
 from src.analysis.verdicts import LEVEL
 from src.analysis.words import value_text
@@ -34,7 +34,8 @@ class Effect:
 
     `context`: what else is the same, of the mean over several how many there are. `is_main`: whether it answers for
     the two levels; the single contexts of a mean are only shown beside it, or, where they are more than MOST_CONTEXTS,
-    in a note of its comparison. `p_adjusted`: by Holm over all main effects.
+    in a note of its comparison. `opposed`: contexts of a mean whose own interval lies on the other side of zero.
+    `p_adjusted`: by Holm over all main effects.
     """
 
     factor: str
@@ -43,6 +44,7 @@ class Effect:
     context: str
     comparison: Comparison
     is_main: bool = True
+    opposed: tuple[str, ...] = ()
     p_adjusted: float = 1.0
 
     @property
@@ -102,7 +104,8 @@ def _of_two_levels(records: Records, factor: str, first: Level, second: Level) -
     by_data: dict[Any, list[Comparison]] = {}
     for one in found:
         by_data.setdefault(one.settings[0].values["fingerprint"], []).append(one)
-    means = [_together(factor, names, own) for own in by_data.values() if len(own) > 1]
+    several = len(by_data) > 1
+    means = [_together(factor, names, own, several) for own in by_data.values() if len(own) > 1]
     single = [one for own in by_data.values() if len(own) <= MOST_CONTEXTS for one in own]
     return [*means, *(Effect(factor, *names, _context(one, factor), one, is_main=not means) for one in single)]
 
@@ -111,10 +114,20 @@ def _answered(records: Records, settings: Sequence[Setting], question: Question)
     return [one for one in compare(records, settings, question) if one.arms]
 
 
-def _together(factor: str, names: tuple[str, str], found: Sequence[Comparison]) -> Effect:
+def _together(factor: str, names: tuple[str, str], found: Sequence[Comparison], say_data: bool) -> Effect:
     """The mean of the effects over contexts with the same data, each context weighing the same."""
-    mean = Effect(factor, *names, f"mean of {len(found)}", _mean_of(found))
-    return mean if len(found) <= MOST_CONTEXTS else _with_note(mean, _summed_up(found, factor))
+    mean = _mean_of(found)
+    data = f", {value_text('fingerprint', found[0].settings[0].values['fingerprint'])}" if say_data else ""
+    opposed = tuple(_context(one, factor) for one in found if _is_opposed(one, mean))
+    effect = Effect(factor, *names, f"mean of {len(found)}{data}", mean, opposed=opposed)
+    return effect if len(found) <= MOST_CONTEXTS else _with_note(effect, _summed_up(found, factor))
+
+
+def _is_opposed(one: Comparison, mean: Comparison) -> bool:
+    if mean.estimate is None or mean.estimate.value == 0:
+        return False
+    other_side = one.p_opposite if mean.estimate.value > 0 else one.p_inside
+    return other_side < LEVEL
 
 
 def _with_note(effect: Effect, note: str) -> Effect:
@@ -122,14 +135,19 @@ def _with_note(effect: Effect, note: str) -> Effect:
 
 
 def _mean_of(found: Sequence[Comparison]) -> Comparison:
-    share = 1.0 / len(found)
-    weights = (share,) * len(found) + (-share,) * len(found)
-    question = replace(found[0].question, weights=weights)
-    arms = [one.arms[side] for side in (0, 1) for one in found]
-    settings = [one.settings[side] for side in (0, 1) for one in found]
+    """One comparison with an arm for each setting: one that is in several contexts has more weight, not more runs."""
+    weights: dict[tuple[str, ...], float] = {}
+    parts: dict[tuple[str, ...], tuple[Setting, Scores]] = {}
+    for side, sign in ((0, 1.0), (1, -1.0)):
+        for one in found:
+            runs = one.settings[side].folders
+            parts[runs] = one.settings[side], one.arms[side]
+            weights[runs] = weights.get(runs, 0.0) + sign / len(found)
+    settings, arms = zip(*parts.values(), strict=True)
     problem = next((one.problem for one in found if one.problem), None)
     notes = dict.fromkeys(note for one in found for note in one.notes)
-    return Comparison(question, tuple(settings), tuple(arms), problem, tuple(notes))
+    question = replace(found[0].question, weights=tuple(weights.values()))
+    return Comparison(question, settings, arms, problem, tuple(notes))
 
 
 def _summed_up(found: Sequence[Comparison], factor: str) -> str:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -124,7 +125,7 @@ def _pairs(found: Sequence[Effect]) -> Iterator[Picture]:
     both = [effect for effect in found if effect.is_main and effect.comparison.arms and not effect.comparison.problem]
     for number, effect in enumerate(both[:MOST_PAIRS], start=1):
         arms = effect.comparison.arms
-        first, second = (np.mean([arm.mean(axis=0) for arm in half], axis=0) for half in _halves(arms))
+        first, second = (_profile(effect, sign) for sign in (1.0, -1.0))
         yield Picture(
             f"images_{number}_{effect.factor.replace('.', '_')}",
             f"Each test image under {effect.first} and {effect.second}: mean Dice over "
@@ -174,10 +175,10 @@ def _epochs_of(records: Records, settings: Sequence[Setting]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _halves(arms: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
-    """The arms of the first level and those of the second."""
-    middle = len(arms) // 2
-    return arms[:middle], arms[middle:]
+def _profile(effect: Effect, sign: float) -> npt.NDArray[np.float64]:
+    """Mean Dice of each image under the first level of `effect` (sign 1) or the second (-1), weighed as it does."""
+    weighted = zip(effect.comparison.arms, effect.comparison.question.weights, strict=True)
+    return np.sum([sign * weight * arm.mean(axis=0) for arm, weight in weighted if sign * weight > 0], axis=0)
 
 
 def _word(effect: Effect) -> str:

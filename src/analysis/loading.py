@@ -128,6 +128,9 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE) -> Records:
             names = images[folder]["stem"].cat.categories
         except (ValueError, OSError, KeyError) as error:
             runs.loc[index, "left_out"] = f"test_images.csv cannot be used: {error}"
+    for folder, reason in _of_other_images(runs, images).items():
+        runs.loc[runs["folder"] == folder, "left_out"] = reason
+        del images[folder]
     runs["counted"] = _may_count(runs)
     return Records(runs, epochs, _joined(images), protocol)
 
@@ -147,13 +150,28 @@ def _left_out(runs: pd.DataFrame, sweeps: Sequence[str]) -> pd.Series:
     if "debug" in runs:
         reasons[finished & runs["debug"].notna()] = "a debug run: it saw only a few batches"
     candidates = runs[finished & reasons.isna()].sort_values("sweep", key=lambda names: names.map(sweeps.index))
-    for _, same in candidates.groupby(["run_id", "fingerprint"], dropna=False):
+    data = candidates["fingerprint"].fillna(candidates.groupby("config_id")["fingerprint"].transform("first"))
+    # a setting has one run a seed, whatever its folder is called now
+    for _, same in candidates.groupby(["config_id", "seed", data], dropna=False):
         first = same.iloc[0]
         for index in same.index[1:]:
             other = same.loc[index]
             differs = abs(other["test_dice"] - first["test_dice"]) > ROUNDING
             and_gave = f", and gave test Dice {first['test_dice']:.4f} there but {other['test_dice']:.4f} here"
             reasons[index] = f"the same run counts from {first['sweep']} already{and_gave if differs else ''}"
+    return reasons
+
+
+def _of_other_images(runs: pd.DataFrame, images: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """The runs that were not scored on the images that most runs on their data were scored on, and what is said."""
+    stems = {folder: "\0".join(own["stem"].astype("object")) for folder, own in images.items()}
+    data = runs.set_index("folder").loc[list(images), "fingerprint"]
+    reasons = {}
+    for _, own in data.groupby(data, dropna=False):
+        usual = pd.Series({folder: stems[folder] for folder in own.index}).mode()[0]
+        for folder in own.index[[stems[folder] != usual for folder in own.index]]:
+            counts = (len(images[folder]), usual.count("\0") + 1)
+            reasons[folder] = "was scored on {:,} test images, most runs on its data on {:,} others".format(*counts)
     return reasons
 
 

@@ -13,7 +13,7 @@ from src.analysis.loading import Records
 from src.analysis.runs import read_config
 from src.analysis.settings import config_of_any, setting_values, tell_apart
 from src.analysis.words import value_text
-from src.identity import CHOICE_SECTIONS, NAMED_IN_RUN_ID
+from src.identity import BUILT_SECTIONS, CHOICE_SECTIONS, NAMED_IN_RUN_ID
 
 Filter = Mapping[str, Any]  # names of choices and dotted config values with what they must be, a list for any of them
 # a network is exchanged as a whole, but a narrow one is not compared with a wide one
@@ -44,7 +44,8 @@ class Setting:
     def meets(self, wanted: Filter) -> bool:
         """Whether every key of `wanted` has the value named there, or one of the list named there."""
         return all(
-            any(_same(self.values.get(key), option) for option in (value if isinstance(value, list) else [value]))
+            _same(self.values.get(key), value)
+            or (isinstance(value, list) and any(_same(self.values.get(key), option) for option in value))
             for key, value in wanted.items()
         )
 
@@ -65,7 +66,7 @@ def settings_of(records: Records) -> list[Setting]:
         data_facts = {name: own[name].dropna().iloc[0] for name in DATA_FACTS if own[name].notna().any()}
         values = {**setting_values(config), **dict.fromkeys(DATA_FACTS), **data_facts}
         counted = own[own["counted"]]
-        again = own["left_out"].notna() & own["run_id"].isin(counted["run_id"])
+        again = own["left_out"].notna() & own["seed"].isin(counted["seed"])
         settings.append(
             Setting(
                 str(config_id),
@@ -90,7 +91,8 @@ def matched(
     """Every choice of one setting for each of `sides` that agree in all else.
 
     All else: every value but those of the keys in which the sides differ (a group's name stands for its whole section)
-    and `may_differ`. Only settings with counted runs.
+    and `may_differ`. Where several sides come in variants of one of these too (two learning rates of each optimizer),
+    like is matched with like, as far as there is like. Only settings with counted runs.
     """
     differing = {key for side in sides for key in side if any(other.get(key) != side[key] for other in sides)}
     free = differing | set(may_differ)
@@ -99,15 +101,51 @@ def matched(
         for setting in settings:
             if setting.folders and setting.meets(side):
                 groups.setdefault(_rest(setting, free), [[] for _ in sides])[number].append(setting)
-    return [choice for group in groups.values() for choice in itertools.product(*group)]
+    return [choice for group in groups.values() for choice in _like_with_like(group)]
 
 
-def also_differing(settings: Sequence[Setting], free: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-    """What else differs between compared `settings`: values that all of them have, outside the sections in `free`."""
-    shared = set.intersection(*(set(setting.values) for setting in settings))
-    names = sorted(name for name in shared if not (_is_free(name, set(free)) or _is_only_a_name(name)))
+def also_differing(settings: Sequence[Setting], named: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+    """What else differs between compared `settings` than the keys in `named`: values that all of them have.
+
+    Of a section that is exchanged as a whole the single numbers, such as an optimizer's learning rate; what an
+    augmentation is made of is what is compared.
+    """
+    shared = set.intersection(*(set(setting.values) for setting in settings)) - set(named)
+    exchanged = {key for key in named if key in BUILT_SECTIONS}
+    names = sorted(
+        name
+        for name in shared
+        if not _is_only_a_name(name)
+        and (not _is_free(name, set(named)) or (name.partition(".")[0] in exchanged and not name.endswith("_target_")))
+    )
     values = {name: tuple(setting.values[name] for setting in settings) for name in names}
     return {name: options for name, options in values.items() if any(not _same(options[0], one) for one in options)}
+
+
+def _like_with_like(group: Sequence[Sequence[Setting]]) -> Iterable[tuple[Setting, ...]]:
+    """The combinations of `group`, a list of settings for each side, in which sides with the same variants agree."""
+    variants = [{key for key in _keys(side) if _differs(side, key) and not _is_only_a_name(key)} for side in group]
+    together = [
+        (one, other, key)
+        for one, other in itertools.combinations(range(len(group)), 2)
+        for key in variants[one] & variants[other]
+    ]
+    combinations = list(itertools.product(*group))
+    alike = [
+        choice
+        for choice in combinations
+        if all(_same(choice[one].values[key], choice[other].values[key]) for one, other, key in together)
+    ]
+    return alike or combinations
+
+
+def _keys(side: Sequence[Setting]) -> set[str]:
+    """The values that all of `side` have."""
+    return set.intersection(*(set(setting.values) for setting in side)) if side else set()
+
+
+def _differs(settings: Sequence[Setting], key: str) -> bool:
+    return any(not _same(settings[0].values[key], setting.values[key]) for setting in settings)
 
 
 def _rest(setting: Setting, free: set[str]) -> str:

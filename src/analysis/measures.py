@@ -13,6 +13,7 @@ from src.analysis.loading import Records
 END = 0.1  # share of a run's epochs that "at the end" means: the last 5 of 50
 EARLY = 0.2  # and "early in training": the first 10 of 50
 NEARLY = 0.95  # of its own best validation Dice: from there on a run counts as converged
+LEARNT = 0.5  # validation Dice; a run that never gets there has learnt nothing that could converge
 Scores = npt.NDArray[np.float64]
 Curve = pd.DataFrame  # the epochs of one run, in order
 
@@ -127,9 +128,16 @@ def rise_after(share: float) -> Callable[[Curve], float]:
 
 
 def epochs_to_converge(curve: Curve) -> float:
-    """The first epoch whose validation Dice is at least 95 % of the run's own best."""
-    reached = curve["valid_dice"] >= NEARLY * curve["valid_dice"].max()
-    return float(curve["epoch"][reached].iloc[0])
+    """When validation Dice first reaches 95 % of the run's own best, on straight lines between epochs from 0 on.
+
+    nan for a run whose best is below 0.5.
+    """
+    dice = np.concatenate([[0.0], curve["valid_dice"].to_numpy(np.float64)])
+    wanted = NEARLY * dice.max()
+    if dice.max() < LEARNT:
+        return math.nan
+    after = int(np.argmax(dice >= wanted))  # the first epoch that is there, from 1 on
+    return after - 1 + float((wanted - dice[after - 1]) / (dice[after] - dice[after - 1]))
 
 
 def _gap(curve: Curve) -> float:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean
 
 import pandas as pd
 from scipy import stats
@@ -18,48 +17,49 @@ POWER = 0.8
 def seed_plan(
     records: Records, effects: Sequence[Effect], detect: float = DETECT, wanted: float = POWER
 ) -> pd.DataFrame:
-    """One row an effect with at least 2 seeds an arm: what a sweep needs to find `detect` (Dice) with power `wanted`.
+    """One row an effect with at least 3 seeds an arm: what a sweep needs to find `detect` (Dice) with power `wanted`.
 
-    Columns: comparison, seeds (now, of the smaller arm), these_images (seeds of each setting, to speak of just this
-    test set), new_images (to speak of new images; missing where no number of seeds suffices), images (test images that
-    endless seeds would need at least), hours (of all seeds for these_images, by the time the finished runs worked),
-    more_hours (of those still to run).
+    Found means by a test as strict as the verdicts are, which share 5 % among all `effects`. Columns: comparison, seeds
+    (now, of the smallest arm), these_images (seeds of each setting, to speak of just this test set) and these_hours (of
+    the runs still to be made, by the time the finished ones worked), new_images and new_hours (to speak of new images),
+    images (test images that endless seeds would need at least). Missing where 1,000 seeds do not suffice.
     """
-    seconds = dict(zip(records.counted["folder"], records.counted["seconds"], strict=True))
+    planned = [effect.comparison for effect in effects if effect.comparison.problem is None]
+    names = [effect.name for effect in effects if effect.comparison.problem is None]
+    confidence = 1 - (1 - CONFIDENCE) / max(1, len(planned))
     rows = []
-    for effect in effects:
-        comparison = effect.comparison
-        if not comparison.arms or min(comparison.seeds) < 2:
-            continue
+    for name, comparison in zip(names, planned, strict=True):
         fixed, new = comparison.spread(new_images=False), comparison.spread(new_images=True)
-        needed = seeds_needed(fixed, detect, wanted)
-        hours = [fmean(seconds[folder] for folder in setting.folders) / 3600 for setting in comparison.settings]
+        these, others = (seeds_needed(spread, detect, wanted, confidence) for spread in (fixed, new))
+        hours = [records.of_runs(setting.folders, "seconds").mean() / 3600 for setting in comparison.settings]
         rows.append(
             {
-                "comparison": effect.name,
+                "comparison": name,
                 "seeds": min(comparison.seeds),
-                "these_images": needed,
-                "new_images": seeds_needed(new, detect, wanted),
-                "images": images_needed(new, detect, wanted),
-                "hours": needed and needed * sum(hours),
-                "more_hours": needed and _more(needed, comparison.seeds, hours),
+                "these_images": these,
+                "these_hours": _more_hours(these, comparison.seeds, hours),
+                "new_images": others,
+                "new_hours": _more_hours(others, comparison.seeds, hours),
+                "images": images_needed(new, detect, wanted, confidence),
             }
         )
-    columns = ["comparison", "seeds", "these_images", "new_images", "images", "hours", "more_hours"]
+    columns = ["comparison", "seeds", "these_images", "these_hours", "new_images", "new_hours", "images"]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:], "float64"))
 
 
-def images_needed(spread: Spread, detect: float, wanted: float) -> int | None:
+def images_needed(spread: Spread, detect: float, wanted: float, confidence: float = CONFIDENCE) -> int | None:
     """The fewest test images with which endless seeds would find `detect`; None where images add no spread.
 
     With endless seeds the difference is normal with the variance of the images alone, which falls as their number.
     """
     if spread.images <= 0:
         return None
-    distance = stats.norm.ppf(1 - (1 - CONFIDENCE) / 2) + stats.norm.ppf(wanted)  # standard errors
+    distance = stats.norm.isf((1 - confidence) / 2) + stats.norm.ppf(wanted)  # standard errors
     return math.ceil(spread.image_count * spread.images * (distance / detect) ** 2)
 
 
-def _more(needed: int, seeds: Sequence[int], hours: Sequence[float]) -> float:
-    """Hours of the runs that are still to be made."""
+def _more_hours(needed: int | None, seeds: Sequence[int], hours: Sequence[float]) -> float | None:
+    """Of the runs that are still to be made."""
+    if needed is None:
+        return None
     return sum(max(0, needed - there) * each for there, each in zip(seeds, hours, strict=True))

@@ -26,24 +26,30 @@ def provenance_of(records: Records) -> Provenance:
     runs = [read_json(Path(folder) / "run.json") for folder in records.counted["folder"]]
     if not runs:
         return Provenance({}, [])
-    packages = sorted({name for run in runs for name in run.get("versions", {})})
+    versions = [_part(run, "versions") for run in runs]
+    packages = sorted({name for own in versions for name in own})
     facts = {
-        "data": _each(
-            f"{', '.join(f'{number} {split}' for split, number in run.get('data', {}).get('images', {}).items())} "
-            f"(fingerprint {str(run.get('data', {}).get('fingerprint'))[:12]})"
-            for run in runs
-        ),
+        "data": _each(_data(_part(run, "data")) for run in runs),
         "device": _each(run.get("device") for run in runs),
-        "machine": _each(_machine(run.get("machine") or {}) for run in runs),
-        "arithmetic": _each((run.get("numerics") or {}).get("name") for run in runs),
-        "code": _each(_code(run.get("git")) for run in runs),
-        "versions": ", ".join(
-            f"{name} {_each(run.get('versions', {}).get(name) for run in runs)}" for name in packages
-        ),
+        "machine": _each(_machine(_part(run, "machine")) for run in runs),
+        "arithmetic": _each(_part(run, "numerics").get("name") for run in runs),
+        "code": _each(_code(_part(run, "git")) for run in runs),
+        "versions": ", ".join(f"{name} {_each(own.get(name) for own in versions)}" for name in packages),
         "worked": f"{human_seconds(records.counted['seconds'].sum())} over {len(runs)} runs, "
-        f"{_each(run.get('started', '')[:10] for run in runs)}",
+        f"{_each(str(run.get('started', ''))[:10] for run in runs)}",
     }
     return Provenance({name: text for name, text in facts.items() if text}, _commands(records))
+
+
+def _part(run: dict[str, Any], name: str) -> dict[str, Any]:
+    """A part of run.json; empty where it is none, as in a record that somebody else's program wrote."""
+    part = run.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _data(data: dict[str, Any]) -> str:
+    images = ", ".join(f"{number} {split}" for split, number in _part(data, "images").items())
+    return f"{images} (fingerprint {str(data.get('fingerprint'))[:12]})"
 
 
 def _commands(records: Records) -> list[str]:
@@ -63,7 +69,7 @@ def _command(words: Sequence[str], seeds: Sequence[int]) -> str:
 def _overrides(folder: Path) -> list[str]:
     try:
         return [str(word) for word in yaml.safe_load((folder / "overrides.yaml").read_text(encoding="utf-8"))]
-    except (OSError, TypeError, yaml.YAMLError):
+    except (OSError, TypeError, ValueError, yaml.YAMLError):
         return []
 
 
@@ -75,10 +81,10 @@ def _cores(cores: Any) -> str:
     return f"{cores} core{'' if cores == 1 else 's'} a run" if cores else ""
 
 
-def _code(git: dict[str, Any] | None) -> str:
-    if not git:
+def _code(git: dict[str, Any]) -> str:
+    if "commit" not in git:
         return "not from a git checkout"
-    return f"commit {git['commit'][:10]}{' with changes' if git.get('changed') else ''}"
+    return f"commit {str(git['commit'])[:10]}{' with changes' if git.get('changed') else ''}"
 
 
 def _each(texts: Iterable[Any]) -> str:

@@ -25,11 +25,11 @@ from src.analysis.verdicts import Verdict, judge
 from src.analysis.views import (
     answers,
     claim_rows,
+    conditions_note,
     counted_words,
     effect_columns,
     extreme_images,
     plan_columns,
-    scale_note,
     settings_columns,
     trouble_columns,
 )
@@ -129,7 +129,9 @@ def summary_lines(report: Report) -> list[str]:
         f"{file.source}: {counted_words(verdict.word for verdict in own)} of {len(own)} claims."
         for file, own in report.verdicts
     ]
-    return [*answers(report.scores), *fates]
+    sizes = {setting.values.get("data.image_size") for setting in report.settings if setting.folders}
+    warning = ["The settings differ in data.image_size, and each is scored at its own."] if len(sizes) > 1 else []
+    return [*answers(report.scores), *warning, *fates]
 
 
 def _content(report: Report) -> dict[str, Any]:
@@ -138,13 +140,13 @@ def _content(report: Report) -> dict[str, Any]:
     shared, _ = tell_apart(records.runs)
     return {
         "title": report.title,
-        "counts": f"{counted(records.runs)}: {by_status(records.runs)}",
+        "counts": _counts(records.runs),
         "shared": shared,
         "sizes": _sizes(report.settings),
         "protocol": records.protocol,
         "answers": summary_lines(report),
         "claims": [
-            {"source": file.source, "scale_note": scale_note(file, verdicts), "rows": claim_rows(verdicts)}
+            {"source": file.source, "conditions_note": conditions_note(file, verdicts), "rows": claim_rows(verdicts)}
             for file, verdicts in report.verdicts
         ],
         "not_asked": report.not_asked,
@@ -158,6 +160,11 @@ def _content(report: Report) -> dict[str, Any]:
         "pictures": report.pictures,
         "provenance": provenance_of(records),
     }
+
+
+def _counts(runs: pd.DataFrame) -> str:
+    left_out = int((runs["status"].eq("finished") & ~runs["counted"]).sum())
+    return f"{counted(runs)}: {by_status(runs)}" + (f", of which {left_out} do not count" if left_out else "")
 
 
 def _sizes(settings: Sequence[Setting]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The runs of a sweep as one table: what was planned, what is there, whatever became of each of them."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -9,8 +10,11 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from pydantic import ConfigDict, Field
 
 from src.analysis.settings import ReadConfig, add_values, config_of_any, section_of, sort_key
+from src.config import Section, parse_section
+from src.errors import ConfigError
 from src.files import read_json
 from src.identity import CHOICE_SECTIONS
 from src.record import SCHEMA, STATUSES, RunRecord
@@ -127,63 +131,100 @@ def _read_run(record: RunRecord, planned: Mapping[str, Any]) -> tuple[dict[str, 
         facts = {"status": "running"} if being_made else _facts(run, record.folder)
     except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
         facts = {"status": "unreadable", "error": f"run.json cannot be read: {error}"}
+    except ConfigError as error:
+        facts = {"status": "unreadable", "error": f"run.json is no record of a run: {'; '.join(error.problems)}"}
     except ValueError as error:
         facts = {"status": "unreadable", "error": str(error)}
     except (KeyError, TypeError) as error:
         facts = {"status": "unreadable", "error": f"run.json is no record of a run: {error!r}"}
+    epochs = _read_epochs(record)
+    done = None if epochs is None else len(epochs)
+    return {"run_id": record.folder.name, **planned, "epoch": done, **_costs(epochs or []), **facts}, epochs or []
+
+
+def _read_epochs(record: RunRecord) -> list[dict[str, Any]] | None:
+    """None where they cannot be known: a line in the middle is broken, or the file may not be read."""
     try:
         epochs = record.read_epochs()
-        done, costs = len(epochs), _costs(epochs)
-    except (ValueError, OSError, TypeError):  # a line in the middle is broken, or the file may not be read
-        epochs, done, costs = [], None, {}
-    return {"run_id": record.folder.name, **planned, "epoch": done, **costs, **facts}, epochs
+    except (ValueError, OSError):
+        return None
+    return epochs if all(isinstance(epoch, dict) for epoch in epochs) else None
 
 
-def _facts(run: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
+class _Data(Section):
+    model_config = ConfigDict(extra="ignore")
+
+    fingerprint: str | None = None
+    images: dict[str, int] = Field(default_factory=dict)
+
+
+class _Run(Section):
+    """What is needed of run.json; docs/record.md has all of it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    run_id: str
+    config_id: str
+    choices: dict[str, str]
+    seed: int
+    seconds: float
+    scores: dict[str, float]
+    best_epoch: int | None = None
+    data: _Data = Field(default_factory=_Data)
+    device: str | None = None
+    machine: dict[str, Any] = Field(default_factory=dict)
+    error: str | None = None
+
+
+def _facts(content: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
     """The columns that run.json gives. Raises ValueError, KeyError or TypeError for one that is broken."""
-    if run is None:
+    if content is None:
         raise ValueError("run.json is missing: the run was stopped as it began, or is half copied")
-    if run["schema"] != SCHEMA or run["status"] not in STATUSES:
+    if content["schema"] != SCHEMA or content["status"] not in STATUSES:
         raise ValueError(
-            f"run.json has schema {run['schema']} and status {run['status']!r}; this version knows schema {SCHEMA}"
+            f"run.json has schema {content['schema']} and status {content['status']!r}; this version knows schema "
+            f"{SCHEMA}"
         )
-    if run["run_id"] != folder.name and folder.with_name(run["run_id"]).exists():
-        raise ValueError(f"is a copy of {run['run_id']}, which is there too; counting both would count one run twice")
+    run, status = parse_section(_Run, content), content["status"]
+    if run.run_id != folder.name and folder.with_name(run.run_id).exists():
+        raise ValueError(f"is a copy of {run.run_id}, which is there too; counting both would count one run twice")
     gone = "no process is at it: it was killed, or it is at work on another machine"
     return {
         "run_id": folder.name,
-        "config_id": run["config_id"],
-        **run["choices"],
-        "seed": int(run["seed"]),
-        "status": run["status"],
-        **{name: float(score) for name, score in run["scores"].items()},
-        "best_epoch": run["best_epoch"],
-        "seconds": float(run["seconds"]),
-        "fingerprint": run.get("data", {}).get("fingerprint"),
-        "train_images": run.get("data", {}).get("images", {}).get("train"),
+        "config_id": run.config_id,
+        **run.choices,
+        "seed": run.seed,
+        "status": status,
+        **run.scores,
+        "best_epoch": run.best_epoch,
+        "seconds": run.seconds,
+        "fingerprint": run.data.fingerprint,
+        "train_images": run.data.images.get("train"),
         "device": _device_of(run),
-        "error": run["error"] or (gone if run["status"] == "interrupted" else None),
+        "error": run.error or (gone if status == "interrupted" else None),
     }
 
 
 def _costs(epochs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the training of a run cost; empty before its first epoch has ended."""
-    known = [epoch for epoch in epochs if "train_seconds" in epoch]
-    if not known:
+    """What the training of a run cost; empty before its first epoch has ended, and where it is not on record."""
+    try:
+        neighbours: list[Any] = [epoch.get("device_jobs") for epoch in epochs]
+        one_device = len({epoch.get("device") for epoch in epochs}) == 1  # and not resumed on another
+        return {
+            "train_seconds": math.fsum(epoch["train_seconds"] for epoch in epochs),
+            "images_per_second": statistics.median(epoch["images_per_second"] for epoch in epochs),
+            "peak_memory_bytes": max(epoch["peak_memory_bytes"] for epoch in epochs),
+            "alone": None if None in neighbours else max(neighbours) == 1 and one_device,
+        }
+    except (KeyError, TypeError, ValueError):
         return {}
-    neighbours: list[Any] = [epoch.get("device_jobs") for epoch in known]
-    return {
-        "train_seconds": sum(epoch["train_seconds"] for epoch in known),
-        "images_per_second": statistics.median(epoch["images_per_second"] for epoch in known),
-        "peak_memory_bytes": max(epoch["peak_memory_bytes"] for epoch in known),
-        "alone": None if None in neighbours else max(neighbours) == 1,
-    }
 
 
-def _device_of(run: Mapping[str, Any]) -> str | None:
+def _device_of(run: _Run) -> str | None:
     """The kind of device on which times can be compared: a model of GPU, or the cores of one machine."""
-    device, machine = run.get("device"), run.get("machine") or {}
-    return device if device != "cpu" else f"cpu, {machine.get('cores')} cores of {machine.get('host')}"
+    if run.device != "cpu":
+        return run.device
+    return f"cpu, {run.machine.get('cores')} cores of {run.machine.get('host')}"
 
 
 def _add_epochs(runs: pd.DataFrame, config_of: ReadConfig) -> None:

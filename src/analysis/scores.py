@@ -1,6 +1,7 @@
 """Every setting with its scores: mean and interval over seeds and images, report A's statistics, time, and the best."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from src.analysis.comparison import LEAST_SEEDS
 from src.analysis.loading import Records
 from src.analysis.matching import Setting
 from src.analysis.measures import MEASURES
-from src.analysis.statistics import contrast, hedges_g, holm
+from src.analysis.statistics import contrast, hedges_g
 from src.analysis.verdicts import LEVEL
 
 FACTS = ("setting", "config_id", "data", "n", "unfinished", "per_seed")
@@ -20,7 +21,7 @@ NUMBERS = (*SCORES, "minutes", "reported", "reported_to")
 
 
 def settings_scores(records: Records, settings: Sequence[Setting], files: Sequence[ClaimFile] = ()) -> pd.DataFrame:
-    """One row a setting, best mean test Dice first, those without a finished run last.
+    """One row a setting: those with at least 3 seeds first, best mean test Dice on top, then those with fewer.
 
     Columns: setting (label), config_id, data (fingerprint), n (finished seeds), unfinished, mean, low and high (95 %
     interval for new seeds and new images), per_seed (list of means), iou, iou_low and iou_high, median and std (of the
@@ -28,12 +29,14 @@ def settings_scores(records: Records, settings: Sequence[Setting], files: Sequen
     reported and reported_to (what a report of `files` printed for just this setting; a range has both). Dice and IoU
     are in [0, 1]; what is not known is missing.
 
-    Against the best of its data (the first row): behind, behind_low, behind_high (what it has less), p_behind (Holm
-    over all), told_apart (whether p_behind is below 0.05), effect_size (Hedges' g).
+    Against the best of its data, the first row of them: behind, behind_low, behind_high (what it has less), p_behind
+    (times the number of pairs there are, since the best was picked by the same scores), told_apart (whether p_behind is
+    below 0.05), effect_size (Hedges' g). No p_behind with fewer than 3 seeds.
     """
     rows = [_row(records, setting) | _reported(setting, files) for setting in settings]
     table = pd.DataFrame(rows, columns=[*FACTS, *NUMBERS]).astype(dict.fromkeys(NUMBERS, "float64"))
-    order = table["mean"].sort_values(ascending=False, kind="stable", na_position="last").index
+    enough = (table["n"] >= LEAST_SEEDS).rename("enough")  # one lucky seed is not to hide what five have shown
+    order = pd.concat([enough, table["mean"]], axis=1).sort_values(["enough", "mean"], ascending=False).index
     ranked = [settings[index] for index in order]
     return pd.concat([table.loc[order].reset_index(drop=True), _behind_the_best(records, ranked)], axis=1)
 
@@ -75,9 +78,10 @@ def _behind_the_best(records: Records, ranked: Sequence[Setting]) -> pd.DataFram
         best.setdefault(setting.values["fingerprint"], setting)
     rows = [_behind(records, best[setting.values["fingerprint"]], setting) for setting in ranked]
     table = pd.DataFrame(rows, columns=["behind", "behind_low", "behind_high", "p_behind", "effect_size"])
-    known = table["p_behind"].notna()
-    table.loc[known, "p_behind"] = holm(table.loc[known, "p_behind"].tolist())
-    return table.assign(told_apart=table["p_behind"] < LEVEL)
+    judged = Counter(setting.values["fingerprint"] for setting in ranked if len(setting.folders) >= LEAST_SEEDS)
+    pairs = sum(math.comb(count, 2) for count in judged.values())
+    p_values = (pairs * table["p_behind"]).clip(upper=1.0)
+    return table.assign(p_behind=p_values, told_apart=p_values < LEVEL)
 
 
 def _behind(records: Records, best: Setting, setting: Setting) -> dict[str, float]:
@@ -101,8 +105,9 @@ def _behind(records: Records, best: Setting, setting: Setting) -> dict[str, floa
 
 def _reported(setting: Setting, files: Sequence[ClaimFile]) -> dict[str, float | None]:
     for file in files:
-        scale = {key: value for key, value in file.scale.items() if key != "train_images"}
+        # beside a smaller data set of the same kind too, since the page says how many images there were
+        others = {key: value for key, value in file.reported_with.items() if key != "train_images"}
         for printed in file.printed:
-            if setting.meets({**file.where, **scale, **printed.setting}):
+            if setting.meets({**file.where, **others, **printed.setting}):
                 return {"reported": printed.test_dice, "reported_to": printed.test_dice_to}
     return {}

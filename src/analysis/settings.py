@@ -16,7 +16,7 @@ def add_values(runs: pd.DataFrame, config_of: ReadConfig) -> list[str]:
     `config_of` gives the config of a run's folder, empty where there is none; one run of each setting (config_id) is
     read, and only if choices do not suffice. Returns the names of the new columns.
     """
-    choices = [name for name in CHOICE_SECTIONS if name in runs]
+    choices = _telling_choices(runs)
     settings = runs.dropna(subset="config_id").drop_duplicates("config_id")
     if not settings.duplicated(choices).any():
         return []
@@ -31,13 +31,25 @@ def add_values(runs: pd.DataFrame, config_of: ReadConfig) -> list[str]:
 def tell_apart(runs: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     """What all runs share, by name; and the names of the columns that tell their settings apart."""
     known = runs.dropna(subset="config_id")
-    names = [name for name in map(str, runs.columns) if name in (*CHOICE_SECTIONS, "init_from") or "." in name]
+    values = [name for name in map(str, runs.columns) if name == "init_from" or "." in name]
+    names = [*_telling_choices(known), *values]
     differing = [name for name in names if known[name].nunique(dropna=False) > 1]
     shared = {name: known[name].iloc[0] for name in names if name not in differing} if len(known) else {}
-    told_apart = len(known.drop_duplicates(differing)) if differing else 1
-    if known["config_id"].nunique() > told_apart:
+    settings = known.drop_duplicates("config_id")
+    if len(settings) > (len(settings.drop_duplicates(differing)) if differing else 1):
         differing.append("config_id")
     return shared, differing
+
+
+def _telling_choices(runs: pd.DataFrame) -> list[str]:
+    """The config groups whose options tell settings apart.
+
+    A setting may have been asked for under two names, as one that `trainer=default` and `trainer=report_a` have in
+    common; such names tell nothing.
+    """
+    choices = [name for name in CHOICE_SECTIONS if name in runs]
+    options = runs.groupby("config_id")[choices].nunique(dropna=False)
+    return [name for name in choices if options[name].max() <= 1 or not len(options)]
 
 
 def config_of_any(folders: Iterable[str], config_of: ReadConfig) -> Mapping[str, Any]:

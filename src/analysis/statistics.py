@@ -157,19 +157,19 @@ def power(spread: Spread, seeds: int, effect: float, confidence: float = CONFIDE
     return float(stats.nct.sf(critical, df, shift) + stats.nct.sf(critical, df, -shift))
 
 
-def seeds_needed(spread: Spread, effect: float, wanted: float = 0.8) -> int | None:
+def seeds_needed(spread: Spread, effect: float, wanted: float = 0.8, confidence: float = CONFIDENCE) -> int | None:
     """The fewest seeds in every arm (from 3 on) that find `effect` with power `wanted`; None if 1,000 do not suffice.
 
     None with `spread.images` above 0 mostly means: more seeds cannot help, only more test images can. None too where
     the spread is unknown, from a single seed. With fewer than 5 test images more seeds may even find less, and the
     answer then is one number that suffices, or None.
     """
-    if any(count < 2 for count in spread.counts) or power(spread, MOST_SEEDS, effect) < wanted:
+    if any(count < 2 for count in spread.counts) or power(spread, MOST_SEEDS, effect, confidence) < wanted:
         return None
     low, high = 2, MOST_SEEDS  # power rises with seeds: the answer is in (low, high]
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(spread, middle, effect) >= wanted else (middle, high)
+        low, high = (low, middle) if power(spread, middle, effect, confidence) >= wanted else (middle, high)
     return high
 
 

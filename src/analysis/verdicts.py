@@ -93,7 +93,10 @@ def _verdict(name: str, claim: Claim, answers: Answers, p: float, p_adjusted: fl
     if p == _p_holds(answers):
         return replace(verdict, word="holds")
     turned = [number for number, group in enumerate(answers, 1) if len(answers) * _p_opposite(group) < LEVEL]
-    return replace(verdict, word="reversed", why=_in_parts(turned, answers))
+    if len(answers) > 1:
+        return replace(verdict, word="reversed", why=f"by {_in_parts(turned, answers)}")
+    why = _listed([one.reversed_text() for one in _having_a_say(answers[0])])
+    return replace(verdict, word="reversed", why=why)
 
 
 def _why_undecided(verdict: Verdict) -> str:
@@ -106,7 +109,9 @@ def _why_undecided(verdict: Verdict) -> str:
     unsettled = [number for number, group in enumerate(answers, 1) if _p_inside(group) >= LEVEL]
     if len(answers) > 1:
         return f"not settled: {_in_parts(unsettled, answers)}"
-    return _listed([one.open_text() for one in _having_a_say(answers[0]) if one.p_inside >= LEVEL])
+    asked = _having_a_say(answers[0])
+    names = [f"{one.sides}: " if len(asked) > 1 else "" for one in asked]
+    return _listed([name + one.open_text() for name, one in zip(names, asked, strict=True) if one.p_inside >= LEVEL])
 
 
 def _listed(reasons: Sequence[str]) -> str:
@@ -117,6 +122,4 @@ def _listed(reasons: Sequence[str]) -> str:
 
 
 def _in_parts(numbers: Sequence[int], answers: Answers) -> str:
-    if len(answers) == 1:
-        return ""
     return f"part{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} of {len(answers)}"

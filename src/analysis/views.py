@@ -9,14 +9,14 @@ import pandas as pd
 
 from src.analysis.claims import ClaimFile
 from src.analysis.comparison import LEAST_SEEDS, Comparison
-from src.analysis.effects import Effect
+from src.analysis.effects import MOST_CONTEXTS, Effect
 from src.analysis.loading import Records
 from src.analysis.matching import Setting
 from src.analysis.measures import effect_text, interval_text
 from src.analysis.statistics import MOST_SEEDS
 from src.analysis.summary import TROUBLE
 from src.analysis.tables import Columns
-from src.analysis.verdicts import Verdict, Word
+from src.analysis.verdicts import LEVEL, Verdict, Word
 from src.analysis.words import (
     MISSING,
     human_seconds,
@@ -27,7 +27,9 @@ from src.analysis.words import (
     signed_text,
 )
 
+TROUBLE_COLUMNS = ("run", "sweep", "status", "reason")
 MOST_IMAGES = 10  # best and worst ones shown
+MOST_NAMES = 10  # of settings in one sentence
 MOST_ARMS = 4  # of a comparison, whose seeds are listed one by one: an interaction has four
 FATES: dict[Word, str] = {"holds": "hold", "reversed": "reversed", "undecided": "undecided"}
 Row = dict[Any, Any]  # of a table
@@ -70,18 +72,29 @@ def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
             "reported": verdict.claim.reported,
             "word": verdict.word,
             "why": verdict.why,
-            "p": _p_text(verdict.p_adjusted) if any(one.problem is None for one in verdict.comparisons) else "",
+            "p": p_text(verdict.p_adjusted) if any(one.problem is None for one in verdict.comparisons) else "",
             "speaks_of": "; ".join(
                 dict.fromkeys(one.question.measure.speaks_of for one in verdict.comparisons if one.arms)
             ),
             "parts": [
-                {"part": str(number) if len(verdict.answers) > 1 else "", **comparison_row(one)}
+                {"part": str(number) if len(verdict.answers) > 1 else "", **row}
                 for number, answers in enumerate(verdict.answers, start=1)
-                for one in answers
+                for row in _rows_of(answers)
             ],
         }
         for verdict in verdicts
     ]
+
+
+def _rows_of(answers: Sequence[Comparison]) -> list[dict[str, str]]:
+    """The contexts of a question, of very many the first with a word on the others."""
+    rows = [comparison_row(one) for one in answers[:MOST_CONTEXTS]]
+    more = len(answers) - MOST_CONTEXTS
+    if more > 0:
+        rows[-1]["notes"] = "; ".join(
+            filter(None, [rows[-1]["notes"], f"and {more} more contexts that are not listed"])
+        )
+    return rows
 
 
 def counted_words(words: Iterable[Word]) -> str:
@@ -95,7 +108,7 @@ def comparison_row(comparison: Comparison) -> dict[str, str]:
     measure, question = comparison.question.measure, comparison.question
     row = {
         "measure": measure.says,
-        "sides": sides_text(comparison),
+        "sides": comparison.sides,
         "effect": "",
         "interval": "",
         "seeds": _seeds_text(comparison.seeds),
@@ -111,26 +124,11 @@ def comparison_row(comparison: Comparison) -> dict[str, str]:
     return row
 
 
-def sides_text(comparison: Comparison) -> str:
-    """Who was compared: `flip_jitter − none (unet, cosine)`, what all sides share in brackets."""
-    if not comparison.settings:
-        return ""
-    shown = [setting.shown for setting in comparison.settings]
-    shared = {name: text for name, text in shown[0].items() if all(one.get(name) == text for one in shown)}
-    names = [", ".join(text for name, text in one.items() if name not in shared) for one in shown]
-    context = ", ".join(shared.values())
-    if len(names) == 1:
-        return context
-    sign = "÷" if comparison.question.measure.cost else "−"
-    pairs = [f" {sign} ".join(names[number : number + 2]) for number in range(0, len(names), 2)]
-    return (pairs[0] if len(pairs) == 1 else f"({') − ('.join(pairs)})") + (f" ({context})" if context else "")
-
-
-def scale_note(file: ClaimFile, verdicts: Sequence[Verdict]) -> str:
+def conditions_note(file: ClaimFile, verdicts: Sequence[Verdict]) -> str:
     """In what the runs are not of the size at which the claims were made; empty where they are."""
     settings = [setting for verdict in verdicts for one in verdict.comparisons for setting in one.settings]
     differing = []
-    for key, wanted in file.scale.items():
+    for key, wanted in file.reported_with.items():
         values = dict.fromkeys(setting.values.get(key) for setting in settings)
         if any(value != wanted for value in values):
             differing.append(f"{key.replace('_', ' ')} {', '.join(map(str, values))} ({file.source}: {wanted})")
@@ -146,7 +144,7 @@ def effect_columns(effects: Sequence[Effect]) -> Columns:
         "95 % interval": [row["interval"] or MISSING for row in rows],
         "seeds": [row["seeds"] for row in rows],
         "Hedges' g": [row["size"] or MISSING for row in rows],
-        "p (Holm)": [_p_text(effect.p_adjusted) if effect.is_main else "" for effect in effects],
+        "p (Holm)": [p_text(effect.p_adjusted) if effect.is_main else "" for effect in effects],
         "verdict": [_effect_word(effect) for effect in effects],
         "note": [row["notes"] for row in rows],
     }
@@ -159,12 +157,9 @@ def plan_columns(plan: pd.DataFrame) -> Columns:
     return {
         "comparison": list(plan["comparison"]),
         "seeds now": [str(row["seeds"]) for row in rows],
-        "seeds, this test set": [_count(row["these_images"], f"more than {MOST_SEEDS:,}") for row in rows],
-        "hours more": [MISSING if pd.isna(row["more_hours"]) else f"{row['more_hours']:.1f}" for row in rows],
-        "seeds, new images": [
-            _count(row["new_images"], MISSING if pd.isna(row["images"]) else "no number suffices") for row in rows
-        ],
-        "images it would take": [_count(row["images"], MISSING) for row in rows],
+        "for these images": [_seeds_and_hours(row["these_images"], row["these_hours"]) for row in rows],
+        "for new images": [_seeds_and_hours(row["new_images"], row["new_hours"]) for row in rows],
+        "test images at least": [MISSING if pd.isna(row["images"]) else f"{int(row['images']):,}" for row in rows],
     }
 
 
@@ -197,37 +192,43 @@ def extreme_images(records: Records, settings: Sequence[Setting]) -> dict[str, C
 
 
 def trouble_columns(runs: pd.DataFrame) -> Columns:
-    """Runs that did not finish or do not count, and why."""
+    """Runs that did not finish or do not count, and why; those that count from another sweep in one line each sweep."""
     rows = runs[runs["status"].isin(TROUBLE) | runs["left_out"].notna()]
-    reasons = [
-        reason or one_line(left) for reason, left in zip(reason_texts(rows), rows["left_out"].fillna(""), strict=True)
+    left_out = [one_line(reason) for reason in rows["left_out"].fillna("")]
+    reasons = [left or why for left, why in zip(left_out, reason_texts(rows), strict=True)]
+    names = setting_texts(rows["run_id"])
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for name, sweep, status, reason in zip(names, rows["sweep"], rows["status"], reasons, strict=True):
+        groups.setdefault((sweep, status, reason), []).append(name)
+    doubled = [bool(own[1:]) and key[2].endswith(" already") for key, own in groups.items()]
+    lines = [
+        (name, *key)
+        for (key, own), again in zip(groups.items(), doubled, strict=True)
+        for name in ([f"{len(own)} runs"] if again else own)
     ]
-    return {
-        "run": setting_texts(rows["run_id"]),
-        "sweep": list(rows["sweep"]),
-        "status": list(rows["status"]),
-        "reason": reasons,
-    }
+    return {column: [line[number] for line in lines] for number, column in enumerate(TROUBLE_COLUMNS)}
 
 
 def _answer(own: pd.DataFrame) -> list[str]:
-    """For the settings of one data set, best first."""
-    rows = own.to_dict("records")
+    """For the settings of one data set, as settings_scores ranks them."""
+    rows: list[Row] = own.to_dict("records")
     best, others = rows[0], rows[1:]
     score = _with_interval(own.head(1), "mean", "high")[0]
-    sentences = [
-        f"Best mean test Dice: {best['setting']} with {score} ({best['n']} seed{'s' if best['n'] > 1 else ''})."
-    ]
-    worse = [f"{row['setting']} (by {POINTS * row['behind']:.2f} points)" for row in others if row["told_apart"]]
-    close = [row["setting"] for row in others if not row["told_apart"] and not pd.isna(row["p_behind"])]
-    few = [row["setting"] for row in others if pd.isna(row["p_behind"])]
-    if worse:
-        sentences.append(f"It is better than {'; '.join(worse)}.")
-    if close:
-        sentences.append(f"Not told apart from it: {'; '.join(close)}.")
-    if few:
-        sentences.append(f"No verdict with fewer than {LEAST_SEEDS} seeds a setting: {'; '.join(few)}.")
+    seeds = f"{best['n']} seed{'' if best['n'] == 1 else 's'}"
+    judged = [row for row in others if not pd.isna(row["p_behind"])]
+    few = [row["setting"] for row in rows if row["n"] < LEAST_SEEDS]
+    worse = [f"{row['setting']} (by {POINTS * row['behind']:.2f} points)" for row in judged if row["told_apart"]]
+    close = [row["setting"] for row in judged if not row["told_apart"]]
+    sentences = [f"Best mean test Dice: {best['setting']} with {score} ({seeds})."]
+    sentences += [f"It is better than {_named(worse)}."] if worse else []
+    sentences += [f"Not told apart from it: {_named(close)}."] if close else []
+    sentences += [f"No verdict on settings with fewer than {LEAST_SEEDS} seeds: {_named(few)}."] if few else []
     return sentences
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return "; ".join(names[:MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _with_interval(scores: pd.DataFrame, mean: str, high: str) -> list[str]:
@@ -269,12 +270,20 @@ def _effect_word(effect: Effect) -> str:
         return ""
     if effect.comparison.problem:
         return "no verdict"
-    return {"better": f"{effect.first} is better", "worse": f"{effect.second} is better"}.get(effect.word, effect.word)
+    better = {"better": effect.first, "worse": effect.second}.get(effect.word)
+    if better is None:
+        return effect.word
+    if not effect.opposed:
+        return f"{better} is better"
+    return f"{better} is better on average, but worse with {'; '.join(effect.opposed[:MOST_NAMES])}"
 
 
-def _p_text(p_value: float) -> str:
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+def p_text(p_value: float) -> str:
+    """Three decimals, or so many that what is below 0.05 looks so too."""
+    if p_value < 0.001:
+        return "< 0.001"
+    return f"{p_value:.3f}" if (round(p_value, 3) < LEVEL) == (p_value < LEVEL) else f"{p_value:.5f}"
 
 
-def _count(value: Any, otherwise: str) -> str:
-    return otherwise if value is None or pd.isna(value) else f"{int(value):,}"
+def _seeds_and_hours(seeds: float, hours: float) -> str:
+    return f"more than {MOST_SEEDS:,}" if pd.isna(seeds) else f"{int(seeds):,} ({hours:.1f} h more)"

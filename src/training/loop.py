@@ -18,7 +18,7 @@ from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import Batch, epoch_batches, start_epoch
 from src.neighbours import Neighbours
 from src.record import RunRecord
-from src.runtime import Numerics, random_state, set_random_state
+from src.runtime import Numerics, device_name, random_state, set_random_state
 from src.training.checkpoint import load_checkpoint, save_checkpoint
 from src.training.metrics import confusion, foreground_logit
 from src.training.schedules import Schedule
@@ -211,6 +211,7 @@ def _finish_epoch(learner: Learner, valid: Scores, device_jobs: int | None) -> d
         "images_per_second": len(train.counts) / learner.seconds,
         "train_seconds": learner.seconds,
         "peak_memory_bytes": peak_memory(learner.network.numerics.device),
+        "device": device_name(learner.network.numerics.device),
         "device_jobs": device_jobs,
     }
     learner.history.append(row)

@@ -115,6 +115,7 @@ def _epochs(
             "images_per_second": 90 / seconds,
             "train_seconds": seconds,
             "peak_memory_bytes": memory,
+            "device": "here",
             "device_jobs": device_jobs,
         }
         for number in range(length)

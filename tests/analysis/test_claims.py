@@ -15,7 +15,13 @@ A, B, C, D = ({"model": name} for name in "abcd")
 
 
 def questions_of(test, **of_file):
-    content = {"source": "me", "where": {}, "scale": {}, "claims": {"X": {"says": "so", "test": test}}, **of_file}
+    content = {
+        "source": "me",
+        "where": {},
+        "reported_with": {},
+        "claims": {"X": {"says": "so", "test": test}},
+        **of_file,
+    }
     return ClaimFile.model_validate(content).questions("X")
 
 
@@ -42,7 +48,7 @@ def test_a_difference_of_costs_is_a_factor():
             "reported": [30, 16],
         }
     )
-    assert question.inside == (pytest.approx(math.log(1.25)), math.inf) and question.opposite == ((-math.inf, 0.0),)
+    assert question.inside == (math.log(1.25), math.inf) and question.opposite == ((-math.inf, math.log(1.25)),)
     assert question.shown(question.reported) == pytest.approx(1.875)
     assert question.region_text() == "above 1.25 times"
 
@@ -114,7 +120,7 @@ def test_every_claim_of_the_reports_is_there():
 def test_everything_that_is_wrong_in_a_file_is_said_at_once(tmp_path):
     path = tmp_path / "mine.yaml"
     difference = {"type": "difference", "measure": "test_dise", "higher": A, "lower": B, "least": 3}
-    content = {"source": "me", "where": {}, "scale": {}, "claims": {"X": {"test": difference}}}
+    content = {"source": "me", "where": {}, "reported_with": {}, "claims": {"X": {"test": difference}}}
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError) as raised:
         read_claims(path)
@@ -144,3 +150,34 @@ def test_the_example_of_the_documentation_can_be_read(tmp_path):
     path = tmp_path / "my_claims.yaml"
     path.write_text(text.partition("```yaml\n")[2].partition("```")[0])
     assert [question.may_differ for question in read_claims(path).questions("deeper")] == [("trainer.batch_size",)]
+
+
+LEVEL = {"type": "level", "measure": "test_dice", "side": A, "at_least": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ({**LEVEL, "measure": "train_seconds"}, "a cost is compared as how many times one is the other"),
+        ({"type": "equivalence", "measure": "valid_loss_end", "sides": [A, B]}, "margin: missing; only Dice, IoU and"),
+        (
+            {"type": "difference", "measure": "peak_memory", "higher": A, "lower": B, "reported": [0, 7]},
+            "a cost that was reported is above 0",
+        ),
+        (
+            {**LEVEL, "side": {"optimizer.lr": "1e-3"}},
+            "optimizer.lr: YAML takes 1e-3 for a text; write it with a point, as 1.0e-03",
+        ),
+        ({**LEVEL, "side": {"modell": "unet"}}, "modell: there is no such section; allowed: model, loss, optimizer"),
+    ],
+)
+def test_a_statement_that_cannot_be_meant(tmp_path, test, said):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {"source": "me", "where": {}, "reported_with": {}, "claims": {"X": {"says": "so", "test": test}}}
+        )
+    )
+    with pytest.raises(ConfigError) as raised:
+        read_claims(path)
+    assert len(raised.value.problems) == 1 and said in raised.value.problems[0]

@@ -91,13 +91,6 @@ def test_what_may_differ_is_said_where_it_does(tmp_path):
     assert one.notes == ("trainer.batch_size differs too: 4 against 8",)
 
 
-def test_runs_that_were_scored_on_different_images_are_not_compared(tmp_path):
-    replicates(tmp_path, "model=unet", images=40)
-    replicates(tmp_path, "model=resnet34_unet", images=39)
-    (one,) = asked(tmp_path)
-    assert one.problem == "the runs were scored on different images" and one.estimate is None
-
-
 class TestCosts:
     """Times and memory count only where a run had a device of one kind to itself."""
 
@@ -142,7 +135,7 @@ def test_what_is_not_on_record_for_some_runs_is_said(tmp_path):
     first, *_ = sorted(tmp_path.glob("unet*"))
     (first / "epochs.jsonl").write_text("")
     (one,) = asked(tmp_path, "valid_loss_end")
-    assert one.seeds == (2, 3) and one.notes == ("not on record for 1 of the runs",)
+    assert one.seeds == (2, 3) and one.notes == ("not known of 1 of the runs",)
     assert one.problem == "too few seeds (2 of unet); a verdict needs 3 of each"
 
 

@@ -36,6 +36,41 @@ def test_two_levels_over_two_contexts(tmp_path):
     assert unet.comparison.shown[0] == pytest.approx(5, abs=0.7)
 
 
+def test_variants_that_both_levels_have_are_compared_like_with_like(tmp_path):
+    for optimizer in ("adam", "adamw"):
+        for lr, mean in ((0.001, 0.7), (0.0001, 0.8)):
+            replicates(tmp_path, f"optimizer={optimizer}", f"optimizer.lr={lr}", "optimizer.weight_decay=0", mean=mean)
+    found = effects_of(tmp_path, "optimizer")
+    assert [one.context for one in found] == ["mean of 2", "lr 0.0001", "lr 0.001"]
+    assert all(abs(one.comparison.shown[0]) < 1 for one in found)  # 10 points lie between the learning rates
+
+
+def test_a_setting_in_several_contexts_counts_its_runs_once(tmp_path):
+    replicates(tmp_path, "loss=bce", mean=0.8)
+    for gamma in (1, 2, 3):
+        replicates(tmp_path, "loss=focal", f"loss.gamma={gamma}", mean=0.7)
+    mean = effects_of(tmp_path, "loss")[0]
+    assert mean.context == "mean of 3" and mean.comparison.seeds == (3, 3, 3, 3)
+    # focal less bce: a third of each gamma, less all of bce
+    weights = [
+        ("bce" in one.label, weight)
+        for one, weight in zip(mean.comparison.settings, mean.comparison.question.weights, strict=True)
+    ]
+    assert sorted(weights) == [(False, pytest.approx(1 / 3))] * 3 + [(True, pytest.approx(-1))]
+    expected = contrast(mean.comparison.arms, mean.comparison.question.weights)
+    assert mean.comparison.estimate == expected
+
+
+def test_what_comes_with_another_optimizer_is_said(tmp_path):
+    for optimizer in ("adam", "adamw"):
+        replicates(tmp_path, f"optimizer={optimizer}")
+    (only,) = effects_of(tmp_path, "optimizer")
+    assert only.comparison.notes == (
+        "optimizer.lr differs too: 0.001 against 0.0001",
+        "optimizer.weight_decay differs too: 0.01 against 0.0",
+    )
+
+
 def test_p_values_are_adjusted_over_the_main_effects(tmp_path):
     for lr, mean in ((0.1, 0.7), (0.01, 0.71), (0.001, 0.75)):
         replicates(tmp_path, f"optimizer.lr={lr}", mean=mean)

@@ -50,12 +50,12 @@ def test_scores_of_images_line_up_whatever_their_order_in_the_files(sweep):
     assert records.stems(folders[1]) == ["Pet_0", "Pet_1", "Pet_2"]
 
 
-def test_runs_that_were_scored_on_different_images_are_not_lined_up(sweep):
-    folders = [
-        str(finish(sweep, dice=dice, seed=seed).folder) for seed, dice in enumerate([[0.1, 0.2], [0.1, 0.2, 0.3]])
-    ]
-    with pytest.raises(ValueError, match="scored on different images"):
-        load_records([sweep]).per_image(folders, "dice")
+def test_a_run_that_was_scored_on_other_images_than_most_does_not_count(sweep):
+    for seed, dice in enumerate([[0.1, 0.2, 0.3], [0.1, 0.2], [0.1, 0.2]]):
+        finish(sweep, dice=dice, seed=seed)
+    finish(sweep, "model=resnet34_unet", dice=[0.1, 0.2, 0.3], fingerprint="other data")
+    reason = "was scored on 3 test images, most runs on its data on 2 others"
+    assert left_out(sweep) == {("sweep", 0): reason}
 
 
 def test_a_run_in_two_sweeps_counts_once_and_from_the_one_named_first(tmp_path):
@@ -71,6 +71,12 @@ def test_a_run_that_gave_other_scores_in_another_sweep_is_said(tmp_path):
     finish(tmp_path / "b", dice=[0.25])
     ((_, reason),) = left_out(tmp_path / "a", tmp_path / "b").items()
     assert reason.endswith("/a already, and gave test Dice 0.5000 there but 0.2500 here")
+
+
+def test_a_renamed_copy_of_a_run_counts_once_too(tmp_path):
+    record = finish(tmp_path / "a", dice=[0.5], seed=0)
+    shutil.copytree(record.folder, tmp_path / "b" / "renamed")
+    assert left_out(tmp_path / "a", tmp_path / "b") == {("b", 0): f"the same run counts from {tmp_path}/a already"}
 
 
 def test_the_same_run_on_other_data_is_another(tmp_path):

@@ -103,6 +103,47 @@ def test_what_may_differ_beside_gives_one_match_for_each_combination():
     assert also_differing([found[0], found[1]], {"model"}) == {}
 
 
+def test_where_both_sides_come_in_variants_like_is_matched_with_like():
+    found = [
+        setting(f"{model}{size}", model=model, trainer__batch_size=size)
+        for model, sizes in (("unet", (32, 64)), ("resnet", (64, 128)))
+        for size in sizes
+    ]
+    sides = [{"model": "unet"}, {"model": "resnet"}]
+    assert labels(matched(found, sides, ["trainer.batch_size"])) == [("unet64", "resnet64")]
+    unlike = [found[0], found[3], setting("unet16", model="unet", trainer__batch_size=16), found[2]]
+    assert len(matched(unlike, sides, ["trainer.batch_size"])) == 4  # there is no like: all combinations
+
+
+def test_variants_of_an_option_that_two_sides_of_four_share_go_together():
+    found = [
+        setting(f"{model} {scheduler} {norm}", model=model, scheduler=scheduler, **extra)
+        for model, norms in (("unet", (True, False)), ("resnet", (None,)))
+        for scheduler in ("plateau", "constant")
+        for norm in norms
+        for extra in ({"model__batch_norm": norm} if norm is not None else {},)
+    ]
+    sides = [{"model": model, "scheduler": s} for model in ("resnet", "unet") for s in ("plateau", "constant")]
+    assert labels(matched(found, sides)) == [
+        ("resnet plateau None", "resnet constant None", f"unet plateau {norm}", f"unet constant {norm}")
+        for norm in (True, False)
+    ]
+
+
+def test_what_an_exchanged_section_brings_along_is_said():
+    adam = setting("a", optimizer="adam", optimizer___target_="Adam", optimizer__lr=1e-4, optimizer__betas=[0.9, 0.999])
+    adamw = setting(
+        "w", optimizer="adamw", optimizer___target_="AdamW", optimizer__lr=1e-3, optimizer__betas=[0.9, 0.999]
+    )
+    assert also_differing([adam, adamw], {"optimizer"}) == {"optimizer.lr": (1e-4, 1e-3)}
+    assert also_differing([adam, adamw], {"optimizer", "optimizer.lr"}) == {}
+
+
+def test_a_value_that_is_a_list_is_met_by_that_list():
+    assert setting("a", betas=[0.9, 0.999]).meets({"betas": [0.9, 0.999]})
+    assert not setting("a", betas=[0.9, 0.999]).meets({"betas": [0.9, 0.99]})
+
+
 def test_names_of_options_that_decide_nothing_do_not_keep_settings_apart():
     found = [
         setting("u", model="unet", trainer="default", trainer__epochs=50),

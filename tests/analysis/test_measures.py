@@ -37,7 +37,7 @@ def run(tmp_path_factory):
         ("valid_dice_early_minus_end", 0.2 - 0.8),
         ("generalisation_gap", 0.95 - 0.8),
         ("train_accuracy_end", 0.97),
-        ("epochs_to_converge", 6),  # 95 % of 0.90 is 0.855, first reached with 0.90
+        ("epochs_to_converge", 5.1),  # 95 % of 0.90 is 0.855, a tenth of the way from 0.85 to 0.90
         ("train_seconds", 30.0),
         ("images_per_second", 30.0),
         ("peak_memory", 7e9),
@@ -63,6 +63,16 @@ def test_the_scores_of_single_images(run):
 def test_the_rise_of_the_validation_loss_is_relative_to_its_level_at_a_share_of_the_run(run, share, rise):
     records, folder = run
     assert valid_loss_rise(share).arms(records, [[folder]])[0] == pytest.approx(rise)
+
+
+@pytest.mark.parametrize(
+    ("dice", "epochs"),
+    [([0.8, 0.5], 0.95), ([0.4, 0.8], 1.9), ([0.0, 0.8], 1.95), ([0.1, 0.49], math.nan), ([0.0, 0.0], math.nan)],
+)
+def test_a_run_converges_on_the_line_between_two_epochs_or_never(tmp_path, dice, epochs):
+    record = finish(tmp_path, dice=[0.5], curves={"valid_dice": dice})
+    (arm,) = MEASURES["epochs_to_converge"].arms(load_records([tmp_path]), [[str(record.folder)]])
+    assert arm.tolist() == ([] if math.isnan(epochs) else [[pytest.approx(epochs)]])
 
 
 def test_at_the_end_of_a_long_run_is_the_mean_of_its_last_tenth(tmp_path):

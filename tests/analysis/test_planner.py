@@ -10,7 +10,7 @@ from src.analysis.effects import factor_effects
 from src.analysis.loading import load_records
 from src.analysis.matching import settings_of
 from src.analysis.planner import images_needed, seed_plan
-from src.analysis.statistics import Spread
+from src.analysis.statistics import Spread, power
 from tests.analysis.recorded import finish
 
 
@@ -34,8 +34,8 @@ def test_seeds_and_hours_for_this_test_set(tmp_path):
     (row,) = plan_of(tmp_path).to_dict("records")
     # a difference of one standard deviation: the textbook's 17 a group for 80 % power
     assert (row["comparison"], row["seeds"], row["these_images"]) == ("scheduler: onecycle − cosine", 3, 17)
-    assert row["hours"] == pytest.approx(2 * 17) and row["more_hours"] == pytest.approx(2 * 14)
-    assert row["new_images"] == 17 and math.isnan(row["images"])  # images add nothing
+    assert row["these_hours"] == pytest.approx(2 * 14)
+    assert (row["new_images"], row["new_hours"]) == (17, row["these_hours"]) and math.isnan(row["images"])
 
 
 def test_a_larger_difference_takes_fewer_seeds_and_more_power_more(tmp_path):
@@ -57,7 +57,18 @@ def test_how_many_images_it_would_take():
     assert images_needed(spread, 0.002, 0.8) == math.ceil(0.01 * (distance / 0.002) ** 2) == 19623
 
 
-def test_one_seed_tells_nothing_of_the_spread(tmp_path):
+def test_among_several_comparisons_each_takes_more_seeds_since_the_verdicts_are_stricter(tmp_path):
+    two_settings(tmp_path, spread=0.002)
+    records = load_records([tmp_path])
+    effects = factor_effects(records, settings_of(records), ["scheduler"])
+    spread = effects[0].comparison.spread(new_images=False)
+    (needed,) = set(seed_plan(records, 3 * effects)["these_images"])
+    assert power(spread, int(needed), 0.002, 1 - 0.05 / 3) >= 0.8 > power(spread, int(needed) - 1, 0.002, 1 - 0.05 / 3)
+    assert needed > 17
+
+
+def test_fewer_than_three_seeds_tell_too_little_of_the_spread(tmp_path):
     for scheduler in ("cosine", "onecycle"):
-        finish(tmp_path, f"scheduler={scheduler}", dice=[0.5])
+        for seed in (0, 1):
+            finish(tmp_path, f"scheduler={scheduler}", dice=[0.5 + 0.01 * seed], seed=seed)
     assert plan_of(tmp_path).empty

@@ -83,7 +83,7 @@ def test_the_columns_of_a_finished_run(sweep):
         (b'{"schema": 1, "run_id": "unet-se', "run.json: is no readable JSON (Unterminated string"),
         (b"\xff\xfe", "run.json: is no readable JSON"),
         (b"[]", "run.json is no record of a run"),
-        (b'{"schema": 1, "status": "finished"}', "run.json is no record of a run: KeyError('run_id')"),
+        (b'{"schema": 1, "status": "finished"}', "run.json is no record of a run: run_id: missing; config_id: missing"),
         (b'{"schema": 2, "status": "finished"}', "run.json has schema 2"),
         (b'{"schema": 1, "status": "done"}', "status 'done'"),
     ],

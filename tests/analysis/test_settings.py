@@ -56,6 +56,17 @@ def test_the_values_that_differ_between_settings_of_the_same_choices():
     assert tell_apart(runs) == ({}, ["model", "trainer.batch_size"])
 
 
+def test_a_setting_that_was_asked_for_under_two_names_is_not_told_apart_by_them():
+    configs = {f"r{number}": {"trainer": {"epochs": epochs}} for number, epochs in enumerate((50, 50, 10))}
+    runs = runs_of(
+        {"config_id": "c1", "model": "unet", "trainer": "default"},
+        {"config_id": "c1", "model": "unet", "trainer": "report_a"},
+        {"config_id": "c2", "model": "unet", "trainer": "default"},
+    )
+    assert add_values(runs, configs.__getitem__) == ["trainer.epochs"]
+    assert tell_apart(runs) == ({"model": "unet"}, ["trainer.epochs"])
+
+
 def test_values_that_are_no_numbers_become_text():
     configs = {
         "r0": {"data": {"mean": [0.5, 0.5, 0.5]}, "init_from": None},

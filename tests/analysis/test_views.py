@@ -12,11 +12,12 @@ from src.analysis.verdicts import judge
 from src.analysis.views import (
     answers,
     claim_rows,
+    conditions_note,
     counted_words,
     effect_columns,
     extreme_images,
+    p_text,
     plan_columns,
-    scale_note,
     settings_columns,
     trouble_columns,
 )
@@ -69,7 +70,7 @@ def test_what_was_reported_stands_beside_where_there_is_something(three):
     ]
     claim = {"says": "x", "test": {"type": "level", "measure": "test_dice", "side": {}, "at_least": 0}}
     file = ClaimFile.model_validate(
-        {"source": "me", "where": {}, "scale": {}, "printed": printed, "claims": {"X": claim}}
+        {"source": "me", "where": {}, "reported_with": {}, "printed": printed, "claims": {"X": claim}}
     )
     assert settings_columns(settings_scores(records, settings, [file]))["reported Dice"] == [
         "",
@@ -99,7 +100,7 @@ def test_the_answer(three):
         "Best mean test Dice: onecycle with 0.8000 ± 0.0248 (3 seeds).",
         "It is better than cosine (by 10.00 points); constant (by 20.00 points).",
         "Not told apart from it: poly.",
-        "No verdict with fewer than 3 seeds a setting: plateau.",
+        "No verdict on settings with fewer than 3 seeds: plateau.",
     ]
 
 
@@ -109,7 +110,9 @@ def test_the_answer_for_each_data_set(tmp_path):
     records, settings = known(tmp_path / "aaaaaaaaaa", tmp_path / "bbbbbbbbbb")
     assert answers(settings_scores(records, settings)) == [
         "Best mean test Dice: data aaaaaaaa with 0.7000 (1 seed).",
+        "No verdict on settings with fewer than 3 seeds: data aaaaaaaa.",
         "Best mean test Dice: data bbbbbbbb with 0.7000 (1 seed).",
+        "No verdict on settings with fewer than 3 seeds: data bbbbbbbb.",
     ]
 
 
@@ -121,7 +124,7 @@ def test_there_is_no_answer_without_a_finished_run(tmp_path):
 
 def rows_of(sweep, scale, **tests):
     claims = {name: {"says": f"{name}!", "reported": "nothing much", "test": test} for name, test in tests.items()}
-    file = ClaimFile.model_validate({"source": "Report Z", "where": {}, "scale": scale, "claims": claims})
+    file = ClaimFile.model_validate({"source": "Report Z", "where": {}, "reported_with": scale, "claims": claims})
     records, settings = known(sweep)
     verdicts = judge(records, settings, file)
     return file, verdicts, {row["name"]: row for row in claim_rows(verdicts)}
@@ -195,7 +198,7 @@ def test_in_what_the_runs_are_not_of_the_reported_size(three):
     test = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": COS}
     scale = {"model.width": 64, "trainer.epochs": 6, "train_images": 3312}
     file, verdicts, _ = rows_of(three, scale, A=test)
-    assert scale_note(file, verdicts) == "model.width 8 (Report Z: 64); train images 90 (Report Z: 3312)"
+    assert conditions_note(file, verdicts) == "model.width 8 (Report Z: 64); train images 90 (Report Z: 3312)"
 
 
 def test_the_table_of_effects(three):
@@ -222,13 +225,11 @@ def test_the_table_of_seeds(three):
     assert plan_columns(seed_plan(records, effects, detect=0.01)) == {
         "comparison": ["scheduler: cosine − constant"],
         "seeds now": ["3"],
-        "seeds, this test set": ["17"],
-        "hours more": ["0.5"],  # 28 runs of 70 s
-        "seeds, new images": ["17"],
-        "images it would take": ["-"],
+        "for these images": ["17 (0.5 h more)"],  # 28 runs of 70 s
+        "for new images": ["17 (0.5 h more)"],
+        "test images at least": ["-"],
     }
-    far = plan_columns(seed_plan(records, effects, detect=0.0001))
-    assert (far["seeds, this test set"], far["hours more"]) == (["more than 1,000"], ["-"])
+    assert plan_columns(seed_plan(records, effects, detect=0.0001))["for these images"] == ["more than 1,000"]
 
 
 def test_the_hardest_and_the_easiest_images(tmp_path):
@@ -254,3 +255,32 @@ def test_runs_that_do_not_count_and_why(tmp_path):
         "failed": "CUDA out of memory",
         "interrupted": "stopped by SIGTERM",
     }
+
+
+def test_runs_that_count_from_another_sweep_take_one_line(tmp_path):
+    for name in ("a", "b"):
+        constant(tmp_path / name, "cosine", 0.7, 0.8, 0.9)
+    records, _ = known(tmp_path / "a", tmp_path / "b")
+    assert trouble_columns(records.runs) == {
+        "run": ["3 runs"],
+        "sweep": [f"{tmp_path}/b"],
+        "status": ["finished"],
+        "reason": [f"the same run counts from {tmp_path}/a already"],
+    }
+
+
+def test_a_mean_that_hides_opposite_effects_says_so(tmp_path):
+    for model, sign in (("unet", 1), ("resnet34_unet", -1)):
+        for scheduler, gain in (("cosine", 0.0), ("onecycle", 0.05 * sign + 0.02)):
+            replicates(tmp_path, f"model={model}", f"scheduler={scheduler}", mean=0.7 + gain, seeds=4)
+    records, settings = known(tmp_path)
+    word, *_ = effect_columns(factor_effects(records, settings, ["scheduler"]))["verdict"]
+    assert word == "onecycle is better on average, but worse with resnet34_unet"
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"),
+    [(0.0004, "< 0.001"), (0.0496, "0.04960"), (0.0504, "0.050"), (0.05, "0.050"), (0.2, "0.200")],
+)
+def test_a_p_value_is_never_rounded_across_what_it_is_held_against(p_value, text):
+    assert p_text(p_value) == text
