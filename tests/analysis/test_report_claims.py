@@ -9,6 +9,7 @@ from src.analysis.matching import settings_of
 from src.analysis.options import CLAIMS
 from src.analysis.verdicts import judge
 from tests.analysis.recorded import finish
+from tests.test_experiments import RUNS, jobs_of
 
 EPOCHS = 20  # a tenth of them is two
 SEEDS = 4
@@ -125,3 +126,19 @@ def test_every_claim_is_judged_as_the_world_is(tmp_path, report, right):
     assert {
         name: (one.word, one.why) for name, one in verdicts.items() if one.word != ("holds" if right else "reversed")
     } == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("report", WORLDS)
+def test_the_experiments_of_a_report_make_the_runs_that_its_claims_need(tmp_path, report):
+    experiments = [name for name in RUNS if name.startswith(f"{report}/")]
+    jobs = {tuple(job): experiment for experiment in experiments for job in jobs_of(experiment)}
+    for job, experiment in jobs.items():
+        # one folder an experiment, as its sweep is, with what two experiments share in both
+        dice = np.linspace(0.5, 0.9, 20)
+        for seed in range(3):
+            finish(tmp_path / experiment.replace("/", "_"), *job, dice=dice + 0.001 * seed, seed=seed)
+    records = load_records(sorted(tmp_path.iterdir()))
+    verdicts = judge(records, settings_of(records), read_claims(CLAIMS / f"{report}.yaml"))
+    assert [(verdict.name, one.problem) for verdict in verdicts for one in verdict.comparisons if one.problem] == []
+    assert all(min(one.seeds) == 3 for verdict in verdicts for one in verdict.comparisons)
