@@ -31,6 +31,7 @@ from src.analysis.views import (
     extreme_images,
     plan_columns,
     settings_columns,
+    settled_effects,
     trouble_columns,
 )
 from src.analysis.words import by_status, counted
@@ -131,7 +132,9 @@ def summary_lines(report: Report) -> list[str]:
     ]
     sizes = {setting.values.get("data.image_size") for setting in report.settings if setting.folders}
     warning = ["The settings differ in data.image_size, and each is scored at its own."] if len(sizes) > 1 else []
-    return [*answers(report.scores), *warning, *fates]
+    # of the only factor the best setting and those behind it say it already
+    effects = settled_effects(report.effects) if len({effect.factor for effect in report.effects}) > 1 else []
+    return [*answers(report.scores), *effects, *warning, *fates]
 
 
 def _content(report: Report) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def conditions_note(file: ClaimFile, verdicts: Sequence[Verdict]) -> str:
     for key, wanted in file.reported_with.items():
         values = dict.fromkeys(setting.values.get(key) for setting in settings)
         if any(value != wanted for value in values):
-            differing.append(f"{key.replace('_', ' ')} {', '.join(map(str, values))} ({file.source}: {wanted})")
+            differing.append(f"{key} {', '.join(map(str, values))} ({file.source}: {wanted})")
     return "; ".join(differing)
 
 
@@ -149,6 +149,18 @@ def effect_columns(effects: Sequence[Effect]) -> Columns:
         "note": [row["notes"] for row in rows],
     }
     return columns if any(columns["note"]) else {name: texts for name, texts in columns.items() if name != "note"}
+
+
+def settled_effects(effects: Sequence[Effect]) -> list[str]:
+    """A sentence for each effect of a factor that is settled, of very many the first."""
+    settled = [effect for effect in effects if effect.is_main and effect.word != "undecided"]
+    sentences = []
+    for effect in settled[:MOST_NAMES]:
+        row = comparison_row(effect.comparison)
+        name = effect.name.replace(" − ", " less ", 1)
+        sentences.append(f"{name} is {row['effect']} [{row['interval']}]: {_effect_word(effect)}.")
+    more = len(settled) - MOST_NAMES
+    return [*sentences, *([f"{more} more effects of factors are settled."] if more > 0 else [])]
 
 
 def plan_columns(plan: pd.DataFrame) -> Columns:

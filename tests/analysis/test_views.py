@@ -19,6 +19,7 @@ from src.analysis.views import (
     p_text,
     plan_columns,
     settings_columns,
+    settled_effects,
     trouble_columns,
 )
 from tests.analysis import sweeps
@@ -198,7 +199,7 @@ def test_in_what_the_runs_are_not_of_the_reported_size(three):
     test = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": COS}
     scale = {"model.width": 64, "trainer.epochs": 6, "train_images": 3312}
     file, verdicts, _ = rows_of(three, scale, A=test)
-    assert conditions_note(file, verdicts) == "model.width 8 (Report Z: 64); train images 90 (Report Z: 3312)"
+    assert conditions_note(file, verdicts) == "model.width 8 (Report Z: 64); train_images 90 (Report Z: 3312)"
 
 
 def test_the_table_of_effects(three):
@@ -217,6 +218,16 @@ def test_the_table_of_effects(three):
         "p (Holm)": ["< 0.001"] * 3,
         "verdict": ["cosine is better", "onecycle is better", "onecycle is better"],
     }
+
+
+def test_what_is_settled_is_said_in_the_answer(three):
+    replicates(three, "scheduler=cosine", "optimizer.lr=0.5", mean=0.7, spread=0.05)
+    records, settings = known(three)
+    assert settled_effects(factor_effects(records, settings, ["scheduler"])) == [
+        "scheduler: cosine less constant (lr 0.001) is +10.00 points [+7.73 to +12.27]: cosine is better.",
+        "scheduler: onecycle less constant (lr 0.001) is +20.00 points [+17.73 to +22.27]: onecycle is better.",
+        "scheduler: onecycle less cosine (lr 0.001) is +10.00 points [+7.73 to +12.27]: onecycle is better.",
+    ]
 
 
 def test_the_table_of_seeds(three):
