@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -21,6 +22,8 @@ from hydra.core.global_hydra import GlobalHydra
 from src.command_line import CONF, forcing_values, plain_values
 
 PROJECT = CONF.parent
+hypothesis.settings.register_profile("any machine", deadline=None)  # a slow moment is no wrong answer
+hypothesis.settings.load_profile("any machine")
 Compose = Callable[..., dict[str, Any]]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

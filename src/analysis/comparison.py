@@ -167,10 +167,7 @@ def _answer(
     question: Question,
     notes: tuple[str, ...],
 ) -> Comparison:
-    try:
-        arms = question.measure.arms(records, folders)
-    except ValueError as error:
-        return Comparison(question, choice, problem=str(error), notes=notes)
+    arms = question.measure.arms(records, folders)
     unknown = sum(len(own) for own in folders) - sum(len(arm) for arm in arms)
     if unknown:
         notes = (*notes, f"not known of {unknown} of the runs")

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from src.analysis.claim_views import claim_rows, conditions_note, counted_words
 from src.analysis.claims import ClaimFile
 from src.analysis.effects import Effect, factor_effects
 from src.analysis.figures import Picture, pictures_of, save_pictures
@@ -24,9 +25,6 @@ from src.analysis.tables import Columns, latex_table, markdown_table, plain_tabl
 from src.analysis.verdicts import Verdict, judge
 from src.analysis.views import (
     answers,
-    claim_rows,
-    conditions_note,
-    counted_words,
     effect_columns,
     extreme_images,
     plan_columns,

@@ -11,7 +11,6 @@ from src.analysis.claims import ClaimFile
 from src.analysis.comparison import LEAST_SEEDS
 from src.analysis.loading import Records
 from src.analysis.matching import Setting
-from src.analysis.measures import MEASURES
 from src.analysis.statistics import contrast, hedges_g
 from src.analysis.verdicts import LEVEL
 
@@ -87,10 +86,7 @@ def _behind_the_best(records: Records, ranked: Sequence[Setting]) -> pd.DataFram
 def _behind(records: Records, best: Setting, setting: Setting) -> dict[str, float]:
     if setting is best or not setting.folders:
         return {}
-    try:
-        arms = MEASURES["test_dice"].arms(records, [best.folders, setting.folders])
-    except ValueError:  # scored on other images, so there is no difference to speak of
-        return {}
+    arms = [records.per_image(one.folders, "dice") for one in (best, setting)]
     difference = contrast(arms, [1.0, -1.0])
     low, high = difference.interval()
     enough = min(len(arm) for arm in arms) >= LEAST_SEEDS

@@ -1,22 +1,18 @@
 """The sentences and cells of a report: every number as a reader sees it, on the page, in Markdown and in print."""
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from src.analysis.claims import ClaimFile
-from src.analysis.comparison import LEAST_SEEDS, Comparison
-from src.analysis.effects import MOST_CONTEXTS, Effect
+from src.analysis.claim_views import comparison_row, p_text
+from src.analysis.comparison import LEAST_SEEDS
+from src.analysis.effects import Effect
 from src.analysis.loading import Records
 from src.analysis.matching import Setting
-from src.analysis.measures import effect_text, interval_text
 from src.analysis.statistics import MOST_SEEDS
 from src.analysis.summary import TROUBLE
 from src.analysis.tables import Columns
-from src.analysis.verdicts import LEVEL, Verdict, Word
 from src.analysis.words import (
     MISSING,
     human_seconds,
@@ -24,14 +20,11 @@ from src.analysis.words import (
     reason_texts,
     score_texts,
     setting_texts,
-    signed_text,
 )
 
 TROUBLE_COLUMNS = ("run", "sweep", "status", "reason")
 MOST_IMAGES = 10  # best and worst ones shown
 MOST_NAMES = 10  # of settings in one sentence
-MOST_ARMS = 4  # of a comparison, whose seeds are listed one by one: an interaction has four
-FATES: dict[Word, str] = {"holds": "hold", "reversed": "reversed", "undecided": "undecided"}
 Row = dict[Any, Any]  # of a table
 POINTS = 100  # a Dice or IoU of 1 in points
 
@@ -56,83 +49,6 @@ def settings_columns(scores: pd.DataFrame) -> Columns:
     if scores["reported"].notna().any():
         columns["reported Dice"] = [_reported(row) for row in rows]
     return columns
-
-
-def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """For each claim its name, words, verdict and reason, and its comparisons as `comparison_row` says them.
-
-    `speaks_of`: what its intervals hold for, each kind once. `part`: of a claim with several questions, the number of
-    the one that a comparison answers.
-    """
-    return [
-        {
-            "name": verdict.name,
-            "says": verdict.claim.says,
-            "as_tested": verdict.claim.as_tested,
-            "reported": verdict.claim.reported,
-            "word": verdict.word,
-            "why": verdict.why,
-            "p": p_text(verdict.p_adjusted) if any(one.problem is None for one in verdict.comparisons) else "",
-            "speaks_of": "; ".join(
-                dict.fromkeys(one.question.measure.speaks_of for one in verdict.comparisons if one.arms)
-            ),
-            "parts": [
-                {"part": str(number) if len(verdict.answers) > 1 else "", **row}
-                for number, answers in enumerate(verdict.answers, start=1)
-                for row in _rows_of(answers)
-            ],
-        }
-        for verdict in verdicts
-    ]
-
-
-def _rows_of(answers: Sequence[Comparison]) -> list[dict[str, str]]:
-    """The contexts of a question, of very many the first with a word on the others."""
-    rows = [comparison_row(one) for one in answers[:MOST_CONTEXTS]]
-    more = len(answers) - MOST_CONTEXTS
-    if more > 0:
-        rows[-1]["notes"] = "; ".join(
-            filter(None, [rows[-1]["notes"], f"and {more} more contexts that are not listed"])
-        )
-    return rows
-
-
-def counted_words(words: Iterable[Word]) -> str:
-    """How many verdicts say what: `2 hold, 1 reversed, 5 undecided`."""
-    counts = Counter(words)
-    return ", ".join(f"{counts[word]} {said}" for word, said in FATES.items() if counts[word])
-
-
-def comparison_row(comparison: Comparison) -> dict[str, str]:
-    """What was compared, the effect with its interval, what both speak of, and what was reported."""
-    measure, question = comparison.question.measure, comparison.question
-    row = {
-        "measure": measure.says,
-        "sides": comparison.sides,
-        "effect": "",
-        "interval": "",
-        "seeds": _seeds_text(comparison.seeds),
-        "images": f"{comparison.images:,} images" if comparison.images else "",
-        "speaks_of": measure.speaks_of,
-        "reported": "" if question.reported is None else effect_text(measure, question.shown(question.reported)),
-        "size": "" if math.isnan(comparison.effect_size) else signed_text(comparison.effect_size, 1),
-        "notes": "; ".join([*comparison.notes, *([comparison.problem] if comparison.problem else [])]),
-    }
-    if comparison.shown is not None:
-        row["effect"] = effect_text(measure, comparison.shown[0])
-        row["interval"] = interval_text(measure, *comparison.shown[1:])
-    return row
-
-
-def conditions_note(file: ClaimFile, verdicts: Sequence[Verdict]) -> str:
-    """In what the runs are not of the size at which the claims were made; empty where they are."""
-    settings = [setting for verdict in verdicts for one in verdict.comparisons for setting in one.settings]
-    differing = []
-    for key, wanted in file.reported_with.items():
-        values = dict.fromkeys(setting.values.get(key) for setting in settings)
-        if any(value != wanted for value in values):
-            differing.append(f"{key} {', '.join(map(str, values))} ({file.source}: {wanted})")
-    return "; ".join(differing)
 
 
 def effect_columns(effects: Sequence[Effect]) -> Columns:
@@ -184,10 +100,7 @@ def extreme_images(records: Records, settings: Sequence[Setting]) -> dict[str, C
     for setting in own:
         runs.setdefault(setting.values["fingerprint"], []).extend(setting.folders)
     folders = max(runs.values(), key=len)
-    try:
-        dice = records.per_image(folders, "dice")
-    except ValueError:
-        return {}
+    dice = records.per_image(folders, "dice")
     table = pd.DataFrame(
         {
             "image": records.stems(folders[0]),
@@ -270,13 +183,6 @@ def _reported(row: Row) -> str:
     return f"{row['reported']:.4f}" + ("" if pd.isna(row["reported_to"]) else f" to {row['reported_to']:.4f}")
 
 
-def _seeds_text(seeds: Sequence[int]) -> str:
-    """How many runs each arm has: `5 + 4`; of a mean over many contexts the fewest and the most: `4 to 5 each`."""
-    if len(seeds) <= MOST_ARMS:
-        return " + ".join(map(str, seeds))
-    return f"{' to '.join(map(str, sorted({min(seeds), max(seeds)})))} each"
-
-
 def _effect_word(effect: Effect) -> str:
     if not effect.is_main:
         return ""
@@ -288,13 +194,6 @@ def _effect_word(effect: Effect) -> str:
     if not effect.opposed:
         return f"{better} is better"
     return f"{better} is better on average, but worse with {'; '.join(effect.opposed[:MOST_NAMES])}"
-
-
-def p_text(p_value: float) -> str:
-    """Three decimals, or so many that what is below 0.05 looks so too."""
-    if p_value < 0.001:
-        return "< 0.001"
-    return f"{p_value:.3f}" if (round(p_value, 3) < LEVEL) == (p_value < LEVEL) else f"{p_value:.5f}"
 
 
 def _seeds_and_hours(seeds: float, hours: float) -> str:

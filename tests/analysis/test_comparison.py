@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from src.analysis.claims import ABOVE_ZERO, BELOW_ZERO
 from src.analysis.comparison import Question, compare
 from src.analysis.loading import load_records
 from src.analysis.matching import settings_of
 from src.analysis.measures import MEASURES
+from src.analysis.statements import ABOVE_ZERO, BELOW_ZERO
 from src.analysis.statistics import contrast
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish, replicates

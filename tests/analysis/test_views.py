@@ -2,6 +2,7 @@
 
 import pytest
 
+from src.analysis.claim_views import claim_rows, conditions_note, counted_words, p_text
 from src.analysis.claims import ClaimFile
 from src.analysis.effects import factor_effects
 from src.analysis.loading import load_records
@@ -11,12 +12,8 @@ from src.analysis.scores import settings_scores
 from src.analysis.verdicts import judge
 from src.analysis.views import (
     answers,
-    claim_rows,
-    conditions_note,
-    counted_words,
     effect_columns,
     extreme_images,
-    p_text,
     plan_columns,
     settings_columns,
     settled_effects,

@@ -206,7 +206,7 @@ def test_focal_without_focus_is_half_of_bce() -> None:
 
 
 @pytest.mark.parametrize(("loss", "channels"), CASES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), nonsense=st.sampled_from([0.0, -7.5, 1e4, float("inf"), float("nan")]))
 def test_an_ignored_pixel_changes_nothing(loss: Loss, channels: int, seed: int, nonsense: float) -> None:
     logits, target, counted = random_batch(channels, seed)
