@@ -36,6 +36,7 @@ from src.analysis.words import by_status, counted
 from src.files import replacing, write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
+SECONDARY = ("max", "min", "std", "median", "test IoU", "time a run")  # columns, the least needed first
 LEFT = ("setting", "comparison", "image", "run", "sweep", "status", "reason", "verdict", "note")  # columns of words
 
 
@@ -116,10 +117,20 @@ def told(report: Report) -> str:
     claims = [
         f"{row['name']:4} {row['word']:10} {row['says']}" for _, own in report.verdicts for row in claim_rows(own)
     ]
-    columns = settings_columns(report.scores)
-    table = plain_table(columns, _right(columns), {"setting": 20}, shutil.get_terminal_size(fallback=(160, 24)).columns)
+    table = _fitting(settings_columns(report.scores), shutil.get_terminal_size(fallback=(160, 24)).columns)
     parts = [summary_lines(report), claims, table]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _fitting(columns: Columns, width: int) -> list[str]:
+    """The lines of a table of settings; what a narrow terminal has no room for is left to the page."""
+    left = dict(columns)
+    for name in (*SECONDARY, None):
+        lines = plain_table(left, _right(left), {"setting": 20}, width)
+        if name is None or max(map(len, lines)) <= width:
+            break
+        del left[name]
+    return lines
 
 
 def summary_lines(report: Report) -> list[str]:

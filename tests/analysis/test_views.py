@@ -8,6 +8,7 @@ from src.analysis.effects import factor_effects
 from src.analysis.loading import load_records
 from src.analysis.matching import settings_of
 from src.analysis.planner import seed_plan
+from src.analysis.report import make_report, told
 from src.analysis.scores import settings_scores
 from src.analysis.verdicts import judge
 from src.analysis.views import (
@@ -292,3 +293,15 @@ def test_a_mean_that_hides_opposite_effects_says_so(tmp_path):
 )
 def test_a_p_value_is_never_rounded_across_what_it_is_held_against(p_value, text):
     assert p_text(p_value) == text
+
+
+def test_a_narrow_terminal_gets_the_columns_that_matter_most(three, monkeypatch):
+    report = make_report([three])
+    widths = {}
+    for columns in (200, 100, 80):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = told(report).strip().splitlines()
+        widths[columns] = max(map(len, lines))
+        header = lines[-4].split("  ")[0], "max" in lines[-4], "points behind the best" in lines[-4]
+        assert header == ("setting", columns == 200, True)
+    assert widths[100] <= 100 and widths[80] <= 80
