@@ -39,7 +39,7 @@ def test_a_sweep_and_its_report(train, command, small, tmp_path):
     assert len(folders) == 2 and {folder.parent for folder in folders} == {tmp_path / "runs" / "adhoc"}
     told = command("aggregate", f"sweep={tmp_path}/runs/adhoc")
     assert told.returncode == 0 and told.stderr == "", told.stderr
-    assert "Best mean test Dice: " in told.stdout and "No verdict with fewer than 3 seeds a setting: " in told.stdout
+    assert "Best mean test Dice: " in told.stdout and "No verdict on settings with fewer than 3 seeds: " in told.stdout
     assert f"report: {tmp_path}/runs/adhoc/report/index.html" in told.stdout
     assert "A4   undecided  OneCycle beats cosine on test Dice for UNet" in told.stdout
     page = (tmp_path / "runs" / "adhoc" / "report" / "index.html").read_text()

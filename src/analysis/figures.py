@@ -96,7 +96,7 @@ def _forest(found: Sequence[Effect]) -> Iterator[Picture]:
         yield Picture(
             "effects",
             "What each factor does to test Dice, all else equal, with 95 % intervals for new seeds and new images."
-            f"{f' The first {MOST_ROWS} of {len(known)}.' if len(known) > MOST_ROWS else ''}",
+            f"{_of(len(rows), len(known), 'differences', 'first')}",
             "effects",
             partial(effects, effects=pd.DataFrame(rows)),
             rows_height(len(rows)),
@@ -129,7 +129,8 @@ def _pairs(found: Sequence[Effect]) -> Iterator[Picture]:
         yield Picture(
             f"images_{number}_{effect.factor.replace('.', '_')}",
             f"Each test image under {effect.first} and {effect.second}: mean Dice over "
-            f"{'seeds' if len(arms) == 2 else 'seeds and contexts'}; above the line {effect.first} is better.",
+            f"{'seeds' if len(arms) == 2 else 'seeds and contexts'}; above the line {effect.first} is better."
+            f"{_of(min(len(both), MOST_PAIRS), len(both), 'such figures', 'first')}",
             "images",
             partial(paired, first=second, second=first, names=(effect.second, effect.first)),
             3.4,
@@ -154,7 +155,8 @@ def _all_curves(records: Records, settings: Sequence[Setting], scores: pd.DataFr
             yield Picture(
                 f"curves_{model}_{column}",
                 f"{words} of {model} over epochs: mean over seeds, band from the smallest to the largest."
-                f"{_of(len(shown), len(own), 'settings')}",
+                f"{_of(len(shown), len(own), 'settings')}"
+                f"{_of(min(len(networks), MOST_NETWORKS), len(networks), 'networks', 'first')}",
                 "curves",
                 partial(curves, epochs=epochs, column=column),
                 PLAIN_HEIGHT + legend_height([setting.label for setting in shown]),
@@ -185,5 +187,5 @@ def _word(effect: Effect) -> str:
     return effect.word if effect.is_main else "part of a mean"
 
 
-def _of(shown: int, there: int, what: str) -> str:
-    return f" The best {shown} of {there} {what}." if shown < there else ""
+def _of(shown: int, there: int, what: str, which: str = "best") -> str:
+    return f" The {which} {shown} of {there} {what}." if shown < there else ""
