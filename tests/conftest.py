@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -48,21 +49,25 @@ def synthetic_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(tmp_path: Path, synthetic_root: Path) -> list[str]:
     """Overrides for a run of seconds, of the real classes, on 20 + 6 synthetic images, recorded under tmp_path."""
+    return _small(synthetic_root, tmp_path / "runs")
+
+
+def _small(root: Path, output: Path) -> list[str]:
     return [
         "data=synthetic",
-        f"data.root={synthetic_root}",
+        f"data.root={root}",
         "data.trainval=20",
         "data.test=6",
         "data.size=48",
         "data.workers=0",
-        f"data.cache={synthetic_root}/cache",
+        f"data.cache={root}/cache",
         "trainer=small",
         "trainer.epochs=2",
         "trainer.batch_size=4",
         "data.image_size=32",
         "model.width=2",
         "device=cpu",
-        f"output={tmp_path}/runs",
+        f"output={output}",
     ]
 
 
@@ -124,3 +129,33 @@ def command() -> Command:
         )
 
     return run
+
+
+def _trained(folder: Path, root: Path, *overrides: str) -> Path:
+    """The folder of a run of two epochs on 20 + 6 synthetic images, trained by the command's own path."""
+    from src.training.checks import checked
+    from src.training.run import run
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        plain = plain_values(compose("train", forcing_values([*_small(root, folder), *overrides])))
+    outcome = run(checked(plain), "single", list(overrides))
+    assert outcome.status == "finished", outcome.error
+    return outcome.folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory, synthetic_root: Path) -> Path:
+    """The folder of a finished run of a UNet of width 2 at 32 pixels; not to be changed, see `run_copy`."""
+    return _trained(tmp_path_factory.mktemp("runs"), synthetic_root)
+
+
+@pytest.fixture(scope="session")
+def two_channel_run(tmp_path_factory: pytest.TempPathFactory, synthetic_root: Path) -> Path:
+    """As `trained_run`, with report D's two output channels."""
+    return _trained(tmp_path_factory.mktemp("runs"), synthetic_root, "model=unet_nobn", "loss=cross_entropy")
+
+
+@pytest.fixture
+def run_copy(trained_run: Path, tmp_path: Path) -> Path:
+    """A copy of `trained_run` that a test may change."""
+    return Path(shutil.copytree(trained_run, tmp_path / "copied" / trained_run.name))

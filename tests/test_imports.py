@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "data": BASE | {"data"},
     "models": BASE | {"models"},
     "training": BASE | {"data", "models", "training"},
+    "prediction": BASE | {"data", "models", "training", "prediction"},
     "analysis": BASE | {"analysis"},
     "sweep": BASE | {"data", "training", "analysis", "sweep"},
 }

@@ -18,9 +18,10 @@ from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import Batch, epoch_batches, start_epoch
 from src.neighbours import Neighbours
 from src.record import RunRecord
-from src.runtime import Numerics, device_name, random_state, set_random_state
+from src.runtime import device_name, random_state, set_random_state
 from src.training.checkpoint import load_checkpoint, save_checkpoint
 from src.training.metrics import confusion, foreground_logit
+from src.training.network import Network
 from src.training.schedules import Schedule
 from src.training.stopping import Interrupted, StopRequest
 from src.training.tally import Scores, Tally
@@ -38,41 +39,11 @@ class NonFiniteLoss(RuntimeError):
 
 
 @dataclass
-class Network:
-    """A model with what it takes to feed and score it: the loss, the arithmetic and the normalisation of its images."""
-
-    model: nn.Module
-    loss: nn.Module
-    numerics: Numerics
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __post_init__(self) -> None:
-        device = self.numerics.device
-        self.model.to(device, memory_format=self.numerics.memory_format)  # type: ignore[call-overload]
-        self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
-
-    def score(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Loss (a scalar with a gradient) and tp, fp, fn, tn (int64, (B, 4)) of a batch; both stay on the device."""
-        device = self.numerics.device
-        images = batch.images.to(device, non_blocking=True).float() / 255  # (B, 3, H, W)
-        images = ((images - self._mean) / self._std).contiguous(memory_format=self.numerics.memory_format)
-        targets = batch.targets.to(device, non_blocking=True)  # (B, H, W)
-        counted = targets != IGNORED
-        with self.numerics.autocast():
-            logits = self.model(images)  # (B, C, H, W)
-        logits = logits.float()
-        loss = self.loss(logits, targets.float() / FOREGROUND, counted)
-        truth = targets > FOREGROUND // 2  # soft labels count as what they are nearer to
-        return loss, confusion(foreground_logit(logits.detach()) > 0, truth, counted)
-
-
-@dataclass
 class Learner:
     """Everything that changes while training, and so everything that a checkpoint holds."""
 
     network: Network
+    loss: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     epoch: int = 1  # the epoch at work, from 1
@@ -131,7 +102,7 @@ def fit(
             jobs_at_start = neighbours.count()
             try:
                 train_epoch(learner, train_loader, trainer, stop)
-                valid = evaluate(learner.network, valid_loader, "validation", stop)
+                valid = evaluate(learner.network, learner.loss, valid_loader, "validation", stop)
             except Interrupted:
                 _check_finite(learner)
                 save_checkpoint(record.checkpoints / "last.pt", learner.state_dict())
@@ -156,7 +127,7 @@ def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, s
     what, done = f"epoch {learner.epoch}", learner.batch
     for batch in tqdm(batches, what, len(sizes), False, unit="batch", disable=None, initial=done):
         first = learner.batch - learner.batch % every
-        loss, counts = network.score(batch)
+        loss, counts = score(network, learner.loss, batch)
         (loss * (len(batch.images) / sum(sizes[first : first + every]))).backward()
         learner.tally.add(loss, counts)
         learner.batch += 1
@@ -170,14 +141,24 @@ def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, s
 
 
 @torch.inference_mode()
-def evaluate(network: Network, loader: DataLoader, what: str, stop: StopRequest) -> Scores:
+def evaluate(network: Network, loss: nn.Module, loader: DataLoader, what: str, stop: StopRequest) -> Scores:
     """Scores every image of `loader` once, in its order, with the network in evaluation mode."""
     network.model.eval()
     tally = Tally()
     for batch in tqdm(loader, desc=what, unit="batch", disable=None, leave=False):
-        tally.add(*network.score(batch))
+        tally.add(*score(network, loss, batch))
         stop.check()
     return tally.read()
+
+
+def score(network: Network, loss: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss (a scalar with a gradient) and tp, fp, fn, tn (int64, (B, 4)) of a batch; both stay on the device."""
+    logits = network.logits(batch.images)  # (B, C, H, W)
+    targets = batch.targets.to(logits.device, non_blocking=True)  # (B, H, W)
+    counted = targets != IGNORED
+    truth = targets > FOREGROUND // 2  # soft labels count as what they are nearer to
+    counts = confusion(foreground_logit(logits.detach()) > 0, truth, counted)
+    return loss(logits, targets.float() / FOREGROUND, counted), counts
 
 
 def _step(learner: Learner, clip_norm: float | None) -> None:

@@ -23,9 +23,10 @@ from src.runtime import Numerics, device_key, device_name, pick_device, seed_eve
 from src.training.checkpoint import file_digest, load_checkpoint, load_weights
 from src.training.checks import build_optimizer, build_schedule
 from src.training.finished import PROJECT, finished_before, finished_elsewhere, take_over, warn_of_other_code
-from src.training.loop import Learner, Network, NonFiniteLoss, evaluate, fit, settle_best
+from src.training.loop import Learner, NonFiniteLoss, evaluate, fit, settle_best
 from src.training.losses import Loss
 from src.training.metrics import dice_per_image, iou_per_image, pooled_accuracy, pooled_dice, pooled_iou, summary
+from src.training.network import Network
 from src.training.stopping import Interrupted, StopRequest
 
 log = logging.getLogger(__name__)
@@ -124,10 +125,11 @@ def _train_and_test(
     model = build(config.model, nn.Module)
     if config.init_from is not None:
         model.load_state_dict(load_weights(Path(config.init_from)))
-    network = Network(model, build(config.loss, Loss), numerics, config.data.mean, config.data.std)
+    network = Network(model, numerics, config.data.mean, config.data.std)
+    loss = build(config.loss, Loss)
     optimizer = build_optimizer(config, network.model.parameters())
     steps = -(-len(train_loader) // config.trainer.accumulate)
-    learner = Learner(network, optimizer, build_schedule(config, optimizer, steps))
+    learner = Learner(network, loss, optimizer, build_schedule(config, optimizer, steps))
     log.info(
         "%s with %s parameters on %s; %d training, %d validation and %d test images; record: %s",
         config.model["name"],
@@ -139,7 +141,7 @@ def _train_and_test(
     _resume(learner, record)
     fit(learner, (train_loader, valid_loader), config.trainer, record, stop, neighbours)
     network.model.load_state_dict(load_weights(record.checkpoints / "best.pt"))
-    scores = _test(config, network, test_loaders, splits.test, record, stop)
+    scores = _test(config, learner, test_loaders, splits.test, record, stop)
     return {"valid_dice": learner.best_dice, **scores}, learner.best_epoch
 
 
@@ -183,7 +185,7 @@ def _make_loaders(
 
 def _test(
     config: RunConfig,
-    network: Network,
+    learner: Learner,
     loaders: dict[str, DataLoader],
     pairs: list[Pair],
     record: RunRecord,
@@ -192,7 +194,7 @@ def _test(
     """Scores the test split under each protocol of `loaders`, records all, and returns the headline's numbers."""
     headline: dict[str, float] = {}
     for protocol, loader in loaders.items():
-        result = evaluate(network, loader, f"test, {protocol}", stop)
+        result = evaluate(learner.network, learner.loss, loader, f"test, {protocol}", stop)
         dice, iou = dice_per_image(result.counts), iou_per_image(result.counts)
         scores: dict[str, Any] = {
             "image_size": config.data.image_size,

@@ -1,0 +1,103 @@
+"""A trained network out of a run's folder, which is read as data: nothing that is named in it is executed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from torch import nn
+
+from src.config import RunConfig, build, parse_section
+from src.errors import ConfigError
+from src.runtime import Numerics, pick_device
+from src.training.checkpoint import load_weights
+from src.training.metrics import foreground_logit
+from src.training.network import Network
+
+Tta = Literal["none", "hflip", "flips"]
+# The axes of (B, 3, H, W) that each view is flipped along; test-time augmentation averages the views' probabilities.
+VIEWS: dict[Tta, tuple[tuple[int, ...], ...]] = {
+    "none": ((),),
+    "hflip": ((), (3,)),
+    "flips": ((), (3,), (2,), (2, 3)),
+}
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """The network of a run with its best weights, in evaluation mode; `folder` is the run's, `config` what it was."""
+
+    network: Network
+    config: RunConfig
+    folder: Path
+
+    @property
+    def image_size(self) -> int:
+        """Height and width, in pixels, of the images it was trained on; other sizes are resized to it."""
+        return self.config.data.image_size
+
+    @torch.inference_mode()
+    def probabilities(self, images: torch.Tensor, tta: Tta = "none") -> torch.Tensor:
+        """Of foreground: float32 (B, S, S) in [0, 1], on the device, for RGB images uint8 (B, 3, S, S) from anywhere.
+
+        `tta`: the mean over the image and its flips, `hflip` left to right, `flips` also upside down and both.
+        """
+        views = [self._of_view(images, axes) for axes in VIEWS[tta]]
+        return torch.stack(views).mean(dim=0)  # (B, S, S)
+
+    def _of_view(self, images: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        logits = self.network.logits(images.flip(axes))  # (B, C, S, S)
+        return torch.sigmoid(foreground_logit(logits.flip(axes)))  # (B, S, S)
+
+
+def load_trained(folder: Path, device: str = "auto") -> TrainedNetwork:
+    """The network of the run in `folder`, with the weights of its best epoch, on `device` (`auto`, `cpu`, `cuda:1`).
+
+    `config.yaml` is read as plain YAML, judged by the schema, and builds only a network that this project or torch.nn
+    defines; weights are loaded as tensors, never as pickled code. torch's global switches stay as they are.
+
+    Raises ValueError when the folder is no run, when it names anything else, or when weights and network do not fit.
+    """
+    config = read_config(folder)
+    # on the device `meta` a network takes no memory, however wide a stranger's config says it is
+    with torch.device("meta"):
+        model = build(config.model, nn.Module)
+    weights_file = folder / "checkpoints" / "best.pt"
+    if not weights_file.is_file():
+        raise ValueError(f"{folder}: has no checkpoints/best.pt; a run has one from its first epoch on")
+    _fill(model, load_weights(weights_file), weights_file)
+    numerics = Numerics(pick_device(device), config.numerics)
+    return TrainedNetwork(Network(model.eval(), numerics, config.data.mean, config.data.std), config, folder)
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The config of the run in `folder`, every key judged. Raises ValueError when the folder is no run's."""
+    file = folder / "config.yaml"
+    try:
+        plain: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: is no folder of a run ({error.strerror}: config.yaml); "
+            "give one that holds config.yaml and checkpoints, for example multirun_outputs/demo/unet-…"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{file}: is no plain YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(plain, dict):
+        raise ValueError(f"{file}: holds a {type(plain).__name__}; the config of a run is a mapping")
+    try:
+        return parse_section(RunConfig, plain)
+    except ConfigError as error:
+        raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from error
+
+
+def _fill(model: nn.Module, weights: dict[str, torch.Tensor], file: Path) -> None:
+    """Puts `weights` in the place of the parameters and buffers of `model`, which were never in memory."""
+    try:
+        model.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{file}: these weights do not fit the network that config.yaml names: {told}") from error
+    if not all(torch.isfinite(value).all() for value in weights.values()):
+        raise ValueError(f"{file}: holds weights that are no finite numbers; nothing can be predicted with them")
+    model.float()

@@ -1,0 +1,32 @@
+"""A network with what it takes to feed it: images as they are stored go in, logits in full precision come out."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from src.runtime import Numerics
+
+
+@dataclass
+class Network:
+    """A model, the arithmetic it is computed with, and the normalisation of its images (mean, std of RGB in [0, 1])."""
+
+    model: nn.Module
+    numerics: Numerics
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        device = self.numerics.device
+        self.model.to(device, memory_format=self.numerics.memory_format)  # type: ignore[call-overload]
+        self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 (B, C, H, W) on the device, with a gradient, for RGB images uint8 (B, 3, H, W) from anywhere."""
+        images = images.to(self.numerics.device, non_blocking=True).float() / 255  # (B, 3, H, W)
+        images = ((images - self._mean) / self._std).contiguous(memory_format=self.numerics.memory_format)
+        with self.numerics.autocast():
+            logits = self.model(images)  # (B, C, H, W)
+        return logits.float()
