@@ -120,23 +120,41 @@ class RunRecord:
             file.write(_line(row))
 
     def write_test(self, protocol: str, scores: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> None:
-        """Adds the scores of one protocol to test.json and its rows to test_images.csv; other protocols stay.
+        """Puts the scores of one protocol into test.json and its rows into test_images.csv; other protocols stay.
 
         `images`: a row for each test image with the keys of TEST_IMAGE_COLUMNS except `protocol`.
         """
-        path = self.folder / "test.json"
-        entries = read_json(path)["protocols"] if path.exists() else {}
-        write_json(path, {"schema": SCHEMA, "protocols": {**entries, protocol: dict(scores)}})
+        entries = {**self.read_scores("test"), protocol: dict(scores)}
         rows = [row for row in self.read_test_images() if row["protocol"] != protocol]
-        rows += [{"protocol": protocol, **image} for image in images]
-        with replacing(self.folder / "test_images.csv") as temporary, temporary.open("w", newline="") as file:
+        self._write_scores("test", entries, [*rows, *_rows(protocol, images)])
+
+    def add_scores(
+        self, split: str, added: Mapping[str, tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
+    ) -> None:
+        """Adds protocols, each with its scores and images as in `write_test`, to `<split>.json` and `_images.csv`.
+
+        What stands there already stays: of a protocol that is there, only keys that it lacks are added.
+        """
+        there, rows = self.read_scores(split), self.read_test_images(split)
+        entries = there | {name: {**scores, **there.get(name, {})} for name, (scores, _) in added.items()}
+        new = [row for name, (_, images) in added.items() if name not in there for row in _rows(name, images)]
+        self._write_scores(split, entries, [*rows, *new])
+
+    def _write_scores(self, split: str, entries: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        write_json(self.folder / f"{split}.json", {"schema": SCHEMA, "protocols": entries})
+        with replacing(self.folder / f"{split}_images.csv") as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, TEST_IMAGE_COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
 
-    def read_test_images(self) -> list[dict[str, Any]]:
-        """The rows of test_images.csv as text; none where there is no file yet."""
-        path = self.folder / "test_images.csv"
+    def read_scores(self, split: str) -> dict[str, Any]:
+        """The scores of each protocol in `<split>.json`; none where there is no file yet."""
+        path = self.folder / f"{split}.json"
+        return dict(read_json(path)["protocols"]) if path.exists() else {}
+
+    def read_test_images(self, split: str = "test") -> list[dict[str, Any]]:
+        """The rows of `<split>_images.csv` as text; none where there is no file yet."""
+        path = self.folder / f"{split}_images.csv"
         if not path.exists():
             return []
         with path.open(newline="") as file:
@@ -179,6 +197,10 @@ class RunRecord:
         except OSError:
             return False
         return False
+
+
+def _rows(protocol: str, images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"protocol": protocol, **image} for image in images]
 
 
 def _line(row: Mapping[str, Any]) -> str:

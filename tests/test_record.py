@@ -73,6 +73,21 @@ def test_one_protocol_never_overwrites_another(record):
     assert '"border_ignore"' in (record.folder / "test.json").read_text()
 
 
+def test_scores_that_are_added_change_nothing_that_stands_there(record):
+    record.begin(FACTS, {}, [])
+    record.write_test("headline", {"dice": 1}, [IMAGE])
+    other = {**IMAGE, "dice": 0.25}
+    record.add_scores("test", {"headline": ({"dice": 2, "recall": 3}, [other]), "native": ({"dice": 4}, [other])})
+    assert record.read_scores("test") == {"headline": {"dice": 1, "recall": 3}, "native": {"dice": 4}}
+    assert [(row["protocol"], row["dice"]) for row in record.read_test_images()] == [
+        ("headline", "0.5"),
+        ("native", "0.25"),
+    ]
+    record.add_scores("valid", {"headline": ({"dice": 5}, [IMAGE])})
+    assert record.read_scores("valid") == {"headline": {"dice": 5}} and len(record.read_test_images("valid")) == 1
+    assert len(record.read_test_images()) == 2 and (record.folder / "valid_images.csv").exists()
+
+
 def test_a_line_that_was_cut_off_is_no_epoch(record):
     record.begin(FACTS, {}, [])
     record.append_epoch({"epoch": 1})

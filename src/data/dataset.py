@@ -26,6 +26,14 @@ class Sample(NamedTuple):
     position: int
 
 
+class WholeSample(NamedTuple):
+    """One image uint8 (3, S, S), its trimap uint8 (H, W) at its own size, and its position in the data set."""
+
+    image: torch.Tensor
+    trimap: np.ndarray
+    position: int
+
+
 @dataclass(frozen=True)
 class PairFiles:
     """The plain `ReadPair`: decodes and resizes both files at every call."""
@@ -139,6 +147,24 @@ class EvalSet(Dataset[Sample]):
         return _as_sample(image, _target_of(trimap, self.border, self.seed, index), index)
 
 
+class WholeSet(Dataset[WholeSample]):
+    """Pairs for scoring at any size: the image resized to the image size, the trimap as it is stored."""
+
+    def __init__(self, pairs: Sequence[Pair], read_trimap: Callable[[Path], np.ndarray], image_size: int) -> None:
+        self.pairs = pairs
+        self.read_trimap = read_trimap
+        self.image_size = image_size
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> WholeSample:
+        """The sample of `index`; raises ValueError, naming the file, for one that cannot be read."""
+        pair = self.pairs[index]
+        image = resize_image(read_image(pair.image), self.image_size)
+        return WholeSample(_channels_first(image), self.read_trimap(pair.mask), index)
+
+
 def _target_of(trimap: np.ndarray, border: BorderPolicy, seed: int, image_index: int) -> np.ndarray:
     """The target, its random border (if that is the policy) decided by the seed and the image alone."""
     generator = np.random.default_rng(draw_seeds(seed, Draw.BORDER, image_index)) if border == "random" else None
@@ -146,5 +172,8 @@ def _target_of(trimap: np.ndarray, border: BorderPolicy, seed: int, image_index:
 
 
 def _as_sample(image: np.ndarray, target: np.ndarray, index: int) -> Sample:
-    channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))  # (3, S, S)
-    return Sample(torch.from_numpy(channels_first), torch.from_numpy(np.ascontiguousarray(target)), index)
+    return Sample(_channels_first(image), torch.from_numpy(np.ascontiguousarray(target)), index)
+
+
+def _channels_first(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (3, S, S)

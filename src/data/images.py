@@ -33,7 +33,29 @@ def read_image(path: Path) -> np.ndarray:
     Raises ValueError, naming the file, when it is missing, damaged, cut short, of more than
     `MAXIMUM_PIXELS` pixels, or of a mode without a clear way to 8-bit RGB (floats, 32-bit integers).
     """
-    image = _decode(path)
+    return as_rgb(decode(path), path)
+
+
+def decode(path: Path) -> Image.Image:
+    """The first frame of an image file, decoded in whole, in the mode it is stored in.
+
+    Raises ValueError, naming the file, when it is missing, damaged, cut short or of too many pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            pixels = image.width * image.height
+            if pixels > MAXIMUM_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels, at most {MAXIMUM_PIXELS:,} are read")
+            image.load()
+            return image.copy()
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file") from error
+    except Exception as error:  # decoders raise nearly anything on damaged files, SyntaxError and struct.error too
+        raise ValueError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def as_rgb(image: Image.Image, path: Path) -> np.ndarray:
+    """What `read_image` makes of a decoded `image`: uint8 RGB (H, W, 3). Raises ValueError, naming `path`."""
     if image.mode == "F":
         raise ValueError(f"{path}: holds fractions (mode F), whose black and white nobody states")
     if image.mode.startswith("I"):
@@ -54,7 +76,7 @@ def read_codes(path: Path) -> np.ndarray:
     Raises ValueError, naming the file, as `read_image` does, and for a coloured mask, fractions, or values
     that do not fit into 0 to 255.
     """
-    image = _decode(path)
+    image = decode(path)
     if image.mode == "P" and _uses_only_black_and_white(image):
         image = image.convert("RGB")
     codes = np.array(image)
@@ -102,21 +124,6 @@ def trimap_to_target(
         heads = generator.random(np.count_nonzero(at_border)) < 0.5
         target[at_border] = np.where(heads, FOREGROUND, 0)
     return target
-
-
-def _decode(path: Path) -> Image.Image:
-    """Open and fully decode the first frame."""
-    try:
-        with Image.open(path) as image:
-            pixels = image.width * image.height
-            if pixels > MAXIMUM_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels, at most {MAXIMUM_PIXELS:,} are read")
-            image.load()
-            return image.copy()
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file") from error
-    except Exception as error:  # decoders raise nearly anything on damaged files, SyntaxError and struct.error too
-        raise ValueError(f"{path}: cannot be read as an image ({error})") from error
 
 
 def _high_byte(image: Image.Image, path: Path) -> np.ndarray:

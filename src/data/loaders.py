@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from src.config import AugmentationSection
 from src.data.augment import Draw, draw_seeds
-from src.data.dataset import EvalSet, PairFiles, ReadPair, Sample, TrainSet
+from src.data.dataset import EvalSet, PairFiles, ReadPair, Sample, TrainSet, WholeSample, WholeSet
 from src.data.images import BorderPolicy
 from src.data.pairs import Pair
 from src.environment import usable_cores
@@ -28,6 +28,14 @@ class Batch(NamedTuple):
     images: torch.Tensor
     targets: torch.Tensor
     indices: torch.Tensor
+
+
+class WholeBatch(NamedTuple):
+    """Images uint8 (B, 3, S, S), the trimap of each, uint8 (H, W) at its own size, and positions in the data set."""
+
+    images: torch.Tensor
+    trimaps: list[np.ndarray]
+    positions: list[int]
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
@@ -113,7 +121,7 @@ def make_train_loader(
         augmentation = _unaugmented(augmentation)
     samples = TrainSet(pairs, read_pair or PairFiles(read_trimap), image_size, border, augmentation, seed)
     batches = EpochBatches(len(samples), batch_size, seed, limit_batches, overfit)
-    return _loader(samples, workers, pin_memory, batch_sampler=batches)
+    return _loader(samples, workers, pin_memory, _collate, batch_sampler=batches)
 
 
 def make_eval_loader(
@@ -136,7 +144,20 @@ def make_eval_loader(
     if limit_batches is not None:
         pairs = pairs[: limit_batches * batch_size]
     samples = EvalSet(pairs, read_pair or PairFiles(read_trimap), image_size, border, seed)
-    return _loader(samples, workers, pin_memory, batch_size=batch_size)
+    return _loader(samples, workers, pin_memory, _collate, batch_size=batch_size)
+
+
+def make_whole_loader(
+    pairs: Sequence[Pair],
+    read_trimap: Callable[[Path], np.ndarray],
+    image_size: int,
+    batch_size: int,
+    workers: int,
+    pin_memory: bool,
+) -> DataLoader[WholeSample]:
+    """Every pair once, in its order, as `WholeBatch`es: images as the network takes them, trimaps as stored."""
+    samples = WholeSet(pairs, read_trimap, image_size)
+    return _loader(samples, workers, pin_memory, _collate_whole, batch_size=batch_size)
 
 
 def start_epoch(loader: DataLoader[Sample], epoch: int, first_batch: int = 0) -> Iterator[Batch]:
@@ -178,14 +199,20 @@ def _unaugmented(augmentation: AugmentationSection) -> AugmentationSection:
     )
 
 
-def _loader(samples: TrainSet | EvalSet, workers: int, pin_memory: bool, **batching: Any) -> DataLoader[Sample]:
+def _loader(
+    samples: TrainSet | EvalSet | WholeSet,
+    workers: int,
+    pin_memory: bool,
+    collate: Callable[[list[Any]], Any],
+    **batching: Any,
+) -> DataLoader[Any]:
     processes = count_workers(workers, len(samples))
-    dataset: Dataset[Sample] = samples
+    dataset: Dataset[Any] = samples
     return DataLoader(
         dataset,
         num_workers=processes,
         persistent_workers=processes > 0,
-        collate_fn=_collate,
+        collate_fn=collate,
         worker_init_fn=_start_worker,
         pin_memory=pin_memory and torch.cuda.is_available(),
         # A generator of its own: else each epoch would draw from torch's global one, which dropout shares.
@@ -196,6 +223,11 @@ def _loader(samples: TrainSet | EvalSet, workers: int, pin_memory: bool, **batch
 
 def _collate(samples: list[Sample]) -> Batch:
     return Batch(*default_collate(samples))
+
+
+def _collate_whole(samples: list[WholeSample]) -> WholeBatch:
+    images, trimaps, positions = zip(*samples, strict=True)
+    return WholeBatch(torch.stack(images), list(trimaps), list(positions))
 
 
 def _start_worker(worker: int) -> None:

@@ -7,11 +7,13 @@ from src.data.download import download_oxford_pet
 from src.data.folder import open_folder
 from src.data.oxford_pet import open_oxford_pet
 from src.data.pairs import Splits
-from src.data.synthetic import make_synthetic
+from src.data.synthetic import drawn_before, make_synthetic
 
 
-def open_data(data: OxfordPetData | SyntheticData | FolderData) -> Splits:
+def open_data(data: OxfordPetData | SyntheticData | FolderData, make: bool = True) -> Splits:
     """Open the chosen data set; download it first if asked to, or draw it if it is the synthetic one.
+
+    With `make` False nothing is downloaded, drawn or written: for looking at what somebody else's config names.
 
     Raises ValueError when it is not there, with the ways on, or is not laid out as it should be. Whether every
     file is sound is for the audit to say.
@@ -20,7 +22,8 @@ def open_data(data: OxfordPetData | SyntheticData | FolderData) -> Splits:
     if isinstance(data, FolderData):
         return open_folder(root, data.fold)
     if isinstance(data, SyntheticData):
-        root = make_synthetic(root, data.trainval, data.test, data.size, data.seed)
-    elif data.download:
+        settings = (data.trainval, data.test, data.size, data.seed)
+        root = make_synthetic(root, *settings) if make else drawn_before(root, *settings)
+    elif data.download and make:
         download_oxford_pet(root)
     return open_oxford_pet(root, data.fold)

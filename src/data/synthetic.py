@@ -26,7 +26,7 @@ def make_synthetic(root: Path, trainval: int, test: int, size: int, seed: int) -
     Raises ValueError for numbers that make no data set, and when the folder cannot be written.
     """
     _check(trainval, test, size, seed)
-    folder = root / f"{trainval}-{test}-{size}-{seed}"
+    folder = _folder(root, trainval, test, size, seed)
     if folder.is_dir():
         return folder
     workplace = root / f".drawing-{folder.name}"
@@ -40,6 +40,21 @@ def make_synthetic(root: Path, trainval: int, test: int, size: int, seed: int) -
     except OSError as error:
         raise ValueError(f"cannot write the synthetic data to {folder.absolute()}: {error}") from error
     return folder
+
+
+def drawn_before(root: Path, trainval: int, test: int, size: int, seed: int) -> Path:
+    """The folder that `make_synthetic` made of the same numbers. Raises ValueError, saying how, where it has not."""
+    folder = _folder(root, trainval, test, size, seed)
+    if not folder.is_dir():
+        raise ValueError(
+            f"no synthetic data in {folder.absolute()}; draw them: python -m src.prepare data=synthetic "
+            f"data.root={root} data.trainval={trainval} data.test={test} data.size={size} data.seed={seed}"
+        )
+    return folder
+
+
+def _folder(root: Path, trainval: int, test: int, size: int, seed: int) -> Path:
+    return root / f"{trainval}-{test}-{size}-{seed}"
 
 
 def _check(trainval: int, test: int, size: int, seed: int) -> None:

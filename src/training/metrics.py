@@ -71,6 +71,26 @@ def iou_per_image(counts: Counts) -> Scores:
     return _ratio_or_one(true_positive, true_positive + false_positive + false_negative)
 
 
+def precision_per_image(counts: Counts) -> Scores:
+    """Share of each image's predicted foreground that is true, tp / (tp + fp); 1 where there is none of both kinds.
+
+    Where nothing is predicted but something is true, 0: a network earns nothing by staying silent. Takes and returns
+    the same as `dice_per_image`.
+    """
+    true_positive, false_positive, false_negative, _ = _columns(counts)
+    return _ratio_or(true_positive, true_positive + false_positive, np.where(false_negative > 0, 0.0, 1.0))
+
+
+def recall_per_image(counts: Counts) -> Scores:
+    """Share of each image's true foreground that is found, tp / (tp + fn); 1 where there is none of both kinds.
+
+    Where nothing is true but something is predicted, 0, as for precision. Takes and returns the same as
+    `dice_per_image`.
+    """
+    true_positive, false_positive, false_negative, _ = _columns(counts)
+    return _ratio_or(true_positive, true_positive + false_negative, np.where(false_positive > 0, 0.0, 1.0))
+
+
 def pooled_dice(counts: Counts) -> float:
     """Dice of all pixels of all images, int64 (N, 4), taken as one image; 1 when there is no foreground."""
     return float(dice_per_image(counts.sum(axis=0, keepdims=True))[0])
@@ -79,6 +99,16 @@ def pooled_dice(counts: Counts) -> float:
 def pooled_iou(counts: Counts) -> float:
     """IoU of all pixels of all images, int64 (N, 4), taken as one image; 1 when there is no foreground."""
     return float(iou_per_image(counts.sum(axis=0, keepdims=True))[0])
+
+
+def pooled_precision(counts: Counts) -> float:
+    """Precision of all pixels of all images, int64 (N, 4), taken as one image; see `precision_per_image`."""
+    return float(precision_per_image(counts.sum(axis=0, keepdims=True))[0])
+
+
+def pooled_recall(counts: Counts) -> float:
+    """Recall of all pixels of all images, int64 (N, 4), taken as one image; see `recall_per_image`."""
+    return float(recall_per_image(counts.sum(axis=0, keepdims=True))[0])
 
 
 def pooled_accuracy(counts: Counts) -> float:
@@ -140,5 +170,8 @@ def _columns(counts: Counts) -> tuple[Counts, Counts, Counts, Counts]:
 
 
 def _ratio_or_one(numerator: Counts, denominator: Counts) -> Scores:
-    ones = np.ones(len(denominator), dtype=np.float64)
-    return np.divide(numerator, denominator, out=ones, where=denominator > 0)
+    return _ratio_or(numerator, denominator, np.ones(len(denominator)))
+
+
+def _ratio_or(numerator: Counts, denominator: Counts, otherwise: Scores) -> Scores:
+    return np.divide(numerator, denominator, out=otherwise, where=denominator > 0)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from src.config import AugmentationSection
-from src.data.dataset import EvalSet, PairFiles, TrainSet
+from src.data.dataset import EvalSet, PairFiles, TrainSet, WholeSet
 from src.data.images import read_codes
 from src.data.pairs import Pair
 
@@ -85,6 +85,15 @@ def test_a_missing_file_is_named(pairs: list[Pair]) -> None:
     pairs[1].mask.unlink()
     with pytest.raises(ValueError, match=r"b_trimap\.png: no such file"):
         EvalSet(pairs, READ, 8)[1]
+
+
+# --- WholeSet ----------------------------------------------------------------------------------------------
+
+
+def test_scoring_at_any_size_sees_the_resized_picture_and_the_trimap_as_it_is_stored(pairs: list[Pair]) -> None:
+    whole, plain = WholeSet(pairs, read_codes, image_size=10)[2], EvalSet(pairs, READ, image_size=10)[2]
+    assert torch.equal(whole.image, plain.image) and whole.position == 2
+    assert np.array_equal(whole.trimap, read_codes(pairs[2].mask)) and whole.trimap.shape == (20, 30)
 
 
 # --- TrainSet ----------------------------------------------------------------------------------------------

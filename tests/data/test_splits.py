@@ -41,6 +41,24 @@ def test_without_download_absent_data_are_only_explained(open_chosen, tmp_path: 
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_somebody_elses_config_makes_nothing(composed, tmp_path: Path) -> None:
+    for overrides in (
+        ["data=synthetic", "data.trainval=11", "data.test=3", "data.size=32"],
+        ["data=oxford_pet", "data.download=true"],
+    ):
+        data = parse_data(composed(*overrides, f"data.root={tmp_path}/nowhere")["data"])
+        with pytest.raises(ValueError, match=r"nowhere"):
+            open_data(data, make=False)
+        assert not (tmp_path / "nowhere").exists()
+
+
+def test_without_making_what_was_drawn_before_is_opened(composed, tmp_path: Path) -> None:
+    sizes = ("data.trainval=11", "data.test=3", "data.size=32")
+    data = parse_data(composed("data=synthetic", f"data.root={tmp_path}", *sizes)["data"])
+    open_data(data)
+    assert counts(open_data(data, make=False)) == (9, 2, 3)
+
+
 def test_synthetic_data_are_drawn_where_they_are_asked_for(open_chosen, tmp_path: Path) -> None:
     sizes = ("data.trainval=11", "data.test=3", "data.size=32", "data.seed=5")
     splits = open_chosen("data=synthetic", f"data.root={tmp_path}", *sizes)

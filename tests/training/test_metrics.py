@@ -22,6 +22,10 @@ from src.training.metrics import (
     pooled_accuracy,
     pooled_dice,
     pooled_iou,
+    pooled_precision,
+    pooled_recall,
+    precision_per_image,
+    recall_per_image,
     summary,
 )
 
@@ -120,6 +124,19 @@ def test_dice_per_image_by_hand() -> None:
 def test_iou_per_image_by_hand() -> None:
     # 3 / (3 + 1 + 2) = 3/6; 5/5; 0/10; both empty is 1.
     assert iou_per_image(COUNTS).tolist() == [0.5, 1.0, 0.0, 1.0]
+
+
+def test_precision_and_recall_by_hand() -> None:
+    # 3 of the 4 predicted, 3 of the 5 true pixels; all; none; both empty is 1.
+    assert precision_per_image(COUNTS).tolist() == [3 / 4, 1.0, 0.0, 1.0]
+    assert recall_per_image(COUNTS).tolist() == [3 / 5, 1.0, 0.0, 1.0]
+    assert pooled_precision(COUNTS) == 8 / 13 and pooled_recall(COUNTS) == 8 / 16
+
+
+def test_nothing_is_earned_by_predicting_nothing_or_where_nothing_is_true() -> None:
+    silent, invented = np.array([[0, 0, 5, 5]]), np.array([[0, 5, 0, 5]])
+    assert precision_per_image(silent) == 0 and recall_per_image(silent) == 0
+    assert precision_per_image(invented) == 0 and recall_per_image(invented) == 0
 
 
 def test_pooled_scores_by_hand() -> None:

@@ -1,0 +1,59 @@
+"""Scores a finished run under every protocol: `python -m src.evaluate run=multirun_outputs/single/<run_id>`.
+
+Prints the protocol card; adds the scores to the run's record (`test.json`, `test_images.csv`), where nothing that
+stands there is changed; writes card, calibration and pictures of the worst, median and best images into
+`<run>/evaluation/<split>`. Keys: conf/evaluate.yaml. Exit code 0: written; 1: not, and why.
+"""
+
+import shutil
+import sys
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from src.command_line import CONF, forcing_values, plain_values, quoting_values, refusal
+from src.errors import ConfigError
+
+PATHS = ("run", "root", "output", "cache")
+
+
+@hydra.main(config_path=str(CONF), config_name="evaluate", version_base="1.3")
+def main(composed: DictConfig) -> None:
+    """Check, predict, score, write, say what came out."""
+    # torch takes seconds to import: --help must not wait for it
+    from src.analysis.tables import plain_table
+    from src.config import parse_section
+    from src.evaluation.card import RIGHT, card_columns, card_notes
+    from src.evaluation.evaluation import evaluate_run
+    from src.evaluation.options import EvaluateOptions
+    from src.record import RunBusy
+
+    try:
+        done = evaluate_run(parse_section(EvaluateOptions, _given(composed)))
+    except (ValueError, OSError) as error:
+        sys.exit(refusal(error))
+    except RunBusy as error:
+        sys.exit(str(error))
+    width = shutil.get_terminal_size((160, 24)).columns
+    print("\n".join(plain_table(card_columns(done.entries), RIGHT, {"protocol": 12}, width)), end="\n\n")
+    print("\n".join(card_notes(done.entries)), end="\n\n")
+    print(f"written: {done.folder}")
+
+
+def _given(composed: DictConfig) -> dict[str, Any]:
+    if OmegaConf.is_missing(composed, "run"):
+        raise ConfigError(
+            ["run: missing; it takes the folder of a finished run, for example run=multirun_outputs/demo/…"]
+        )
+    return plain_values(composed)
+
+
+def evaluate() -> None:
+    """The command: what is typed is put right for Hydra, then `main` runs."""
+    sys.argv[1:] = forcing_values(quoting_values(sys.argv[1:], PATHS))
+    main()
+
+
+if __name__ == "__main__":
+    evaluate()

@@ -1,0 +1,92 @@
+"""The protocol card: the same predictions under every protocol, side by side, so that published numbers compare."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from src.analysis.tables import Columns, markdown_table
+from src.evaluation.boundary import TOLERANCE
+
+BORDERS = {"foreground": "foreground", "background": "background", "ignore": "left out"}
+RIGHT = ("Dice per image", "batch-flattened", "pooled", "IoU", "boundary F", "precision", "recall", "ECE")
+
+
+def card_columns(entries: Mapping[str, Mapping[str, Any]]) -> Columns:
+    """A row for each protocol of `entries`, as test.json has them."""
+    rows = [_row(name, entry) for name, entry in entries.items()]
+    return {column: [row[column] for row in rows] for column in rows[0]}
+
+
+def card_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sentences that say what the columns of the card mean, and what they do to the number one would publish."""
+    first = next(iter(entries.values()))
+    single = [entry["dice"]["mean"] for entry in entries.values()]
+    every = [*single, *(entry["dice_batch_flattened"] for entry in entries.values())]
+    every += [entry["pooled_dice"] for entry in entries.values()]
+    notes = [
+        f"The same predictions score {min(every):.4f} to {max(every):.4f}, a range of "
+        f"{100 * (max(every) - min(every)):.2f} points, by the protocol alone.",
+        "Per image: mean over images of 2 |P∩G| / (|P| + |G|), with 1 where both are empty (report A's Table 1, report "
+        "B's test at batch 1, report C's formula).",
+        f"Batch-flattened: each batch of {first['batch_size']} taken as one image, mean over batches (report A's "
+        "curves, report B's validation); with 1e-8 in the denominator it is 0 where both are empty. Pooled: all images as one.",
+        _both_empty(first),
+        "Reports A and C count the border as foreground. Square: scored at the "
+        f"{first['image_size']} pixels of the network; native: probabilities enlarged bilinearly to each image's size.",
+        f"Boundary F: outlines within {TOLERANCE:.1%} of the image's diagonal count as met (at the square "
+        "as at the image's own size); not defined where the border is left out. ECE: calibration error over 15 bins.",
+    ]
+    if len({tuple(entry["dice"].values()) for entry in entries.values() if entry["size"] == first["size"]}) == 1:
+        notes.append("The three borders agree: these masks have no border class.")
+    if first["threshold_chosen_on"]:
+        notes.append(f"Threshold {first['threshold']:g}: the best mean Dice per image on the validation images.")
+    return notes
+
+
+def card_markdown(title: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """The card as Markdown: table, notes, and Dice by species and breed where they are known."""
+    first = next(iter(entries.values()))
+    parts = [f"# {title}", markdown_table(card_columns(entries), RIGHT), *card_notes(entries)]
+    for what in ("species", "breed"):
+        groups = first[f"by_{what}"]
+        if groups:
+            parts += [
+                f"## By {what}, the hardest first",
+                markdown_table(group_columns(what, groups), ("images", "Dice")),
+            ]
+    return "\n\n".join(parts) + "\n"
+
+
+def group_columns(what: str, groups: Mapping[str, Mapping[str, Any]]) -> Columns:
+    """A row for each species or breed: its images and their mean Dice."""
+    return {
+        what: [name.replace("_", " ") for name in groups],
+        "images": [str(group["images"]) for group in groups.values()],
+        "Dice": [f"{group['dice']:.4f}" for group in groups.values()],
+    }
+
+
+def _row(name: str, entry: Mapping[str, Any]) -> dict[str, str]:
+    boundary, calibration = entry["boundary_f"], entry["calibration_error"]
+    return {
+        "protocol": name,
+        "border": BORDERS[entry["border"]],
+        "scored at": entry["size"],
+        "Dice per image": f"{entry['dice']['mean']:.4f}",
+        "batch-flattened": f"{entry['dice_batch_flattened']:.4f}",
+        "pooled": f"{entry['pooled_dice']:.4f}",
+        "IoU": f"{entry['iou']['mean']:.4f}",
+        "boundary F": "-" if boundary is None else f"{boundary['mean']:.4f}",
+        "precision": f"{entry['precision']['mean']:.4f}",
+        "recall": f"{entry['recall']['mean']:.4f}",
+        "ECE": "-" if calibration is None else f"{calibration:.4f}",
+    }
+
+
+def _both_empty(entry: Mapping[str, Any]) -> str:
+    empty = entry["images_both_empty"]
+    if not empty:
+        return "No image has neither true nor predicted foreground, so that rule (1 here, 0 in report A) moves nothing."
+    return (
+        f"{empty} of {entry['images']} images have neither true nor predicted foreground: they count 1 here; with "
+        f"report A's 0 the first row's Dice per image would be {entry['dice_both_empty_as_0']:.4f}."
+    )

@@ -1,0 +1,193 @@
+"""A finished run under every protocol: predict once, score, add to the record, write the card and the pictures."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from src.config import RunConfig
+from src.data.audit import fingerprint
+from src.data.images import FOREGROUND, read_image
+from src.data.loaders import make_whole_loader
+from src.data.pairs import Pair, Splits
+from src.data.splits import open_data
+from src.evaluation.card import card_markdown
+from src.evaluation.gallery import Example, chosen, write_gallery
+from src.evaluation.options import EvaluateOptions
+from src.evaluation.plots import save_reliability
+from src.evaluation.protocol import Protocol, protocols_of
+from src.evaluation.scoring import Prediction, Scored, entry_of, predictions, rows_of, score_all
+from src.evaluation.threshold import best_threshold
+from src.files import write_text
+from src.prediction.trained import TrainedNetwork, load_trained
+from src.record import RunRecord
+
+log = logging.getLogger(__name__)
+SAME = 1e-4  # Dice: what another device or batch may change in a mean over images
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The entries of test.json that were asked for, by name, and the folder with the card and the pictures."""
+
+    entries: dict[str, dict[str, Any]]
+    folder: Path
+
+
+def evaluate_run(asked: EvaluateOptions) -> Evaluated:
+    """Scores the run `asked` for and writes everything; what its record holds already stays as it is.
+
+    Raises ValueError when it is no finished run, or its data are not there, or not the ones it was trained on; RunBusy
+    when another process is at work on it.
+    """
+    folder = Path(asked.run).expanduser()
+    trained = load_trained(folder, asked.device)
+    record = RunRecord(folder)
+    splits = _its_data(trained.config, _finished(record, trained.config), asked)
+    trained.network.numerics.set_up()
+    with record.locked():
+        threshold, on = _threshold(trained, splits, asked)
+        protocols = protocols_of(asked.tta, threshold, on)
+        pairs: list[Pair] = getattr(splits, asked.split)
+        scored = score_all(
+            predictions(trained, _loader(trained, pairs, splits, asked), asked.tta, asked.split), protocols
+        )
+        entries = _recorded(record, asked.split, scored, pairs, trained.config)
+        target = _folder(asked, protocols[0])
+        target.mkdir(parents=True, exist_ok=True)
+        write_text(target / "card.md", card_markdown(f"{asked.split}: {folder.resolve().name}", entries))
+        save_reliability(entries[protocols[0].name], target)
+        if asked.images:
+            _draw(trained, scored[0], pairs, splits, asked, target)
+    return Evaluated(entries, target)
+
+
+def _finished(record: RunRecord, config: RunConfig) -> dict[str, Any]:
+    """The run.json of a run whose scores stand for whole splits."""
+    run = record.read_now()
+    if run is None or run.get("status") != "finished":
+        status = "not begun" if run is None else run.get("status")
+        raise ValueError(
+            f"{record.folder}: is {status}; only finished runs are evaluated, the others are trained further"
+        )
+    if config.debug is not None:
+        raise ValueError(
+            f"{record.folder}: was a debugging run on a few batches (debug={config.debug.name}); train without"
+        )
+    return run
+
+
+def _its_data(config: RunConfig, run: dict[str, Any], asked: EvaluateOptions) -> Splits:
+    """The data set that the run was trained on; nothing is downloaded or drawn because a run's config says so."""
+    data = config.data if asked.root is None else config.data.model_copy(update={"root": asked.root})
+    try:
+        splits = open_data(data, make=False)
+    except ValueError as error:
+        raise ValueError(f"{error}\n(evaluating takes the run's own data; root=… says where they lie now)") from error
+    found, before = fingerprint(splits, Path(asked.cache)), run["data"]["fingerprint"]
+    if found != before:
+        raise ValueError(
+            f"{asked.run}: was trained on data with fingerprint {before[:12]}, those in {data.root} have {found[:12]}; "
+            "root=… says where the right ones lie (masks for other photos: python -m src.inference)"
+        )
+    return splits
+
+
+def _threshold(
+    trained: TrainedNetwork, splits: Splits, asked: EvaluateOptions
+) -> tuple[float, Literal["valid"] | None]:
+    if asked.threshold != "valid":
+        return asked.threshold, None
+    if asked.split == "valid":
+        raise ValueError("threshold: got 'valid' with split=valid; it would be scored on the images it is chosen on")
+    headline = Protocol("foreground", "square", asked.tta, 0.5)
+    found = predictions(trained, _loader(trained, splits.valid, splits, asked), asked.tta, "valid, for the threshold")
+    at_square = (prediction.at(headline) for prediction in found)
+    return best_threshold((probability, target == FOREGROUND) for probability, target in at_square), "valid"
+
+
+def _loader(trained: TrainedNetwork, pairs: Sequence[Pair], splits: Splits, asked: EvaluateOptions) -> Any:
+    # batches as in the run's own test, so that in exact mode its scores come out bit for bit
+    return make_whole_loader(
+        pairs,
+        splits.read_trimap,
+        trained.image_size,
+        trained.config.trainer.batch_size,
+        asked.workers,
+        pin_memory=trained.network.numerics.device.type == "cuda",
+    )
+
+
+def _recorded(
+    record: RunRecord, split: str, scored: Sequence[Scored], pairs: Sequence[Pair], config: RunConfig
+) -> dict[str, dict[str, Any]]:
+    """Adds what was scored to the record, and returns the entries as they stand there."""
+    new = {one.protocol.name: (_entry(one, pairs, config), rows_of(one, pairs)) for one in scored}
+    for name, entry in record.read_scores(split).items():
+        if name in new and abs(entry["dice"]["mean"] - new[name][0]["dice"]["mean"]) > SAME:
+            log.warning(
+                "%s: the record has mean Dice %.6f, this time it is %.6f; the record stays",
+                *(name, entry["dice"]["mean"], new[name][0]["dice"]["mean"]),
+            )
+    record.add_scores(split, new)
+    there = record.read_scores(split)
+    return {name: there[name] for name in new}
+
+
+def _entry(scored: Scored, pairs: Sequence[Pair], config: RunConfig) -> dict[str, Any]:
+    return entry_of(scored, pairs, config.data.image_size, config.trainer.batch_size)
+
+
+def _folder(asked: EvaluateOptions, protocol: Protocol) -> Path:
+    """One for each way to predict, so that no evaluation overwrites the pictures of another."""
+    if asked.output is not None:
+        return Path(asked.output).expanduser()
+    differs = "" if protocol.name == "headline" else f"_{protocol.name}"
+    return Path(asked.run).expanduser() / "evaluation" / f"{asked.split}{differs}"
+
+
+def _draw(
+    trained: TrainedNetwork,
+    scored: Scored,
+    pairs: Sequence[Pair],
+    splits: Splits,
+    asked: EvaluateOptions,
+    target: Path,
+) -> None:
+    """The worst, median and best images under the headline's way of scoring, drawn at their own size."""
+    rows = rows_of(scored, pairs)
+    groups = chosen([row["dice"] for row in rows], asked.images)
+    positions = [position for group in groups.values() for position in group]
+    own = [pairs[position] for position in positions]
+    found = predictions(trained, _loader(trained, own, splits, asked), asked.tta, "pictures")
+    examples = {
+        positions[prediction.position]: _example(
+            prediction, pairs[positions[prediction.position]], rows, scored, position=positions[prediction.position]
+        )
+        for prediction in found
+    }
+    write_gallery(
+        target,
+        {name: [examples[position] for position in group] for name, group in groups.items()},
+        asked.styles,
+        title=f"{asked.split} images of {Path(asked.run).resolve().name}",
+    )
+
+
+def _example(
+    prediction: Prediction, pair: Pair, rows: Sequence[dict[str, Any]], scored: Scored, position: int
+) -> Example:
+    protocol = scored.protocol
+    native = Protocol(protocol.border, "native", protocol.tta, protocol.threshold)
+    probability, shown = prediction.at(native)
+    return Example(
+        pair.stem,
+        read_image(pair.image),
+        shown,
+        probability,
+        float(np.float32(protocol.threshold)),
+        rows[position]["dice"],
+    )

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.data.images import BACKGROUND, BORDER, PET
+from src.data.pairs import Pair
+from src.evaluation.protocol import Protocol, protocols_of
+from src.evaluation.scoring import Prediction, batch_sizes, entry_of, rows_of, score_all
+
+TRIMAP = np.array([[PET, PET, BORDER, BACKGROUND]] * 4, dtype=np.uint8)
+# rows alike: sure of the first pixel, against the second, for the border, for the background
+PROBABILITY = np.array([[0.9, 0.2, 0.8, 0.7]] * 4, dtype=np.float32)
+
+
+def pairs(count: int) -> list[Pair]:
+    return [Pair(f"cat_{number}", Path(f"/none/images/{number}.jpg"), Path("/none")) for number in range(count)]
+
+
+def scored(protocol: Protocol, *found: tuple[np.ndarray, np.ndarray]):
+    predictions = [Prediction(number, *one) for number, one in enumerate(found)]
+    (one,) = score_all(predictions, [protocol])
+    return one
+
+
+@pytest.mark.parametrize(
+    ("border", "counts"),
+    [
+        # predicted: pixels 1, 3, 4 of each of 4 rows
+        ("foreground", [8, 4, 4, 0]),  # true: 1, 2, 3
+        ("background", [4, 8, 4, 0]),  # true: 1, 2
+        ("ignore", [4, 4, 4, 0]),  # true: 1, 2; pixel 3 does not count
+    ],
+)
+def test_the_border_counts_as_the_protocol_says(border, counts):
+    one = scored(Protocol(border, "square", "none", 0.5), (PROBABILITY, TRIMAP))
+    assert one.counts[0].tolist() == counts
+
+
+def test_a_higher_threshold_predicts_less_and_a_probability_at_it_is_background():
+    def predicted(threshold: float) -> int:
+        one = scored(Protocol("foreground", "square", "none", threshold), (PROBABILITY, TRIMAP))
+        return int(one.counts[0][:2].sum())
+
+    assert [predicted(threshold) for threshold in (0.1, 0.2, 0.5, 0.75, 0.8, 0.9)] == [16, 12, 12, 8, 4, 0]
+
+
+def test_native_enlarges_the_probabilities_and_scores_at_the_trimaps_own_size():
+    # 1 x 2 becomes 1 x 4, bilinear with pixel centres: 0, 0.25, 0.75, 1 of the way from 0 to 1
+    probability = np.array([[0.0, 1.0], [0.0, 1.0]], dtype=np.float32)
+    trimap = np.array([[BACKGROUND, BACKGROUND, PET, PET]] * 2, dtype=np.uint8)
+    prediction = Prediction(0, probability, trimap)
+    enlarged, target = prediction.at(Protocol("foreground", "native", "none", 0.5))
+    assert np.allclose(enlarged, [[0, 0.25, 0.75, 1]] * 2) and target.shape == (2, 4)
+    assert scored(Protocol("foreground", "native", "none", 0.5), (probability, trimap)).counts[0].tolist() == [
+        4,
+        0,
+        0,
+        4,
+    ]
+    assert scored(Protocol("foreground", "square", "none", 0.5), (probability, trimap)).counts[0].tolist() == [
+        2,
+        0,
+        0,
+        2,
+    ]
+
+
+def test_an_entry_by_hand():
+    empty = np.full((4, 4), BACKGROUND, dtype=np.uint8)
+    one = scored(
+        Protocol("foreground", "square", "none", 0.5),
+        (PROBABILITY, TRIMAP),  # tp 8, fp 4, fn 4: Dice 16/24, IoU 8/16, precision and recall 8/12
+        (np.zeros((4, 4), dtype=np.float32), empty),  # nothing there and nothing said: 1
+        (np.zeros((4, 4), dtype=np.float32), TRIMAP),  # fn 12: Dice 0, precision 0 although nothing is claimed
+    )
+    entry = entry_of(one, pairs(3), image_size=4, batch_size=2)
+    assert entry["dice"]["mean"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert entry["iou"]["mean"] == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert entry["precision"]["mean"] == entry["recall"]["mean"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert entry["images"] == 3 and entry["images_both_empty"] == 1
+    assert entry["dice_both_empty_as_0"] == pytest.approx((2 / 3 + 0 + 0) / 3)
+    assert entry["pooled_dice"] == pytest.approx(16 / (16 + 4 + 16))
+    assert entry["pooled_precision"] == pytest.approx(8 / 12) and entry["pooled_recall"] == pytest.approx(8 / 24)
+    # batches of 2 and 1: 16 / 24 of the first (with 1e-8), 0 of the second
+    assert entry["dice_batch_flattened"] == pytest.approx((16 / 24 + 0) / 2, abs=1e-9)
+    assert entry["calibration_bins"] and entry["by_breed"] == {} and entry["by_species"] == {}
+    assert entry["boundary_f"]["min"] == 0.0 and entry["boundary_f"]["max"] == 1.0
+    assert [(row["stem"], row["tp"], row["fp"], row["fn"]) for row in rows_of(one, pairs(3))] == [
+        ("cat_0", 8, 4, 4),
+        ("cat_1", 0, 0, 0),
+        ("cat_2", 0, 0, 12),
+    ]
+
+
+def test_no_outline_is_judged_where_the_border_is_left_out():
+    one = scored(Protocol("ignore", "square", "none", 0.5), (PROBABILITY, TRIMAP))
+    assert entry_of(one, pairs(1), image_size=4, batch_size=1)["boundary_f"] is None
+
+
+def test_six_protocols_score_one_prediction_each_in_its_own_way():
+    found = score_all([Prediction(0, PROBABILITY, TRIMAP)], protocols_of("none", 0.5, None))
+    assert [one.counts[0].tolist() for one in found] == [[8, 4, 4, 0], [4, 8, 4, 0], [4, 4, 4, 0]] * 2
+
+
+def test_the_last_batch_may_be_smaller():
+    assert batch_sizes(7, 3) == [3, 3, 1] and batch_sizes(6, 3) == [3, 3] and batch_sizes(1, 8) == [1]
