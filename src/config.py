@@ -44,6 +44,7 @@ class DataSection(Section):
     std: tuple[float, float, float]
     workers: int = Field(ge=-1)
     cache: str
+    cached: bool = True  # with a default, so that records from before it still read
 
 
 class OxfordPetData(DataSection):

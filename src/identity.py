@@ -9,7 +9,7 @@ from src.config import RunConfig
 
 # Keys that cannot change a result: where things lie, how many processes read them, what is kept on the way.
 NEUTRAL_KEYS = {
-    "data": {"root", "cache", "workers", "download"},
+    "data": {"root", "cache", "cached", "workers", "download"},
     "trainer": {"keep_every", "by_model"},
 }
 BUILT_SECTIONS = ("model", "loss", "optimizer", "scheduler")

@@ -45,6 +45,11 @@ class PairFiles:
         return resize_image(read_image(pair.image), size), resize_mask(self.read_trimap(pair.mask), size)
 
 
+def load_size(image_size: int, augmentation: AugmentationSection) -> int:
+    """Pixels at which a `TrainSet` reads its pairs, before anything is cropped from them."""
+    return round(image_size * augmentation.load_scale)
+
+
 class TrainSet(Dataset[Sample]):
     """Augmented pairs and their copies, `len(pairs) * (1 + copies)` samples.
 
@@ -73,7 +78,7 @@ class TrainSet(Dataset[Sample]):
         self.pairs = pairs
         self.read_pair = read_pair
         self.image_size = image_size
-        self.load_size = round(image_size * augmentation.load_scale)
+        self.load_size = load_size(image_size, augmentation)
         self.border = border
         self.copies = augmentation.copies
         self.transform = PairTransform(augmentation.transforms, augmentation.mask_as_image)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from src.config import AugmentationSection
 from src.data.augment import Draw, draw_seeds
-from src.data.dataset import EvalSet, PairFiles, ReadPair, Sample, TrainSet, WholeSample, WholeSet
+from src.data.dataset import EvalSet, ReadPair, Sample, TrainSet, WholeSample, WholeSet
 from src.data.images import BorderPolicy
 from src.data.pairs import Pair
 from src.environment import usable_cores
@@ -97,7 +97,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
 def make_train_loader(
     pairs: Sequence[Pair],
-    read_trimap: Callable[[Path], np.ndarray],
+    read_pair: ReadPair,
     image_size: int,
     border: BorderPolicy,
     augmentation: AugmentationSection,
@@ -108,25 +108,23 @@ def make_train_loader(
     *,
     limit_batches: int | None = None,
     overfit: bool = False,
-    read_pair: ReadPair | None = None,
 ) -> DataLoader[Sample]:
     """Endless supply of training epochs: iterate over `start_epoch(loader, epoch)`.
 
     `workers`: processes that prepare images, -1 for as many as make sense. `limit_batches` and `overfit` (one
-    batch without augmentation, again and again) are for debugging, see `EpochBatches`. `read_pair` replaces
-    the reading of files. Raises ValueError when there are no pairs, and with every problem of an augmentation
-    that cannot be built.
+    batch without augmentation, again and again) are for debugging, see `EpochBatches`. Raises ValueError when
+    there are no pairs, and with every problem of an augmentation that cannot be built.
     """
     if overfit:
         augmentation = _unaugmented(augmentation)
-    samples = TrainSet(pairs, read_pair or PairFiles(read_trimap), image_size, border, augmentation, seed)
+    samples = TrainSet(pairs, read_pair, image_size, border, augmentation, seed)
     batches = EpochBatches(len(samples), batch_size, seed, limit_batches, overfit)
     return _loader(samples, workers, pin_memory, _collate, batch_sampler=batches)
 
 
 def make_eval_loader(
     pairs: Sequence[Pair],
-    read_trimap: Callable[[Path], np.ndarray],
+    read_pair: ReadPair,
     image_size: int,
     batch_size: int,
     workers: int,
@@ -135,7 +133,6 @@ def make_eval_loader(
     border: BorderPolicy = "foreground",
     seed: int = 0,
     limit_batches: int | None = None,
-    read_pair: ReadPair | None = None,
 ) -> DataLoader[Sample]:
     """Every pair once, in its order, without augmentation, as `Batch`es; the last may be smaller.
 
@@ -143,7 +140,7 @@ def make_eval_loader(
     """
     if limit_batches is not None:
         pairs = pairs[: limit_batches * batch_size]
-    samples = EvalSet(pairs, read_pair or PairFiles(read_trimap), image_size, border, seed)
+    samples = EvalSet(pairs, read_pair, image_size, border, seed)
     return _loader(samples, workers, pin_memory, _collate, batch_size=batch_size)
 
 

@@ -28,7 +28,8 @@ def card_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "Per image: mean over images of 2 |P∩G| / (|P| + |G|), with 1 where both are empty (report A's Table 1, report "
         "B's test at batch 1, report C's formula).",
         f"Batch-flattened: each batch of {first['batch_size']} taken as one image, mean over batches (report A's "
-        "curves, report B's validation); with 1e-8 in the denominator it is 0 where both are empty. Pooled: all images as one.",
+        "curves, report B's validation); with 1e-8 in the denominator it is 0 where both are empty.",
+        "Pooled: all pixels of all images as one image.",
         _both_empty(first),
         "Reports A and C count the border as foreground. Square: scored at the "
         f"{first['image_size']} pixels of the network; native: probabilities enlarged bilinearly to each image's size.",

@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader
 
 from src.config import RunConfig, build
 from src.data.audit import fingerprint
+from src.data.cache import open_cache
+from src.data.dataset import PairFiles, ReadPair, load_size
 from src.data.images import BorderPolicy
 from src.data.loaders import make_eval_loader, make_train_loader
 from src.data.pairs import Pair, Splits
@@ -82,15 +84,18 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
             overrides,
         )
         with record.logging():
-            return _attempt(config, splits, numerics, record)
+            return _attempt(config, splits, data_fingerprint, numerics, record)
 
 
-def _attempt(config: RunConfig, splits: Splits, numerics: Numerics, record: RunRecord) -> Outcome:
+def _attempt(
+    config: RunConfig, splits: Splits, data_fingerprint: str, numerics: Numerics, record: RunRecord
+) -> Outcome:
     """Trains under the record's lock; every end but the loss of the process itself is written down."""
     stop = StopRequest()
     try:
         with stop.listening(), Neighbours(device_key(numerics.device)) as neighbours:
-            scores, best_epoch = _train_and_test(config, splits, numerics, record, stop, neighbours)
+            read_pair = _reader(config, splits, data_fingerprint)
+            scores, best_epoch = _train_and_test(config, splits, read_pair, numerics, record, stop, neighbours)
     except KeyboardInterrupt:
         record.end("interrupted", error="stopped by a second Ctrl-C")
         raise
@@ -113,6 +118,7 @@ def _attempt(config: RunConfig, splits: Splits, numerics: Numerics, record: RunR
 def _train_and_test(
     config: RunConfig,
     splits: Splits,
+    read_pair: ReadPair,
     numerics: Numerics,
     record: RunRecord,
     stop: StopRequest,
@@ -121,7 +127,7 @@ def _train_and_test(
     """The story of a run; returns its scores and its best epoch."""
     numerics.set_up()
     seed_everything(config.seed)
-    train_loader, valid_loader, test_loaders = _make_loaders(config, splits, numerics)
+    train_loader, valid_loader, test_loaders = _make_loaders(config, splits, read_pair, numerics)
     model = build(config.model, nn.Module)
     if config.init_from is not None:
         model.load_state_dict(load_weights(Path(config.init_from)))
@@ -154,12 +160,21 @@ def _resume(learner: Learner, record: RunRecord) -> None:
     log.info("going on in epoch %d after %d of its batches", learner.epoch, learner.batch)
 
 
+def _reader(config: RunConfig, splits: Splits, data_fingerprint: str) -> ReadPair:
+    """What reads the pairs: decoded once for all runs, unless the config says otherwise."""
+    if not config.data.cached:
+        return PairFiles(splits.read_trimap)
+    size = config.data.image_size
+    sizes = {size, load_size(size, config.augmentation)}
+    return open_cache(splits, data_fingerprint, sorted(sizes), Path(config.data.cache))
+
+
 def _make_loaders(
-    config: RunConfig, splits: Splits, numerics: Numerics
+    config: RunConfig, splits: Splits, read_pair: ReadPair, numerics: Numerics
 ) -> tuple[DataLoader, DataLoader, dict[str, DataLoader]]:
     """Loaders for training, for validation, and for each test protocol."""
     shared: dict[str, Any] = {
-        "read_trimap": splits.read_trimap,
+        "read_pair": read_pair,
         "image_size": config.data.image_size,
         "batch_size": config.trainer.batch_size,
         "workers": config.data.workers,

@@ -13,6 +13,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from src.config import AugmentationSection
+from src.data.dataset import PairFiles
 from src.data.images import read_codes
 from src.data.loaders import (
     Batch,
@@ -50,7 +51,7 @@ def train_loader(pairs: list[Pair], workers: int = 0, **changes: Any) -> DataLoa
     """Ten samples (five originals, five copies) in batches of 4, 4 and 2."""
     settings: dict[str, Any] = {"border": "random", "augmentation": TURNING, "batch_size": 4, "seed": 3}
     return make_train_loader(
-        pairs, read_codes, image_size=16, workers=workers, pin_memory=False, **(settings | changes)
+        pairs, PairFiles(read_codes), image_size=16, workers=workers, pin_memory=False, **(settings | changes)
     )
 
 
@@ -164,9 +165,7 @@ def process_as_image(pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_worker_lives_through_all_epochs(pairs: list[Pair]) -> None:
-    loader = make_eval_loader(
-        pairs, read_codes, 8, batch_size=5, workers=1, pin_memory=False, read_pair=process_as_image
-    )
+    loader = make_eval_loader(pairs, process_as_image, 8, batch_size=5, workers=1, pin_memory=False)
     first, second = (next(iter(loader)).images[0, :, 0, 0].tolist() for _ in range(2))
     assert first == second
     assert first != process_as_image(pairs[0], 8)[0][0, 0].tolist()
@@ -181,9 +180,7 @@ def test_a_worker_uses_one_thread(pairs: list[Pair]) -> None:
     before = cv2.getNumThreads()
     cv2.setNumThreads(3)
     try:
-        loader = make_eval_loader(
-            pairs, read_codes, 8, batch_size=5, workers=1, pin_memory=False, read_pair=threads_as_image
-        )
+        loader = make_eval_loader(pairs, threads_as_image, 8, batch_size=5, workers=1, pin_memory=False)
         assert next(iter(loader)).images.unique().tolist() == [1]
     finally:
         cv2.setNumThreads(before)
@@ -194,14 +191,14 @@ def test_loaders_leave_the_global_random_state_alone(pairs: list[Pair]) -> None:
     np.random.seed(0)
     expected = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
     list(start_epoch(train_loader(pairs), epoch=0))
-    list(make_eval_loader(pairs, read_codes, 16, 2, workers=0, pin_memory=False))
+    list(make_eval_loader(pairs, PairFiles(read_codes), 16, 2, workers=0, pin_memory=False))
     assert torch.equal(torch.get_rng_state(), expected[0])
     assert np.random.get_state()[1].tolist() == expected[1]  # type: ignore[index]
 
 
 def test_overfitting_takes_one_batch_as_it_is(pairs: list[Pair]) -> None:
     loader = train_loader(pairs, overfit=True, limit_batches=3, border="foreground")
-    plain = next(iter(make_eval_loader(pairs, read_codes, 16, batch_size=5, workers=0, pin_memory=False)))
+    plain = next(iter(make_eval_loader(pairs, PairFiles(read_codes), 16, batch_size=5, workers=0, pin_memory=False)))
     steps = [batch for epoch in (0, 1) for batch in start_epoch(loader, epoch)]
     assert len(steps) == 6
     for batch in steps:
@@ -211,7 +208,7 @@ def test_overfitting_takes_one_batch_as_it_is(pairs: list[Pair]) -> None:
 
 
 def test_evaluation_goes_through_all_pairs_in_order(pairs: list[Pair]) -> None:
-    loader = make_eval_loader(pairs, read_codes, 16, batch_size=2, workers=0, pin_memory=False)
+    loader = make_eval_loader(pairs, PairFiles(read_codes), 16, batch_size=2, workers=0, pin_memory=False)
     assert len(loader) == 3
     assert [batch.indices.tolist() for batch in loader] == [[0, 1], [2, 3], [4]]
     for batch in loader:
@@ -220,7 +217,7 @@ def test_evaluation_goes_through_all_pairs_in_order(pairs: list[Pair]) -> None:
 
 def test_evaluation_can_be_limited_and_can_see_the_border_otherwise(pairs: list[Pair]) -> None:
     loader = make_eval_loader(
-        pairs, read_codes, 16, batch_size=2, workers=0, pin_memory=False, border="ignore", limit_batches=2
+        pairs, PairFiles(read_codes), 16, batch_size=2, workers=0, pin_memory=False, border="ignore", limit_batches=2
     )
     assert [batch.indices.tolist() for batch in loader] == [[0, 1], [2, 3]]
     assert set(next(iter(loader)).targets.unique().tolist()) == {0, 127, 255}

@@ -140,6 +140,16 @@ def test_the_same_config_gives_the_same_bits(start, apart):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
+def test_images_that_are_kept_decoded_and_images_that_are_read_each_time_give_the_same_bits(start, apart):
+    crop = ["augmentation=crop_flip"]  # which reads at another size than validation does
+    kept, read = (start(apart(name), f"data.cached={name}", *crop).folder for name in ("true", "false"))
+    assert kept.name == read.name  # the id does not know of it
+    for file in ("test.json", "test_images.csv"):
+        assert (kept / file).read_bytes() == (read / file).read_bytes()
+    weights = [load_weights(folder / "checkpoints" / "last.pt") for folder in (kept, read)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 @pytest.mark.parametrize("overrides", [("scheduler=onecycle",), ("model=resnet34_unet_cbam", "loss=cross_entropy")])
 def test_an_interrupted_run_goes_on_to_the_same_end(start, apart, stop_after_epoch, overrides):
     model_size = ("data.image_size=64", "model.width=4") if len(overrides) == 2 else ()

@@ -1,0 +1,172 @@
+"""Decoded images that are kept: the same pixels as the files, one builder, nothing damaged is ever used."""
+
+import logging
+import pickle
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.data import cache as cache_module
+from src.data.audit import fingerprint
+from src.data.cache import CachedPairs, open_cache
+from src.data.dataset import PairFiles
+from src.data.oxford_pet import open_oxford_pet
+from src.data.pairs import Splits
+from src.data.synthetic import make_synthetic
+
+
+@pytest.fixture
+def splits(synthetic_root: Path) -> Splits:
+    return open_oxford_pet(make_synthetic(synthetic_root, trainval=20, test=6, size=48, seed=0))
+
+
+def opened(splits: Splits, folder: Path, size: int = 32):
+    return open_cache(splits, fingerprint(splits, folder), [size], folder, progress=False)
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in (folder / "images").glob("*/*")}
+
+
+def test_every_pair_has_the_pixels_of_its_files(splits, tmp_path):
+    cached, plain = opened(splits, tmp_path), PairFiles(splits.read_trimap)
+    assert isinstance(cached, CachedPairs)
+    for pair in [*splits.train, *splits.valid, *splits.test]:
+        for kept, read in zip(cached(pair, 32), plain(pair, 32), strict=True):
+            assert np.array_equal(kept, read) and kept.dtype == read.dtype == np.uint8
+
+
+def test_what_is_handed_out_may_be_written_to_and_the_next_reader_sees_nothing_of_it(splits, tmp_path):
+    cached = opened(splits, tmp_path)
+    image, trimap = cached(splits.train[0], 32)
+    image[:], trimap[:] = 7, 7
+    again = cached(splits.train[0], 32)
+    assert (again[0] != 7).any() and (again[1] != 7).all()
+
+
+def test_the_second_to_ask_finds_it_made(splits, tmp_path):
+    opened(splits, tmp_path)
+    before = {name: path.stat().st_mtime_ns for name, path in files_of(tmp_path).items()}
+    assert set(before) == {"images.npy", "trimaps.npy", "index.json"}
+    opened(splits, tmp_path)
+    assert {name: path.stat().st_mtime_ns for name, path in files_of(tmp_path).items()} == before
+
+
+def test_other_folds_share_it_and_other_sizes_and_data_do_not(splits, tmp_path, synthetic_root):
+    def folders() -> int:
+        return len([path for path in (tmp_path / "images").iterdir() if path.is_dir()])
+
+    opened(splits, tmp_path)
+    other_fold = open_oxford_pet(make_synthetic(synthetic_root, trainval=20, test=6, size=48, seed=0), fold=3)
+    opened(other_fold, tmp_path)
+    assert folders() == 1
+    opened(splits, tmp_path, size=16)
+    assert folders() == 2
+    opened(open_oxford_pet(make_synthetic(synthetic_root, trainval=20, test=6, size=48, seed=1)), tmp_path)
+    assert folders() == 3
+
+
+@pytest.mark.parametrize("name", ["images.npy", "trimaps.npy", "index.json"])
+@pytest.mark.parametrize("damage", ["one byte", "cut short", "gone", "garbage"])
+def test_what_is_damaged_is_made_again(splits, tmp_path, name, damage, caplog):
+    opened(splits, tmp_path)
+    path = files_of(tmp_path)[name]
+    whole = path.read_bytes()
+    path.unlink()
+    if damage == "one byte":
+        changed = bytearray(whole)
+        changed[len(whole) // 2 if name != "index.json" else whole.index(b"checksums") + 15] ^= 1
+        path.write_bytes(bytes(changed))
+    elif damage != "gone":
+        path.write_bytes(whole[:-9] if damage == "cut short" else b"\x00 garbage")
+    with caplog.at_level(logging.WARNING):
+        cached = opened(splits, tmp_path)
+    assert path.read_bytes() == whole
+    if (name, damage) != ("index.json", "gone"):
+        assert "is damaged and will be made again" in caplog.text
+    assert np.array_equal(cached(splits.test[0], 32)[0], PairFiles(splits.read_trimap)(splits.test[0], 32)[0])
+
+
+def test_a_worker_process_gets_where_it_lies_and_not_all_images(splits, tmp_path):
+    cached = opened(splits, tmp_path)
+    cached(splits.test[0], 32)  # mapped here
+    sent = pickle.dumps(cached)
+    assert len(sent) < 3000 < 26 * 32 * 32 * 3
+    assert np.array_equal(pickle.loads(sent)(splits.test[0], 32)[0], cached(splits.test[0], 32)[0])
+
+
+def test_several_processes_at_once_make_it_once(splits, tmp_path, synthetic_root):
+    code = f"""
+        import logging, pathlib
+        logging.basicConfig(level=logging.WARNING)
+        from src.data import cache
+        from src.data.oxford_pet import open_oxford_pet
+        make = cache._make
+        def counted(*arguments):
+            print("made", flush=True)
+            make(*arguments)
+        cache._make = counted
+        splits = open_oxford_pet(pathlib.Path({str(splits.train[0].image.parent.parent)!r}))
+        cached = cache.open_cache(splits, "f", [32], pathlib.Path({str(tmp_path)!r}))
+        print(int(cached(splits.test[0], 32)[0].sum()), flush=True)
+    """
+    processes = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=120)[0].split() for process in processes]
+    expected = str(int(PairFiles(splits.read_trimap)(splits.test[0], 32)[0].sum()))
+    assert sum("made" in words for words in said) == 1
+    assert [words[-1] for words in said] == [expected] * 3
+
+
+def test_a_builder_that_is_killed_leaves_nothing_that_is_used(splits, tmp_path):
+    workplace = tmp_path / "images" / f".making-{cache_module._key(splits, fingerprint(splits, tmp_path), 32)}"
+    workplace.mkdir(parents=True)
+    (workplace / "images.npy").write_bytes(b"half")
+    cached = opened(splits, tmp_path)
+    assert not workplace.exists()
+    assert np.array_equal(cached(splits.test[0], 32)[0], PairFiles(splits.read_trimap)(splits.test[0], 32)[0])
+
+
+@pytest.mark.parametrize("why", ["a file in its place", "no room"])
+def test_where_nothing_can_be_kept_the_files_are_read_with_a_warning(splits, tmp_path, why, caplog, monkeypatch):
+    digest = fingerprint(splits, tmp_path / "audit")
+    folder = tmp_path / "cache"
+    if why == "no room":
+        monkeypatch.setattr(cache_module, "SPARE", 1 << 60)  # more than any disk has
+    else:
+        folder.write_text("in the way")
+    with caplog.at_level(logging.WARNING):
+        read = open_cache(splits, digest, [32], folder)
+    assert isinstance(read, PairFiles) and "every epoch decodes them again" in caplog.text
+    assert why != "no room" or "GB are needed and" in caplog.text
+
+
+def test_a_disk_that_fills_up_meanwhile_is_a_warning_and_no_crash(splits, tmp_path):
+    code = f"""
+        import logging, pathlib, resource, signal
+        logging.basicConfig(level=logging.WARNING)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        from src.data import cache
+        from src.data.oxford_pet import open_oxford_pet
+        splits = open_oxford_pet(pathlib.Path({str(splits.train[0].image.parent.parent)!r}))
+        read = cache.open_cache(splits, "f", [32], pathlib.Path({str(tmp_path)!r}))
+        print(type(read).__name__)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.strip() == "PairFiles", done.stderr
+    assert "decoded images cannot be kept" in done.stderr
+    assert not [path for path in (tmp_path / "images").iterdir() if path.is_dir()]
+
+
+def test_a_file_that_cannot_be_read_is_named(splits, tmp_path):
+    broken = splits.test[0].__class__("broken", tmp_path / "broken.jpg", splits.test[0].mask)
+    broken.image.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"broken\.jpg: cannot be read as an image"):
+        open_cache(Splits(splits.train, splits.valid, [broken], splits.read_trimap), "f", [32], tmp_path)
