@@ -110,6 +110,8 @@ class NumericsSection(Section):
     channels_last: bool
     tf32: bool
     cpu_threads: int | None = Field(ge=1)
+    fused: bool | None = None  # null counts as absent, so that ids from before these keys stay
+    compile: bool | None = None
 
 
 class DebugSection(Section):

@@ -4,6 +4,7 @@ import os
 import random
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,11 @@ class Numerics:
     device: torch.device
     settings: NumericsSection
 
-    def set_up(self) -> None:
-        """Sets torch's global switches; called at the start of every run, since runs may share a process."""
+    def set_up(self, cache: Path) -> None:
+        """Sets torch's global switches; called at the start of every run, since runs may share a process.
+
+        `cache`: where compiled networks are kept, for all runs.
+        """
         exact = self.settings.deterministic
         # read by cuBLAS when its first handle is made; without it, its matrix products are refused in exact mode
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -63,11 +67,18 @@ class Numerics:
         torch.backends.cudnn.allow_tf32 = self.settings.tf32
         torch.backends.cuda.matmul.allow_tf32 = self.settings.tf32
         torch.set_num_threads(self.settings.cpu_threads or ALL_THREADS)
+        if self.compiles:  # torch's own default, a temporary folder, is lost with the machine
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.expanduser().absolute() / "compiled"))
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of the forward pass: bfloat16 where asked for, on CUDA only (CPUs are slower with it)."""
         enabled = self.settings.autocast is not None and self.device.type == "cuda"
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    @property
+    def compiles(self) -> bool:
+        """Whether networks are compiled: where asked for, on CUDA only (on a CPU it takes longer than it saves)."""
+        return bool(self.settings.compile) and self.device.type == "cuda"
 
     @property
     def memory_format(self) -> torch.memory_format:

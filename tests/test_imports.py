@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "training": BASE | {"data", "models", "training"},
     "prediction": BASE | {"data", "models", "training", "prediction"},
     "analysis": BASE | {"analysis"},
+    "evaluation": BASE | {"data", "models", "training", "prediction", "analysis", "evaluation"},
     "sweep": BASE | {"data", "training", "analysis", "sweep"},
 }
 # the ground floor, from bottom to top

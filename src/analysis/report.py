@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from src.analysis.claim_views import claim_rows, conditions_note, counted_words
 from src.analysis.claims import ClaimFile
 from src.analysis.effects import Effect, factor_effects
+from src.analysis.example_pictures import example_pictures
 from src.analysis.figures import Picture, pictures_of, save_pictures
 from src.analysis.loading import HEADLINE, Records, load_records
 from src.analysis.matching import Setting, differing_columns, settings_of
@@ -108,7 +109,9 @@ def write_report(report: Report, folder: Path) -> Path:
     _write_csv(folder / "verdicts.csv", pd.DataFrame(_verdict_rows(content)))
     page = folder / "index.html"
     figures = {picture.name: _data_uri(folder / "figures" / f"{picture.name}.svg") for picture in report.pictures}
-    write_text(page, _render("index.html.jinja", {**content, "figures": figures, "right": _right}))
+    examples = example_pictures(report.records, report.settings, report.scores)
+    on_the_page = {"figures": figures, "right": _right, "examples": examples}
+    write_text(page, _render("index.html.jinja", {**content, **on_the_page}))
     return page
 
 

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +48,7 @@ def evaluate_run(asked: EvaluateOptions) -> Evaluated:
     trained = load_trained(folder, asked.device)
     record = RunRecord(folder)
     splits = _its_data(trained.config, _finished(record, trained.config), asked)
-    trained.network.numerics.set_up()
+    trained.network.numerics.set_up(Path(asked.cache))
     with record.locked():
         threshold, on = _threshold(trained, splits, asked)
         protocols = protocols_of(asked.tta, threshold, on)
@@ -163,31 +164,17 @@ def _draw(
     positions = [position for group in groups.values() for position in group]
     own = [pairs[position] for position in positions]
     found = predictions(trained, _loader(trained, own, splits, asked), asked.tta, "pictures")
-    examples = {
-        positions[prediction.position]: _example(
-            prediction, pairs[positions[prediction.position]], rows, scored, position=positions[prediction.position]
-        )
-        for prediction in found
-    }
-    write_gallery(
-        target,
-        {name: [examples[position] for position in group] for name, group in groups.items()},
-        asked.styles,
-        title=f"{asked.split} images of {Path(asked.run).resolve().name}",
-    )
+    examples = (_example(prediction, positions[prediction.position], pairs, rows, scored) for prediction in found)
+    # they come in the order of the groups, one at a time: photos may be large
+    each = {name: islice(examples, len(group)) for name, group in groups.items()}
+    title = f"{asked.split} images of {Path(asked.run).resolve().name}"
+    write_gallery(target, each, asked.styles, title)
 
 
 def _example(
-    prediction: Prediction, pair: Pair, rows: Sequence[dict[str, Any]], scored: Scored, position: int
+    prediction: Prediction, position: int, pairs: Sequence[Pair], rows: Sequence[dict[str, Any]], scored: Scored
 ) -> Example:
-    protocol = scored.protocol
-    native = Protocol(protocol.border, "native", protocol.tta, protocol.threshold)
-    probability, shown = prediction.at(native)
-    return Example(
-        pair.stem,
-        read_image(pair.image),
-        shown,
-        probability,
-        float(np.float32(protocol.threshold)),
-        rows[position]["dice"],
-    )
+    protocol, pair = scored.protocol, pairs[position]
+    probability, shown = prediction.at(replace(protocol, size="native"))
+    threshold = float(np.float32(protocol.threshold))
+    return Example(pair.stem, read_image(pair.image), shown, probability, threshold, rows[position]["dice"])

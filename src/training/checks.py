@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from src.config import RunConfig, build, cast_arguments, node_problems, schema_problems
+from src.config import RunConfig, build, cast_arguments, find_target, node_problems, schema_problems
 from src.data.augment import check_transforms
 from src.errors import ConfigError
 from src.identity import BUILT_SECTIONS
@@ -87,8 +87,11 @@ def _combination_problems(plain: str) -> list[str]:
 
 
 def build_optimizer(config: RunConfig, parameters: Any) -> torch.optim.Optimizer:
-    """The configured optimizer of `parameters`."""
-    return build(config.optimizer, torch.optim.Optimizer, params=parameters)
+    """The configured optimizer of `parameters`, its step in one kernel where the numerics ask and torch has one."""
+    target = find_target(config.optimizer, torch.optim.Optimizer)
+    fuses = bool(config.numerics.fused) and "fused" in inspect.signature(target).parameters
+    node = {"fused": True, **config.optimizer} if fuses else config.optimizer
+    return build(node, torch.optim.Optimizer, params=parameters)
 
 
 def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> Schedule:

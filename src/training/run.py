@@ -125,13 +125,13 @@ def _train_and_test(
     neighbours: Neighbours,
 ) -> tuple[dict[str, float], int]:
     """The story of a run; returns its scores and its best epoch."""
-    numerics.set_up()
+    numerics.set_up(Path(config.data.cache))
     seed_everything(config.seed)
     train_loader, valid_loader, test_loaders = _make_loaders(config, splits, read_pair, numerics)
     model = build(config.model, nn.Module)
     if config.init_from is not None:
         model.load_state_dict(load_weights(Path(config.init_from)))
-    network = Network(model, numerics, config.data.mean, config.data.std)
+    network = Network(model, numerics, config.data.mean, config.data.std, config.trainer.batch_size)
     loss = build(config.loss, Loss)
     optimizer = build_optimizer(config, network.model.parameters())
     steps = -(-len(train_loader) // config.trainer.accumulate)

@@ -14,8 +14,10 @@ from selenium.webdriver.common.keys import Keys
 from src.analysis.claims import read_claims
 from src.analysis.report import make_report, write_report
 from src.command_line import CONF
+from src.evaluation.gallery import write_gallery
 from tests.analysis import sweeps
 from tests.analysis.recorded import replicates
+from tests.evaluation.examples import example
 
 SWEEP = "<img src=x onerror=alert(1)>"
 IMAGE = "<script>alert(1)</script>"
@@ -56,11 +58,13 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def full_page(tmp_path_factory):
-    """Of three settings with claims, effects, curves, images and a failed run."""
+    """Of three settings with claims, effects, curves, images, a contact sheet and a failed run."""
     sweep = tmp_path_factory.mktemp("full") / SWEEP
     replicates(sweep, "augmentation=none", "scheduler=cosine", mean=0.75, images=8)
     replicates(sweep, "augmentation=flip_jitter", "scheduler=cosine", mean=0.8, images=8)
-    replicates(sweep, "augmentation=flip_jitter", "scheduler=onecycle", mean=0.85, images=8)
+    best, *_ = replicates(sweep, "augmentation=flip_jitter", "scheduler=onecycle", mean=0.85, images=8)
+    groups = {name: [example(48, 64, stem=IMAGE)] for name in ("worst", "median", "best")}
+    write_gallery(best.folder / "evaluation" / "test", groups, [], best.folder.name)
     for scores in sweep.glob("*/test_images.csv"):
         scores.write_text(scores.read_text().replace("Pet_3,", f"{IMAGE},"))
     sweeps.fail(sweep, REASON, model="resnet34_unet")
@@ -140,11 +144,23 @@ def test_tables_can_be_read_and_scrolled_without_eyes_or_mouse(shown):
 
 def test_every_picture_is_shown_and_described(full):
     pictures = full.find_elements(By.TAG_NAME, "img")
-    assert len(pictures) == 10  # scores, effects, scores and time, two factors image by image, five curves
+    # scores, effects, scores and time, two factors image by image, five curves, the contact sheet
+    assert len(pictures) == 11
     for picture in pictures:
         assert full.execute_script("return arguments[0].complete && arguments[0].naturalWidth > 0", picture)
         caption = picture.find_element(By.XPATH, "following-sibling::figcaption").text
         assert len(caption) > 20 and picture.get_dom_attribute("alt") == caption
+
+
+def test_the_contact_sheet_of_a_run_of_the_best_setting_can_be_read_on_a_phone_too(full):
+    sheet = full.find_element(By.CSS_SELECTOR, "#images ~ .scroll .sheet img")
+    assert "onecycle-flip_jitter-seed0" in sheet.get_dom_attribute("alt")
+    assert full.execute_script("return arguments[0].naturalWidth", sheet) == 1200
+    _resize(full, PHONE)
+    inner, outer = full.execute_script(
+        "const own = arguments[0].closest('.scroll'); return [own.scrollWidth, own.clientWidth]", sheet
+    )
+    assert sheet.size["width"] >= 700 and inner > outer  # it scrolls by itself
 
 
 def test_names_stay_text(full):
