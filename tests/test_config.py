@@ -29,8 +29,8 @@ def test_all_problems_come_at_once_with_what_was_got_and_what_is_allowed(compose
 
 def test_keys_of_the_kind_of_data_are_known(composed):
     assert schema_problems(composed("data=synthetic", "data.trainvall=5")) == [
-        "data.trainvall: unknown key (got 5); did you mean 'trainval'? allowed: border, cache, cached, fold, image_size, "
-        "kind, mean, name, root, seed, size, std, test, trainval, workers"
+        "data.trainvall: unknown key (got 5); did you mean 'trainval'? allowed: border, cache, cached, fold, "
+        "image_size, kind, mean, name, root, seed, size, std, test, trainval, workers"
     ]
 
 

@@ -15,7 +15,9 @@ MAY_IMPORT = {
     "training": BASE | {"data", "models", "training"},
     "prediction": BASE | {"data", "models", "training", "prediction"},
     "analysis": BASE | {"analysis"},
+    "exporting": BASE | {"data", "models", "training", "prediction", "exporting"},
     "evaluation": BASE | {"data", "models", "training", "prediction", "analysis", "evaluation"},
+    "benchmarking": BASE | {"data", "models", "training", "analysis", "benchmarking"},
     "sweep": BASE | {"data", "training", "analysis", "sweep"},
 }
 # the ground floor, from bottom to top

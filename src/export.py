@@ -1,0 +1,52 @@
+"""Makes a file of a run's network that runs elsewhere: `python -m src.export run=multirun_outputs/demo/unet-…`.
+
+The file, of format=onnx or format=torch_export, says itself which images it wants and what its output means. Before it
+is put in place it is compared with the network on real images. Keys: conf/export.yaml. Exit code 0: written, saying
+what the network says; 1: not written, and why.
+"""
+
+import signal
+import sys
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from src.command_line import CONF, forcing_values, plain_values, quoting_values, refusal
+from src.config import parse_section, problems_of
+from src.errors import ConfigError
+from src.exporting.options import ExportOptions
+
+PATHS = ("run", "output", "inputs")
+
+
+@hydra.main(config_path=str(CONF), config_name="export", version_base="1.3")
+def main(composed: DictConfig) -> None:
+    """Check, export, compare, say what was written."""
+    try:
+        options = parse_section(ExportOptions, _given(composed))
+        # torch takes seconds to import: --help and typos must not wait for it
+        from src.exporting.exporting import export_run
+
+        print(export_run(options))
+    except (ValueError, OSError) as error:
+        sys.exit(refusal(error))
+
+
+def _given(composed: DictConfig) -> dict[str, Any]:
+    if not OmegaConf.is_missing(composed, "run"):
+        return plain_values(composed)
+    missing = "run: missing; it takes the folder of a run, for example run=multirun_outputs/demo/unet-…"
+    composed.run = "."  # stands in, so that the other keys are judged too
+    raise ConfigError([missing, *problems_of(ExportOptions, plain_values(composed), prefix="")])
+
+
+def export() -> None:
+    """The command: what is typed is put right for Hydra, then `main` runs."""
+    sys.argv[1:] = forcing_values(quoting_values(sys.argv[1:], PATHS))
+    main()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly
+    export()

@@ -1,0 +1,1 @@
+"""A file of a run's network that runs elsewhere: made, described and checked."""

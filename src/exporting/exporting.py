@@ -1,0 +1,131 @@
+"""A run's network as one file that runs elsewhere, put in place only when it says what the network says."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from src.errors import ConfigError
+from src.exporting.check import BATCHES, Agreement, compare
+from src.exporting.formats import FORMATS, require_packages, trace
+from src.exporting.images import CheckImages, photos, read_own_images, read_photos
+from src.exporting.metadata import RecordedRun, describe, read_run
+from src.exporting.options import ExportOptions, FormatName
+from src.files import replacing
+from src.prediction.trained import TrainedNetwork, load_trained
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote: the file, how many bytes it has, and how it compares with the network on these images."""
+
+    file: Path
+    size: int
+    agreement: Agreement
+    images: CheckImages
+
+    def __str__(self) -> str:
+        batches = ", ".join(map(str, BATCHES))
+        return (
+            f"exported: {self.file} ({self.size / 1e6:.1f} MB)\n"
+            f"checked: {self.images.distinct} images of {self.images.source}, in batches of {batches}\n"
+            f"{self.agreement}"
+        )
+
+
+class ExportOrder:
+    """What the options of an export stand for, each part found when it is asked for."""
+
+    def __init__(self, options: ExportOptions) -> None:
+        self.options = options
+        self.folder = Path(options.run)
+
+    @cached_property
+    def format(self) -> FormatName:
+        """The name of a format whose packages are there."""
+        require_packages(self.options.format)
+        return self.options.format
+
+    @cached_property
+    def run(self) -> RecordedRun:
+        """The record of the run."""
+        return read_run(self.folder)
+
+    @cached_property
+    def trained(self) -> TrainedNetwork:
+        """The network of the run."""
+        return load_trained(self.folder, "cpu")
+
+    @cached_property
+    def output(self) -> Path:
+        """The file to write, which may be written."""
+        chosen = self.options.output
+        output = Path(chosen) if chosen is not None else self.options.default_output(self.run.facts.run_id)
+        self.options.check_output(output)
+        return output
+
+    @cached_property
+    def images(self) -> CheckImages:
+        """The images to check the file on."""
+        if self.options.inputs is None:
+            return read_own_images(self.run.config.data, sum(BATCHES))
+        source = Path(self.options.inputs)
+        return read_photos(source, photos(source), self.run.config.data.image_size, sum(BATCHES))
+
+    def check(self) -> None:
+        """Raises ConfigError with everything that is wrong; a cause is named once, however many parts hinge on it."""
+        problems: list[str] = []
+        for part in ("format", "run", "trained", "output", "images"):
+            try:
+                getattr(self, part)
+            except ConfigError as error:
+                problems += error.problems
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ConfigError(list(dict.fromkeys(problems)))
+
+
+def export_run(options: ExportOptions) -> Exported:
+    """Writes the file that `options` ask for, whole or not at all.
+
+    Raises ConfigError with everything that is wrong, before any work; ValueError as `export_network` does; OSError as
+    the disk does.
+    """
+    order = ExportOrder(options)
+    order.check()
+    content, agreement = export_network(order.trained, order.format, describe(order.run), order.images.pixels)
+    order.output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(order.output) as temporary:
+        temporary.write_bytes(content)
+    return Exported(order.output, len(content), agreement, order.images)
+
+
+def export_network(
+    trained: TrainedNetwork, name: FormatName, description: dict[str, Any], images: torch.Tensor
+) -> tuple[bytes, Agreement]:
+    """The file of `trained`, on the CPU, in the format `name`, and how it compares with the network on `images`.
+
+    Args:
+        description: see `describe`; goes into the file.
+        images: RGB uint8 (6, 3, S, S) of the size the network was trained at.
+
+    Raises ValueError when the network cannot be exported, or when the file does not say what the network says.
+    """
+    form = FORMATS[name]
+    try:
+        content = form.write(trace(trained.network.model, trained.image_size), json.dumps(description))
+        agreement = compare(form.read(content), trained, images)
+    except Exception as error:  # tracing a network of one's own raises a type for each thing that it cannot follow
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"{trained.folder}: this network cannot be exported as {name} ({type(error).__name__}: {reason})"
+        ) from error
+    if not agreement.holds:
+        raise ValueError(
+            f"{trained.folder}: nothing was written, as {name} the network says something else: {agreement}"
+        )
+    return content, agreement

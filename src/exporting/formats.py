@@ -1,0 +1,139 @@
+"""A network as a program without Python, and the two formats of file that such a program is written to."""
+
+import copy
+import importlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+from torch.export import Dim, ExportedProgram
+
+from src.errors import ConfigError
+from src.exporting.metadata import INPUT, OUTPUT
+from src.exporting.options import FormatName
+from src.training.metrics import foreground_logit
+
+# Takes normalised RGB float32 (B, 3, S, S), gives float32 (B, S, S), for any B.
+Program = Callable[[torch.Tensor], torch.Tensor]
+# Where the description lies in a file: a key of an ONNX model's metadata_props, an extra file of a .pt2.
+ONNX_KEY = "segsweep"
+EXTRA_FILE = "segsweep.json"
+
+
+class ForegroundLogits(nn.Module):
+    """`model` with one output, whatever the number of its channels: its mask is where the logit is above 0."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalised RGB float32 (B, 3, S, S) -> float32 (B, S, S)."""
+        return foreground_logit(self.model(images))
+
+
+def trace(model: nn.Module, size: int) -> ExportedProgram:
+    """`model`, on the CPU and in evaluation mode, as a program for images of `size` pixels and batches of any size.
+
+    Raises what torch raises for a network that cannot be traced, for example one that decides by its input's values.
+    """
+    own = copy.deepcopy(model).requires_grad_(False).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    # one image would pass for a constant; not a real image, because the file keeps this example
+    example = torch.zeros(2, 3, size, size)
+    graph = ForegroundLogits(own).eval()
+    with quiet():
+        program = torch.export.export(graph, (example,), dynamic_shapes={INPUT: {0: Dim("batch", min=1)}})
+    for module in program.graph_module.modules():
+        if isinstance(module, fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)  # names folders of this machine and quotes the source
+    return program
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format: the packages it needs beside torch, `write` a program and its description, `read` it back to run."""
+
+    packages: tuple[str, ...]
+    write: Callable[[ExportedProgram, str], bytes]
+    read: Callable[[bytes], Program]
+
+
+def require_packages(name: FormatName) -> None:
+    """Raises ConfigError, saying what to install, when a package is missing that the format `name` needs."""
+    missing = [package for package in FORMATS[name].packages if not _is_there(package)]
+    if missing:
+        raise ConfigError(
+            [
+                f"format: {name} needs {', '.join(missing)}, not installed here; "
+                "pip install '.[export]' brings all, format=torch_export needs nothing"
+            ]
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps to themselves the warnings of torch and onnxscript about their own code and absent packages."""
+    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _is_there(package: str) -> bool:
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        return False
+    return True
+
+
+def _write_onnx(program: ExportedProgram, description: str) -> bytes:
+    with quiet():
+        exported = torch.onnx.export(
+            program, (), input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False
+        )
+        assert exported is not None
+        exported.rename_axes({str(exported.model.graph.inputs[0].shape[0]): "batch"})  # type: ignore[index]
+        exported.model.metadata_props[ONNX_KEY] = description
+        # all in one: weights in a file beside it would get lost
+        return exported.model_proto.SerializeToString()
+
+
+def _read_onnx(content: bytes) -> Program:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+
+
+def _write_torch_export(program: ExportedProgram, description: str) -> bytes:
+    file = io.BytesIO()
+    with quiet():
+        torch.export.save(program, file, extra_files={EXTRA_FILE: description})
+    return file.getvalue()
+
+
+def _read_torch_export(content: bytes) -> Program:
+    with quiet():
+        return torch.export.load(io.BytesIO(content)).module()
+
+
+FORMATS: dict[FormatName, Format] = {
+    "onnx": Format(("onnx", "onnxscript", "onnxruntime"), _write_onnx, _read_onnx),
+    "torch_export": Format((), _write_torch_export, _read_torch_export),
+}
