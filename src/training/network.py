@@ -34,8 +34,15 @@ class Network:
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """float32 (B, C, H, W) on the device, with a gradient, for RGB images uint8 (B, 3, H, W) from anywhere."""
+        return self.forward(self.normalised(images))
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 (B, 3, H, W) on the device, in the layout of the weights."""
         images = images.to(self.numerics.device, non_blocking=True).float() / 255  # (B, 3, H, W)
-        images = ((images - self._mean) / self._std).contiguous(memory_format=self.numerics.memory_format)
+        return ((images - self._mean) / self._std).contiguous(memory_format=self.numerics.memory_format)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 (B, C, H, W) for images that are `normalised`."""
         compiled = self._compiled if len(images) == self.batch_size else None
         with self.numerics.autocast():
             logits = (compiled or self.model)(images)  # (B, C, H, W)

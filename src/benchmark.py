@@ -1,0 +1,66 @@
+"""Measures how fast this machine trains: `python -m src.benchmark`, or with real photos `… data=oxford_pet`.
+
+Prints a table and writes `benchmark.json` into `output`. Keys: conf/benchmark.yaml, and every key of a run. Exit code
+0: measured; 1: not, and why.
+"""
+
+import shutil
+import sys
+
+import hydra
+from hydra import compose
+from omegaconf import DictConfig
+
+from src.command_line import CONF, forcing_values, plain_values, quoting_values, refusal
+
+OWN = ("output", "networks", "repeats", "steps", "images")
+DATA = ["data=synthetic", "data.size=500", "data.test=1"]
+SMALL = [*DATA, "data.trainval=160", "data.workers=1", "trainer=small", "data.image_size=128", "trainer.batch_size=8"]
+FULL = [*DATA, "data.trainval=1500", "trainer=report_a", "numerics=fast"]
+
+
+def benchmark() -> None:
+    """The command: keys of a run are kept apart from the benchmark's own, then `main` runs."""
+    given = sys.argv[1:]
+    own = [argument for argument in given if argument.startswith("-") or argument.partition("=")[0] in OWN]
+    of_runs = [argument for argument in given if argument not in own]
+    sys.argv[1:] = forcing_values(quoting_values(own, ("output",)))
+
+    @hydra.main(config_path=str(CONF), config_name="benchmark", version_base="1.3")
+    def main(composed: DictConfig) -> None:
+        measure(composed, of_runs)
+
+    main()
+
+
+def measure(composed: DictConfig, of_runs: list[str]) -> None:
+    """Check, measure, say what was found."""
+    # torch takes seconds to import: --help must not wait for it
+    import torch
+
+    from src.analysis.tables import plain_table
+    from src.benchmarking.benchmark import run_benchmark
+    from src.benchmarking.options import BenchmarkOptions
+    from src.benchmarking.table import RIGHT, sentences, table_columns
+    from src.config import parse_section
+    from src.training.checks import checked
+
+    on_cpu = not torch.cuda.is_available() or "device=cpu" in of_runs
+    usual = forcing_values(SMALL if on_cpu else FULL)
+    try:
+        options = parse_section(BenchmarkOptions, plain_values(composed))
+        configs = [
+            checked(plain_values(compose("train", [*usual, *forcing_values(of_runs), f"model={name}"])))
+            for name in options.networks
+        ]
+        found = run_benchmark(options, configs)
+    except (ValueError, OSError, hydra.errors.HydraException) as error:
+        sys.exit(refusal(error) if isinstance(error, (ValueError, OSError)) else str(error))
+    width = shutil.get_terminal_size((160, 24)).columns
+    print("\n".join(plain_table(table_columns(found), RIGHT, {"measured": 20}, width)), end="\n\n")
+    print("\n".join(sentences(found)), end="\n\n")
+    print(f"written: {options.output}/benchmark.json")
+
+
+if __name__ == "__main__":
+    benchmark()
