@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 from src.command_line import CONF, forcing_values, plain_values, quoting_values, refusal
 
 OWN = ("output", "networks", "repeats", "steps", "images")
-DATA = ["data=synthetic", "data.size=500", "data.test=1"]
-SMALL = [*DATA, "data.trainval=160", "data.workers=1", "trainer=small", "data.image_size=128", "trainer.batch_size=8"]
-FULL = [*DATA, "data.trainval=1500", "trainer=report_a", "numerics=fast"]
+DRAWN = ["data=synthetic", "data.size=500", "data.test=1"]  # photos of the size of the real ones
+SMALL = ["trainer=small", "data.image_size=128", "trainer.batch_size=8", "data.workers=1"]
+FULL = ["trainer=report_a", "numerics=fast"]
 
 
 def benchmark() -> None:
@@ -46,7 +46,7 @@ def measure(composed: DictConfig, of_runs: list[str]) -> None:
     from src.training.checks import checked
 
     on_cpu = not torch.cuda.is_available() or "device=cpu" in of_runs
-    usual = forcing_values(SMALL if on_cpu else FULL)
+    usual = forcing_values([*_data(of_runs, 160 if on_cpu else 1500), *(SMALL if on_cpu else FULL)])
     try:
         options = parse_section(BenchmarkOptions, plain_values(composed))
         configs = [
@@ -60,6 +60,13 @@ def measure(composed: DictConfig, of_runs: list[str]) -> None:
     print("\n".join(plain_table(table_columns(found), RIGHT, {"measured": 20}, width)), end="\n\n")
     print("\n".join(sentences(found)), end="\n\n")
     print(f"written: {options.output}/benchmark.json")
+
+
+def _data(of_runs: list[str], images: int) -> list[str]:
+    """Synthetic images of about the size of the real ones, unless a data set is named."""
+    if any(argument.startswith("data=") for argument in of_runs):
+        return []
+    return [*DRAWN, f"data.trainval={images}"]
 
 
 if __name__ == "__main__":

@@ -9,17 +9,20 @@ from typing import Any
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what was written there becomes `path` when the block ends well.
 
-    A crash at any moment leaves either the old file or the new one. Raises OSError as the disk does.
+    A crash at any moment leaves either the old file or the new one. Raises OSError as the disk does. Without `flush`
+    that holds for a crash of the program, not of the machine: for thousands of files that can be made again.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        flush_to_disk(temporary)
+        if flush:
+            flush_to_disk(temporary)
         temporary.replace(path)
-        flush_to_disk(path.parent)
+        if flush:
+            flush_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

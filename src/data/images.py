@@ -1,5 +1,6 @@
 """Images and masks as arrays: reading any image file, resizing, and the codes of a trimap and a target."""
 
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,9 @@ BORDER = 3
 # Codes of a target, which networks are trained on and scored against; background is 0.
 FOREGROUND = 255
 IGNORED = 127
+
+# Pictures of pixels only: EPS, for one, would be handed to Ghostscript, a program that runs what the file says.
+RASTER_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 BorderPolicy = Literal["foreground", "background", "ignore", "random"]
 BORDER_POLICIES: tuple[BorderPolicy, ...] = ("foreground", "background", "ignore", "random")
@@ -42,7 +46,7 @@ def decode(path: Path) -> Image.Image:
     Raises ValueError, naming the file, when it is missing, damaged, cut short or of too many pixels.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_formats()) as image:
             pixels = image.width * image.height
             if pixels > MAXIMUM_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels, at most {MAXIMUM_PIXELS:,} are read")
@@ -52,6 +56,13 @@ def decode(path: Path) -> Image.Image:
         raise ValueError(f"{path}: no such file") from error
     except Exception as error:  # decoders raise nearly anything on damaged files, SyntaxError and struct.error too
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error
+
+
+@cache
+def _formats() -> list[str]:
+    """Those of RASTER_FORMATS that this Pillow can read."""
+    Image.init()
+    return [name for name in RASTER_FORMATS if name in Image.OPEN]
 
 
 def as_rgb(image: Image.Image, path: Path) -> np.ndarray:

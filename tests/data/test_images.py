@@ -253,3 +253,13 @@ def test_trimap_itself_is_not_changed() -> None:
     trimap = TRIMAP.copy()
     trimap_to_target(trimap, "random", np.random.default_rng(0))
     np.testing.assert_array_equal(trimap, TRIMAP)
+
+
+def test_a_program_in_the_shape_of_a_picture_is_not_run(tmp_path: Path) -> None:
+    # Pillow hands EPS to Ghostscript, whatever the file is called
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (8, 8)).save(path, format="EPS")
+    with Image.open(path) as opened:
+        assert opened.format == "EPS"  # Pillow itself would take it
+    with pytest.raises(ValueError, match=r"photo\.jpg: cannot be read as an image"):
+        read_image(path)

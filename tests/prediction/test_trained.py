@@ -59,7 +59,7 @@ def test_two_output_channels_give_the_softmax_of_the_second(two_channel_run):
 def test_the_scores_of_the_record_come_out_again(trained_run):
     rows = [line.split(",") for line in (trained_run / "test_images.csv").read_text().splitlines()[1:]]
     config = yaml.safe_load((trained_run / "config.yaml").read_text())
-    images = next(Path(config["data"]["root"]).glob("*/images"))
+    images = next(Path(config["data"]["root"]).glob("20-6-48-*/images"))
     trained = load_trained(trained_run, "cpu")
     for row in rows:
         image = torch.from_numpy(resize_image(read_image(images / f"{row[1]}.jpg"), 32)).permute(2, 0, 1)[None]

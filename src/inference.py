@@ -1,0 +1,161 @@
+"""Segments photos with a trained network: `python -m src.inference run=<folder of a run> input=photos output=masks`.
+
+For each photo it writes `<output>/<folders>/<name>.mask.png` of the photo's own size, and at the end `summary.csv`.
+Keys: conf/inference.yaml; formats, names and what is kept: docs/inference.md. From Python: `load_model`, `predict`.
+Exit code 0: every photo has its mask; 3: some photo failed, the others are done; 1: refused, or the disk is full; 130,
+143, 138: stopped by SIGINT, SIGTERM, SIGUSR1 (the same command goes on from there).
+"""
+
+import signal
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+import numpy as np
+import numpy.typing as npt
+from omegaconf import DictConfig, OmegaConf
+
+from src.command_line import CONF, forcing_values, plain_values, quoting_values, refusal
+from src.errors import ConfigError
+
+if TYPE_CHECKING:
+    from src.prediction.batches import Inference
+    from src.prediction.inference_options import InferenceOptions
+    from src.prediction.predict import Prediction
+    from src.prediction.summary import Outcome
+    from src.prediction.trained import TrainedNetwork, Tta
+
+NEEDED = {
+    "run": "the folder of a run, for example run=multirun_outputs/demo/unet-…",
+    "input": "a photo, a folder or a glob, for example input=photos",
+    "output": "a folder for the masks, for example output=masks",
+}
+SOME_FAILED = 3
+
+
+def load_model(run: str | Path, device: str = "auto") -> "TrainedNetwork":
+    """The network of the run in the folder `run` with its best weights, on `device` (`auto`, `cpu`, `cuda:1`, `mps`).
+
+    Nothing that the folder names is executed. Raises ValueError for a folder that is no run, or a device not there.
+    """
+    from src.prediction.trained import load_trained
+
+    return load_trained(Path(run), device)
+
+
+def predict(
+    model: "TrainedNetwork",
+    image: str | Path | npt.NDArray[np.uint8],
+    *,
+    tta: "Tta" = "none",
+    threshold: float = 0.5,
+) -> "Prediction":
+    """What `model` says of one photo of any size, at that size.
+
+    Args:
+        model: from `load_model`.
+        image: path of a photo of any format, read as a viewer shows it (EXIF orientation applied, transparent parts on
+            white), or uint8 RGB (H, W, 3) from 0 to 255.
+        tta: probabilities averaged over the photo alone (`none`), also mirrored (`hflip`), also upside down (`flips`).
+        threshold: a pixel is foreground above this probability, between 0 and 1.
+
+    Returns:
+        `mask`, bool (H, W), True on foreground, and `probability` of foreground, float32 (H, W) in [0, 1].
+
+    Raises:
+        ValueError: a file that cannot be read, an array of another type or shape, a `tta` or threshold not allowed.
+    """
+    from src.prediction.predict import predict_photo
+
+    return predict_photo(model, image, tta, threshold)
+
+
+@hydra.main(config_path=str(CONF), config_name="inference", version_base="1.3")
+def main(composed: DictConfig) -> None:
+    """Check everything, predict batch after batch, leave a summary, say how it ended."""
+    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata, which nobody at the command line can change
+    try:
+        job = _options(composed).inference()
+        sys.exit(_predict_all(job))
+    except (ValueError, OSError) as error:
+        sys.exit(refusal(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _options(composed: DictConfig) -> "InferenceOptions":
+    """The options, judged. Raises ConfigError with every problem, missing keys among them."""
+    # torch takes seconds to import: --help must not wait for it
+    from src.config import parse_section
+    from src.prediction.inference_options import InferenceOptions
+
+    missing = [key for key in NEEDED if OmegaConf.is_missing(composed, key)]
+    given = OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in missing])
+    try:
+        return parse_section(InferenceOptions, plain_values(given))
+    except ConfigError as error:
+        absent = [f"{key}: missing; it takes {NEEDED[key]}" for key in missing]
+        others = [problem for problem in error.problems if problem.partition(":")[0] not in missing]
+        raise ConfigError(absent + others) from error
+
+
+def _predict_all(job: "Inference") -> int:
+    """The exit code of predicting all photos; a summary is left however it ends."""
+    from src.prediction.summary import failures, told, write_summary
+
+    folder = job.outputs.folder
+    outcomes: list[Outcome] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        signal_number = _collect(job, outcomes)
+    except (ValueError, OSError):
+        with suppress(OSError):  # the first trouble is the one to tell
+            write_summary(outcomes, folder)
+        raise
+    write_summary(outcomes, folder)
+    for line in failures(outcomes):
+        print(line, file=sys.stderr)
+    if signal_number is not None:
+        print(_interrupted(len(outcomes), job), file=sys.stderr)
+        return 128 + signal_number
+    print(told(outcomes, folder, job.inputs.left_out))
+    return SOME_FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def _collect(job: "Inference", outcomes: "list[Outcome]") -> int | None:
+    """Adds to `outcomes` until all photos are done or a signal comes, whose number is returned."""
+    from tqdm import tqdm
+
+    from src.training.stopping import Interrupted, StopRequest
+
+    stop = StopRequest()
+    try:
+        with stop.listening(), tqdm(total=len(job.inputs.photos), unit="photo", disable=None) as progress:
+            for portion in job.portions():
+                outcomes += portion
+                progress.update(len(portion))
+                stop.check()
+    except Interrupted as request:
+        return request.signal_number
+    except KeyboardInterrupt:  # the second Ctrl-C, or the first beyond the main thread
+        return int(signal.SIGINT)
+    return None
+
+
+def _interrupted(done: int, job: "Inference") -> str:
+    again = "begins again, without overwrite=true it goes on" if job.outputs.overwrite else "goes on from here"
+    return f"interrupted after {done:,} of {len(job.inputs.photos):,} photos; the same command {again}"
+
+
+def inference() -> None:
+    """The command: what is typed is put right for Hydra, then `main` runs."""
+    sys.argv[1:] = forcing_values(quoting_values(sys.argv[1:], NEEDED))
+    main()
+
+
+if __name__ == "__main__":
+    inference()

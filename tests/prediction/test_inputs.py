@@ -1,0 +1,137 @@
+"""Which photos a name means: files, folders, globs, links, odd names; nothing is decoded here."""
+
+from pathlib import Path
+
+import pytest
+
+from src.prediction.inputs import expanded, find_inputs
+
+OUTPUT = Path("/nowhere/masks")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Photos in folders, and what is no photo."""
+    for name in ("b.jpg", "a.PNG", "cats/b.jpg", "cats/old/c.webp", "notes.txt", ".hidden.jpg", "cats/._b.jpg"):
+        touch(tmp_path / "photos" / name)
+    touch(tmp_path / "photos" / ".thumbnails" / "b.jpg")
+    return tmp_path / "photos"
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def found(name, output=OUTPUT) -> list[str]:
+    inputs = find_inputs(str(name), output)
+    return [photo.relative_to(inputs.base).as_posix() for photo in inputs.photos]
+
+
+def test_a_folder_means_all_photos_below_it_and_counts_the_rest(folder):
+    inputs = find_inputs(str(folder), OUTPUT)
+    assert found(folder) == ["a.PNG", "b.jpg", "cats/b.jpg", "cats/old/c.webp"]
+    assert inputs.base == folder
+    assert inputs.left_out == 3  # notes.txt, .hidden.jpg, cats/._b.jpg; hidden folders are not looked into
+
+
+def test_a_file_may_be_called_anything(folder):
+    assert found(folder / "notes.txt") == ["notes.txt"]
+    assert found(folder / ".hidden.jpg") == [".hidden.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "photos"),
+    [
+        ("*.jpg", ["b.jpg"]),
+        ("*", ["a.PNG", "b.jpg", "cats/b.jpg", "cats/old/c.webp"]),  # a folder that matches brings all it holds
+        ("**/*.jpg", ["b.jpg", "cats/b.jpg"]),
+        ("**", ["a.PNG", "b.jpg", "cats/b.jpg", "cats/old/c.webp"]),
+        ("cats/*.jpg", ["b.jpg"]),  # the folder before the first wildcard is what names begin at
+        ("c*/b.jpg", ["cats/b.jpg"]),
+        ("[ab].*", ["a.PNG", "b.jpg"]),
+        ("?at?/**/*.webp", ["cats/old/c.webp"]),
+        ("cats/**/old/*", ["old/c.webp"]),
+    ],
+)
+def test_a_glob(folder, pattern, photos):
+    assert found(folder / pattern) == photos
+
+
+def test_what_is_there_literally_is_no_glob(tmp_path):
+    for name in ("photos [1]/a*.jpg", "photos [1]/ab.jpg", "photos 1/c.jpg", "[ab].jpg", "a.jpg"):
+        touch(tmp_path / name)
+    assert found(tmp_path / "[ab].jpg") == ["[ab].jpg"]
+    assert found(tmp_path / "photos [1]" / "a*.jpg") == ["a*.jpg"]
+    assert found(tmp_path / "photos [1]" / "a?.jpg") == ["a*.jpg", "ab.jpg"]
+    assert found(tmp_path / "photos [1]") == ["a*.jpg", "ab.jpg"]
+
+
+def test_relative_names(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert found("b.jpg") == ["b.jpg"]
+    assert found("c*/*.jpg") == ["cats/b.jpg"]
+    assert found("./cats") == found("cats/") == ["b.jpg", "old/c.webp"]
+    monkeypatch.chdir(folder / "cats")
+    assert found("../*.jpg") == ["b.jpg"]
+
+
+def test_the_home_folder_unless_something_is_called_so(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.chdir(tmp_path)
+    assert found("~/cats/*.jpg") == ["b.jpg"]
+    assert expanded("~no-such-user/x") == Path("~no-such-user/x")
+    touch(tmp_path / "~" / "d.jpg")
+    assert found("~") == ["d.jpg"]
+
+
+def test_what_lies_in_the_output_is_no_input(folder):
+    touch(folder / "masks" / "b.jpg.mask.png")
+    (folder / "link").symlink_to(folder / "masks")
+    inputs = find_inputs(str(folder), folder / "masks")
+    assert [photo.name for photo in inputs.photos] == ["a.PNG", "b.jpg", "b.jpg", "c.webp"]
+    assert inputs.left_out == 3
+    assert found(folder / "**" / "*.png", folder / "nix") == ["masks/b.jpg.mask.png"]
+    with pytest.raises(ValueError, match="matches nothing"):
+        find_inputs(str(folder / "**" / "*.png"), folder / "masks")
+
+
+@pytest.mark.parametrize("output", [".", "..", "../photos"])
+def test_an_output_that_holds_the_inputs_is_refused(folder, output):
+    with pytest.raises(ValueError, match=r"output: got .* is or holds .*; give a folder of its own"):
+        find_inputs(str(folder), folder / output)
+    assert found(folder / "b.jpg", folder / output) == ["b.jpg"]  # of one file nothing can be taken by mistake
+
+
+def test_links_to_folders_are_followed_once_and_loops_end(folder, tmp_path):
+    touch(tmp_path / "elsewhere" / "z.jpg")
+    (tmp_path / "elsewhere" / "back").symlink_to(folder)
+    (folder / "a-link").symlink_to(tmp_path / "elsewhere")
+    (folder / "again").symlink_to(tmp_path / "elsewhere")
+    (folder / "cats" / "loop").symlink_to(folder)
+    (folder / "itself").symlink_to(folder / "itself")
+    expected = ["a-link/z.jpg", "a.PNG", "b.jpg", "cats/b.jpg", "cats/old/c.webp"]
+    assert found(folder) == found(folder / "**") == expected
+
+
+def test_a_link_that_leads_nowhere_is_a_photo_that_will_fail(folder):
+    (folder / "lost.jpg").symlink_to(folder / "nix.jpg")
+    assert "lost.jpg" in found(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nix", "is not there; it takes a photo, a folder or a glob"),
+        ("nix/*.jpg", "matches nothing"),
+        ("*.gif", "matches nothing"),
+        ("*.txt", r"has 1 files but no photo; photos in folders and globs are \.jpg, \.jpeg, .*own name"),
+        ("empty", r"a folder without photos; photos in folders and globs are \.jpg"),
+        ("*/../b.jpg", "no .. may follow a wildcard"),
+    ],
+)
+def test_nothing_to_do_is_said_with_what_would_be(folder, name, said):
+    (folder / "empty").mkdir()
+    with pytest.raises(ValueError, match=f"^input: got .*{said}"):
+        find_inputs(str(folder / name), OUTPUT)

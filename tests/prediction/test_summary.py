@@ -1,0 +1,62 @@
+"""The table of what became of each photo, and the words at the end."""
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from src.prediction.summary import NAMED, Outcome, check_output, failures, told, write_summary
+
+WRITTEN = Outcome(Path("in/a,b.jpg"), "written", size=(2, 3), foreground=0.5, mask=Path("a,b.jpg.mask.png"))
+FAILED = Outcome(Path('in/"x".jpg'), "failed", "no such file")
+
+
+def test_a_row_for_each_photo(tmp_path):
+    write_summary([WRITTEN, FAILED], tmp_path)
+    assert (tmp_path / "summary.csv").read_text() == (
+        "input,status,reason,width,height,foreground,mask\n"
+        '"in/a,b.jpg",written,,3,2,0.500000,"a,b.jpg.mask.png"\n'
+        '"in/""x"".jpg",failed,no such file,,,,\n'
+    )
+
+
+def test_any_name_comes_back(tmp_path):
+    names = ["ü猫.jpg", "it's.jpg", "a\nb.jpg", " x ", "1e5"]
+    write_summary([Outcome(Path(name), "kept") for name in names], tmp_path)
+    assert pd.read_csv(tmp_path / "summary.csv", dtype=str)["input"].tolist() == names
+    write_summary([Outcome(Path("\udcff.jpg"), "kept")], tmp_path)  # a byte that is no UTF-8
+    with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
+        assert next(csv.DictReader(file))["input"] == "\\udcff.jpg"
+
+
+def test_our_own_summary_may_be_replaced_and_no_other(tmp_path):
+    check_output(tmp_path / "new")
+    check_output(tmp_path)
+    write_summary([WRITTEN], tmp_path)
+    check_output(tmp_path)
+    (tmp_path / "summary.csv").write_text("name,score\n")
+    with pytest.raises(ValueError, match=r"summary\.csv is no inference's; move it away"):
+        check_output(tmp_path)
+    with pytest.raises(ValueError, match="which is no folder"):
+        check_output(tmp_path / "summary.csv")
+    (tmp_path / "summary.csv").unlink()
+    (tmp_path / "summary.csv").mkdir()
+    with pytest.raises(ValueError, match=r"summary\.csv is no inference's"):
+        check_output(tmp_path)
+
+
+def test_the_last_line_says_what_was_done():
+    kept = Outcome(Path("k"), "kept")
+    assert told([WRITTEN], Path("out"), 0) == "1 mask in out (see out/summary.csv)"
+    assert told([WRITTEN] * 9 + [kept] * 2 + [FAILED], Path("out"), 1200) == (
+        "11 masks in out (2 kept, 1 failed, 1,200 other files left out: see out/summary.csv); "
+        "overwrite=true makes kept ones again"
+    )
+
+
+def test_the_first_failures_are_named_and_the_rest_counted():
+    assert failures([WRITTEN]) == []
+    assert failures([WRITTEN, FAILED]) == ['failed: in/"x".jpg: no such file']
+    lines = failures([FAILED] * (NAMED + 1200))
+    assert len(lines) == NAMED + 1 and lines[-1] == "failed: 1,200 more"
