@@ -40,7 +40,7 @@ def run_benchmark(options: BenchmarkOptions, configs: Sequence[RunConfig]) -> di
     found = {
         "schema": SCHEMA,
         "device": device_name(numerics.device),
-        "machine": machine(),
+        "machine": {key: value for key, value in machine().items() if key != "host"},  # to be published
         "versions": versions(),
         "git": git_state(PROJECT),
         "numerics": config.numerics.model_dump(),
