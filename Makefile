@@ -5,7 +5,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help setup demo test test-long lint format clean
+.PHONY: help setup demo test test-long torture lint format clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ test: setup  ## The tests, under 5 minutes on 2 cores
 
 test-long: setup  ## The longer campaigns, at most 30 minutes
 	$(PY) -m pytest -q -n 2 -m long
+
+torture: setup  ## Runs killed 200 times, each time taken up again and compared bit for bit
+	SEGSWEEP_KILLS=200 $(PY) -m pytest -q -n 2 -m long tests/training/test_kills.py
 
 lint: setup  ## Style, formatting and types
 	$(PY) -m ruff check .

@@ -9,16 +9,16 @@ import signal
 import sys
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import CONF, forcing_values, plain_values, quoting_values, refusal
+from src.command_line import forcing_values, plain_values, quoting_values, refusal
+from src.composing import command
 from src.errors import ConfigError
 
 PATHS = ("sweep", "output", "claim_files")
 
 
-@hydra.main(config_path=str(CONF), config_name="aggregate", version_base="1.3")
+@command("aggregate")
 def main(composed: DictConfig) -> None:
     """Check, load, judge, write, say what was found."""
     # pandas, scipy and matplotlib take a second to import: --help must not wait for them

@@ -7,11 +7,12 @@ Prints a table and writes `benchmark.json` into `output`. Keys: conf/benchmark.y
 import shutil
 import sys
 
-import hydra
 from hydra import compose
 from omegaconf import DictConfig
 
-from src.command_line import CONF, forcing_values, plain_values, quoting_values, refusal
+from src.command_line import forcing_values, plain_values, quoting_values, refusal
+from src.composing import command, not_taken, one_line_each
+from src.errors import ConfigError
 
 OWN = ("output", "networks", "repeats", "steps", "images")
 DRAWN = ["data=synthetic", "data.size=500", "data.test=1"]  # photos of the size of the real ones
@@ -26,7 +27,7 @@ def benchmark() -> None:
     of_runs = [argument for argument in given if argument not in own]
     sys.argv[1:] = forcing_values(quoting_values(own, ("output",)))
 
-    @hydra.main(config_path=str(CONF), config_name="benchmark", version_base="1.3")
+    @command("benchmark")
     def main(composed: DictConfig) -> None:
         measure(composed, of_runs)
 
@@ -49,13 +50,16 @@ def measure(composed: DictConfig, of_runs: list[str]) -> None:
     usual = forcing_values([*_data(of_runs, 160 if on_cpu else 1500), *(SMALL if on_cpu else FULL)])
     try:
         options = parse_section(BenchmarkOptions, plain_values(composed))
-        configs = [
-            checked(plain_values(compose("train", [*usual, *forcing_values(of_runs), f"model={name}"])))
-            for name in options.networks
-        ]
+        if problems := not_taken(of_runs):
+            raise ConfigError(problems)
+        with one_line_each(of_runs):
+            composed_runs = [
+                compose("train", [*usual, *forcing_values(of_runs), f"model={name}"]) for name in options.networks
+            ]
+        configs = [checked(plain_values(one)) for one in composed_runs]
         found = run_benchmark(options, configs)
-    except (ValueError, OSError, hydra.errors.HydraException) as error:
-        sys.exit(refusal(error) if isinstance(error, (ValueError, OSError)) else str(error))
+    except (ValueError, OSError) as error:
+        sys.exit(refusal(error))
     width = shutil.get_terminal_size((160, 24)).columns
     print("\n".join(plain_table(table_columns(found), RIGHT, {"measured": 20}, width)), end="\n\n")
     print("\n".join(sentences(found)), end="\n\n")

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.errors import ConfigError
+from src.errors import ConfigError, one_line
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 _VALUE_OVERRIDE = re.compile(r"^\+{0,2}(?P<key>[^\s=~+@-][^=@]*)=")
@@ -97,7 +97,7 @@ def refusal(error: ValueError | OSError) -> str:
         return f"cannot go on: {error}"
     if not isinstance(error, ConfigError):
         return str(error)
-    return "\n".join(["the config cannot be used:", *(f"  {problem}" for problem in error.problems)])
+    return "\n".join(["the config cannot be used:", *(f"  {one_line(problem)}" for problem in error.problems)])
 
 
 def plain_values(config: DictConfig) -> dict[str, Any]:

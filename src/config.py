@@ -11,16 +11,24 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from src.errors import ConfigError
+from src.errors import LONGEST, ConfigError, shown
 
-# Only what these packages define is ever built from a config, whoever wrote it.
+# Only what these packages define is ever built from a config, whoever wrote it, unless a user allows more.
 ALLOWED_PACKAGES = ("src.", "torch.nn.", "torch.optim.", "albumentations.")
+
+# Names of options stand in the names of folders.
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,39}$"
+OptionName = Annotated[str, Field(pattern=NAME)]
 
 
 # pydantic's locations name the member of a union that was tried, as `float` or the kind of data: no key of the user's.
 _UNION_LABEL = re.compile(
     r"oxford_pet|synthetic|folder|int|float|str|bool|none|(is-instance|literal|tuple|list|dict)\[.*"
 )
+
+
+Above0 = Annotated[float, Field(gt=0)]
+PackageName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 
 
 class Section(BaseModel):
@@ -41,10 +49,11 @@ class DataSection(Section):
     border: Literal["foreground", "background", "ignore", "random"]
     fold: int = Field(ge=0, le=9)
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    std: tuple[Above0, Above0, Above0]
     workers: int = Field(ge=-1)
     cache: str
     cached: bool = True  # with a default, so that records from before it still read
+    on_error: Literal["raise", "skip"] = "raise"
 
 
 class OxfordPetData(DataSection):
@@ -80,7 +89,7 @@ class _OnlyData(Section):
 class AugmentationSection(Section):
     """Lists of albumentations transforms; see conf/augmentation."""
 
-    name: str
+    name: OptionName
     load_scale: float = Field(ge=1.0, le=4.0)
     mask_as_image: bool
     transforms: list[dict[str, Any]]
@@ -136,6 +145,7 @@ class RunConfig(Section):
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     output: str
     init_from: str | None
+    allow_targets: tuple[PackageName, ...] = ()  # with a default, so that records from before it still read
     tags: list[str]
     notes: str
     sweep: SweepSection
@@ -168,44 +178,54 @@ def parse_section(model: type[AnySection], plain: dict[str, Any]) -> AnySection:
         raise ConfigError(_lines(error, model, prefix="")) from error
 
 
-def find_target(node: dict[str, Any], base: type) -> type:
+def find_target(node: dict[str, Any], base: type, allow_targets: Sequence[str] = ()) -> type:
     """The class that `node["_target_"]` names, if it may be built at all.
 
     It must be a subclass of `base` that an allowed package defines: an alias of something foreign does not count.
+    `allow_targets`: dotted names of packages or modules that are allowed beside ours; what lies in them is imported.
     Raises ConfigError naming what it got and what is allowed.
     """
     path = node.get("_target_")
-    if not isinstance(path, str) or not path.startswith(ALLOWED_PACKAGES):
-        raise ConfigError([f"_target_: got {path!r}; allowed are names under {', '.join(ALLOWED_PACKAGES)}"])
+    packages = (*ALLOWED_PACKAGES, *(f"{package}." for package in allow_targets))
+    if not isinstance(path, str) or not path.startswith(packages):
+        allowed = f"allowed are names under {', '.join(packages)} (allow_targets=[my_package] adds to them)"
+        raise ConfigError([f"_target_: got {shown(path)}; {allowed}"])
     module_path, _, name = path.rpartition(".")
     try:
         target = getattr(importlib.import_module(module_path), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError([f"_target_: got {path!r}, which cannot be found ({error})"]) from error
+    except Exception as error:  # a module of the user's own may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError([f"_target_: got {shown(path)}, which cannot be found ({reason})"]) from error
     defined_in = f"{getattr(target, '__module__', None)}."
-    if not (inspect.isclass(target) and issubclass(target, base) and defined_in.startswith(ALLOWED_PACKAGES)):
-        raise ConfigError([f"_target_: got {path!r}, which is not a {base.__qualname__} of an allowed package"])
+    if not (inspect.isclass(target) and issubclass(target, base) and defined_in.startswith(packages)):
+        raise ConfigError([f"_target_: got {shown(path)}, which is not a {base.__qualname__} of an allowed package"])
     return target
 
 
-def node_problems(section: str, node: dict[str, Any], base: type, injected: tuple[str, ...]) -> list[str]:
+def node_problems(
+    section: str, node: dict[str, Any], base: type, injected: tuple[str, ...], allow_targets: Sequence[str] = ()
+) -> list[str]:
     """One line for each key of a built node that its target does not take, misses or would take in another type."""
     try:
-        target = find_target(node, base)
+        target = find_target(node, base, allow_targets)
     except ConfigError as error:
         return [f"{section}.{problem}" for problem in error.problems]
     problems = problems_of(_signature_model(target, injected), arguments_of(node), prefix=f"{section}.")
-    return (
-        problems if isinstance(node.get("name"), str) else [*problems, f"{section}.name: missing; every choice has one"]
-    )
+    if not isinstance(node.get("name"), str):
+        problems.append(f"{section}.name: missing; every choice has one")
+    elif not re.fullmatch(NAME, node["name"]):
+        name = shown(node["name"])
+        problems.append(f"{section}.name: got {name}; it takes up to 40 of a-z, A-Z, 0-9, _ and, within, . + -")
+    return problems
 
 
-def build(node: dict[str, Any], base: type, **injected: Any) -> Any:
+def build(node: dict[str, Any], base: type, allow_targets: Sequence[str] = (), **injected: Any) -> Any:
     """Calls the target of `node` with its arguments (cast to the types its signature names) and `injected`.
 
-    Raises ConfigError when `node` names something outside the allow-list or does not fit the signature.
+    `allow_targets`: as of `find_target`. Raises ConfigError when `node` names something outside the allow-list or does
+    not fit the signature.
     """
-    target = find_target(node, base)
+    target = find_target(node, base, allow_targets)
     model = _signature_model(target, tuple(injected))
     try:
         arguments = model.model_validate(arguments_of(node))
@@ -219,24 +239,36 @@ def arguments_of(node: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key not in ("name", "_target_")}
 
 
-def cast_arguments(node: dict[str, Any], base: type, injected: tuple[str, ...]) -> dict[str, Any]:
+def cast_arguments(
+    node: dict[str, Any], base: type, injected: tuple[str, ...], allow_targets: Sequence[str] = ()
+) -> dict[str, Any]:
     """`node` with every argument in the type its target's signature names, so that 1 and 1.0 are one setting."""
-    model = _signature_model(find_target(node, base), injected)
+    model = _signature_model(find_target(node, base, allow_targets), injected)
     cast = model.model_validate(arguments_of(node))
     return {**node, **{key: getattr(cast, key) for key in cast.model_fields_set}}
 
 
 @cache
 def _signature_model(target: type, injected: tuple[str, ...]) -> type[BaseModel]:
-    hints = typing.get_type_hints(inspect.getattr_static(target, "__init__"))
+    hints = _type_hints(target)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(target).parameters.items():
         if name in injected or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if name.startswith("_"):  # as of torch.nn.Embedding: its own business, and no name for a field
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints.get(name, Any), default)
     settings = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), allow_inf_nan=False)
     return create_model(target.__name__, __config__=settings, **fields)
+
+
+def _type_hints(target: type) -> dict[str, Any]:
+    """Of the constructor's arguments; none where they name what is not there as the program runs."""
+    try:
+        return typing.get_type_hints(inspect.getattr_static(target, "__init__"))
+    except (NameError, TypeError):
+        return {}
 
 
 def problems_of(model: type[BaseModel], plain: dict[str, Any], prefix: str) -> list[str]:
@@ -253,11 +285,12 @@ def _lines(error: ValidationError, model: type[BaseModel], prefix: str) -> list[
     for detail in error.errors(include_url=False):
         key = prefix + ".".join(str(part) for part in detail["loc"] if not _UNION_LABEL.fullmatch(str(part)))
         if detail["type"] == "extra_forbidden":
-            line = f"{key}: unknown key (got {detail['input']!r}); {_known_keys(model, detail['loc'])}"
+            line = f"{key}: unknown key (got {shown(detail['input'])}); {_known_keys(model, detail['loc'])}"
         elif detail["type"] == "missing":
             line = f"{key}: missing"
         else:
-            line = f"{key}: got {detail['input']!r}; {detail['msg'][0].lower()}{detail['msg'][1:]}"
+            message = detail["msg"][:LONGEST]  # it may repeat what it got
+            line = f"{key}: got {shown(detail['input'])}; {message[0].lower()}{message[1:]}"
         lines.setdefault(key, line)  # a union complains once for each of its members: the first is enough
     return list(lines.values())
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+LONGEST = 200  # characters of a value that a message repeats
+
 
 class ConfigError(ValueError):
     """What a user asked for cannot be done; `problems` holds one line for each reason."""
@@ -9,3 +11,14 @@ class ConfigError(ValueError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(self.problems))
+
+
+def shown(value: object) -> str:
+    """`value` as Python writes it, cut where it gets long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+
+
+def one_line(text: str) -> str:
+    """`text` without line ends, and with other signs that a terminal would act on as escapes."""
+    return "".join(sign if sign.isprintable() else " " if sign.isspace() else repr(sign)[1:-1] for sign in text)

@@ -10,16 +10,16 @@ import signal
 import sys
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import CONF, forcing_values, plain_values, quoting_values, refusal
+from src.command_line import forcing_values, plain_values, quoting_values, refusal
+from src.composing import command
 from src.errors import ConfigError
 
 PATHS = ("run", "root", "output", "cache")
 
 
-@hydra.main(config_path=str(CONF), config_name="evaluate", version_base="1.3")
+@command("evaluate")
 def main(composed: DictConfig) -> None:
     """Check, predict, score, write, say what came out."""
     # torch takes seconds to import: --help must not wait for it

@@ -9,10 +9,10 @@ import signal
 import sys
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import CONF, forcing_values, plain_values, quoting_values, refusal
+from src.command_line import forcing_values, plain_values, quoting_values, refusal
+from src.composing import command
 from src.config import parse_section, problems_of
 from src.errors import ConfigError
 from src.exporting.options import ExportOptions
@@ -20,7 +20,7 @@ from src.exporting.options import ExportOptions
 PATHS = ("run", "output", "inputs")
 
 
-@hydra.main(config_path=str(CONF), config_name="export", version_base="1.3")
+@command("export")
 def main(composed: DictConfig) -> None:
     """Check, export, compare, say what was written."""
     try:

@@ -9,16 +9,17 @@ Exit code 0: every photo has its mask; 3: some photo failed, the others are done
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
 import numpy as np
 import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import CONF, forcing_values, plain_values, quoting_values, refusal
+from src.command_line import forcing_values, plain_values, quoting_values, refusal
+from src.composing import command
 from src.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,14 +37,15 @@ NEEDED = {
 SOME_FAILED = 3
 
 
-def load_model(run: str | Path, device: str = "auto") -> "TrainedNetwork":
+def load_model(run: str | Path, device: str = "auto", allow_targets: Sequence[str] = ()) -> "TrainedNetwork":
     """The network of the run in the folder `run` with its best weights, on `device` (`auto`, `cpu`, `cuda:1`, `mps`).
 
-    Nothing that the folder names is executed. Raises ValueError for a folder that is no run, or a device not there.
+    Nothing that the folder names is executed, unless it lies in one of the packages `allow_targets`. Raises ValueError
+    for a folder that is no run, or a device not there.
     """
     from src.prediction.trained import load_trained
 
-    return load_trained(Path(run), device)
+    return load_trained(Path(run), device, allow_targets)
 
 
 def predict(
@@ -73,7 +75,7 @@ def predict(
     return predict_photo(model, image, tta, threshold)
 
 
-@hydra.main(config_path=str(CONF), config_name="inference", version_base="1.3")
+@command("inference")
 def main(composed: DictConfig) -> None:
     """Check everything, predict batch after batch, leave a summary, say how it ended."""
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata, which nobody at the command line can change

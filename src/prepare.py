@@ -5,21 +5,20 @@ that the runs need not. Reads the group `data` only. Exit code 0: ready; 1: not,
 """
 
 import sys
-from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-from src.command_line import CONF, forcing_values, plain_values, refusal
+from src.command_line import forcing_values, plain_values, refusal
+from src.composing import command
 from src.config import parse_data
 from src.errors import ConfigError
 
 
-@hydra.main(config_path=str(CONF), config_name="prepare", version_base="1.3")
+@command("prepare")
 def main(composed: DictConfig) -> None:
     """Open, check, say what is there."""
-    from src.data.audit import fingerprint
-    from src.data.splits import open_data
+    from src.data.audit import skipped_text
+    from src.data.splits import open_audited
 
     try:
         values = plain_values(composed)
@@ -27,10 +26,11 @@ def main(composed: DictConfig) -> None:
         if values:
             raise ConfigError([f"{key}: unknown key; only data and data.… can be given" for key in values])
         data = parse_data({**plain, "download": True} if plain.get("kind") == "oxford_pet" else plain)
-        splits = open_data(data)
-        digest = fingerprint(splits, Path(data.cache))
-    except ValueError as error:
+        splits, digest = open_audited(data)
+    except (ValueError, OSError) as error:
         sys.exit(refusal(error))
+    if splits.skipped:
+        print(skipped_text(splits))
     counts = f"{len(splits.train)} training, {len(splits.valid)} validation and {len(splits.test)} test images"
     print(f"ready: {data.name} with {counts}, fingerprint {digest[:12]}")
 

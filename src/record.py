@@ -1,20 +1,20 @@
 """The files of a run: one folder that explains itself, written whole or not at all, read without torch."""
 
 import csv
-import fcntl
 import json
 import logging
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
-from src.files import read_json, replacing, write_json, write_text
+from src.files import naming, read_json, replacing, write_json, write_text
+from src.locks import Held, SharedLock
 
 SCHEMA = 1
 STATUSES = ("running", "finished", "failed", "interrupted")
@@ -39,24 +39,21 @@ class RunRecord:
         self._begun: float | None = None  # when this process began its attempt, if it has
         self._seconds_before = 0.0  # taken by earlier attempts at this run
         # beside the folder, so that asking for the lock of a finished run changes nothing in it
-        self._lock_file = folder.parent / ".locks" / f"{folder.name}.lock"
+        self._lock = SharedLock(folder.parent / ".locks" / f"{folder.name}.lock")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process; raises RunBusy when another one has it.
+        """Holds the run for this process; raises RunBusy when another one has it, on this machine or another.
 
-        The operating system frees the lock of a process that dies, however it dies.
+        The run of a process that died, however it died, is free: at once on its own machine, after at most half a
+        minute on another.
         """
-        self._lock_file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._lock_file)
-        try:
-            lock.acquire(timeout=1)  # a second, since looking at the status holds it for an instant
-        except Timeout as error:
-            raise RunBusy(f"another process is working on {self.folder}") from error
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._lock.held(wait=False))
+            except Held as error:
+                raise RunBusy(f"another process is working on {self.folder} ({error})") from error
             yield
-        finally:
-            lock.release()
 
     def read(self) -> dict[str, Any] | None:
         """The content of run.json; None where no run has begun."""
@@ -116,7 +113,7 @@ class RunRecord:
 
     def append_epoch(self, row: Mapping[str, Any]) -> None:
         """Adds one epoch to epochs.jsonl, as one whole line."""
-        with self.epochs_file.open("a", encoding="utf-8") as file:
+        with naming(self.epochs_file), self.epochs_file.open("a", encoding="utf-8") as file:
             file.write(_line(row))
 
     def write_test(self, protocol: str, scores: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> None:
@@ -170,7 +167,7 @@ class RunRecord:
     @contextmanager
     def logging(self) -> Iterator[None]:
         """Copies what is logged meanwhile to train.log, with the time; of our own modules from INFO on."""
-        handler = logging.FileHandler(self.folder / "train.log", encoding="utf-8", delay=True)
+        handler = _LogFile(self.folder / "train.log", encoding="utf-8", delay=True)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         root, own = logging.getLogger(), logging.getLogger("src")
         level = own.level
@@ -184,19 +181,20 @@ class RunRecord:
             handler.close()
 
     def is_held(self) -> bool:
-        """Whether a process of this machine is at work on this run; asking changes nothing and needs no right to write.
+        """Whether a process is at work on this run; asking changes nothing and needs no right to write."""
+        return self._lock.is_held()
 
-        A lock file that is missing or may not be opened, as in a copied sweep, is held by nobody.
-        """
-        try:
-            with self._lock_file.open("rb") as file:
-                # shared, so that two who ask at once do not take each other for the worker
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cuts short, where the plain handler would print a traceback for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 def _rows(protocol: str, images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

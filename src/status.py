@@ -12,16 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import CONF, forcing_values, plain_values
+from src.command_line import forcing_values, plain_values
+from src.composing import command
 
 KEYS = ("sweep", "watch", "interval")
 CLEAR = "\x1b[H\x1b[J"  # to the upper left corner, and everything from there on away
 
 
-@hydra.main(config_path=str(CONF), config_name="status", version_base="1.3")
+@command("status")
 def main(composed: DictConfig) -> None:
     """Check, then look once or again and again."""
     problems = _problems(composed)

@@ -7,12 +7,10 @@ SIGTERM, SIGUSR1 (the same command goes on from there).
 
 import sys
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.command_line import (
-    CONF,
     check_experiment,
     check_groups,
     forcing_values,
@@ -21,10 +19,11 @@ from src.command_line import (
     sweep_name,
     typed,
 )
+from src.composing import command
 from src.errors import ConfigError
 
 
-@hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
+@command("train")
 def main(composed: DictConfig) -> None:
     """One run: check, train, say how it ended."""
     # torch takes seconds to import: --help, --cfg and typos must not wait for it

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parent.parent / "src"
-BASE = {"errors", "config", "record", "runtime", "files", "identity", "environment", "neighbours", "command_line"}
+BASE = {
+    "errors",
+    "config",
+    "record",
+    "runtime",
+    "files",
+    "identity",
+    "environment",
+    "neighbours",
+    "locks",
+    "command_line",
+}
 MAY_IMPORT = {
     "data": BASE | {"data"},
     "models": BASE | {"models"},
@@ -21,7 +32,19 @@ MAY_IMPORT = {
     "sweep": BASE | {"data", "training", "analysis", "sweep"},
 }
 # the ground floor, from bottom to top
-ORDER = ["errors", "files", "neighbours", "environment", "config", "identity", "record", "runtime", "command_line"]
+ORDER = [
+    "errors",
+    "files",
+    "locks",
+    "neighbours",
+    "environment",
+    "config",
+    "identity",
+    "record",
+    "runtime",
+    "command_line",
+    "composing",  # with Hydra: for commands and launchers alone
+]
 MODULES = sorted(SRC.rglob("*.py"))
 
 

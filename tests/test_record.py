@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 
+from src import locks
 from src.record import RunBusy, RunRecord
 
 FACTS = {"run_id": "unet-seed0-c0", "config_id": "c1", "choices": {"model": "unet"}, "seed": 0}
@@ -121,6 +122,33 @@ def test_a_run_has_one_writer_and_a_dead_writer_is_none(record):
         record.begin(FACTS, {}, [])
         assert record.read()["started"] == started
         assert record.status() == "running"
+
+
+def test_a_run_at_work_on_another_machine_is_running_and_has_its_writer(record, monkeypatch):
+    """On a file system that keeps locks to one machine, so that only the heartbeat shows."""
+    monkeypatch.setattr(locks, "PERIOD", 0.2)
+    monkeypatch.setattr(locks, "SILENCE", 2.0)
+    code = f"""
+        import pathlib, time
+        from src import locks
+        from src.record import RunRecord
+        locks.HOST, locks.PERIOD, everywhere = "another machine", 0.2, locks.FileLock
+        locks.FileLock = lambda file: everywhere(f"{{file}} of another machine")
+        record = RunRecord(pathlib.Path({str(record.folder)!r}))
+        with record.locked():
+            record.begin({FACTS!r}, {{}}, [])
+            print("holding", flush=True)
+            time.sleep(60)
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"holding\n"
+        assert record.status() == "running"
+        with pytest.raises(RunBusy, match=f"another process is working on .*process {other.pid} on"), record.locked():
+            pass
+        other.kill()
+    with record.locked():  # once it has been silent for long enough
+        assert record.status() == "running"  # held by us now
+    assert record.status() == "interrupted"
 
 
 def test_asking_changes_nothing_in_the_folder(record):

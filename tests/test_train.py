@@ -49,7 +49,7 @@ def test_a_sweep_and_its_report(train, command, small, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["model=unett"], ["Could not find 'model/unett'", "resnet34_unet_plain"]),
+        (["model=unett"], ["model: got 'unett'; allowed: ", "resnet34_unet_plain"]),
         (["trainer.epochz=3", "loss.gama=2", "seed=x"], ["trainer.epochz", "loss.gama", "seed", "'epochs'"]),
         (["model=unet_nobn"], ["model.out_channels: got 2 with loss=bce, which takes 1"]),
         (["data.root=/nowhere", "data=oxford_pet"], ["/nowhere", "data.download=true", "data=synthetic"]),

@@ -11,6 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from src.command_line import plain_values, refusal, sweep_name, typed
+from src.composing import one_line_each
 from src.errors import ConfigError
 
 
@@ -24,15 +25,16 @@ class SegsweepLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Composes and runs all; leaves the program with an exit code other than 0 unless every run finished."""
         setup_globals()
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        with one_line_each([]):
+            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         # torch is imported from here on; Hydra imports this module at every start
         from src.sweep.launch import launch
 
         experiment = self.config.hydra.runtime.choices.get("experiment")
         try:
-            code = launch(
-                self.compose(job_overrides), sweep_name(self.config.sweep.name, experiment, "adhoc"), self.backend()
-            )
+            with one_line_each(self.config.hydra.overrides.task):
+                points = self.compose(job_overrides)
+            code = launch(points, sweep_name(self.config.sweep.name, experiment, "adhoc"), self.backend())
         except (ValueError, OSError) as error:
             raise SystemExit(refusal(error)) from error
         if code:

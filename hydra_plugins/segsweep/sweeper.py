@@ -7,6 +7,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from src.command_line import forcing_values
+from src.composing import one_line_each
 
 
 class GridSweeper(BasicSweeper):
@@ -20,6 +21,7 @@ class GridSweeper(BasicSweeper):
         assert self.hydra_context is not None and self.launcher is not None
         params = [f"{key}={value}" for key, value in (self.params or {}).items()]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*forcing_values(params), *arguments])
-        (batch,) = self.split_arguments(overrides, max_batch_size=None)
+        typed = [*forcing_values(params), *arguments]
+        with one_line_each(typed):
+            (batch,) = self.split_arguments(parser.parse_overrides(typed), max_batch_size=None)
         return self.launcher.launch(batch, initial_job_idx=0)

@@ -8,10 +8,9 @@ from src.benchmarking.data_path import measure_data_path
 from src.benchmarking.options import BenchmarkOptions
 from src.benchmarking.steps import measure_network
 from src.config import RunConfig
-from src.data.audit import fingerprint
 from src.data.cache import open_cache
 from src.data.dataset import load_size
-from src.data.splits import open_data
+from src.data.splits import open_audited
 from src.environment import git_state, machine, versions
 from src.files import write_json
 from src.runtime import Numerics, device_name, pick_device
@@ -26,10 +25,10 @@ def run_benchmark(options: BenchmarkOptions, configs: Sequence[RunConfig]) -> di
     Raises ValueError when the data are not there or too few.
     """
     config = configs[0]
-    splits = open_data(config.data)
+    splits, digest = open_audited(config.data)
     sizes = {config.data.image_size, load_size(config.data.image_size, config.augmentation)}
     cache = Path(config.data.cache)
-    read_pair = open_cache(splits, fingerprint(splits, cache), sorted(sizes), cache)
+    read_pair = open_cache(splits, digest, sorted(sizes), cache)
     numerics = Numerics(pick_device(config.device), config.numerics)
     numerics.set_up(cache)
     networks = {

@@ -38,6 +38,7 @@ def measure_data_path(
             config.seed,
             workers=0,
             pin_memory=False,
+            allow_targets=config.allow_targets,
         )
         work = {"ours": _our_epochs(ours), "reports": lambda: sum(len(batch) for batch, _ in reports)}
         seconds = in_turns(work, repeats, "data path")
@@ -68,7 +69,7 @@ def _stages(config: RunConfig, splits: Splits, read_pair: ReadPair, images: int,
     seeds = [draw_seeds(config.seed, Draw.TRANSFORM, 0, index) for index in range(len(pairs))]
 
     def applying(node: dict[str, Any]) -> Callable[[], int]:
-        transform = PairTransform([node])
+        transform = PairTransform([node], allow_targets=config.allow_targets)
         return lambda: len(
             [transform(image, target, seed) for (image, _), target, seed in zip(read, targets, seeds, strict=True)]
         )

@@ -26,7 +26,7 @@ class ReportsSet(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.pairs = pairs
         self.read_trimap = read_trimap
         self.size = config.data.image_size
-        self.augment = build_transform(config.augmentation.transforms)
+        self.augment = build_transform(config.augmentation.transforms, allow_targets=config.allow_targets)
         self.finish = albumentations.Compose(
             [albumentations.Normalize(config.data.mean, config.data.std), albumentations.ToTensorV2()]
         )

@@ -38,7 +38,7 @@ def measure_network(
     learner = _learner(config, numerics, len(loader))
     batch = next(iter(start_epoch(loader, 0)))
     bare = _bare(config, numerics, learner.network, batch, steps)
-    model = build(config.model, nn.Module).to(numerics.device)
+    model = build(config.model, nn.Module, config.allow_targets).to(numerics.device)
     reports = _reports(config, splits, model, numerics, steps)
     work = {
         "bare": bare,
@@ -76,7 +76,7 @@ def measure_network(
 def forward_operations(config: RunConfig) -> int:
     """Floating-point operations of one image's forward pass, counted by torch: two for each multiply-add."""
     with torch.device("meta"):
-        model = build(config.model, nn.Module).eval()
+        model = build(config.model, nn.Module, config.allow_targets).eval()
         image = torch.zeros(1, 3, config.data.image_size, config.data.image_size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image)
@@ -128,16 +128,22 @@ def _loader(config: RunConfig, splits: Splits, read_pair: ReadPair, numerics: Nu
         config.data.workers,
         pin_memory=numerics.device.type == "cuda",
         limit_batches=steps,
+        allow_targets=config.allow_targets,
     )
 
 
 def _learner(config: RunConfig, numerics: Numerics, steps: int) -> Learner:
     network = Network(
-        build(config.model, nn.Module), numerics, config.data.mean, config.data.std, config.trainer.batch_size
+        build(config.model, nn.Module, config.allow_targets),
+        numerics,
+        config.data.mean,
+        config.data.std,
+        config.trainer.batch_size,
     )
     optimizer = build_optimizer(config, network.model.parameters())
     # a schedule of one batch an epoch ends soon; this one only has to cost what a schedule costs
-    return Learner(network, build(config.loss, Loss), optimizer, build_schedule(config, optimizer, 1_000_000))
+    loss = build(config.loss, Loss, config.allow_targets)
+    return Learner(network, loss, optimizer, build_schedule(config, optimizer, 1_000_000))
 
 
 def _epoch(learner: Learner, loader: Any, trainer: TrainerSection) -> int:
@@ -151,7 +157,7 @@ def _bare(config: RunConfig, numerics: Numerics, network: Network, batch: Batch,
     """Forward, backward and step of a copy of the network on one batch that is ready on the device."""
     copied = Network(copy.deepcopy(network.model), numerics, network.mean, network.std, network.batch_size)
     optimizer = build_optimizer(config, copied.model.parameters())
-    loss_of = build(config.loss, Loss)
+    loss_of = build(config.loss, Loss, config.allow_targets)
     device = numerics.device
     targets = batch.targets.to(device).float() / FOREGROUND
     counted = torch.ones_like(targets, dtype=torch.bool)

@@ -9,6 +9,7 @@ import difflib
 import inspect
 import random
 import warnings
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from albumentations import BaseCompose, BasicTransform, DualTransform, ImageOnlyTransform, Transform3D
 from pydantic import ValidationError
 
+from src.config import find_target
 from src.data.images import FOREGROUND, IGNORED
 from src.errors import ConfigError
 
@@ -25,10 +27,15 @@ from src.errors import ConfigError
 _OURS = {"self", "strict", "seed", "first", "second"}
 _IS_STRANGER = np.isin(np.arange(256), (0, IGNORED, FOREGROUND), invert=True).astype(np.uint8)
 _ABSTRACT = (BasicTransform, DualTransform, ImageOnlyTransform, Transform3D, BaseCompose)
+_OF_FUNCTIONS = (
+    albumentations.Lambda,
+)  # which a config has none of; albumentations takes a text for one, and fails later
 _TRANSFORMS = {
     f"albumentations.{name}": kind
     for name, kind in vars(albumentations).items()
-    if isinstance(kind, type) and issubclass(kind, (BasicTransform, BaseCompose)) and kind not in _ABSTRACT
+    if isinstance(kind, type)
+    and issubclass(kind, (BasicTransform, BaseCompose))
+    and kind not in (*_ABSTRACT, *_OF_FUNCTIONS)
 }
 
 
@@ -58,8 +65,10 @@ class PairTransform:
     Raises ValueError (ConfigError) with every problem of the nodes.
     """
 
-    def __init__(self, nodes: list[dict[str, Any]], mask_as_image: bool = False) -> None:
-        self.compose = build_transform(nodes, mask_as_image)
+    def __init__(
+        self, nodes: list[dict[str, Any]], mask_as_image: bool = False, allow_targets: Sequence[str] = ()
+    ) -> None:
+        self.compose = build_transform(nodes, mask_as_image, allow_targets)
         self.mask_as_image = mask_as_image
 
     def __call__(
@@ -97,14 +106,17 @@ class PairTransform:
         return changed["image"], soft
 
 
-def build_transform(nodes: list[dict[str, Any]], mask_as_image: bool = False) -> albumentations.Compose:
+def build_transform(
+    nodes: list[dict[str, Any]], mask_as_image: bool = False, allow_targets: Sequence[str] = ()
+) -> albumentations.Compose:
     """Build config nodes (`_target_: albumentations.X`, its arguments beside it) into one strict Compose.
 
     Masks are interpolated nearest, whatever a node says. With `mask_as_image`, an array passed as
-    `soft_target` is treated as an image. Raises ValueError (ConfigError) with all that `check_transforms` finds.
+    `soft_target` is treated as an image. `allow_targets`: packages whose transforms are allowed too.
+    Raises ValueError (ConfigError) with all that `check_transforms` finds.
     """
     problems: list[str] = []
-    transforms = _build_nodes(nodes, "transforms", problems)
+    transforms = _build_nodes(nodes, "transforms", problems, allow_targets)
     if problems:
         raise ConfigError(problems)
     return albumentations.Compose(
@@ -115,26 +127,30 @@ def build_transform(nodes: list[dict[str, Any]], mask_as_image: bool = False) ->
     )
 
 
-def check_transforms(nodes: list[dict[str, Any]], where: str = "transforms") -> list[str]:
+def check_transforms(
+    nodes: list[dict[str, Any]], where: str = "transforms", allow_targets: Sequence[str] = ()
+) -> list[str]:
     """One line for each thing that keeps `nodes` from being built, starting with the config key `where`.
 
     Without this, albumentations ignores unknown and renamed arguments with no more than a warning.
     """
     problems: list[str] = []
-    _build_nodes(nodes, where, problems)
+    _build_nodes(nodes, where, problems, allow_targets)
     return problems
 
 
-def _build_nodes(nodes: Any, where: str, problems: list[str]) -> list[Any]:
+def _build_nodes(nodes: Any, where: str, problems: list[str], allowed: Sequence[str]) -> list[Any]:
     """Build each node; what cannot be built is None in the result and a line in `problems`."""
     if not isinstance(nodes, list):
         problems.append(f"{where}: got {nodes!r}; expected a list of transforms")
         return [None]
-    return [_build_node(node, f"{where}[{position}]", problems) for position, node in enumerate(nodes)]
+    return [_build_node(node, f"{where}[{position}]", problems, allowed) for position, node in enumerate(nodes)]
 
 
-def _build_node(node: Any, where: str, problems: list[str]) -> BasicTransform | BaseCompose | None:
-    kind = _find_class(node, where, problems)
+def _build_node(
+    node: Any, where: str, problems: list[str], allowed: Sequence[str]
+) -> BasicTransform | BaseCompose | None:
+    kind = _find_class(node, where, problems, allowed)
     if kind is None:
         return None
     where = f"{where} ({kind.__name__})"
@@ -142,18 +158,24 @@ def _build_node(node: Any, where: str, problems: list[str]) -> BasicTransform | 
     found = _key_problems(kind, arguments, where)
     problems += found
     if issubclass(kind, BaseCompose) and "transforms" in arguments:
-        arguments["transforms"] = _build_nodes(arguments["transforms"], f"{where}.transforms", problems)
+        arguments["transforms"] = _build_nodes(arguments["transforms"], f"{where}.transforms", problems, allowed)
         if None in arguments["transforms"]:
             return None
     return None if found else _construct(kind, arguments, where, problems)
 
 
-def _find_class(node: Any, where: str, problems: list[str]) -> type | None:
+def _find_class(node: Any, where: str, problems: list[str], allowed: Sequence[str]) -> type | None:
     """The transform class that a node names."""
     path = node.get("_target_") if isinstance(node, dict) else None
     if not isinstance(path, str):
         problems.append(f"{where}: got {node!r}; expected a mapping with _target_: albumentations.<transform>")
         return None
+    if path.startswith(tuple(f"{package}." for package in allowed)):
+        try:
+            return find_target(node, BasicTransform, allowed)
+        except ConfigError as error:
+            problems += [f"{where}.{problem}" for problem in error.problems]
+            return None
     if path not in _TRANSFORMS:
         close = difflib.get_close_matches(path, _TRANSFORMS, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""

@@ -14,13 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 import PIL
-from filelock import FileLock
 from tqdm import tqdm
 
 from src.data.dataset import PairFiles, ReadPair
 from src.data.pairs import Pair, Splits
 from src.environment import usable_cores
 from src.files import flush_to_disk, read_json, write_json
+from src.locks import SharedLock
 
 log = logging.getLogger(__name__)
 SCHEMA = 1
@@ -78,8 +78,10 @@ def _have(
     """Returns when the arrays are in `place` and sound, whoever made them."""
     if _is_sound(place, len(pairs), size):
         return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.with_name(f".{place.name}.lock")):
+    lock = SharedLock(place.with_name(f".{place.name}.lock"))
+    if lock.is_held():
+        log.info("waiting for another process, which decodes the images")
+    with lock.held(wait=True):
         if not _is_sound(place, len(pairs), size):  # another process may have made it meanwhile
             _require_room(place.parent, len(pairs), size)
             _make(place, pairs, read_trimap, size, progress)

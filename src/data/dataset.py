@@ -67,6 +67,7 @@ class TrainSet(Dataset[Sample]):
         border: BorderPolicy,
         augmentation: AugmentationSection,
         seed: int,
+        allow_targets: Sequence[str] = (),
     ) -> None:
         if not pairs:
             raise ValueError("there are no training images; check data.root, and the split")
@@ -81,8 +82,8 @@ class TrainSet(Dataset[Sample]):
         self.load_size = load_size(image_size, augmentation)
         self.border = border
         self.copies = augmentation.copies
-        self.transform = PairTransform(augmentation.transforms, augmentation.mask_as_image)
-        self.copy_transform = PairTransform(augmentation.copy_transforms, augmentation.mask_as_image)
+        self.transform = PairTransform(augmentation.transforms, augmentation.mask_as_image, allow_targets)
+        self.copy_transform = PairTransform(augmentation.copy_transforms, augmentation.mask_as_image, allow_targets)
         self.seed = seed
 
     def __len__(self) -> int:

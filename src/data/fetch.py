@@ -22,13 +22,14 @@ BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, Tim
 log = logging.getLogger(__name__)
 
 
-def fetch(url: str, target: Path, md5: str, pause: float = 1.0) -> None:
+def fetch(url: str, target: Path, md5: str, pause: float = 1.0, timeout: float = TIMEOUT) -> None:
     """Download `url` to `target`, which appears only once its md5 (hex) is right.
 
     What has arrived waits in `<target>.part`; another call goes on from there. If the pieces do not fit
     together (the file has changed meanwhile), they are thrown away and it starts once more from the beginning.
-    Server errors (5xx) and broken connections are tried again after `pause`, 2 * `pause`, ... seconds, up to
-    5 times in a row without a new byte. Only http and https are followed.
+    Server errors (5xx), broken connections and servers that say nothing for `timeout` seconds are tried again
+    after `pause`, 2 * `pause`, ... seconds, up to 5 times in a row without a new byte. Only http and https are
+    followed.
 
     Raises ValueError, with the address, when the server refuses, stays away, or sends another file; OSError
     when the disk does not take it.
@@ -36,11 +37,11 @@ def fetch(url: str, target: Path, md5: str, pause: float = 1.0) -> None:
     _check_scheme(url)
     part = target.with_name(target.name + ".part")
     if not has_md5(part, md5):
-        in_pieces = _receive_all(url, part, pause)
+        in_pieces = _receive_all(url, part, pause, timeout)
         if in_pieces and not has_md5(part, md5):
             log.warning("%s has changed since its download began: starting over", url)
             part.unlink()
-            _receive_all(url, part, pause)
+            _receive_all(url, part, pause, timeout)
     if not has_md5(part, md5):
         found = _md5(part)
         part.unlink()
@@ -48,7 +49,7 @@ def fetch(url: str, target: Path, md5: str, pause: float = 1.0) -> None:
     part.replace(target)
 
 
-def _receive_all(url: str, part: Path, pause: float) -> bool:
+def _receive_all(url: str, part: Path, pause: float, timeout: float) -> bool:
     """Ask until the server has sent everything; return whether `part` is now pieced together."""
     in_pieces = _size(part) > 0
     failures = 0
@@ -56,7 +57,7 @@ def _receive_all(url: str, part: Path, pause: float) -> bool:
         before = _size(part)
         in_pieces = in_pieces or before > 0
         try:
-            if _receive(url, part):
+            if _receive(url, part, timeout):
                 return in_pieces
             reason = f"the connection ended after {_size(part):,} bytes"
         except urllib.error.HTTPError as error:
@@ -75,12 +76,12 @@ def _receive_all(url: str, part: Path, pause: float) -> bool:
         time.sleep(pause * 2 ** (failures - 1))
 
 
-def _receive(url: str, part: Path) -> bool:
+def _receive(url: str, part: Path, timeout: float) -> bool:
     """Append what one answer of the server holds to `part`; return whether that is all there is."""
     start = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        response = _opener().open(request, timeout=TIMEOUT)
+        response = _opener().open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:
             return True  # nothing is left to send; the checksum says whether what is here is the file
@@ -101,7 +102,7 @@ def _receive(url: str, part: Path) -> bool:
 def _copy(response: http.client.HTTPResponse, file: IO[bytes], start: int, total: int | None, name: str) -> None:
     bar = tqdm(desc=name, initial=start, total=total, unit="B", unit_scale=True, disable=None)
     with bar:
-        while chunk := response.read(CHUNK):
+        while chunk := response.read1(CHUNK):  # what has come, so that nothing is lost when the rest does not
             file.write(chunk)
             bar.update(len(chunk))
 

@@ -1,5 +1,6 @@
 """Images and masks as arrays: reading any image file, resizing, and the codes of a trimap and a target."""
 
+import stat
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -46,6 +47,8 @@ def decode(path: Path) -> Image.Image:
     Raises ValueError, naming the file, when it is missing, damaged, cut short or of too many pixels.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("it is no file")  # a pipe would be waited for without end
         with Image.open(path, formats=_formats()) as image:
             pixels = image.width * image.height
             if pixels > MAXIMUM_PIXELS:

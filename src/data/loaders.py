@@ -108,16 +108,18 @@ def make_train_loader(
     *,
     limit_batches: int | None = None,
     overfit: bool = False,
+    allow_targets: Sequence[str] = (),
 ) -> DataLoader[Sample]:
     """Endless supply of training epochs: iterate over `start_epoch(loader, epoch)`.
 
     `workers`: processes that prepare images, -1 for as many as make sense. `limit_batches` and `overfit` (one
-    batch without augmentation, again and again) are for debugging, see `EpochBatches`. Raises ValueError when
-    there are no pairs, and with every problem of an augmentation that cannot be built.
+    batch without augmentation, again and again) are for debugging, see `EpochBatches`. `allow_targets`:
+    packages whose transforms are allowed beside albumentations'. Raises ValueError when there are no pairs,
+    and with every problem of an augmentation that cannot be built.
     """
     if overfit:
         augmentation = _unaugmented(augmentation)
-    samples = TrainSet(pairs, read_pair, image_size, border, augmentation, seed)
+    samples = TrainSet(pairs, read_pair, image_size, border, augmentation, seed, allow_targets)
     batches = EpochBatches(len(samples), batch_size, seed, limit_batches, overfit)
     return _loader(samples, workers, pin_memory, _collate, batch_sampler=batches)
 

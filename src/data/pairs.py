@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+
+OnError = Literal["raise", "skip"]  # what is done about pairs that cannot be used
 
 
 @dataclass(frozen=True)
@@ -22,16 +25,23 @@ class Splits:
 
     `read_trimap` turns a mask file into trimap codes, uint8 (H, W) of PET, BACKGROUND and BORDER, and
     raises ValueError, naming the file, on anything else. It is a module-level function, so that it can be
-    sent to loader workers.
+    sent to loader workers. `skipped` says of each pair that was left out because of a fault what that is.
     """
 
     train: list[Pair]
     valid: list[Pair]
     test: list[Pair]
     read_trimap: Callable[[Path], np.ndarray]
+    skipped: tuple[str, ...] = ()
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read a list of a split: its lines in order, stripped, without blank ones and those beginning with #."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    """Read a list of a split: its lines in order, stripped, without blank ones and those beginning with #.
+
+    Raises ValueError, naming the file, when it is no UTF-8 text or cannot be read.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read as a list of names in UTF-8 ({error})") from error
     return [line for line in lines if line and not line.startswith("#")]

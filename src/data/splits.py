@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from src.config import FolderData, OxfordPetData, SyntheticData
+from src.data.audit import audited
 from src.data.download import download_oxford_pet
 from src.data.folder import open_folder
 from src.data.oxford_pet import open_oxford_pet
@@ -20,10 +21,21 @@ def open_data(data: OxfordPetData | SyntheticData | FolderData, make: bool = Tru
     """
     root = Path(data.root).expanduser()
     if isinstance(data, FolderData):
-        return open_folder(root, data.fold)
+        return open_folder(root, data.fold, data.on_error)
     if isinstance(data, SyntheticData):
         settings = (data.trainval, data.test, data.size, data.seed)
         root = make_synthetic(root, *settings) if make else drawn_before(root, *settings)
     elif data.download and make:
         download_oxford_pet(root)
     return open_oxford_pet(root, data.fold)
+
+
+def open_audited(
+    data: OxfordPetData | SyntheticData | FolderData, make: bool = True, cache: str | None = None
+) -> tuple[Splits, str]:
+    """The chosen data set, every file of it checked, and its fingerprint; see `open_data` and `audited`.
+
+    `cache`: the folder that remembers the check, where it is not the config's own. Whether pairs that cannot be used
+    are refused or left out is for `data.on_error` to say. Raises ValueError as both do.
+    """
+    return audited(open_data(data, make), Path(cache or data.cache), data.on_error)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from filelock import FileLock
 
 from src.data.animals import BREEDS
 from src.data.oxford_pet import IMAGES, TEST_LIST, TRAINVAL_LIST, TRIMAPS
 from src.data.scenes import draw_scene
+from src.locks import SharedLock
 
 OVERVIEW_LIST = "annotations/list.txt"
 
@@ -31,8 +31,7 @@ def make_synthetic(root: Path, trainval: int, test: int, size: int, seed: int) -
         return folder
     workplace = root / f".drawing-{folder.name}"
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f"{workplace.name}.lock"):
+        with SharedLock(root / f"{workplace.name}.lock").held(wait=True):
             if not folder.is_dir():
                 shutil.rmtree(workplace, ignore_errors=True)  # of a process that was killed
                 _draw_all(workplace, trainval, test, size, seed)

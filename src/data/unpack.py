@@ -6,6 +6,7 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+MAXIMUM_BYTES = 20_000_000_000  # unpacked; a small archive may hold far more, and would fill the disk
 MARKER = ".unpacked"  # lies in a folder that was unpacked as a whole, and holds the archive's md5
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,8 @@ def unpack(archive: Path, folder: Path, md5: str) -> None:
     process does this at a time.
 
     Raises ValueError, naming archive and member, for members that are absolute, climb out with `..`, lie in
-    another folder, or are neither files nor folders (links, devices), and for a damaged archive.
+    another folder, or are neither files nor folders (links, devices), for more than `MAXIMUM_BYTES`, and for a
+    damaged archive.
     """
     workplace = folder.with_name(f".unpacking-{folder.name}")
     shutil.rmtree(workplace, ignore_errors=True)  # of a process that was killed
@@ -41,9 +43,13 @@ def is_unpacked(folder: Path, md5: str) -> bool:
 
 def _extract(archive: Path, workplace: Path, top: str) -> None:
     try:
+        size = 0
         with tarfile.open(archive) as members:
             for member in members:
                 _check_member(member, archive, top)
+                size += member.size
+                if size > MAXIMUM_BYTES:  # nothing of this member is written yet
+                    raise ValueError(f"{archive}: holds more than {MAXIMUM_BYTES:,} bytes: {member.name!r} is refused")
                 members.extract(member, workplace, filter="data")
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise ValueError(f"{archive}: cannot be unpacked: {error}") from error

@@ -10,11 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from src.config import RunConfig
-from src.data.audit import fingerprint
 from src.data.images import FOREGROUND, read_image
 from src.data.loaders import make_whole_loader
 from src.data.pairs import Pair, Splits
-from src.data.splits import open_data
+from src.data.splits import open_audited
 from src.evaluation.card import card_markdown
 from src.evaluation.gallery import Example, chosen, write_gallery
 from src.evaluation.options import EvaluateOptions
@@ -45,7 +44,7 @@ def evaluate_run(asked: EvaluateOptions) -> Evaluated:
     when another process is at work on it.
     """
     folder = Path(asked.run).expanduser()
-    trained = load_trained(folder, asked.device)
+    trained = load_trained(folder, asked.device, asked.allow_targets)
     record = RunRecord(folder)
     splits = _its_data(trained.config, _finished(record, trained.config), asked)
     trained.network.numerics.set_up(Path(asked.cache))
@@ -85,10 +84,10 @@ def _its_data(config: RunConfig, run: dict[str, Any], asked: EvaluateOptions) ->
     """The data set that the run was trained on; nothing is downloaded or drawn because a run's config says so."""
     data = config.data if asked.root is None else config.data.model_copy(update={"root": asked.root})
     try:
-        splits = open_data(data, make=False)
+        splits, found = open_audited(data, make=False, cache=asked.cache)
     except ValueError as error:
         raise ValueError(f"{error}\n(evaluating takes the run's own data; root=… says where they lie now)") from error
-    found, before = fingerprint(splits, Path(asked.cache)), run["data"]["fingerprint"]
+    before = run["data"]["fingerprint"]
     if found != before:
         raise ValueError(
             f"{asked.run}: was trained on data with fingerprint {before[:12]}, those in {data.root} have {found[:12]}; "

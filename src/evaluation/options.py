@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from src.config import Section
+from src.config import PackageName, Section
 from src.evaluation.gallery import STYLES
 from src.prediction.trained import Tta
 
@@ -13,6 +13,7 @@ class EvaluateOptions(Section):
     """See conf/evaluate.yaml."""
 
     run: str = Field(min_length=1)
+    allow_targets: tuple[PackageName, ...] = ()
     split: Literal["train", "valid", "test"]
     tta: Tta
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["valid"]

@@ -57,7 +57,7 @@ class ExportOrder:
     @cached_property
     def trained(self) -> TrainedNetwork:
         """The network of the run."""
-        return load_trained(self.folder, "cpu")
+        return load_trained(self.folder, "cpu", self.options.allow_targets)
 
     @cached_property
     def output(self) -> Path:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from src.config import Section
+from src.config import PackageName, Section
 from src.errors import ConfigError
 
 FormatName = Literal["onnx", "torch_export"]
@@ -16,6 +16,7 @@ class ExportOptions(Section):
     """See conf/export.yaml."""
 
     run: str = Field(min_length=1)
+    allow_targets: tuple[PackageName, ...] = ()
     format: FormatName
     output: str | None = Field(min_length=1)
     inputs: str | None = Field(min_length=1)

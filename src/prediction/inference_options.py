@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from src.config import Section
+from src.config import PackageName, Section
 from src.environment import usable_cores
 from src.errors import ConfigError
 from src.prediction.batches import Inference
@@ -23,6 +23,7 @@ class InferenceOptions(Section):
     """See conf/inference.yaml."""
 
     run: str = Field(min_length=1)
+    allow_targets: tuple[PackageName, ...] = ()
     input: str = Field(min_length=1)
     output: str = Field(min_length=1)
     device: str
@@ -40,7 +41,7 @@ class InferenceOptions(Section):
         folder = expanded(self.output)
         inputs = _attempt(problems, lambda: find_inputs(self.input, folder))
         _attempt(problems, lambda: check_output(folder))
-        trained = _attempt(problems, lambda: load_trained(expanded(self.run), self.device))
+        trained = _attempt(problems, lambda: load_trained(expanded(self.run), self.device, self.allow_targets))
         if trained is None or inputs is None or problems:
             raise ConfigError(problems)
         return Inference(

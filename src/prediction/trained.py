@@ -1,5 +1,6 @@
 """A trained network out of a run's folder, which is read as data: nothing that is named in it is executed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -51,18 +52,19 @@ class TrainedNetwork:
         return torch.sigmoid(foreground_logit(logits.flip(axes)))  # (B, S, S)
 
 
-def load_trained(folder: Path, device: str = "auto") -> TrainedNetwork:
+def load_trained(folder: Path, device: str = "auto", allow_targets: Sequence[str] = ()) -> TrainedNetwork:
     """The network of the run in `folder`, with the weights of its best epoch, on `device` (`auto`, `cpu`, `cuda:1`).
 
     `config.yaml` is read as plain YAML, judged by the schema, and builds only a network that this project or torch.nn
-    defines; weights are loaded as tensors, never as pickled code. torch's global switches stay as they are.
+    defines, or a package among the caller's `allow_targets`: those in `config.yaml` are a stranger's word. Weights are
+    loaded as tensors, never as pickled code. torch's global switches stay as they are.
 
     Raises ValueError when the folder is no run, when it names anything else, or when weights and network do not fit.
     """
     config = read_config(folder)
     # on the device `meta` a network takes no memory, however wide a stranger's config says it is
     with torch.device("meta"):
-        model = build(config.model, nn.Module)
+        model = build(config.model, nn.Module, allow_targets)
     weights_file = folder / "checkpoints" / "best.pt"
     if not weights_file.is_file():
         raise ValueError(f"{folder}: has no checkpoints/best.pt; a run has one from its first epoch on")

@@ -6,14 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from src.config import RunConfig, parse_data
-from src.data.audit import fingerprint
-from src.data.splits import open_data
+from src.data.splits import open_audited
 from src.errors import ConfigError
-from src.files import read_json, write_json
+from src.files import check_writable, read_json, write_json
 from src.identity import choices_of, identify
+from src.locks import SharedLock
 from src.sweep.job import Job
 from src.training.checkpoint import file_digest
 from src.training.checks import checked
@@ -25,7 +23,7 @@ def make_jobs(points: Sequence[Point], sweep: str, device_here: bool = True) -> 
     """The distinct runs among `points`, in their order.
 
     Raises ConfigError with the problems of all points, each said once with the first point that has it, and ValueError
-    for data that are missing or broken.
+    for a folder that may not be written and for data that are missing or broken.
     """
     problems: dict[str, str] = {}
     shared = set(points[0][1]).intersection(*(overrides for _, overrides in points))
@@ -38,6 +36,7 @@ def make_jobs(points: Sequence[Point], sweep: str, device_here: bool = True) -> 
                 problems.setdefault(problem, " ".join(one for one in overrides if one not in shared))
             continue
         if not problems:
+            check_writable(Path(config.output) / sweep)
             identity = identify(config, file_digest(Path(config.init_from)) if config.init_from else None)
             if identity.run_id not in jobs:
                 jobs[identity.run_id] = Job(config, overrides, sweep, identity, _fingerprint_of(config))
@@ -48,9 +47,10 @@ def make_jobs(points: Sequence[Point], sweep: str, device_here: bool = True) -> 
 
 def write_plan(jobs: Sequence[Job], folder: Path) -> None:
     """Adds `jobs` to `<sweep>/plan.json`: the runs that are meant to be there, begun or not."""
-    path, locks = folder / "plan.json", folder / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / "plan.lock"):  # somebody may be launching another part of the sweep
+    path = folder / "plan.json"
+    with SharedLock(folder / ".locks" / "plan.lock").held(
+        wait=True
+    ):  # somebody may be launching another part of the sweep
         before = read_json(path)["runs"] if path.exists() else []
         planned = {run["run_id"]: run for run in before} | {job.identity.run_id: _plan_of(job) for job in jobs}
         if list(planned.values()) != before:
@@ -73,5 +73,4 @@ def _fingerprint_of(config: RunConfig) -> str:
 
 @cache
 def _fingerprint_once(data: str) -> str:
-    section = parse_data(json.loads(data))
-    return fingerprint(open_data(section), Path(section.cache))
+    return open_audited(parse_data(json.loads(data)))[1]

@@ -34,7 +34,7 @@ def main() -> None:
     except RunBusy as error:
         print(error, file=sys.stderr)
         sys.exit(BUSY)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(str(error))
     sys.exit(outcome.exit_code)
 

@@ -35,19 +35,22 @@ def checked(plain: dict[str, Any], device_here: bool = True) -> RunConfig:
     run that another machine will do, whose devices this one cannot know.
     """
     problems = schema_problems(plain)
+    misnamed = any(problem.startswith("allow_targets") for problem in problems)
+    allowed = () if misnamed else tuple(plain.get("allow_targets", ()))
     for section, (base, injected) in BASES.items():
         if isinstance(plain.get(section), dict):
-            problems += node_problems(section, plain[section], base, injected)
+            problems += node_problems(section, plain[section], base, injected, allowed)
     augmentation = plain.get("augmentation")
     if isinstance(augmentation, dict):
         for key in ("transforms", "copy_transforms"):
             if isinstance(augmentation.get(key), list):
-                problems += _transform_problems(json.dumps(augmentation[key], default=str), f"augmentation.{key}")
+                nodes = json.dumps(augmentation[key], default=str)
+                problems += _transform_problems(nodes, f"augmentation.{key}", allowed)
     if problems:
         raise ConfigError(problems)
     config = RunConfig.model_validate(plain)
     config = config.model_copy(
-        update={name: cast_arguments(getattr(config, name), *BASES[name]) for name in BUILT_SECTIONS}
+        update={name: cast_arguments(getattr(config, name), *BASES[name], allowed) for name in BUILT_SECTIONS}
     )
     # runs of a sweep that differ in their seed alone are alike in all this
     problems = list(_combination_problems(config.model_copy(update={"seed": 0}).model_dump_json()))
@@ -58,8 +61,8 @@ def checked(plain: dict[str, Any], device_here: bool = True) -> RunConfig:
 
 
 @cache
-def _transform_problems(nodes: str, where: str) -> list[str]:
-    return check_transforms(json.loads(nodes), where)
+def _transform_problems(nodes: str, where: str, allowed: tuple[str, ...]) -> list[str]:
+    return check_transforms(json.loads(nodes), where, allowed)
 
 
 @cache
@@ -69,7 +72,7 @@ def _combination_problems(plain: str) -> list[str]:
     if config.augmentation.copies and not config.augmentation.copy_transforms:
         problems.append("augmentation.copies: got copies without copy_transforms, they would equal their originals")
     model = _try("model", lambda: _meta_model(config), problems)
-    loss = _try("loss", lambda: build(config.loss, Loss), problems)
+    loss = _try("loss", lambda: build(config.loss, Loss, config.allow_targets), problems)
     optimizer = _try("optimizer", lambda: build_optimizer(config, [nn.Parameter(torch.zeros(1))]), problems)
     if optimizer is not None:
         _try("scheduler", lambda: build_schedule(config, optimizer, steps_per_epoch=2), problems)
@@ -88,10 +91,10 @@ def _combination_problems(plain: str) -> list[str]:
 
 def build_optimizer(config: RunConfig, parameters: Any) -> torch.optim.Optimizer:
     """The configured optimizer of `parameters`, its step in one kernel where the numerics ask and torch has one."""
-    target = find_target(config.optimizer, torch.optim.Optimizer)
+    target = find_target(config.optimizer, torch.optim.Optimizer, config.allow_targets)
     fuses = bool(config.numerics.fused) and "fused" in inspect.signature(target).parameters
     node = {"fused": True, **config.optimizer} if fuses else config.optimizer
-    return build(node, torch.optim.Optimizer, params=parameters)
+    return build(node, torch.optim.Optimizer, config.allow_targets, params=parameters)
 
 
 def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> Schedule:
@@ -99,6 +102,7 @@ def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps_pe
     return build(
         config.scheduler,
         Schedule,
+        config.allow_targets,
         optimizer=optimizer,
         epochs=config.trainer.epochs,
         steps_per_epoch=steps_per_epoch,
@@ -109,14 +113,14 @@ def _try(section: str, make: Any, problems: list[str]) -> Any:
     """What `make` builds; or None, with the reason among `problems`: constructors know best what they refuse."""
     try:
         return make()
-    except (ValueError, TypeError) as error:
-        problems.append(f"{section}: {error}")
+    except Exception as error:  # a negative width is a RuntimeError of torch's
+        problems.append(f"{section}: {str(error) or type(error).__name__}")
         return None
 
 
 def _meta_model(config: RunConfig) -> nn.Module:
     with torch.device("meta"):
-        return build(config.model, nn.Module)
+        return build(config.model, nn.Module, config.allow_targets)
 
 
 def _model_problems(config: RunConfig, model: nn.Module) -> list[str]:

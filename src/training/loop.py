@@ -19,7 +19,7 @@ from src.data.loaders import Batch, epoch_batches, start_epoch
 from src.neighbours import Neighbours
 from src.record import RunRecord
 from src.runtime import device_name, random_state, set_random_state
-from src.training.checkpoint import load_checkpoint, save_checkpoint
+from src.training.checkpoint import BEST, LAST, PENDING_BEST, PREVIOUS, save_checkpoint
 from src.training.metrics import confusion, foreground_logit
 from src.training.network import Network
 from src.training.schedules import Schedule
@@ -28,9 +28,7 @@ from src.training.tally import Scores, Tally
 
 log = logging.getLogger(__name__)
 
-
 # What of a Learner is plain values; the rest has states of its own.
-PENDING_BEST = "best.next.pt"
 PLAIN_STATE = ("epoch", "batch", "seconds", "lr", "momentum", "best_epoch", "best_dice", "history")
 
 
@@ -90,9 +88,10 @@ def fit(
     """Trains until the last epoch or early stopping, from wherever `learner` is.
 
     `loaders`: training and validation. `neighbours`: the runs that share the device, asked before and after each epoch.
-    After each epoch: a row in the record, last.pt, and best.pt when validation Dice rose. Raises Interrupted (after
-    writing last.pt) when `stop` was asked for, and NonFiniteLoss (leaving the checkpoints of the last good epoch) when
-    the loss is no number any more.
+    After each epoch: a row in the record, last.pt (the one before stays as previous.pt), and best.pt when validation
+    Dice rose. Raises Interrupted (after writing last.pt) when `stop` was asked for, NonFiniteLoss (leaving the
+    checkpoints of the last good epoch) when the loss is no number any more, and OSError (leaving last.pt as it was)
+    when the disk does not take a checkpoint.
     """
     train_loader, valid_loader = loaders
     record.write_epochs(learner.history)
@@ -105,10 +104,11 @@ def fit(
                 valid = evaluate(learner.network, learner.loss, valid_loader, "validation", stop)
             except Interrupted:
                 _check_finite(learner)
-                save_checkpoint(record.checkpoints / "last.pt", learner.state_dict())
+                _save_last(learner, record)
                 raise
+            is_better = valid.dice > learner.best_dice
             row = _finish_epoch(learner, valid, _larger(jobs_at_start, neighbours.count()))
-            _save(learner, row, trainer, record)
+            _save(learner, row, is_better, trainer, record)
             bar.update()
             bar.set_postfix(valid_dice=f"{row['valid_dice']:.4f}", best=f"{learner.best_dice:.4f}")
             log.info(_sentence(row, trainer.epochs))
@@ -218,33 +218,23 @@ def _check_finite(learner: Learner) -> None:
         )
 
 
-def _save(learner: Learner, row: dict[str, Any], trainer: TrainerSection, record: RunRecord) -> None:
-    epoch = row["epoch"]
-    if learner.best_epoch == epoch:
-        best = {"model": learner.network.model.state_dict(), "epoch": epoch, "valid_dice": row["valid_dice"]}
-        save_checkpoint(record.checkpoints / PENDING_BEST, best)
+def _save(learner: Learner, row: dict[str, Any], is_better: bool, trainer: TrainerSection, record: RunRecord) -> None:
+    """Writes down the epoch of `row`. Better weights wait under another name until last.pt knows of them."""
+    folder, epoch = record.checkpoints, row["epoch"]
+    weights = {"model": learner.network.model.state_dict(), "epoch": epoch}
+    if is_better:
+        save_checkpoint(folder / PENDING_BEST, {**weights, "valid_dice": row["valid_dice"]})
     if trainer.keep_every and epoch % trainer.keep_every == 0:
-        save_checkpoint(
-            record.checkpoints / f"epoch_{epoch:04d}.pt",
-            {"model": learner.network.model.state_dict(), "epoch": epoch},
-        )
-    save_checkpoint(record.checkpoints / "last.pt", learner.state_dict())
-    settle_best(learner, record)
+        save_checkpoint(folder / f"epoch_{epoch:04d}.pt", weights)
+    _save_last(learner, record)
+    if is_better:
+        (folder / PENDING_BEST).replace(folder / BEST)
     record.append_epoch(row)
     record.update(best_epoch=learner.best_epoch, scores={"valid_dice": learner.best_dice})
 
 
-def settle_best(learner: Learner, record: RunRecord) -> None:
-    """Makes best.pt the weights of `learner.best_epoch`, whenever the process ended while the two files were written.
-
-    New best weights wait under another name until last.pt knows of them: those of an epoch that is lost are dropped.
-    """
-    pending = record.checkpoints / PENDING_BEST
-    if pending.exists():
-        if load_checkpoint(pending)["epoch"] == learner.best_epoch:
-            pending.replace(record.checkpoints / "best.pt")
-        else:
-            pending.unlink()
+def _save_last(learner: Learner, record: RunRecord) -> None:
+    save_checkpoint(record.checkpoints / LAST, learner.state_dict(), previous=record.checkpoints / PREVIOUS)
 
 
 def _patience_is_over(learner: Learner, trainer: TrainerSection) -> bool:

@@ -10,25 +10,28 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from src.config import RunConfig, build
-from src.data.audit import fingerprint
+from src.data.audit import skipped_text
 from src.data.cache import open_cache
 from src.data.dataset import PairFiles, ReadPair, load_size
 from src.data.images import BorderPolicy
 from src.data.loaders import make_eval_loader, make_train_loader
 from src.data.pairs import Pair, Splits
-from src.data.splits import open_data
+from src.data.splits import open_audited
 from src.environment import git_state, machine, versions
+from src.files import CannotWrite, check_writable
 from src.identity import Identity, choices_of, identify
 from src.neighbours import Neighbours
 from src.record import RunRecord
 from src.runtime import Numerics, device_key, device_name, pick_device, seed_everything
-from src.training.checkpoint import file_digest, load_checkpoint, load_weights
+from src.training.checkpoint import BEST, PREVIOUS, file_digest, load_weights
 from src.training.checks import build_optimizer, build_schedule
+from src.training.failures import explain
 from src.training.finished import PROJECT, finished_before, finished_elsewhere, take_over, warn_of_other_code
-from src.training.loop import Learner, NonFiniteLoss, evaluate, fit, settle_best
+from src.training.loop import Learner, NonFiniteLoss, evaluate, fit
 from src.training.losses import Loss
 from src.training.metrics import dice_per_image, iou_per_image, pooled_accuracy, pooled_dice, pooled_iou, summary
 from src.training.network import Network
+from src.training.resume import resume
 from src.training.stopping import Interrupted, StopRequest
 
 log = logging.getLogger(__name__)
@@ -58,13 +61,15 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
     """Trains and scores `config` in `<output>/<sweep>/<run_id>`, or takes up what is there.
 
     A finished run is left as it is, an interrupted or failed one goes on from its last checkpoint. `config` must have
-    been checked. Raises ValueError for data that are missing, broken or others than before, and RunBusy when another
-    process is at it; whatever goes wrong later is recorded and comes back as an Outcome.
+    been checked. Raises ValueError for a folder that may not be written and for data that are missing, broken or others
+    than before, and RunBusy when another process is at it; whatever goes wrong later is recorded and comes back as an
+    Outcome.
     """
     identity = identify(config, file_digest(Path(config.init_from)) if config.init_from else None)
     record = RunRecord(Path(config.output) / sweep / identity.run_id)
-    splits = open_data(config.data)
-    data_fingerprint = fingerprint(splits, Path(config.data.cache))
+    for folder in (record.checkpoints, record.folder.parent / ".locks"):
+        check_writable(folder)
+    splits, data_fingerprint = open_audited(config.data)
     with record.locked():
         done = finished_before(record, data_fingerprint)
         if done is None and record.read() is None:
@@ -84,6 +89,8 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
             overrides,
         )
         with record.logging():
+            if splits.skipped:
+                log.warning(skipped_text(splits))
             return _attempt(config, splits, data_fingerprint, numerics, record)
 
 
@@ -96,6 +103,7 @@ def _attempt(
         with stop.listening(), Neighbours(device_key(numerics.device)) as neighbours:
             read_pair = _reader(config, splits, data_fingerprint)
             scores, best_epoch = _train_and_test(config, splits, read_pair, numerics, record, stop, neighbours)
+        record.end("finished", scores=scores, best_epoch=best_epoch)
     except KeyboardInterrupt:
         record.end("interrupted", error="stopped by a second Ctrl-C")
         raise
@@ -103,16 +111,29 @@ def _attempt(
         # a signal to the whole process group may end the loader's workers first, which looks like a failure
         if stop.signal_number is not None and not isinstance(error, NonFiniteLoss):
             reason = str(Interrupted(stop.signal_number))
+            if isinstance(error, OSError):  # the checkpoint itself could not be written
+                reason += f"; {explain(error, config)}"
             log.warning("%s; the same command goes on from the last checkpoint", reason)
-            record.end("interrupted", error=reason)
+            _end(record, "interrupted", error=reason)
             return Outcome(record.folder, "interrupted", {}, error=reason, signal_number=stop.signal_number)
-        reason = f"{type(error).__name__}: {error}"
-        log.error("the run failed: %s", traceback.format_exc())
+        reason = explain(error, config)
+        log.error("the run failed: %s\n%s", reason, traceback.format_exc())
         code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
-        record.end("failed", error=reason, exit_code=code)
+        _end(record, "failed", error=reason, exit_code=code)
         return Outcome(record.folder, "failed", {}, error=reason)
-    record.end("finished", scores=scores, best_epoch=best_epoch)
     return Outcome(record.folder, "finished", scores)
+
+
+def _end(record: RunRecord, status: str, **facts: Any) -> None:
+    """Writes down a bad end; on a full disk the spare checkpoint makes room, and if that fails too it is only said."""
+    try:
+        try:
+            record.end(status, **facts)
+        except CannotWrite:
+            (record.checkpoints / PREVIOUS).unlink(missing_ok=True)
+            record.end(status, **facts)
+    except OSError as error:
+        log.error("how the run ended cannot be recorded: %s", error)
 
 
 def _train_and_test(
@@ -128,11 +149,11 @@ def _train_and_test(
     numerics.set_up(Path(config.data.cache))
     seed_everything(config.seed)
     train_loader, valid_loader, test_loaders = _make_loaders(config, splits, read_pair, numerics)
-    model = build(config.model, nn.Module)
+    model = build(config.model, nn.Module, config.allow_targets)
     if config.init_from is not None:
         model.load_state_dict(load_weights(Path(config.init_from)))
     network = Network(model, numerics, config.data.mean, config.data.std, config.trainer.batch_size)
-    loss = build(config.loss, Loss)
+    loss = build(config.loss, Loss, config.allow_targets)
     optimizer = build_optimizer(config, network.model.parameters())
     steps = -(-len(train_loader) // config.trainer.accumulate)
     learner = Learner(network, loss, optimizer, build_schedule(config, optimizer, steps))
@@ -144,20 +165,12 @@ def _train_and_test(
         *(len(split) for split in (splits.train, splits.valid, splits.test)),
         record.folder,
     )
-    _resume(learner, record)
+    resume(learner, record)
     fit(learner, (train_loader, valid_loader), config.trainer, record, stop, neighbours)
-    network.model.load_state_dict(load_weights(record.checkpoints / "best.pt"))
+    network.model.load_state_dict(load_weights(record.checkpoints / BEST))
     scores = _test(config, learner, test_loaders, splits.test, record, stop)
+    (record.checkpoints / PREVIOUS).unlink(missing_ok=True)
     return {"valid_dice": learner.best_dice, **scores}, learner.best_epoch
-
-
-def _resume(learner: Learner, record: RunRecord) -> None:
-    last = record.checkpoints / "last.pt"
-    if not last.exists():
-        return
-    learner.load_state_dict(load_checkpoint(last))
-    settle_best(learner, record)
-    log.info("going on in epoch %d after %d of its batches", learner.epoch, learner.batch)
 
 
 def _reader(config: RunConfig, splits: Splits, data_fingerprint: str) -> ReadPair:
@@ -187,6 +200,7 @@ def _make_loaders(
         augmentation=config.augmentation,
         seed=config.seed,
         overfit=config.debug is not None and config.debug.overfit,
+        allow_targets=config.allow_targets,
         **shared,
     )
     protocols: dict[str, BorderPolicy] = {HEADLINE: "foreground"}
@@ -253,9 +267,11 @@ def _facts(
         "seed": config.seed,
         "tags": config.tags,
         "notes": config.notes,
+        "allow_targets": list(config.allow_targets),
         "data": {
             "fingerprint": data_fingerprint,
             "images": {"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
+            "skipped": len(splits.skipped),
         },
         "device": device_name(numerics.device),
         "numerics": config.numerics.model_dump(),

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -68,6 +69,30 @@ def full_page(tmp_path_factory):
     for scores in sweep.glob("*/test_images.csv"):
         scores.write_text(scores.read_text().replace("Pet_3,", f"{IMAGE},"))
     sweeps.fail(sweep, REASON, model="resnet34_unet")
+    report = make_report([sweep], [read_claims(CONF / "claims" / "report_a.yaml")])
+    return write_report(report, sweep / "report")
+
+
+@pytest.fixture(scope="module")
+def strange_page(tmp_path_factory):
+    """Of runs in whose files every text that is free is a script: names, tags, notes, reasons, images, breeds, code."""
+    sweep = tmp_path_factory.mktemp("strange") / SWEEP
+    replicates(sweep, "augmentation=none", mean=0.75, images=8)
+    best, *_ = replicates(sweep, "augmentation=flip_jitter", mean=0.8, images=8)
+    write_gallery(
+        best.folder / "evaluation" / "test", {"worst": [example(48, 64, stem=IMAGE)]}, [], f"{best.folder.name} {IMAGE}"
+    )
+    sweeps.fail(sweep, f"ValueError: {IMAGE}", model=IMAGE.replace("/", "\\"))
+    for folder in [file.parent for file in sweep.glob("*/run.json")]:
+        run = json.loads((folder / "run.json").read_text())
+        strange = {"tags": [IMAGE], "notes": IMAGE, "device": IMAGE, "git": {"commit": "</p>" + IMAGE, "changed": True}}
+        strange |= {"versions": {IMAGE: IMAGE}, "machine": {"system": IMAGE, "cores": IMAGE, "host": IMAGE}}
+        choices = run["choices"] | {"model": IMAGE, "augmentation": run["choices"].get("augmentation", "") + IMAGE}
+        strange |= {"choices": choices, "numerics": {"name": IMAGE}}
+        (folder / "run.json").write_text(json.dumps({**run, **strange}))
+        (folder / "overrides.yaml").write_text(json.dumps([f"notes={IMAGE}", '"><script>alert(1)</script>']))
+        if (scores := folder / "test_images.csv").exists():
+            scores.write_text(scores.read_text().replace("Pet_3,", f"{IMAGE}_3,"))  # a stem is <breed>_<number>
     report = make_report([sweep], [read_claims(CONF / "claims" / "report_a.yaml")])
     return write_report(report, sweep / "report")
 
@@ -169,6 +194,30 @@ def test_names_stay_text(full):
     assert IMAGE in [cell.text for cell in full.find_elements(By.CSS_SELECTOR, "#images ~ * th")]
     assert full.execute_script("return document.scripts.length") == 0
     assert full.find_elements(By.CSS_SELECTOR, "img[src=x]") == []
+
+
+def test_scripts_in_any_file_of_a_run_are_harmless_text(browser, strange_page):
+    shown = _opened(browser, strange_page, SCREEN)
+    with pytest.raises(NoAlertPresentException):
+        browser.switch_to.alert.accept()
+    assert browser.get_log("browser") == []
+    assert shown.execute_script("return document.scripts.length") == 0
+    assert shown.find_elements(By.CSS_SELECTOR, "img[src=x], iframe, object, embed, [onerror], [onload]") == []
+    text = shown.find_element(By.TAG_NAME, "body").get_property("textContent")
+    assert text.count(IMAGE) > 10  # shown as it was written
+    for place in ("#settings", "#images", "#trouble", "#repeat"):
+        section = shown.find_element(By.CSS_SELECTOR, place).find_element(By.XPATH, "..")
+        assert IMAGE in section.get_property("textContent"), place
+
+
+def test_a_figure_opened_by_itself_runs_no_script(browser, strange_page):
+    figures = sorted((strange_page.parent / "figures").glob("*.svg"))
+    assert figures
+    for figure in figures:
+        shown = _opened(browser, figure, SCREEN)
+        with pytest.raises(NoAlertPresentException):
+            browser.switch_to.alert.accept()
+        assert shown.execute_script("return document.querySelectorAll('script').length") == 0
 
 
 def test_verdicts_come_first_as_words_with_their_numbers(full):

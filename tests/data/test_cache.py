@@ -2,9 +2,11 @@
 
 import logging
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from src.data.dataset import PairFiles
 from src.data.oxford_pet import open_oxford_pet
 from src.data.pairs import Splits
 from src.data.synthetic import make_synthetic
+from src.record import RunRecord
 
 
 @pytest.fixture
@@ -99,31 +102,6 @@ def test_a_worker_process_gets_where_it_lies_and_not_all_images(splits, tmp_path
     assert np.array_equal(pickle.loads(sent)(splits.test[0], 32)[0], cached(splits.test[0], 32)[0])
 
 
-def test_several_processes_at_once_make_it_once(splits, tmp_path, synthetic_root):
-    code = f"""
-        import logging, pathlib
-        logging.basicConfig(level=logging.WARNING)
-        from src.data import cache
-        from src.data.oxford_pet import open_oxford_pet
-        make = cache._make
-        def counted(*arguments):
-            print("made", flush=True)
-            make(*arguments)
-        cache._make = counted
-        splits = open_oxford_pet(pathlib.Path({str(splits.train[0].image.parent.parent)!r}))
-        cached = cache.open_cache(splits, "f", [32], pathlib.Path({str(tmp_path)!r}))
-        print(int(cached(splits.test[0], 32)[0].sum()), flush=True)
-    """
-    processes = [
-        subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    said = [process.communicate(timeout=120)[0].split() for process in processes]
-    expected = str(int(PairFiles(splits.read_trimap)(splits.test[0], 32)[0].sum()))
-    assert sum("made" in words for words in said) == 1
-    assert [words[-1] for words in said] == [expected] * 3
-
-
 def test_a_builder_that_is_killed_leaves_nothing_that_is_used(splits, tmp_path):
     workplace = tmp_path / "images" / f".making-{cache_module._key(splits, fingerprint(splits, tmp_path), 32)}"
     workplace.mkdir(parents=True)
@@ -170,3 +148,38 @@ def test_a_file_that_cannot_be_read_is_named(splits, tmp_path):
     broken.image.write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"broken\.jpg: cannot be read as an image"):
         open_cache(Splits(splits.train, splits.valid, [broken], splits.read_trimap), "f", [32], tmp_path)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 64 kB."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("why", ["full to the last byte", "read-only", "a file in its place"])
+def test_a_run_whose_cache_cannot_be_written_says_so_and_scores_the_same(
+    why, train, small, tmp_path, trained_run, request
+):
+    cache = tmp_path / "occupied"
+    if why == "a file in its place":
+        cache.write_text("in the way")
+    else:
+        cache = request.getfixturevalue("mounted")
+    if why == "full to the last byte":
+        with pytest.raises(OSError, match="No space left"):
+            (cache / "everything").write_bytes(bytes(1 << 20))
+    elif why == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", str(cache)], check=True)
+    done = train(*small, f"data.cache={cache}")
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    (run,) = (RunRecord(folder) for folder in tmp_path.glob("runs/single/[!.]*"))
+    assert run.read()["scores"] == RunRecord(trained_run).read()["scores"]
+    log = (run.folder / "train.log").read_text()
+    assert f"decoded images cannot be kept in {cache}, so every epoch decodes them again: " in log
+    assert {"full to the last byte": "No space left", "read-only": "Read-only file system"}.get(why, "") in log

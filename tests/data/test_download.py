@@ -2,11 +2,13 @@
 
 import hashlib
 import io
+import signal
 import socket
 import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 from src.data.download import OFFICIAL_CHECKSUMS, download_oxford_pet
 from src.data.fetch import ATTEMPTS, fetch
 from src.data.oxford_pet import open_oxford_pet
-from src.data.unpack import is_unpacked, unpack
+from src.data.unpack import MAXIMUM_BYTES, is_unpacked, unpack
 
 PROJECT = Path(__file__).parents[2]
 TRAINVAL = [f"Cat_{number}" for number in range(11)]
@@ -34,6 +36,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}/"
         self.files: dict[str, bytes] = {}
         self.faults: list[str] = []
+        self.later: dict[str, bytes] = {}  # what files become after the first answer
         self.asked: list[tuple[str, str | None]] = []  # path, and the Range header
 
 
@@ -45,6 +48,8 @@ class Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.server.asked.append((name, wanted))
         fault = self.server.faults.pop(0) if self.server.faults else None
+        if fault == "silence":
+            time.sleep(1)
         if fault and fault.isdigit():
             return self.send_error(int(fault))
         if fault and fault.startswith("to "):
@@ -64,10 +69,20 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
         else:
             self.send_response(200)
-        if fault != "no length":
+        if fault not in ("no length", "break without length"):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if fault == "break" else body)
+        if fault == "drip":
+            for start in range(0, len(body), 30_000):
+                self.wfile.write(body[start : start + 30_000])
+                time.sleep(0.05)
+        else:
+            self.wfile.write(
+                body if fault in (None, "no length", "ignore range", "wrong range") else body[: len(body) // 2]
+            )
+        if fault == "stall":
+            time.sleep(1)
+        self.server.files |= self.server.later
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
@@ -91,9 +106,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def get(server: Server, tmp_path: Path) -> Callable[[], Path]:
     """Fetches the server's file, without waiting between attempts."""
 
-    def fetch_file(md5: str = MD5) -> Path:
+    def fetch_file(md5: str = MD5, timeout: float = 20) -> Path:
         target = tmp_path / "file"
-        fetch(server.url + "file", target, md5, pause=0)
+        fetch(server.url + "file", target, md5, pause=0, timeout=timeout)
         return target
 
     return fetch_file
@@ -149,6 +164,39 @@ def test_file_that_changed_meanwhile_is_fetched_from_its_beginning(server: Serve
     (tmp_path / "file.part").write_bytes(b"older file" * 1000)
     assert get().read_bytes() == CONTENT
     assert [wanted for _, wanted in server.asked] == ["bytes=10000-", None]
+
+
+def test_file_that_changes_between_two_pieces_is_fetched_from_its_beginning(server: Server, get) -> None:
+    server.files["file"], server.later = CONTENT[::-1], {"file": CONTENT}
+    server.faults = ["break"]
+    assert get().read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.asked] == [None, "bytes=150000-", None]
+
+
+def test_body_cut_short_where_nobody_says_how_long_it_is_never_passes_for_whole(server: Server, get, tmp_path) -> None:
+    server.faults = ["break without length"]
+    with pytest.raises(ValueError, match="wrong checksum"):
+        get()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_slow_server_is_waited_for(server: Server, get) -> None:
+    server.faults = ["drip"]  # half a second in all, never silent for as long as the timeout
+    assert get(timeout=0.3).read_bytes() == CONTENT
+    assert len(server.asked) == 1
+
+
+def test_server_that_falls_silent_is_asked_again_for_the_rest(server: Server, get) -> None:
+    server.faults = ["stall"]
+    assert get(timeout=0.3).read_bytes() == CONTENT
+    assert server.asked == [("file", None), ("file", "bytes=150000-")]
+
+
+def test_server_that_never_says_anything_is_given_up(server: Server, get, tmp_path: Path) -> None:
+    server.faults = ["silence"] * ATTEMPTS
+    with pytest.raises(ValueError, match=r"tried 5 times, the last time: .*timed out.*0 bytes\) is kept"):
+        get(timeout=0.1)
+    assert not (tmp_path / "file").exists()
 
 
 def test_part_longer_than_the_file_is_fetched_from_its_beginning(server: Server, get, tmp_path: Path) -> None:
@@ -288,6 +336,21 @@ def test_file_through_a_link_of_the_same_archive_is_refused(tmp_path: Path) -> N
     assert list((tmp_path / "outside").iterdir()) == []
 
 
+@pytest.mark.parametrize("sizes", [[MAXIMUM_BYTES + 1], [MAXIMUM_BYTES // 2 + 1] * 2])
+def test_archive_that_would_fill_the_disk_is_refused_before_it_does(tmp_path: Path, sizes: list[int]) -> None:
+    """A few hundred bytes: headers of sparse files, one or two, that say how much they hold."""
+    archive = tmp_path / "a.tar.gz"
+    with tarfile.open(archive, "w:gz") as members:
+        for number, size in enumerate(sizes):
+            member = special(f"images/{number}", tarfile.REGTYPE)
+            member.pax_headers = {"GNU.sparse.realsize": str(size), "GNU.sparse.map": f"{size},0"}
+            members.addfile(member)
+    assert archive.stat().st_size < 1000
+    with pytest.raises(ValueError, match=r"a\.tar\.gz: holds more than 20,000,000,000 bytes: 'images/\d' is refused"):
+        unpack(archive, tmp_path / "images", "1234")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
+
+
 def test_damaged_archive_is_refused(tmp_path: Path) -> None:
     archive = archive_of(tmp_path / "a.tar.gz", ("images/a.jpg", CONTENT))
     whole = archive.read_bytes()
@@ -416,6 +479,32 @@ def test_folder_that_cannot_be_written_is_named(server: Server, checksums, tmp_p
     (tmp_path / "occupied").write_text("a file")
     with pytest.raises(ValueError, match=r"cannot write the data to .*occupied"):
         download_oxford_pet(tmp_path / "occupied", server.url, checksums, pause=0)
+
+
+def test_process_killed_while_it_unpacks_leaves_nothing_that_passes_for_whole(
+    server: Server, checksums, download, tmp_path: Path
+) -> None:
+    """The process ends itself, as the system would, with the sixth file of the second archive."""
+    program = f"""
+import os, signal, tarfile
+from pathlib import Path
+from src.data.download import download_oxford_pet
+extract = tarfile.TarFile.extract
+def extract_some(members, member, *where, **how):
+    if "images/" in member.name and len(list(Path({str(tmp_path / "pets")!r}).rglob("*.jpg"))) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    extract(members, member, *where, **how)
+tarfile.TarFile.extract = extract_some
+download_oxford_pet(Path({str(tmp_path / "pets")!r}), {server.url!r}, {checksums!r}, pause=0)
+"""
+    assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT).returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "pets").rglob("*.jpg"))) == 5
+    with pytest.raises(ValueError, match=r"no Oxford-IIIT Pet data in .*: images not found"):
+        open_oxford_pet(tmp_path / "pets")
+    server.asked.clear()
+    splits = open_oxford_pet(download())
+    assert len([*splits.train, *splits.valid, *splits.test]) == len(list((tmp_path / "pets").rglob("*.jpg"))) == 12
+    assert server.asked == []  # the archive itself had arrived
 
 
 def test_two_processes_at_once_download_once(server: Server, checksums, tmp_path: Path) -> None:

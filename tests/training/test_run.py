@@ -1,7 +1,6 @@
 """Whole runs of the real networks, small: what they leave behind, how they go on, how they fail."""
 
 import json
-import os
 import signal
 import tempfile
 
@@ -12,38 +11,6 @@ import yaml
 
 from src.record import RunRecord
 from src.training.checkpoint import load_checkpoint, load_weights
-from src.training.checks import checked
-from src.training.run import run
-
-
-@pytest.fixture
-def start(composed, small):
-    """`start("seed=1")`: one small run, as the command would do it."""
-    return lambda *overrides, sweep="single": run(checked(composed(*small, *overrides)), sweep, list(overrides))
-
-
-@pytest.fixture
-def apart(tmp_path):
-    """`apart("a")`: an override that keeps runs from finding, and reusing, those of another place."""
-    return lambda place: f"output={tmp_path}/{place}"
-
-
-@pytest.fixture
-def stop_after_epoch(monkeypatch):
-    """Makes this process get a real signal at the end of the epoch given, until the returned function is called."""
-
-    def arm(epoch: int, number: int = signal.SIGTERM):
-        append = RunRecord.append_epoch
-
-        def append_and_signal(self, row):
-            append(self, row)
-            if row["epoch"] == epoch:
-                os.kill(os.getpid(), number)
-
-        monkeypatch.setattr(RunRecord, "append_epoch", append_and_signal)
-        return lambda: monkeypatch.setattr(RunRecord, "append_epoch", append)
-
-    return arm
 
 
 def snapshot(folder):

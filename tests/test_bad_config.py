@@ -1,0 +1,190 @@
+"""Mistakes at the command line, made up by the hundred: each gets one clear message and leaves nothing behind."""
+
+import functools
+import itertools
+import random
+import string
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from src.aggregate import aggregate
+from src.benchmark import benchmark
+from src.evaluate import evaluate
+from src.export import export
+from src.inference import inference
+from src.prepare import main as prepare
+from src.status import main as status
+
+Refused = Callable[..., str]
+LONG = "x" * 5000
+NOT_DRAWN = ("output", "data.root", "data.cache", "data.download", "init_from")  # they say where things are
+VALUES = [
+    *("null", "", "''", "[]", "{}", "[1,2]", "{a: 1}", "[[[]]]", "true", "maybe", "???", "-1", "0", "0.5", "1e400"),
+    *("nan", "inf", "9" * 400, LONG, "\x1b[31m", "a\nb", "../..", "@", "a=b", "a: b", "'", '"', "[1", "{", "\\"),
+    *("${oops}", "${data.oops}", "${oc.env:SEGSWEEP_NOPE}", "${hydra:oops}", "${oops:1}", "${", "$", "${data}"),
+    *("1,2", "1,x", "range(3,1)", "choice(1,null)", "glob(*)", "sort(1,2)", "int(x)", "shuffle(1,2)", "猫"),
+]
+GROUPS = ("model", "loss", "optimizer", "scheduler", "augmentation", "numerics", "trainer", "data", "debug", "setting")
+OPTIONS = ("unett", "", "null", "[]", "{}", "[unet,cosine]", "../../x", "1", "${oops}", LONG, "a b", "é", "unet,cosine")
+ENDINGS = ("x", ".x", ".0", "@x", "/x", ":x", "[0]", " ")
+SIGNS = string.ascii_letters + string.digits + "=~+@.,:;'\"[]{}()$%\\/ #|&*?!<>-_\t\n\x01\x1b\x7fé猫\u202e"
+
+
+def keys_of(node: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of all values of a config."""
+    below = (
+        keys_of(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key] for key, value in node.items()
+    )
+    return [key for key in itertools.chain(*below) if key not in NOT_DRAWN]
+
+
+def spoilt(override: str, place: int, sign: str) -> str:
+    return override[:place] + sign + override[place:]
+
+
+def mistakes(plain: dict[str, Any]) -> st.SearchStrategy[list[str]]:
+    """What is typed after the command: an override, mostly with something wrong in it; every fourth time a sweep."""
+    keys = keys_of(plain)
+    product = functools.partial(itertools.product, ("", "+", "++", "~"))
+    values = [f"{key}={value}" for key, value in itertools.product(keys, VALUES)]
+    unknown = [f"{sign}{key}{end}=3" for sign, key, end in product(keys, ENDINGS)]
+    options = [f"{sign}{group}={option}" for sign, group, option in product(GROUPS, OPTIONS)]
+    garbage = st.text(SIGNS, min_size=1, max_size=30)
+    one = st.one_of(
+        garbage,
+        garbage.map("notes={}".format),
+        garbage.map("trainer.epochs={}".format),
+        st.builds(spoilt, st.sampled_from(values), st.integers(0, 20), st.sampled_from(SIGNS)),
+        *(st.sampled_from(random.Random(0).sample(drawn, len(drawn))) for drawn in (values, unknown, options)),
+    )
+    # flags are argparse's business; a flag of ours in their place would ask for help
+    typed = one.filter(lambda override: not override.startswith("-"))
+    return st.tuples(st.integers(0, 3), typed).map(lambda both: ["-m", both[1]] if both[0] == 0 else [both[1]])
+
+
+@pytest.fixture
+def refused(train, tmp_path) -> Refused:
+    """Types something after `python -m src.train` where no data can be; judges what happened, gives what was said."""
+    (tmp_path / "file").touch()
+    fixed = ["device=cpu", f"data.root={tmp_path}/file/data", f"data.cache={tmp_path}/cache", f"output={tmp_path}/runs"]
+
+    def check(*typed: str) -> str:
+        done = train(*fixed, *typed)
+        said = done.stdout + done.stderr
+        assert done.returncode == 1, (typed, said)
+        assert said.startswith(("the config cannot be used:\n  ", "no Oxford-IIIT Pet data in ", "cannot go on: "))
+        assert "Traceback" not in said and "HYDRA_FULL_ERROR" not in said, (typed, said)
+        assert len(said) < 6000 and all(line.isprintable() for line in said.splitlines()), (typed, said)
+        assert [path.name for path in tmp_path.iterdir()] == ["file"], typed
+        return said
+
+    return check
+
+
+def make_up(plain: dict[str, Any], refused: Refused, number: int) -> list[str]:
+    """What `number` different mistakes were answered with."""
+    answers: dict[tuple[str, ...], str] = {}
+
+    @settings(
+        max_examples=2 * number,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(mistakes(plain))
+    def type_it(typed: list[str]) -> None:
+        if tuple(typed) not in answers and len(answers) < number:
+            answers[tuple(typed)] = refused(*typed)
+
+    type_it()
+    assert len(answers) == number
+    return list(answers.values())
+
+
+def test_three_hundred_mistakes_get_a_clear_message_each_and_leave_nothing(refused, composed):
+    answers = make_up(composed(), refused, 300)
+    # where nothing was wrong after all, the data that are not there end it
+    assert sum(said.startswith("the config cannot be used") for said in answers) > 200
+
+
+@pytest.mark.long
+def test_a_thousand_mistakes(refused, composed):
+    make_up(composed(), refused, 1000)
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        (
+            "'a",
+            '"\'a": cannot be read; an override is key=value, with quotes around a value that has any of the signs ',
+        ),
+        ("trainer.epochs==3", "'trainer.epochs==3': cannot be read; an override is key=value"),
+        ("~nothing", "Could not delete from config. 'nothing' does not exist."),
+        ("model=unett", "model: got 'unett'; allowed: resnet34_unet, resnet34_unet_cbam, resnet34_unet_plain, unet, "),
+        ("setting=report_a/nothing", "setting/report_a: got 'nothing'; there is no such file of options"),
+        ("++model=unet", "force-add of config groups is not supported: 'model=unet'"),
+        ("model@net=unet", "Could not override 'model@net'. Did you mean to override model?"),
+        ("data.mean.7=3", "Error merging override data.mean.7=3: list index out of range"),
+        ("data.mean.x=3", "invalid literal for int() with base 10: 'x'; typed was '"),
+        ("data.std=[0,1,1]", "data.std.0: got 0; input should be greater than 0"),
+        ("seed=1,2", "seed: got '1,2', several values; -m makes a sweep of them, [...] a list"),
+        ("seed=${oc.env:SEGSWEEP_NOPE}", "seed: KeyError raised while resolving interpolation: "),
+        ("model.width=-1", "model: model.width is -1; it must be an even number of at least 2"),
+        ("model.name=../../up", "model.name: got '../../up'; it takes up to 40 of a-z, A-Z, 0-9, _ and, within, . + -"),
+        ("augmentation.name=../../up", "augmentation.name: got '../../up'; string should match pattern"),
+        ("allow_targets=[../up]", "allow_targets.0: got '../up'; string should match pattern"),
+        (f"notes=[{LONG}]", f"notes: got ['{LONG[:198]}… (5,004 characters); input should be a valid string"),
+        ("hydra.verbose=3", "hydra.verbose: got 3; allowed: true, false, names of loggers"),
+        ("hydra.run.dir=elsewhere", "hydra.run.dir: not taken; of Hydra's own part these are: launcher, sweeper, "),
+        ("hydra/launcher=none", "hydra/launcher: got 'none'; allowed: basic, local, ray, slurm"),
+        ("--config-dir=/nowhere", "--config-dir: got '/nowhere', which is no folder"),
+        ("--config-name=other", "--config-name: not taken; --config-dir=<folder> adds a folder of options"),
+    ],
+)
+def test_the_message_says_what_was_got_and_what_is_allowed(refused, typed, line):
+    said = refused(typed)
+    assert said.startswith(f"the config cannot be used:\n  {line}"), said
+    assert said.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        (
+            ["seed=x,1"],
+            "seed: got 'x'; input should be a valid integer, unable to parse string as an integer (at seed=x)",
+        ),
+        (["hydra.launcher.jobs=1,2"], "hydra.launcher.jobs: got '1,2'; all runs of a sweep share Hydra's own part"),
+        (["hydra.launcher.jobs=many"], "hydra.launcher.jobs: got 'many'; a number from 1 on, or null"),
+        (["hydra.launcher.job=2"], "Could not override 'hydra.launcher.job': Key 'job' is not in struct"),
+        (["model=unet,unett"], "model: got 'unett'; allowed: resnet34_unet, "),
+        (["data.mean.x=3,4"], "invalid literal for int() with base 10: 'x'; typed was '"),
+    ],
+)
+def test_a_sweep_is_refused_before_its_first_run(refused, typed, line):
+    assert f"  {line}" in refused("-m", *typed)
+
+
+@pytest.mark.parametrize("main", [aggregate, benchmark, evaluate, export, inference, prepare, status])
+def test_every_command_answers_so(here, main):
+    for typed in ("'a", "x", "nothing=3", "+hydra.callbacks.x.y=1", "--config-name=x"):
+        done = here(main, typed)
+        assert done.returncode == 1 and done.stderr, (typed, done)
+        assert "Traceback" not in done.stderr and "HYDRA_FULL_ERROR" not in done.stderr
+    assert here(main, "-m").returncode == 1
+
+
+@pytest.mark.parametrize("name", ["train", "status", "prepare"])
+def test_a_process_ends_with_exit_code_1_and_one_line(command, name):
+    done = command(name, "notes='a", "device=cpu")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        done.stderr.startswith('the config cannot be used:\n  "notes=\'a": cannot be read')
+        and done.stderr.count("\n") == 2
+    )

@@ -1,0 +1,128 @@
+"""Runs in processes of their own that can be killed: forked, in no time, from one that has imported all there is."""
+
+import logging
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import albumentations  # noqa: F401  # this and the next take seconds, which each attempt would spend again
+import torch
+import torch._inductor  # what exact numerics set up
+
+from src.config import RunConfig
+from src.record import RunBusy, RunRecord
+from src.sweep.worker import BUSY
+from src.training.checkpoint import load_checkpoint
+from src.training.run import run
+
+WALL_CLOCK = ("images_per_second", "train_seconds", "peak_memory_bytes", "device_jobs")
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([__name__])
+
+
+@dataclass(frozen=True)
+class Death:
+    """A process's end at its own `count`-th file operation (open, rename, remove) on a path that ends with `ending`.
+
+    With `size`, it ends in the middle of a write instead: the first one after that operation that would make a file
+    larger than `size` bytes.
+    """
+
+    count: int
+    ending: str = ""
+    size: int | None = None
+
+
+def attempt(config: RunConfig, death: Death | None = None, memory: int | None = None) -> Any:
+    """A process, started, that does the run of `config` and ends with its exit code. `memory`: bytes it may take."""
+    process = CONTEXT.Process(target=_work, args=(config, death, memory))
+    process.start()
+    return process
+
+
+def exit_code(process: Any) -> int:
+    """Waits for the end of a process that `attempt` started; one that hangs is ended and fails the test."""
+    process.join(300)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        raise AssertionError("the run hangs")
+    return int(process.exitcode)
+
+
+def _work(config: RunConfig, death: Death | None, memory: int | None) -> None:
+    multiprocessing.set_start_method("fork", force=True)  # for the loader's workers, as in every other program
+    os.setsid()  # so that a signal can be sent to it with its loader's workers, and to nobody else
+    logging.lastResort = None  # what a run warns of stands in its train.log
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory is not None:
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + memory, taken + memory))
+    if death is not None:
+        _expect(death, config.output)
+    try:
+        outcome = run(config, "single", [])
+    except RunBusy:
+        sys.exit(BUSY)
+    sys.exit(outcome.exit_code)
+
+
+def _expect(death: Death, output: str) -> None:
+    left = death.count
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal left
+        if event not in ("open", "os.rename", "os.remove"):
+            return
+        path = str(arguments[0])
+        if not (path.startswith(output) and path.endswith(death.ending)):
+            return
+        left -= 1
+        if left == 0 and death.size is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif left == 0:
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # as for other programs: the kernel ends the writer
+            resource.setrlimit(resource.RLIMIT_FSIZE, (death.size, death.size))
+
+    sys.addaudithook(watch)
+
+
+def end_of(output: Path) -> dict[str, Any]:
+    """All that the one run in `output` left which must not depend on when it was interrupted."""
+    (run_file,) = output.glob("single/*/run.json")
+    record = RunRecord(run_file.parent)
+    facts = record.read()
+    assert facts is not None
+    last = load_checkpoint(record.checkpoints / "last.pt")
+    last["history"] = [_timeless(row) for row in last["history"]]
+    return {
+        "facts": {key: facts[key] for key in ("status", "best_epoch", "scores", "error", "config_id")},
+        "last": last,
+        "best": load_checkpoint(record.checkpoints / "best.pt"),
+        "epochs": [_timeless(row) for row in record.read_epochs()],
+        "checkpoints": sorted(file.name for file in record.checkpoints.iterdir()),
+        "test": [(record.folder / name).read_text() for name in ("test.json", "test_images.csv")],
+    }
+
+
+def _timeless(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in WALL_CLOCK}
+
+
+def differences(one: Any, other: Any, where: str = "") -> list[str]:
+    """Where two nested values differ, tensors by any bit of theirs."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        alike = one.dtype == other.dtype and torch.equal(one, other)
+        return [] if alike else [where]
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted({*one, *other}, key=str)
+        return [line for key in keys for line in differences(one.get(key), other.get(key), f"{where}/{key}")]
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [line for index, pair in pairs for line in differences(*pair, f"{where}/{index}")]
+    return [] if one == other else [f"{where}: {one!r} and {other!r}"]
