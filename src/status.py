@@ -7,7 +7,7 @@ when Ctrl-C ends a watch; 1: the folder is no sweep, or a key is wrong.
 import shutil
 import signal
 import sys
-import time
+import threading
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,19 @@ def main(composed: DictConfig) -> None:
     if problems:
         sys.exit("\n".join(problems))
     options = plain_values(composed)
+    stop = threading.Event()
+    # asked for, not raised: an exception in the middle of a look may be lost in a library's own clean-up
+    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
-        look(Path(str(options["sweep"])), options["interval"] if options["watch"] else None)
+        look(Path(str(options["sweep"])), options["interval"] if options["watch"] else None, stop)
     except ValueError as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:
-        print()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def look(sweep: Path, interval: float | None) -> None:
-    """Prints how `sweep` stands; with an `interval`, every so many seconds until no run is at work or waits.
+def look(sweep: Path, interval: float | None, stop: threading.Event) -> None:
+    """Prints how `sweep` stands; with an `interval`, every so many seconds until no run is at work or waits, or `stop`.
 
     On a terminal each look takes the place of the one before, and only what fits is shown until the last.
     """
@@ -46,7 +49,7 @@ def look(sweep: Path, interval: float | None) -> None:
     from src.analysis.runs import load_runs
 
     on_terminal = interval is not None and sys.stdout.isatty()
-    while True:
+    while not stop.is_set():
         size = shutil.get_terminal_size(fallback=(120, 24))
         runs = load_runs(sweep)
         last = interval is None or has_ended(runs)
@@ -54,7 +57,8 @@ def look(sweep: Path, interval: float | None) -> None:
         print(_headed(text, sweep, on_terminal) if interval else text, flush=True)
         if interval is None or last:
             return
-        time.sleep(interval)
+        stop.wait(interval)
+    print()
 
 
 def _headed(text: str, sweep: Path, on_terminal: bool) -> str:

@@ -47,7 +47,7 @@ def spoilt(override: str, place: int, sign: str) -> str:
 
 
 def mistakes(plain: dict[str, Any]) -> st.SearchStrategy[list[str]]:
-    """What is typed after the command: an override, mostly with something wrong in it; every fourth time a sweep."""
+    """What is typed after the command: an override, mostly with something wrong in it; every tenth time a sweep."""
     keys = keys_of(plain)
     product = functools.partial(itertools.product, ("", "+", "++", "~"))
     values = [f"{key}={value}" for key, value in itertools.product(keys, VALUES)]
@@ -63,7 +63,7 @@ def mistakes(plain: dict[str, Any]) -> st.SearchStrategy[list[str]]:
     )
     # flags are argparse's business; a flag of ours in their place would ask for help
     typed = one.filter(lambda override: not override.startswith("-"))
-    return st.tuples(st.integers(0, 3), typed).map(lambda both: ["-m", both[1]] if both[0] == 0 else [both[1]])
+    return st.tuples(st.integers(0, 9), typed).map(lambda both: ["-m", both[1]] if both[0] == 0 else [both[1]])
 
 
 @pytest.fixture
@@ -106,10 +106,10 @@ def make_up(plain: dict[str, Any], refused: Refused, number: int) -> list[str]:
     return list(answers.values())
 
 
-def test_three_hundred_mistakes_get_a_clear_message_each_and_leave_nothing(refused, composed):
-    answers = make_up(composed(), refused, 300)
+def test_mistakes_get_a_clear_message_each_and_leave_nothing(refused, composed):
+    answers = make_up(composed(), refused, 50)
     # where nothing was wrong after all, the data that are not there end it
-    assert sum(said.startswith("the config cannot be used") for said in answers) > 200
+    assert sum(said.startswith("the config cannot be used") for said in answers) > 30
 
 
 @pytest.mark.long

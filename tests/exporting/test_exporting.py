@@ -23,7 +23,7 @@ from tests.conftest import PROJECT
 
 MODELS = sorted(path.stem for path in (PROJECT / "conf" / "model").glob("*.yaml"))
 # made of the same parts as unet and resnet34_unet_plain, which stand for them in the short tests
-LONG = ("unet_bias", "resnet34_unet")
+LONG = ("unet_bias", "resnet34_unet", "resnet34_unet_plain", "resnet34_unet_cbam")
 CPU = torch.device("cpu")
 
 
