@@ -83,6 +83,7 @@ def test_the_file_says_what_it_is_of_and_what_it_expects(network, trained_run):
     assert run["machine"]["host"] not in json.dumps(about["run"])
 
 
+@pytest.mark.long
 def test_the_torch_recipe_runs_in_another_process_on_another_batch(export, two_channel_run, tmp_path):
     told = export(f"run={two_channel_run}", "format=torch_export", f"output={tmp_path}/network.pt2")
     assert told.returncode == 0, told.stderr

@@ -116,6 +116,7 @@ def test_a_file_does_not_tell_the_folders_of_the_machine_it_was_made_on(plain_on
     assert str(PROJECT).encode() not in plain_onnx
 
 
+@pytest.mark.long
 def test_channels_last_and_a_size_that_does_not_halve_evenly_can_be_exported(composed):
     trained = initialised(composed, "numerics=fast", size=50)
     assert export_network(trained, "onnx", {}, pictures(size=50))[1].pixels == 6 * 50 * 50
