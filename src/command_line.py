@@ -26,8 +26,8 @@ def forcing_values(arguments: list[str]) -> list[str]:
         match = _VALUE_OVERRIDE.match(argument)
         own = match is not None and match["key"] not in groups and not match["key"].startswith("hydra")
         forced.append(f"++{argument.lstrip('+')}" if own else argument)
-    # argparse takes overrides on one side of a flag only; -m may stand anywhere
-    return sorted(forced, key=lambda argument: argument not in ("-m", "--multirun"))
+    # argparse takes overrides on one side of a flag only; these may stand anywhere
+    return sorted(forced, key=lambda argument: not re.match(r"(-m|--multirun)$|--config-dir=", argument))
 
 
 def quoting_values(arguments: list[str], keys: Collection[str]) -> list[str]:

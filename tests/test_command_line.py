@@ -32,6 +32,7 @@ def test_values_are_forced_in_and_groups_are_not(typed, passed_on):
 
 def test_multirun_may_be_asked_for_anywhere():
     assert forcing_values(["model=unet", "-m", "seed=0,1"]) == ["-m", "model=unet", "++seed=0,1"]
+    assert forcing_values(["seed=1", "--config-dir=/own"]) == ["--config-dir=/own", "++seed=1"]
 
 
 def test_a_value_of_a_list_can_be_changed(composed):

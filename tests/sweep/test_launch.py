@@ -241,7 +241,7 @@ def test_a_config_edited_while_a_sweep_runs_does_not_reach_it(small, tmp_path):
     folder.mkdir(parents=True)
     own = "name: own\n_target_: torch.optim.SGD\nlr: 0.125\n"
     (folder / "own.yaml").write_text(own)
-    sweep = [*small, "optimizer=own", f"hydra.searchpath=[file://{tmp_path}/conf]", "seed=0,1", "hydra.launcher.jobs=1"]
+    sweep = [*small, "optimizer=own", f"--config-dir={tmp_path}/conf", "seed=0,1", "hydra.launcher.jobs=1"]
     parent = started(*sweep)
     wait_for(lambda: runs_of(tmp_path))
     (folder / "own.yaml").write_text(own.replace("0.125", "0.5"))
