@@ -119,6 +119,7 @@ def entry_of(scored: Scored, pairs: Sequence[Pair], image_size: int, batch_size:
         "both_empty": 1,
         "images": len(counts),
         "images_both_empty": int(both_empty.sum()),
+        "true_foreground": float(counts[:, [0, 2]].sum() / max(counts.sum(), 1)),
         "dice": summary(dice),
         "dice_both_empty_as_0": float(np.where(both_empty, 0.0, dice).mean()),
         "iou": summary(iou_per_image(counts)),

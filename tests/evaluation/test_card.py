@@ -59,6 +59,8 @@ def test_what_report_a_makes_of_empty_images_is_said():
 def test_masks_without_a_border_class_are_named():
     assert any("no border class" in note for note in card_notes(entries(([0.9, 0.1], [PET, PET]))))
     assert not any("no border class" in note for note in card_notes(entries(([0.9, 0.9], [PET, BORDER]))))
+    # a network that predicts nothing scores 0 under every border, which says nothing of the masks
+    assert not any("no border class" in note for note in card_notes(entries(([0.1, 0.1, 0.1], [PET, PET, BORDER]))))
 
 
 def test_a_chosen_threshold_is_told():

@@ -78,6 +78,7 @@ def test_an_entry_by_hand():
     assert entry["dice"]["mean"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert entry["iou"]["mean"] == pytest.approx((1 / 2 + 1 + 0) / 3)
     assert entry["precision"]["mean"] == entry["recall"]["mean"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert entry["true_foreground"] == 24 / 48  # three of four columns in two of three images
     assert entry["images"] == 3 and entry["images_both_empty"] == 1
     assert entry["dice_both_empty_as_0"] == pytest.approx((2 / 3 + 0 + 0) / 3)
     assert entry["pooled_dice"] == pytest.approx(16 / (16 + 4 + 16))
