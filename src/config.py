@@ -108,6 +108,7 @@ class TrainerSection(Section):
     early_stop_patience: int | None = Field(ge=1)
     keep_every: int | None = Field(ge=1)
     by_model: dict[str, dict[str, int]]
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)  # null counts as absent, so that older ids stay
 
 
 class NumericsSection(Section):
@@ -119,7 +120,7 @@ class NumericsSection(Section):
     channels_last: bool
     tf32: bool
     cpu_threads: int | None = Field(ge=1)
-    fused: bool | None = None  # null counts as absent, so that ids from before these keys stay
+    fused: bool | None = None  # null counts as absent here too
     compile: bool | None = None
 
 

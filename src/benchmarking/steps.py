@@ -17,8 +17,9 @@ from src.data.images import FOREGROUND
 from src.data.loaders import Batch, make_train_loader, start_epoch
 from src.data.pairs import Splits
 from src.runtime import Numerics, seed_everything
-from src.training.checks import build_optimizer, build_schedule
-from src.training.loop import Learner, train_epoch
+from src.training.checks import build_optimizer
+from src.training.learner import Learner, make_learner
+from src.training.loop import train_epoch
 from src.training.losses import Loss
 from src.training.network import Network
 from src.training.stopping import StopRequest
@@ -35,7 +36,8 @@ def measure_network(
     """
     seed_everything(config.seed)
     loader = _loader(config, splits, read_pair, numerics, steps)
-    learner = _learner(config, numerics, len(loader))
+    # a schedule of few batches ends soon; this one only has to cost what a schedule costs
+    learner = make_learner(config, numerics, steps_per_epoch=1_000_000)
     batch = next(iter(start_epoch(loader, 0)))
     bare = _bare(config, numerics, learner.network, batch, steps)
     model = build(config.model, nn.Module, config.allow_targets).to(numerics.device)
@@ -130,20 +132,6 @@ def _loader(config: RunConfig, splits: Splits, read_pair: ReadPair, numerics: Nu
         limit_batches=steps,
         allow_targets=config.allow_targets,
     )
-
-
-def _learner(config: RunConfig, numerics: Numerics, steps: int) -> Learner:
-    network = Network(
-        build(config.model, nn.Module, config.allow_targets),
-        numerics,
-        config.data.mean,
-        config.data.std,
-        config.trainer.batch_size,
-    )
-    optimizer = build_optimizer(config, network.model.parameters())
-    # a schedule of one batch an epoch ends soon; this one only has to cost what a schedule costs
-    loss = build(config.loss, Loss, config.allow_targets)
-    return Learner(network, loss, optimizer, build_schedule(config, optimizer, 1_000_000))
 
 
 def _epoch(learner: Learner, loader: Any, trainer: TrainerSection) -> int:

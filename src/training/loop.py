@@ -4,7 +4,6 @@ import logging
 import resource
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,63 +17,19 @@ from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import Batch, epoch_batches, start_epoch
 from src.neighbours import Neighbours
 from src.record import RunRecord
-from src.runtime import device_name, random_state, set_random_state
+from src.runtime import device_name
 from src.training.checkpoint import BEST, LAST, PENDING_BEST, PREVIOUS, save_checkpoint
+from src.training.learner import Learner
 from src.training.metrics import confusion, foreground_logit
 from src.training.network import Network
-from src.training.schedules import Schedule
 from src.training.stopping import Interrupted, StopRequest
 from src.training.tally import Scores, Tally
 
 log = logging.getLogger(__name__)
 
-# What of a Learner is plain values; the rest has states of its own.
-PLAIN_STATE = ("epoch", "batch", "seconds", "lr", "momentum", "best_epoch", "best_dice", "history")
-
 
 class NonFiniteLoss(RuntimeError):
     """Training cannot go on: the loss is NaN or infinite. The message says at which step and learning rate."""
-
-
-@dataclass
-class Learner:
-    """Everything that changes while training, and so everything that a checkpoint holds."""
-
-    network: Network
-    loss: nn.Module
-    optimizer: torch.optim.Optimizer
-    schedule: Schedule
-    epoch: int = 1  # the epoch at work, from 1
-    batch: int = 0  # the next batch of that epoch, from 0
-    best_epoch: int = 0
-    best_dice: float = -1.0
-    history: list[dict[str, Any]] = field(default_factory=list)  # a row for each finished epoch
-    tally: Tally = field(default_factory=Tally)  # of the epoch at work
-    seconds: float = 0.0  # spent training in the epoch at work
-    lr: float = 0.0  # of the last step taken
-    momentum: float = 0.0  # of the last step taken; beta1 of Adam and AdamW
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values from which `load_state_dict` goes on bit for bit."""
-        return {
-            "model": self.network.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "random": random_state(self.network.numerics.device),
-            "tally": self.tally.state_dict(),
-            **{key: getattr(self, key) for key in PLAIN_STATE},
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes back to the moment at which `state` was taken."""
-        device = self.network.numerics.device
-        self.network.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        set_random_state(state["random"], device)
-        self.tally = Tally.from_state_dict(state["tally"], device)
-        for key in PLAIN_STATE:
-            setattr(self, key, state[key])
 
 
 def fit(
@@ -101,7 +56,7 @@ def fit(
             jobs_at_start = neighbours.count()
             try:
                 train_epoch(learner, train_loader, trainer, stop)
-                valid = evaluate(learner.network, learner.loss, valid_loader, "validation", stop)
+                valid = evaluate(learner.scored, learner.loss, valid_loader, "validation", stop)
             except Interrupted:
                 _check_finite(learner)
                 _save_last(learner, record)
@@ -167,6 +122,8 @@ def _step(learner: Learner, clip_norm: float | None) -> None:
         nn.utils.clip_grad_norm_(learner.network.model.parameters(), clip_norm)
     learner.optimizer.step()
     learner.optimizer.zero_grad(set_to_none=True)
+    if learner.average is not None:
+        learner.average.update()
     learner.schedule.after_batch()
 
 
@@ -221,7 +178,7 @@ def _check_finite(learner: Learner) -> None:
 def _save(learner: Learner, row: dict[str, Any], is_better: bool, trainer: TrainerSection, record: RunRecord) -> None:
     """Writes down the epoch of `row`. Better weights wait under another name until last.pt knows of them."""
     folder, epoch = record.checkpoints, row["epoch"]
-    weights = {"model": learner.network.model.state_dict(), "epoch": epoch}
+    weights = {"model": learner.scored.model.state_dict(), "epoch": epoch}
     if is_better:
         save_checkpoint(folder / PENDING_BEST, {**weights, "valid_dice": row["valid_dice"]})
     if trainer.keep_every and epoch % trainer.keep_every == 0:

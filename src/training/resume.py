@@ -6,7 +6,7 @@ from typing import Any
 
 from src.record import RunRecord
 from src.training.checkpoint import BEST, LAST, PENDING_BEST, PREVIOUS, load_checkpoint
-from src.training.loop import Learner
+from src.training.learner import Learner
 
 log = logging.getLogger(__name__)
 

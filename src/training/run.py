@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from torch.utils.data import DataLoader
 
-from src.config import RunConfig, build
+from src.config import RunConfig
 from src.data.audit import skipped_text
 from src.data.cache import open_cache
 from src.data.dataset import PairFiles, ReadPair, load_size
@@ -24,13 +23,11 @@ from src.neighbours import Neighbours
 from src.record import RunRecord
 from src.runtime import Numerics, device_key, device_name, pick_device, seed_everything
 from src.training.checkpoint import BEST, PREVIOUS, file_digest, load_weights
-from src.training.checks import build_optimizer, build_schedule
 from src.training.failures import explain
 from src.training.finished import PROJECT, finished_before, finished_elsewhere, take_over, warn_of_other_code
-from src.training.loop import Learner, NonFiniteLoss, evaluate, fit
-from src.training.losses import Loss
+from src.training.learner import Learner, make_learner
+from src.training.loop import NonFiniteLoss, evaluate, fit
 from src.training.metrics import dice_per_image, iou_per_image, pooled_accuracy, pooled_dice, pooled_iou, summary
-from src.training.network import Network
 from src.training.resume import resume
 from src.training.stopping import Interrupted, StopRequest
 
@@ -149,25 +146,20 @@ def _train_and_test(
     numerics.set_up(Path(config.data.cache))
     seed_everything(config.seed)
     train_loader, valid_loader, test_loaders = _make_loaders(config, splits, read_pair, numerics)
-    model = build(config.model, nn.Module, config.allow_targets)
-    if config.init_from is not None:
-        model.load_state_dict(load_weights(Path(config.init_from)))
-    network = Network(model, numerics, config.data.mean, config.data.std, config.trainer.batch_size)
-    loss = build(config.loss, Loss, config.allow_targets)
-    optimizer = build_optimizer(config, network.model.parameters())
+    weights = None if config.init_from is None else load_weights(Path(config.init_from))
     steps = -(-len(train_loader) // config.trainer.accumulate)
-    learner = Learner(network, loss, optimizer, build_schedule(config, optimizer, steps))
+    learner = make_learner(config, numerics, steps, weights)
     log.info(
         "%s with %s parameters on %s; %d training, %d validation and %d test images; record: %s",
         config.model["name"],
-        f"{sum(parameter.numel() for parameter in network.model.parameters()):,}",
+        f"{sum(parameter.numel() for parameter in learner.network.model.parameters()):,}",
         device_name(numerics.device),
         *(len(split) for split in (splits.train, splits.valid, splits.test)),
         record.folder,
     )
     resume(learner, record)
     fit(learner, (train_loader, valid_loader), config.trainer, record, stop, neighbours)
-    network.model.load_state_dict(load_weights(record.checkpoints / BEST))
+    learner.scored.model.load_state_dict(load_weights(record.checkpoints / BEST))
     scores = _test(config, learner, test_loaders, splits.test, record, stop)
     (record.checkpoints / PREVIOUS).unlink(missing_ok=True)
     return {"valid_dice": learner.best_dice, **scores}, learner.best_epoch
@@ -223,7 +215,7 @@ def _test(
     """Scores the test split under each protocol of `loaders`, records all, and returns the headline's numbers."""
     headline: dict[str, float] = {}
     for protocol, loader in loaders.items():
-        result = evaluate(learner.network, learner.loss, loader, f"test, {protocol}", stop)
+        result = evaluate(learner.scored, learner.loss, loader, f"test, {protocol}", stop)
         dice, iou = dice_per_image(result.counts), iou_per_image(result.counts)
         scores: dict[str, Any] = {
             "image_size": config.data.image_size,

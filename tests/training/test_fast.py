@@ -6,15 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from src.config import build
 from src.data.dataset import PairFiles
 from src.data.loaders import make_train_loader
 from src.data.splits import open_data
 from src.runtime import Numerics, seed_everything
-from src.training.checks import build_optimizer, build_schedule, checked
-from src.training.loop import Learner, train_epoch
-from src.training.losses import Loss
-from src.training.network import Network
+from src.training.checks import build_optimizer, checked
+from src.training.learner import Learner, make_learner
+from src.training.loop import train_epoch
 from src.training.stopping import StopRequest
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -66,10 +64,7 @@ def test_networks_are_compiled_on_cuda_only(config):
 
 def learner_on_cuda(config, model: str) -> Learner:
     seed_everything(0)
-    numerics = Numerics(torch.device("cuda"), config.numerics)
-    network = Network(build(config.model, nn.Module), numerics, config.data.mean, config.data.std, 4)
-    optimizer = build_optimizer(config, network.model.parameters())
-    return Learner(network, build(config.loss, Loss), optimizer, build_schedule(config, optimizer, 5))
+    return make_learner(config, Numerics(torch.device("cuda"), config.numerics), steps_per_epoch=5)
 
 
 @pytest.mark.parametrize("model", [pytest.param(name, marks=needs_cuda) for name in ("unet", "resnet34_unet")])

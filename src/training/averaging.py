@@ -1,0 +1,55 @@
+"""The moving average of a network's weights over the steps of its training, scored in place of the last weights."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from src.training.network import Network
+
+
+class WeightAverage:
+    """Exponential moving average of parameters and of BatchNorm's running statistics (Polyak and Juditsky 1992).
+
+    Step t, from 0, leaves d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)), so that the random
+    initial weights are soon forgotten (as TensorFlow's ExponentialMovingAverage with num_updates). Counters of batches
+    are copied. Nothing waits for the device.
+
+    Args:
+        network: the one in training, on its device; `self.network` is a copy of it with the averaged weights.
+        decay: strictly between 0 and 1; about 1 / (1 - decay) steps count.
+    """
+
+    def __init__(self, network: Network, decay: float) -> None:
+        self.network = replace(network, model=copy.deepcopy(network.model).requires_grad_(False))
+        self.decay = decay
+        self.steps = 0
+        pairs = list(zip(_tensors(self.network.model), _tensors(network.model), strict=True))
+        self._averaged = [(average, current) for average, current in pairs if average.is_floating_point()]
+        self._copied = [(average, current) for average, current in pairs if not average.is_floating_point()]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes in the weights as the step just taken left them."""
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        averages, currents = (list(tensors) for tensors in zip(*self._averaged, strict=True))
+        get_ema_multi_avg_fn(decay)(averages, currents, None)
+        for average, current in self._copied:
+            average.copy_(current)
+        self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values from which `load_state_dict` goes on bit for bit."""
+        return {"model": self.network.model.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes back to the moment at which `state` was taken."""
+        self.network.model.load_state_dict(state["model"])
+        self.steps = state["steps"]
+
+
+def _tensors(model: nn.Module) -> list[torch.Tensor]:
+    return [*model.parameters(), *model.buffers()]

@@ -1,0 +1,88 @@
+"""The average of the weights: its formula, what it does with BatchNorm, and that a run is scored with it."""
+
+import pytest
+import torch
+from torch import nn
+
+from src.config import NumericsSection
+from src.data.splits import open_audited
+from src.record import RunRecord
+from src.runtime import Numerics
+from src.training.averaging import WeightAverage
+from src.training.checkpoint import load_checkpoint, load_weights
+from src.training.checks import checked
+from src.training.learner import make_learner
+from src.training.loop import evaluate
+from src.training.network import Network
+from src.training.run import _make_loaders, _reader
+from src.training.stopping import StopRequest
+
+
+@pytest.fixture
+def network():
+    """BatchNorm after a convolution with one weight."""
+    exact = NumericsSection(
+        name="exact", deterministic=True, autocast=None, channels_last=False, tf32=False, cpu_threads=1
+    )
+    model = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.BatchNorm2d(1))
+    nn.init.zeros_(model[0].weight)
+    return Network(model, Numerics(torch.device("cpu"), exact), (0.5,) * 3, (0.5,) * 3)
+
+
+def after(network, decay, weights):
+    """The averages after each of the steps that leave `weights`."""
+    average, seen = WeightAverage(network, decay), []
+    for weight in weights:
+        nn.init.constant_(network.model[0].weight, weight)
+        average.update()
+        seen.append(average.network.model[0].weight[0, 0, 0, 0].item())
+    return seen
+
+
+def test_early_steps_weigh_more_than_the_decay_says(network):
+    # d = 1/10, 2/11, 3/12, from an initial weight of 0:
+    # 0.1 * 0 + 0.9 * 10 = 9; 2/11 * 9 + 9/11 * 20 = 18; 0.25 * 18 + 0.75 * 30 = 27
+    assert after(network, 0.99, [10.0, 20.0, 30.0]) == pytest.approx([9.0, 18.0, 27.0])
+
+
+def test_no_step_weighs_less_than_the_decay_says(network):
+    # d = min(0.15, 1/10), then 0.15: 0.9 * 10 = 9; 0.15 * 9 + 0.85 * 20 = 18.35; 0.15 * 18.35 + 0.85 * 20 = 19.7525
+    assert after(network, 0.15, [10.0, 20.0, 20.0]) == pytest.approx([9.0, 18.35, 19.7525])
+
+
+def test_statistics_of_batch_norm_are_averaged_and_its_counter_copied(network):
+    average = WeightAverage(network, 0.99)
+    norm = network.model[1]
+    norm.running_mean.fill_(10.0)
+    norm.running_var.fill_(11.0)  # 1 to begin with
+    norm.num_batches_tracked.fill_(7)
+    average.update()
+    averaged = average.network.model[1]
+    assert averaged.running_mean.item() == pytest.approx(9.0)  # 0.1 * 0 + 0.9 * 10
+    assert averaged.running_var.item() == pytest.approx(10.0)  # 0.1 * 1 + 0.9 * 11
+    assert averaged.num_batches_tracked.item() == 7
+
+
+def test_the_network_in_training_does_not_know_of_its_average(start, apart):
+    plain, averaged = start(apart("plain")).folder, start("trainer.ema_decay=0.9", apart("averaged")).folder
+    assert plain.name != averaged.name  # it is another setting
+    one, other = (load_checkpoint(folder / "checkpoints" / "last.pt")["model"] for folder in (plain, averaged))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    losses = [[row["train_loss"] for row in RunRecord(folder).read_epochs()] for folder in (plain, averaged)]
+    assert losses[0] == losses[1]
+
+
+def test_the_average_is_what_is_validated_and_kept(start, composed, small):
+    folder = start("trainer.ema_decay=0.9").folder
+    best, last = (load_checkpoint(folder / "checkpoints" / name) for name in ("best.pt", "last.pt"))
+    assert best["epoch"] == last["best_epoch"] == 2  # so that both are of the same step
+    assert all(torch.equal(best["model"][key], last["average"]["model"][key]) for key in best["model"])
+    assert not torch.equal(best["model"]["head.weight"], last["model"]["head.weight"])
+
+    config = checked(composed(*small))
+    splits, fingerprint = open_audited(config.data)
+    numerics = Numerics(torch.device("cpu"), config.numerics)
+    _, valid, _ = _make_loaders(config, splits, _reader(config, splits, fingerprint), numerics)
+    learner = make_learner(config, numerics, 5, weights=load_weights(folder / "checkpoints" / "best.pt"))
+    scores = evaluate(learner.network, learner.loss, valid, "validation", StopRequest())
+    assert scores.dice == RunRecord(folder).read_epochs()[-1]["valid_dice"]
