@@ -1,10 +1,12 @@
 """Learning-rate schedules: torch's own schedulers behind one interface, moved after a batch or an epoch."""
 
+import math
 from typing import Any, Literal
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
+    LambdaLR,
     LRScheduler,
     OneCycleLR,
     PolynomialLR,
@@ -211,6 +213,39 @@ class Poly(Schedule):
             raise ValueError(f"poly: {power=} must be above 0; try 0.9, or 1 for a straight line")
         self.steps = epochs * steps_per_epoch
         self.scheduler = PolynomialLR(optimizer, total_iters=self.steps, power=power)
+
+    def after_batch(self) -> None:
+        self._step()
+
+
+class WarmupCosine(Schedule):
+    """Up to the optimizer's lr along a line, then down to 0 along half a cosine, moved every batch (no report).
+
+    Of n steps the first w = round(warmup n), at most n - 1, warm up. Step k, from 0, has the optimizer's lr times
+    (k + 1) / (w + 1) while k < w (Goyal et al. 2017), and (1 + cos(π (k - w) / (n - w))) / 2 from there on
+    (Loshchilov & Hutter 2017): step 0 is above 0, step w has all of it, only the end of the last step reaches 0.
+
+    Args:
+        optimizer, epochs, steps_per_epoch: see `Schedule`.
+        warmup: share of the run's steps that warm up, in [0, 1).
+
+    Raises:
+        ValueError: warmup is out of its range.
+    """
+
+    def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int, warmup: float = 0.05) -> None:
+        super().__init__(optimizer, epochs, steps_per_epoch)
+        if not 0 <= warmup < 1:
+            raise ValueError(f"warmup_cosine: {warmup=} must be in [0, 1); try 0.05, or 0 for no warm-up")
+        self.steps = epochs * steps_per_epoch
+        warm_up = min(round(warmup * self.steps), self.steps - 1)  # at least one step for the cosine
+
+        def share_of_lr(step: int) -> float:
+            if step < warm_up:
+                return (step + 1) / (warm_up + 1)
+            return (1 + math.cos(math.pi * (step - warm_up) / (self.steps - warm_up))) / 2
+
+        self.scheduler = LambdaLR(optimizer, share_of_lr)
 
     def after_batch(self) -> None:
         self._step()

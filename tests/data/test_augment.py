@@ -1,5 +1,6 @@
 """Augmentations: what each choice of conf/augmentation does to an image and its target, and what is refused."""
 
+import colorsys
 import os
 import subprocess
 import sys
@@ -7,16 +8,31 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from src.config import AugmentationSection
+from src.data.animals import BREEDS
 from src.data.augment import Draw, PairTransform, build_transform, check_transforms, draw_seeds
+from src.data.images import resize_image, resize_mask, trimap_to_target
+from src.data.scenes import draw_scene
 
 ROOT = Path(__file__).parents[2]
-CHOICES = ["crop_flip", "distort", "flip_jitter", "flip_jitter_soft", "none", "offline_copies"]
+CHOICES = [
+    "colour",
+    "crop_flip",
+    "distort",
+    "flip_jitter",
+    "flip_jitter_soft",
+    "geometric",
+    "hflip_jitter",
+    "none",
+    "offline_copies",
+    "strong",
+]
 CODES = {0, 127, 255}
 
 
@@ -43,6 +59,17 @@ def photo(size: int) -> np.ndarray:
     rows, columns = np.mgrid[:size, :size] * (200 / size)
     noise = np.random.default_rng(0).integers(0, 55, (size, size))
     return np.stack([rows + noise, columns + noise, 200 - rows], axis=-1).astype(np.uint8)
+
+
+def flips(array: np.ndarray) -> list[np.ndarray]:
+    """As it is, mirrored, upside down, and both."""
+    return [array, array[:, ::-1], array[::-1], array[::-1, ::-1]]
+
+
+def drawn_pet(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A pair as a run on drawn pets gets it: image and target, its border ignored."""
+    image, trimap = draw_scene(np.random.default_rng(3), BREEDS[1], size)
+    return resize_image(image, size), trimap_to_target(resize_mask(trimap, size), "ignore")
 
 
 def seeds(epoch: int, index: int = 0) -> np.random.SeedSequence:
@@ -163,6 +190,132 @@ def test_crop_flip_takes_a_window_and_maybe_mirrors_it() -> None:
         assert np.array_equal(after, target[top : top + 64, left : left + 64])
         windows.add((top, left, bool(mirrored)))
     assert len(windows) > 30  # of 9 * 9 * 2
+
+
+def test_hflip_jitter_is_flip_jitter_without_the_vertical_flip() -> None:
+    kept = [n for n in choice("flip_jitter").transforms if "Vertical" not in n["_target_"]]
+    assert choice("hflip_jitter").transforms == kept and len(kept) == 2
+    target = ellipse(64)
+    transform = PairTransform(choice("hflip_jitter").transforms)
+    mirrored = 0
+    for epoch in range(100):
+        _, after = transform(photo(64), target, seeds(epoch))
+        mirrored += np.array_equal(after, target[:, ::-1])
+        assert np.array_equal(after, target) or np.array_equal(after, target[:, ::-1])
+    assert 30 <= mirrored <= 70
+
+
+@pytest.mark.parametrize("name", ["geometric", "strong"])
+def test_stronger_geometry_moves_a_drawn_pet_and_its_target_together(name: str) -> None:
+    pet, target = drawn_pet(96)
+    painted = np.repeat(np.where(target > 0, 255, 0).astype(np.uint8)[..., None], 3, axis=2)  # like its target
+    transform = PairTransform(choice(name).transforms)
+    moved = 0
+    for epoch in range(40):
+        image, after = transform(painted, target, seeds(epoch))
+        # Colours and blur change black and white, but never so far that either crosses the middle between them.
+        middle = (int(image.min()) + int(image.max())) / 2
+        assert np.mean((image[..., 0] > middle) != (after > 0)) < 0.01  # the rim alone; the pet has almost half
+        assert set(np.unique(after)) == CODES
+        # The photograph itself goes the same way: the same draw gives it the same target.
+        assert np.array_equal(transform(pet, target, seeds(epoch))[1], after)
+        moved += not any(np.array_equal(after, way) for way in flips(target))
+    assert 24 <= moved < 40  # p is 0.8
+
+
+@pytest.mark.parametrize("name", ["geometric", "strong"])
+def test_stronger_geometry_keeps_its_limits(name: str) -> None:
+    # A bar of 72 x 24 pixels around the centre: its area tells the scale, its moments place, angle and shape. It is
+    # its own mirror image but for the sign of the angle.
+    rows, columns = np.abs(np.mgrid[:256, :256] - 127.5)
+    bar = np.where((rows < 12) & (columns < 36), 255, 0).astype(np.uint8)
+    transform = PairTransform(choice(name).transforms)
+    scales, angles, shifts = [], [], []
+    for epoch in range(200):
+        _, after = transform(photo(256), bar, seeds(epoch))
+        moments = cv2.moments(after, binaryImage=True)
+        wide, tall, both = (moments[key] / moments["m00"] for key in ("mu20", "mu02", "mu11"))
+        spread = np.linalg.eigvalsh([[wide, both], [both, tall]])
+        assert np.sqrt(spread[1] / spread[0]) == pytest.approx(3, abs=0.1)  # 72 / 24: sides alike, and no shear
+        scales.append(np.sqrt(moments["m00"] / (72 * 24)))
+        angles.append(np.degrees(np.arctan2(2 * both, wide - tall) / 2))
+        shifts += [(moments[key] / moments["m00"] - 127.5) / 256 for key in ("m10", "m01")]
+    for values, lowest, highest, near in [(scales, 0.75, 1.25, 0.02), (angles, -20, 20, 2), (shifts, -0.1, 0.1, 0.01)]:
+        assert lowest - near / 2 < min(values) < lowest + near
+        assert highest - near < max(values) < highest + near / 2
+
+
+def test_what_geometric_brings_in_from_outside_is_the_mirror_image() -> None:
+    # albumentations' default would bring in black, and background in the target; mirrored, white and pet stay so.
+    white, full = np.full((64, 64, 3), 255, np.uint8), np.full((64, 64), 255, np.uint8)
+    affine = [n for n in choice("geometric").transforms if "Affine" in n["_target_"]]
+    smaller = [{**affine[0], "scale": [0.75, 0.75], "p": 1.0}]
+    assert len(affine) == 1
+    for epoch in range(20):
+        image, after = PairTransform(smaller)(white, full, seeds(epoch))
+        assert np.array_equal(image, white) and np.array_equal(after, full)
+
+
+def test_strong_never_turns_a_picture_upside_down_and_geometric_does() -> None:
+    above = np.zeros((64, 64), np.uint8)
+    above[:32] = 255
+    upside_down = {}
+    for name in ("strong", "geometric"):
+        transform = PairTransform(choice(name).transforms)
+        targets = [transform(photo(64), above, seeds(epoch))[1] for epoch in range(100)]
+        upside_down[name] = sum(int(after[32:].sum()) > int(after[:32].sum()) for after in targets)
+    assert upside_down["strong"] == 0
+    assert 30 <= upside_down["geometric"] <= 70
+
+
+def test_strong_is_geometric_and_colour_without_the_vertical_flip() -> None:
+    geometric, colour = choice("geometric").transforms, choice("colour").transforms
+    assert choice("strong").transforms == [geometric[0], geometric[2], *colour[2:]]
+    assert geometric[:2] == colour[:2] == choice("flip_jitter").transforms[:2]
+    assert geometric[3:] == choice("flip_jitter").transforms[2:]
+
+
+def test_colour_leaves_the_target_to_the_flips() -> None:
+    pet, target = drawn_pet(64)
+    transform = PairTransform(choice("colour").transforms)
+    seen: Counter[int] = Counter()
+    for epoch in range(100):
+        image, after = transform(pet, target, seeds(epoch))
+        way = next(i for i, flipped in enumerate(flips(target)) if np.array_equal(after, flipped))
+        assert not np.array_equal(image, flips(pet)[way])
+        seen[way] += 1
+    assert all(10 <= seen[i] <= 40 for i in range(4))
+
+
+def test_colour_changes_brightness_by_up_to_two_fifths() -> None:
+    # As with flip_jitter: all else leaves an even grey as it is.
+    grey = np.full((8, 8, 3), 100, np.uint8)
+    transform = PairTransform(choice("colour").transforms)
+    values = [int(transform(grey, ellipse(8), seeds(epoch))[0][0, 0, 0]) for epoch in range(200)]
+    assert 60 <= min(values) < 66 and 134 < max(values) <= 140
+
+
+def test_colour_turns_the_hue_by_up_to_a_twentieth_and_makes_one_in_ten_grey() -> None:
+    brick = np.full((8, 8, 3), (140, 100, 60), np.uint8)  # hue 30 of 360 degrees; dull enough for all factors
+    transform = PairTransform(choice("colour").transforms)
+    pixels = [transform(brick, ellipse(8), seeds(epoch))[0][0, 0].tolist() for epoch in range(300)]
+    coloured = [pixel for pixel in pixels if len(set(pixel)) > 1]
+    turns = [360 * colorsys.rgb_to_hsv(*pixel)[0] - 30 for pixel in coloured]
+    assert -21 < min(turns) < -15 and 15 < max(turns) < 21  # 18 degrees, and 3 for the rounding to bytes
+    assert 15 <= len(pixels) - len(coloured) <= 50
+
+
+def test_colour_blurs_one_in_ten_a_little() -> None:
+    # White left of a straight edge, black right of it: the last white column keeps the kernel's left half and its
+    # centre, (1 + centre) / 2. The centre is 1 / (1 + 2 (e ** -2)) = 0.79 for sigma 0.5, so 0.89, and for sigma 1
+    # 1 / (1 + 2 (e ** -0.5 + e ** -2 + e ** -4.5)) = 0.40, so 0.70.
+    edge = np.zeros((16, 16, 3), np.uint8)
+    edge[:, :8] = 255
+    transform = PairTransform([n for n in choice("colour").transforms if "Blur" in n["_target_"]])
+    last_white = [transform(edge, ellipse(16), seeds(epoch))[0][8, 7, 0] / 255 for epoch in range(300)]
+    blurred = [share for share in last_white if share < 1]
+    assert 15 <= len(blurred) <= 50
+    assert 0.69 < min(blurred) < 0.73 and 0.85 < max(blurred) < 0.90
 
 
 # --- draws -------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Every learning rate (and momentum) of a short run, worked out by hand, and runs that are cut in two."""
 
 import inspect
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from src.training.losses import BCE
-from src.training.schedules import Constant, Cosine, OneCycle, Plateau, Poly, Schedule
+from src.training.schedules import Constant, Cosine, OneCycle, Plateau, Poly, Schedule, WarmupCosine
 
 # torch warns when a schedule moves before its optimizer does: no test here may see that or any other warning.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -26,7 +27,14 @@ OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "adamw": lambda parameters: AdamW(parameters, lr=1e-3),
     "sgd": lambda parameters: SGD(parameters, lr=1e-3, momentum=0.9, nesterov=True),
 }
-SCHEDULES = {"constant": Constant, "cosine": Cosine, "onecycle": OneCycle, "plateau": Plateau, "poly": Poly}
+SCHEDULES = {
+    "constant": Constant,
+    "cosine": Cosine,
+    "onecycle": OneCycle,
+    "plateau": Plateau,
+    "poly": Poly,
+    "warmup_cosine": WarmupCosine,
+}
 
 
 def make_optimizer(lr: float = 1e-3) -> Optimizer:
@@ -164,6 +172,39 @@ def test_poly_of_power_one_is_a_straight_line() -> None:
     assert [lr for lr, _ in rates] == pytest.approx([0.001 * left for left in range(20, 0, -1)])
 
 
+@pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
+def test_warmup_cosine_by_hand(optimizer_name: str) -> None:
+    # 0.1 of 20 steps warm up: a third, two thirds, and all of 1e-3 at step 2. From there on 180 / 18 = 10 degrees a
+    # step: 1e-3 * (1 + cos) / 2, with the cosines that are listed above ONECYCLE.
+    expected = """
+        0.3333333333e-3 0.6666666667e-3
+        1e-3            0.9924038765e-3 0.9698463104e-3 0.9330127019e-3 0.8830222216e-3 0.8213938048e-3
+        0.75e-3         0.6710100717e-3 0.5868240888e-3 0.5e-3          0.4131759112e-3 0.3289899283e-3
+        0.25e-3         0.1786061952e-3 0.1169777784e-3 0.0669872981e-3 0.0301536896e-3 0.0075961235e-3
+    """
+    optimizer = OPTIMIZERS[optimizer_name](nn.Conv2d(3, 1, 1).parameters())
+    rates = train(optimizer, WarmupCosine(optimizer, EPOCHS, STEPS, warmup=0.1))
+    assert [lr for lr, _ in rates] == pytest.approx([float(lr) for lr in expected.split()], rel=1e-8)
+    assert {momentum for _, momentum in rates} == {0.9}
+    assert rates_of(optimizer) == (0.0, 0.9)  # after the last step
+
+
+def test_warmup_cosine_without_a_warm_up_is_the_cosine_of_each_step() -> None:
+    optimizer, stepwise = make_optimizer(), make_optimizer()
+    rates = train(optimizer, WarmupCosine(optimizer, EPOCHS, STEPS, warmup=0.0))
+    assert epochs_lr(Cosine(stepwise, EPOCHS * STEPS, 1), stepwise, [(0.5, 0.5)] * 20) == pytest.approx(
+        [lr for lr, _ in rates]
+    )
+
+
+def test_warmup_cosine_moves_each_group_below_its_own_lr() -> None:
+    encoder, decoder = nn.Conv2d(3, 1, 1), nn.Conv2d(1, 1, 1)
+    groups = [{"params": encoder.parameters(), "lr": 1e-4}, {"params": decoder.parameters(), "lr": 1e-2}]
+    optimizer = AdamW(groups)
+    WarmupCosine(optimizer, EPOCHS, STEPS, warmup=0.15)  # 3 steps: step 0 has a quarter
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.25e-4, 0.25e-2])
+
+
 def epochs_lr(schedule: Schedule, optimizer: Optimizer, scores: list[tuple[float, float]]) -> list[float]:
     """The lr of every epoch of a run of one step an epoch, with these validation losses and Dices."""
     lrs = []
@@ -208,7 +249,7 @@ def test_plateau_moves_only_after_epochs() -> None:
 # The ends of a run
 
 
-@pytest.mark.parametrize("name", ["onecycle", "cosine", "poly"])
+@pytest.mark.parametrize("name", ["onecycle", "cosine", "poly", "warmup_cosine"])
 def test_a_schedule_stands_still_once_the_run_is_over(name: str) -> None:
     # Beyond its end torch's OneCycleLR raises, and its CosineAnnealingLR climbs again.
     optimizer = make_optimizer()
@@ -240,6 +281,26 @@ def test_onecycle_runs_however_short_the_run(steps: int, pct_start: float) -> No
         assert lrs[-1] == pytest.approx(4e-9)
 
 
+@pytest.mark.parametrize(
+    ("steps", "warmup", "shares"),
+    [
+        (1, 0.0, [1.0]),
+        (1, 0.99, [1.0]),  # a warm-up leaves one step to the cosine
+        (2, 0.5, [1 / 2, 1.0]),
+        (3, 0.0, [1.0, 3 / 4, 1 / 4]),  # the cosines of 0, 60 and 120 degrees
+        (3, 0.99, [1 / 3, 2 / 3, 1.0]),
+        (4, 0.3, [1 / 2, 1.0, 3 / 4, 1 / 4]),  # 1.2 steps are 1
+        (4, 0.4, [1 / 3, 2 / 3, 1.0, 1 / 2]),  # 1.6 steps are 2
+        (9, 0.05, [(1 + math.cos(math.radians(20 * step))) / 2 for step in range(9)]),  # 0.45 steps are none
+    ],
+)
+def test_warmup_cosine_of_a_very_short_run_by_hand(steps: int, warmup: float, shares: list[float]) -> None:
+    optimizer = make_optimizer()
+    lrs = epochs_lr(WarmupCosine(optimizer, steps, 1, warmup=warmup), optimizer, [(0.5, 0.5)] * steps)
+    assert lrs == pytest.approx([1e-3 * share for share in shares])
+    assert rates_of(optimizer)[0] == 0.0
+
+
 def test_every_schedule_runs_a_single_step() -> None:
     for schedule_class in SCHEDULES.values():
         optimizer = make_optimizer()
@@ -268,7 +329,8 @@ def test_a_run_cut_in_two_is_the_whole_run(name: str, optimizer_name: str, cut: 
     untrained = whole_model.weight.detach().clone()
     whole_rates = train(*whole, scores)
     assert not torch.equal(whole_model.weight, untrained)
-    assert len(set(whole_rates)) == {"constant": 1, "cosine": 4, "onecycle": 20, "plateau": 2, "poly": 20}[name]
+    different = {"constant": 1, "cosine": 4, "onecycle": 20, "plateau": 2, "poly": 20, "warmup_cosine": 20}
+    assert len(set(whole_rates)) == different[name]
 
     first_model, *first = start()
     first_rates = train(*first, scores, range(cut))
@@ -380,6 +442,9 @@ def test_the_config_s_lr_is_the_highest_that_any_schedule_reaches(name: str, opt
         (Plateau, {"patience": -1, "factor": 1.0}),
         (Plateau, {"factor": 0.0, "min_lr": -1e-6}),
         (Poly, {"power": 0.0}),
+        (WarmupCosine, {"warmup": 1.0}),
+        (WarmupCosine, {"warmup": -0.01}),
+        (WarmupCosine, {"warmup": math.nan}),
     ],
 )
 def test_settings_out_of_range_are_all_named(schedule_class: type[Schedule], settings: dict[str, Any]) -> None:
