@@ -1,8 +1,12 @@
 """The parts that several networks share: double convolutions, up-blocks with a skip, checks of arguments."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from src.models.attention import CBAM
 
 
 class DoubleConv(nn.Sequential):
@@ -21,11 +25,45 @@ class DoubleConv(nn.Sequential):
         super().__init__(*layers)
 
 
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with BatchNorm, added to the identity, projected where the shape changes."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.identity: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.identity = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, H/stride, W/stride), rounded up."""
+        return F.relu(self.residual(features) + self.identity(features), inplace=True)
+
+
+def mixing_block(
+    in_channels: int, out_channels: int, conv_bias: bool, batch_norm: bool, residual: bool | None
+) -> nn.Module:
+    """Two 3x3 convolutions, size kept: a DoubleConv or, if `residual`, a BasicBlock of stride 1."""
+    if not residual:
+        return DoubleConv(in_channels, out_channels, conv_bias, batch_norm)
+    assert batch_norm and not conv_bias, "check_arguments refuses what a BasicBlock cannot be"
+    return BasicBlock(in_channels, out_channels, stride=1)
+
+
 class UpBlock(nn.Module):
     """Doubles the size with a transposed convolution, joins the skip and mixes both with a DoubleConv.
 
     So in reports A and B, and in D's UNet. The transposed convolution already goes down to `out_channels`; it
-    always has a bias.
+    always has a bias. `residual` mixes with a BasicBlock instead, `attention` puts CBAM behind what mixes.
     """
 
     def __init__(
@@ -35,14 +73,18 @@ class UpBlock(nn.Module):
         out_channels: int,
         conv_bias: bool,
         batch_norm: bool = True,
+        residual: bool | None = None,
+        attention: bool | None = None,
     ) -> None:
         super().__init__()
         self.upsample = nn.ConvTranspose2d(in_channels, out_channels, kernel_size=2, stride=2)
-        self.mix = DoubleConv(skip_channels + out_channels, out_channels, conv_bias, batch_norm)
+        self.mix = mixing_block(skip_channels + out_channels, out_channels, conv_bias, batch_norm, residual)
+        # beside the mix, not in it: so its weights keep their names, with attention and without
+        self.attend = CBAM(out_channels) if attention else nn.Identity()
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         """(B, in_channels, h, w) and (B, skip_channels, H, W), H about 2h -> (B, out_channels, H, W)."""
-        return self.mix(join_skip(skip, self.upsample(features)))
+        return self.attend(self.mix(join_skip(skip, self.upsample(features))))
 
 
 def join_skip(skip: Tensor, upsampled: Tensor) -> Tensor:
@@ -66,13 +108,35 @@ def match_size(features: Tensor, reference: Tensor) -> Tensor:
     return F.pad(features, (0, missing_columns, 0, missing_rows))
 
 
-def check_channels(width: int, out_channels: int) -> None:
-    """Raise ValueError, naming what is allowed, for channel counts that no network can be built from."""
+def mean_over_mirrored(logits_of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Test-time augmentation: the mean of the images' logits and of the mirrored images' logits, mirrored back.
+
+    `images` (B, C, H, W) are mirrored left to right; `logits_of` keeps their height and width. One after the other,
+    so it takes twice the time but no more memory. Returns (B, out_channels, H, W), of a mirrored image the mirrored
+    logits.
+    """
+    return (logits_of(images) + logits_of(images.flip(-1)).flip(-1)) / 2
+
+
+def check_arguments(
+    width: int,
+    out_channels: int,
+    batch_norm: bool = True,
+    conv_bias: bool = False,
+    residual: bool | None = None,
+) -> None:
+    """Raise ValueError, naming what is allowed, for arguments that no network can be built from, all at once."""
     problems = []
     if width < 2 or width % 2:
         problems.append(f"model.width is {width}; it must be an even number of at least 2 (the reports use 64)")
     if out_channels < 1:
         problems.append(f"model.out_channels is {out_channels}; it must be at least 1 (the reports use 1 and 2)")
+    if residual and not batch_norm:
+        problems.append(
+            "model.batch_norm is False; it must be true with model.residual=true, whose blocks have BatchNorm"
+        )
+    if residual and conv_bias:
+        problems.append("model.conv_bias is True; it must be false with model.residual=true, whose blocks have no bias")
     if problems:
         raise ValueError("\n".join(problems))
 

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from src.models.blocks import BasicBlock
 
 BLOCKS_PER_STAGE = (3, 4, 6, 3)
 
@@ -16,30 +17,6 @@ class EncoderMaps(NamedTuple):
     stage2: Tensor  # (B, 2 width, H/8, W/8)
     stage3: Tensor  # (B, 4 width, H/16, W/16)
     stage4: Tensor  # (B, 8 width, H/32, W/32)
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with BatchNorm, added to the identity, projected where the shape changes."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        )
-        self.identity: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            self.identity = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> (B, out_channels, H/stride, W/stride), rounded up."""
-        return F.relu(self.residual(features) + self.identity(features), inplace=True)
 
 
 class ResNet34Encoder(nn.Module):

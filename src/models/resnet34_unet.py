@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from src.models.blocks import UpBlock, check_channels, check_images, match_size
+from src.models.blocks import UpBlock, check_arguments, check_images, match_size, mean_over_mirrored
 from src.models.resnet34_encoder import ResNet34Encoder
 
 
@@ -10,15 +10,27 @@ class ResNet34UNet(nn.Module):
     """ResNet34-UNet of report A, with `width` channels in the first stage and `width` / 2 in the stem.
 
     Encoder convolutions and the decoder's double convolutions have no bias, the bridge's convolution has one.
+
+    `residual` adds to each of the decoder's double convolutions its input, projected, as the encoder's blocks do.
+    `attention` puts CBAM behind each up-block. `flip_tta`: in evaluation mode, the mean of the images' logits and of
+    the mirrored images' logits, mirrored back.
     Raises ValueError for a `width` that is odd or below 2, and for `out_channels` below 1.
     """
 
     # The bridge pools the 1/32 map once more: it must be at least 2 x 2 (sizes are rounded up on the way).
     minimum_size = 33
 
-    def __init__(self, width: int = 64, out_channels: int = 1) -> None:
+    def __init__(
+        self,
+        width: int = 64,
+        out_channels: int = 1,
+        residual: bool | None = None,
+        attention: bool | None = None,
+        flip_tta: bool | None = None,
+    ) -> None:
         super().__init__()
-        check_channels(width, out_channels)
+        check_arguments(width, out_channels)
+        self.flip_tta = flip_tta
         stem_channels = width // 2
         self.encoder = ResNet34Encoder(width, stem_channels)
         self.bridge = nn.Sequential(
@@ -29,7 +41,8 @@ class ResNet34UNet(nn.Module):
         )
         skip_channels = [8 * width, 4 * width, 2 * width, width, stem_channels]  # 512, 256, 128, 64, 32
         self.decoder = nn.ModuleList(
-            UpBlock(2 * channels, channels, channels, conv_bias=False) for channels in skip_channels
+            UpBlock(2 * channels, channels, channels, conv_bias=False, residual=residual, attention=attention)
+            for channels in skip_channels
         )
         self.to_full_size = nn.ConvTranspose2d(stem_channels, stem_channels, kernel_size=2, stride=2)
         self.head = nn.Conv2d(stem_channels, out_channels, kernel_size=1)
@@ -40,6 +53,11 @@ class ResNet34UNet(nn.Module):
         Raises ValueError when H or W is below `minimum_size`.
         """
         check_images(images, self.minimum_size)
+        if self.flip_tta and not self.training:
+            return mean_over_mirrored(self._logits, images)
+        return self._logits(images)
+
+    def _logits(self, images: Tensor) -> Tensor:
         maps = self.encoder(images)  # (B, 32, H/2, W/2) to (B, 512, H/32, W/32)
         features = self.bridge(maps.stage4)  # (B, 1024, H/64, W/64)
         for up_block, skip in zip(self.decoder, reversed(maps), strict=True):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from src.models.attention import CBAM
-from src.models.blocks import DoubleConv, check_channels, check_images, join_skip, match_size
+from src.models.blocks import DoubleConv, check_arguments, check_images, join_skip, match_size
 from src.models.resnet34_encoder import ResNet34Encoder
 
 
@@ -21,7 +21,7 @@ class ResNet34UNetCBAM(nn.Module):
 
     def __init__(self, width: int = 64, out_channels: int = 2, cbam: bool = True) -> None:
         super().__init__()
-        check_channels(width, out_channels)
+        check_arguments(width, out_channels)
         channels = width // 2
         self.encoder = ResNet34Encoder(width, stem_channels=width)
         self.projection = nn.Sequential(

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.models.blocks import UpBlock, check_channels, check_images
+from src.models.blocks import UpBlock, check_arguments, check_images
 from src.models.resnet34_encoder import ResNet34Encoder
 
 
@@ -20,7 +20,7 @@ class ResNet34UNetPlain(nn.Module):
 
     def __init__(self, width: int = 64, out_channels: int = 1) -> None:
         super().__init__()
-        check_channels(width, out_channels)
+        check_arguments(width, out_channels)
         self.encoder = ResNet34Encoder(width, stem_channels=width)
         self.decoder = nn.ModuleList(
             [

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from src.models.blocks import DoubleConv, UpBlock, check_channels, check_images
+from src.models.blocks import UpBlock, check_arguments, check_images, mean_over_mirrored, mixing_block
 
 
 class UNet(nn.Module):
@@ -10,25 +10,39 @@ class UNet(nn.Module):
 
     Report A has BatchNorm and convolutions without bias (the defaults), report B BatchNorm and bias, report D
     bias and no BatchNorm. Transposed convolutions and the last 1x1 convolution always have a bias.
-    Raises ValueError for a `width` that is odd or below 2, and for `out_channels` below 1.
+
+    `residual` adds to every double convolution its input, projected; it needs BatchNorm and convolutions without bias.
+    `attention` puts CBAM behind each up-block. `flip_tta`: in evaluation mode, the mean of the images' logits and of
+    the mirrored images' logits, mirrored back.
+    Raises ValueError for a `width` that is odd or below 2, for `out_channels` below 1, and for `residual` without
+    what it needs.
     """
 
     # BatchNorm trains on more than one value a channel, of a single image too: 2 x 2 at 1/16.
     minimum_size = 32
 
     def __init__(
-        self, width: int = 64, out_channels: int = 1, batch_norm: bool = True, conv_bias: bool = False
+        self,
+        width: int = 64,
+        out_channels: int = 1,
+        batch_norm: bool = True,
+        conv_bias: bool = False,
+        residual: bool | None = None,  # off is null, not false: null counts as absent in ids, so old ones stay
+        attention: bool | None = None,
+        flip_tta: bool | None = None,
     ) -> None:
         super().__init__()
-        check_channels(width, out_channels)
+        check_arguments(width, out_channels, batch_norm, conv_bias, residual)
+        self.flip_tta = flip_tta
         channels = [width * 2**level for level in range(5)]  # 64, 128, 256, 512, 1024
         self.pool = nn.MaxPool2d(kernel_size=2)
         self.encoder = nn.ModuleList(
-            DoubleConv(before, after, conv_bias, batch_norm)
+            mixing_block(before, after, conv_bias, batch_norm, residual)
             for before, after in zip([3, *channels[:-1]], channels, strict=True)
         )
         self.decoder = nn.ModuleList(
-            UpBlock(2 * after, after, after, conv_bias, batch_norm) for after in reversed(channels[:-1])
+            UpBlock(2 * after, after, after, conv_bias, batch_norm, residual, attention)
+            for after in reversed(channels[:-1])
         )
         self.head = nn.Conv2d(width, out_channels, kernel_size=1)
 
@@ -38,6 +52,11 @@ class UNet(nn.Module):
         Raises ValueError when H or W is below `minimum_size`.
         """
         check_images(images, self.minimum_size)
+        if self.flip_tta and not self.training:
+            return mean_over_mirrored(self._logits, images)
+        return self._logits(images)
+
+    def _logits(self, images: Tensor) -> Tensor:
         features = self.encoder[0](images)  # (B, 64, H, W)
         skips = []
         for double_conv in self.encoder[1:]:
