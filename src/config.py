@@ -211,7 +211,8 @@ def node_problems(
         target = find_target(node, base, allow_targets)
     except ConfigError as error:
         return [f"{section}.{problem}" for problem in error.problems]
-    problems = problems_of(_signature_model(target, injected), arguments_of(node), prefix=f"{section}.")
+    model = _signature_model(target, injected)
+    problems = problems_of(model, _known_arguments(node, model), prefix=f"{section}.")
     if not isinstance(node.get("name"), str):
         problems.append(f"{section}.name: missing; every choice has one")
     elif not re.fullmatch(NAME, node["name"]):
@@ -229,7 +230,7 @@ def build(node: dict[str, Any], base: type, allow_targets: Sequence[str] = (), *
     target = find_target(node, base, allow_targets)
     model = _signature_model(target, tuple(injected))
     try:
-        arguments = model.model_validate(arguments_of(node))
+        arguments = model.model_validate(_known_arguments(node, model))
     except ValidationError as error:
         raise ConfigError(_lines(error, model, prefix="")) from error
     return target(**{key: getattr(arguments, key) for key in arguments.model_fields_set}, **injected)
@@ -240,12 +241,17 @@ def arguments_of(node: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key not in ("name", "_target_")}
 
 
+def _known_arguments(node: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """The arguments of `node`; a null that the target does not know counts as absent, as it does for ids."""
+    return {key: value for key, value in arguments_of(node).items() if value is not None or key in model.model_fields}
+
+
 def cast_arguments(
     node: dict[str, Any], base: type, injected: tuple[str, ...], allow_targets: Sequence[str] = ()
 ) -> dict[str, Any]:
     """`node` with every argument in the type its target's signature names, so that 1 and 1.0 are one setting."""
     model = _signature_model(find_target(node, base, allow_targets), injected)
-    cast = model.model_validate(arguments_of(node))
+    cast = model.model_validate(_known_arguments(node, model))
     return {**node, **{key: getattr(cast, key) for key in cast.model_fields_set}}
 
 

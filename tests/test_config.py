@@ -78,3 +78,11 @@ def test_nothing_outside_the_allow_list_is_built(target):
 
 def test_what_is_allowed_is_found():
     assert find_target({"_target_": "torch.nn.BCEWithLogitsLoss"}, nn.Module) is nn.BCEWithLogitsLoss
+
+
+def test_a_null_that_a_network_does_not_know_counts_as_absent():
+    node = {"name": "own", "_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 1, "kernel_size": 1}
+    assert node_problems("model", {**node, "attention": None}, nn.Module, ()) == []
+    assert build({**node, "attention": None}, nn.Module).bias is not None
+    (problem,) = node_problems("model", {**node, "attention": True}, nn.Module, ())
+    assert problem.startswith("model.attention: unknown key (got True); allowed: bias, ")

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.command_line import CONF, forcing_values, plain_values
 from src.config import RunConfig, arguments_of
-from src.identity import identify
+from src.identity import identify, setting_of
 from src.training.checks import checked
 
 # model, augmentation, scheduler, optimizer, lr, loss, batch size, epochs, seed
@@ -79,6 +79,40 @@ RUNS = {
     "report_e/border": """
         unet                 offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0
         unet                 offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0""",
+    "best/ingredients": """
+        unet           flip_jitter   cosine         adamw  0.001  bce       32  50  0
+        unet           flip_jitter   cosine         adamw  0.001  bce_dice  32  50  0
+        unet           flip_jitter   cosine         adamw  0.001  bce       32  50  0
+        unet           flip_jitter   warmup_cosine  adamw  0.001  bce       32  50  0
+        unet           flip_jitter   onecycle       adamw  0.001  bce       32  50  0
+        unet           hflip_jitter  cosine         adamw  0.001  bce       32  50  0
+        unet           geometric     cosine         adamw  0.001  bce       32  50  0
+        unet           colour        cosine         adamw  0.001  bce       32  50  0
+        unet           strong        cosine         adamw  0.001  bce       32  50  0
+        unet           flip_jitter   cosine         adamw  0.001  bce       32  50  0
+        unet           flip_jitter   cosine         adamw  0.001  bce       32  50  0
+        unet           flip_jitter   cosine         adamw  0.001  bce       32  50  0
+        resnet34_unet  flip_jitter   cosine         adamw  0.001  bce       32  50  0
+        resnet34_unet  flip_jitter   cosine         adamw  0.001  bce_dice  32  50  0
+        resnet34_unet  flip_jitter   cosine         adamw  0.001  bce       32  50  0
+        resnet34_unet  flip_jitter   warmup_cosine  adamw  0.001  bce       32  50  0
+        resnet34_unet  flip_jitter   onecycle       adamw  0.001  bce       32  50  0
+        resnet34_unet  hflip_jitter  cosine         adamw  0.001  bce       32  50  0
+        resnet34_unet  geometric     cosine         adamw  0.001  bce       32  50  0
+        resnet34_unet  colour        cosine         adamw  0.001  bce       32  50  0
+        resnet34_unet  strong        cosine         adamw  0.001  bce       32  50  0
+        resnet34_unet  flip_jitter   cosine         adamw  0.001  bce       32  50  0
+        resnet34_unet  flip_jitter   cosine         adamw  0.001  bce       32  50  0
+        resnet34_unet  flip_jitter   cosine         adamw  0.001  bce       32  50  0""",
+    "best/longer": """
+        unet           flip_jitter   cosine  adamw  0.001  bce  32   50  0
+        unet           flip_jitter   cosine  adamw  0.001  bce  32  200  0
+        unet           strong        cosine  adamw  0.001  bce  32   50  0
+        unet           strong        cosine  adamw  0.001  bce  32  200  0
+        resnet34_unet  flip_jitter   cosine  adamw  0.001  bce  32   50  0
+        resnet34_unet  flip_jitter   cosine  adamw  0.001  bce  32  200  0
+        resnet34_unet  strong        cosine  adamw  0.001  bce  32   50  0
+        resnet34_unet  strong        cosine  adamw  0.001  bce  32  200  0""",
     "demo": """
         unet           flip_jitter  cosine    adamw  0.001  bce  SMALL  0
         unet           flip_jitter  onecycle  adamw  0.001  bce  SMALL  0
@@ -92,6 +126,7 @@ PROTOCOLS = {
     "report_b": (0.0, None, None, 1, 256, 286 / 256, 0, 64),
     "report_d": (0.0, None, 5, 1, 256, 1.0, 0, 64),
     "report_e": (0.0, 1.0, None, 1, 256, 1.0, 0, 64),
+    "best": (0.01, None, None, 1, 256, 1.0, 0, 64),
 }
 
 SCHEDULERS = {
@@ -105,8 +140,25 @@ SCHEDULERS = {
         "base_momentum": 0.85,
         "max_momentum": 0.95,
     },
+    "warmup_cosine": {"warmup": 0.05},
     "plateau_report_d": {"monitor": "valid_dice", "patience": 3, "factor": 0.5, "min_lr": 0.0},
     "plateau_report_e": {"monitor": "valid_dice", "patience": 3, "factor": 0.5, "min_lr": 1e-6},
+}
+
+# What an ingredient of ours changes beside the choice of a group
+INGREDIENTS = {
+    "best/plain": {},
+    "best/bce_dice": {},
+    "best/ema": {"trainer": {"ema_decay": 0.99}},
+    "best/warmup": {},
+    "best/onecycle": {},
+    "best/hflip_jitter": {},
+    "best/geometric": {},
+    "best/colour": {},
+    "best/strong": {},
+    "best/residual": {"model": {"residual": True}},
+    "best/attention": {"model": {"attention": True}},
+    "best/flip_tta": {"model": {"flip_tta": True}},
 }
 
 # What a report printed for a setting, in part
@@ -126,6 +178,7 @@ SETTINGS = {
     "report_d/resnet34_unet_cbam_batch_32": "validation Dice about 0.919",
     "report_e/unet": "IoU about 0.8",
     "report_e/resnet34_unet_plain": "IoU about 0.8",
+    **dict.fromkeys(INGREDIENTS, "in no report"),
 }
 
 HERE = ("data=synthetic", "device=cpu")  # what a machine without the pets and without a GPU can check
@@ -215,7 +268,7 @@ def test_no_file_is_forgotten():
         for path in (CONF / group).rglob("*.yaml")
     }
     assert found == set(FILES)
-    assert (len(RUNS), len(SETTINGS)) == (17, 15)
+    assert (len(RUNS), len(SETTINGS)) == (19, 27)
 
 
 @pytest.mark.parametrize("experiment", RUNS)
@@ -285,6 +338,19 @@ def test_a_setting_by_itself_is_the_same_run_as_in_its_experiment(runs, composed
     assert ids(alone) == set.union(*(ids(runs(experiment)) for experiment in experiments))
 
 
+@pytest.mark.parametrize("model", ["unet", "resnet34_unet"])
+def test_each_ingredient_differs_from_the_starting_point_in_one_thing(runs, model):
+    plain, *others = [setting_of(run) for run in runs("best/ingredients") if run.model["name"] == model]
+    changed = [{section for section in plain if plain[section] != other[section]} for other in others]
+    assert changed == [
+        {"loss"},
+        {"trainer"},
+        *[{"scheduler"}] * 2,
+        *[{"augmentation"}] * 4,
+        *[{"model"}] * 3,
+    ]
+
+
 def test_report_a_s_whole_sweeps_every_setting_of_report_a():
     swept = [job[0] for job in jobs_of("report_a/all")]
     assert swept == [f"setting={name}" for name in SETTINGS if name.startswith("report_a")]
@@ -306,7 +372,7 @@ def test_trainer_small_shrinks_a_setting(composed, setting):
 def test_a_body_holds_nothing_that_a_group_could_say(file):
     body = OmegaConf.to_container(OmegaConf.load(CONF / f"{file}.yaml"))
     group, report = file.split("/")[:2]
-    expected = {"defaults": body.get("defaults")} if file != "experiment/report_a/all" else {}
+    expected = {"defaults": body["defaults"]} if "defaults" in body else {}
     if group == "experiment":
         params = body["hydra"]["sweeper"]["params"]
         assert all(isinstance(values, str) for values in params.values()), "to Hydra a YAML list is one value"
@@ -315,6 +381,7 @@ def test_a_body_holds_nothing_that_a_group_could_say(file):
         expected["seed"] = 42
     if group == "setting" and report == "report_d":
         expected["trainer"] = {"batch_size": int(file.rpartition("_")[2])}
+    expected |= INGREDIENTS.get(file.partition("/")[2], {})
     assert body == expected
 
 

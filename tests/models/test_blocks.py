@@ -4,7 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.blocks import DoubleConv, UpBlock, check_images, join_skip, match_size
+from src.models.blocks import (
+    BasicBlock,
+    DoubleConv,
+    UpBlock,
+    check_arguments,
+    check_images,
+    join_skip,
+    match_size,
+    mean_over_mirrored,
+    mixing_block,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +47,37 @@ def test_double_conv_by_hand():
         assert double_conv(torch.ones(1, 1, 2, 2)).tolist() == [[[[0, 0], [0, 0]]]]
 
 
+def test_a_block_adds_its_identity_and_then_cuts_below_zero():
+    """With the residual's convolutions at zero, and BatchNorm at its start, what is left is relu(0 + x)."""
+    block = BasicBlock(2, 2, stride=1).eval()
+    for layer in (block.residual[0], block.residual[3]):
+        nn.init.zeros_(layer.weight)
+    features = torch.tensor([[[[1.0, -2.0]], [[-3.0, 4.0]]]])
+    assert block(features).tolist() == [[[[1, 0]], [[0, 4]]]]
+
+
+def test_a_strided_block_projects_every_second_pixel():
+    block = BasicBlock(1, 2, stride=2).eval()
+    nn.init.zeros_(block.residual[3].weight)
+    with torch.no_grad():
+        block.identity[0].weight[:] = torch.tensor([10.0, -1.0]).reshape(2, 1, 1, 1)
+        block.identity[1].eps = 0
+        projected = block(torch.arange(9.0).reshape(1, 1, 3, 3))
+    assert projected.tolist() == [[[[0, 20], [60, 80]], [[0, 0], [0, 0]]]]
+
+
+@pytest.mark.parametrize(("residual", "block"), [(None, DoubleConv), (False, DoubleConv), (True, BasicBlock)])
+def test_a_mixing_block_keeps_the_size_and_is_residual_only_where_asked(residual, block):
+    mixing = mixing_block(3, 5, conv_bias=False, batch_norm=True, residual=residual)
+    assert type(mixing) is block
+    assert mixing(torch.ones(2, 3, 7, 6)).shape == (2, 5, 7, 6)
+
+
+def test_a_residual_block_without_batch_norm_is_our_own_mistake():
+    with pytest.raises(AssertionError, match="check_arguments refuses"):
+        mixing_block(3, 5, conv_bias=False, batch_norm=False, residual=True)
+
+
 def test_a_smaller_map_is_filled_with_zeros_at_the_bottom_and_right():
     features = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
     matched = match_size(features, torch.empty(1, 7, 3, 4))
@@ -63,9 +104,15 @@ def test_the_skip_comes_first():
     assert joined[0, :, 0, 0].tolist() == [7, 7, 5]
 
 
-def test_up_block_by_hand():
-    """The transposed convolution writes 2; the mix adds 10 x skip and 1 x upsampled pixel by pixel."""
-    block = UpBlock(4, 1, 1, conv_bias=True, batch_norm=False)
+@pytest.mark.parametrize(("attention", "share"), [(None, 1), (True, 1 / 4)])
+def test_up_block_by_hand(attention, share):
+    """The transposed convolution writes 2; the mix adds 10 x skip and 1 x upsampled pixel by pixel.
+
+    With attention of zero weights, sigmoid(0) x sigmoid(0) = 1/4 of that is let through.
+    """
+    block = UpBlock(4, 1, 1, conv_bias=True, batch_norm=False, attention=attention)
+    for parameter in block.attend.parameters():
+        nn.init.zeros_(parameter)
     first, _, second, _ = block.mix
     with torch.no_grad():
         block.upsample.weight.fill_(0.5)
@@ -76,12 +123,30 @@ def test_up_block_by_hand():
             convolution.bias.fill_(0)
         skip = torch.tensor([[[[1.0, 0.0, 3.0], [0.0, 0.0, 0.0], [0.0, 0.0, 4.0]]]])
         mixed = block(torch.ones(1, 4, 1, 1), skip)  # 4 channels x 0.5 = 2 on 2 x 2, zeros on the last row and column
-    assert mixed.tolist() == [[[[12, 2, 30], [2, 2, 0], [0, 0, 40]]]]
+    assert (mixed / share).tolist() == [[[[12, 2, 30], [2, 2, 0], [0, 0, 40]]]]
 
 
 def test_up_block_can_keep_the_channels():
     block = UpBlock(in_channels=4, skip_channels=4, out_channels=4, conv_bias=True)
     assert block(torch.ones(2, 4, 3, 3), torch.ones(2, 4, 5, 6)).shape == (2, 4, 5, 6)
+
+
+def test_the_mean_over_mirrored_images_by_hand():
+    """Columns weigh 1, 2 and 3: the row 1, 10, 100 gives 1, 20, 300, and mirrored, 100, 20, 3, back 3, 20, 100."""
+    images = torch.tensor([[[[1.0, 10.0, 100.0], [0.0, 0.0, 2.0]]]])
+    mean = mean_over_mirrored(lambda views: views * torch.tensor([1.0, 2.0, 3.0]), images)
+    assert mean.tolist() == [[[[2, 20, 200], [0, 0, 4]]]]
+
+
+def test_everything_that_a_network_cannot_be_is_said_at_once():
+    with pytest.raises(ValueError) as error:
+        check_arguments(width=7, out_channels=0, batch_norm=False, conv_bias=True, residual=True)
+    assert str(error.value).splitlines() == [
+        "model.width is 7; it must be an even number of at least 2 (the reports use 64)",
+        "model.out_channels is 0; it must be at least 1 (the reports use 1 and 2)",
+        "model.batch_norm is False; it must be true with model.residual=true, whose blocks have BatchNorm",
+        "model.conv_bias is True; it must be false with model.residual=true, whose blocks have no bias",
+    ]
 
 
 def test_too_small_images_are_refused_in_words():

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from src.models.resnet34_unet import ResNet34UNet
 from src.models.resnet34_unet_cbam import ResNet34UNetCBAM
 from src.models.resnet34_unet_plain import ResNet34UNetPlain
 from src.models.unet import UNet
+
+CONFIGS = Path(__file__).parents[2] / "conf" / "model"
 
 
 @pytest.mark.parametrize(
@@ -35,10 +38,44 @@ def test_parameter_counts(build, parameters):
         assert count_parameters(build()) == parameters
 
 
-def test_the_comment_of_every_choice_tells_the_truth(choice):
-    said = re.search(r"([\d,]+) parameters.*?; ([\d.]+) G multiply-adds at 3x256x256", choice.text)
+@pytest.mark.parametrize(
+    ("build", "parameters"),
+    [
+        # 1x1 projections of 3 x 64 + 64 x 128 + 128 x 256 + 256 x 512 + 512 x 1024 = 696,512 weights down and
+        # 2 (512^2 + 256^2 + 128^2 + 64^2) = 696,320 up, with 2 BatchNorm values for each of 1,984 + 960 channels
+        pytest.param(lambda: UNet(residual=True), 31_037_633 + 696_512 + 696_320 + 5_888, id="UNet, residual"),
+        # a level 2 x C x C/16 and 7 x 7 x 2 = 98: 32,768 + 8,192 + 2,048 + 512 = 43,520 for 512 to 64 channels
+        pytest.param(lambda: UNet(attention=True), 31_037_633 + 43_520 + 4 * 98, id="UNet, attention"),
+        pytest.param(lambda: UNet(flip_tta=True), 31_037_633, id="UNet, flip_tta"),
+        # the decoder alone: the UNet's, and a level of 2 x 32^2 = 2,048 weights; 2 BatchNorm values for 992 channels
+        pytest.param(
+            lambda: ResNet34UNet(residual=True), 38_215_873 + 696_320 + 2_048 + 1_984, id="ResNet34-UNet, residual"
+        ),
+        # the UNet's four levels, and 2 x 32 x 2 = 128 for a fifth of 32 channels
+        pytest.param(
+            lambda: ResNet34UNet(attention=True), 38_215_873 + 43_520 + 128 + 5 * 98, id="ResNet34-UNet, attention"
+        ),
+        pytest.param(lambda: ResNet34UNet(flip_tta=True), 38_215_873, id="ResNet34-UNet, flip_tta"),
+    ],
+)
+def test_parameter_counts_with_each_option(build, parameters):
     with torch.device("meta"):
-        network = choice.build(width=64)
+        assert count_parameters(build()) == parameters
+
+
+@pytest.mark.parametrize("network_class", [UNet, ResNet34UNet])
+def test_the_comments_of_options_tell_the_truth(network_class):
+    text = (CONFIGS / f"{network_class.__module__.rpartition('.')[2]}.yaml").read_text()
+    for option in ("residual", "attention"):
+        said = re.search(rf"^{option}: null .*?([\d,]+) parameters", text, re.MULTILINE)
+        with torch.device("meta"):
+            assert said[1] == f"{count_parameters(network_class(**{option: True})):,}"
+
+
+def test_the_comment_of_every_choice_tells_the_truth(plain_choice):
+    said = re.search(r"([\d,]+) parameters.*?; ([\d.]+) G multiply-adds at 3x256x256", plain_choice.text)
+    with torch.device("meta"):
+        network = plain_choice.build(width=64)
     assert f"{count_parameters(network):,}" == said[1]
     assert f"{count_multiply_adds(network) / 1e9:.2f}" == said[2]
 
@@ -69,6 +106,14 @@ def test_unet_flags_cost_no_multiply_adds():
     with torch.device("meta"):
         networks = [UNet(), UNet(conv_bias=True), UNet(batch_norm=False, conv_bias=True)]
     assert len({count_multiply_adds(network) for network in networks}) == 1
+
+
+@pytest.mark.parametrize("network_class", [UNet, ResNet34UNet])
+def test_flip_tta_costs_a_second_pass_when_evaluated_and_nothing_in_training(network_class):
+    with torch.device("meta"):
+        plain, averaging = count_multiply_adds(network_class()), network_class(flip_tta=True)
+        assert count_multiply_adds(averaging) == plain
+        assert count_multiply_adds(averaging.eval()) == 2 * plain
 
 
 def count_parameters(network: nn.Module) -> int:

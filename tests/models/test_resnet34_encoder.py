@@ -1,9 +1,9 @@
-"""The encoder's layout against the published ResNet-34, and its block by hand."""
+"""The encoder's layout against the published ResNet-34."""
 
 import torch
 from torch import nn
 
-from src.models.resnet34_encoder import BasicBlock, ResNet34Encoder
+from src.models.resnet34_encoder import ResNet34Encoder
 
 
 def test_standard_layout_at_224():
@@ -52,22 +52,3 @@ def test_the_stem_map_is_taken_before_the_pool():
     encoder = ResNet34Encoder(width=2, stem_channels=2).eval()
     images = torch.randn(1, 3, 64, 64)
     assert torch.equal(encoder(images).stem, encoder.stem(images))
-
-
-def test_a_block_adds_its_identity_and_then_cuts_below_zero():
-    """With the residual's convolutions at zero, and BatchNorm at its start, what is left is relu(0 + x)."""
-    block = BasicBlock(2, 2, stride=1).eval()
-    for layer in (block.residual[0], block.residual[3]):
-        nn.init.zeros_(layer.weight)
-    features = torch.tensor([[[[1.0, -2.0]], [[-3.0, 4.0]]]])
-    assert block(features).tolist() == [[[[1, 0]], [[0, 4]]]]
-
-
-def test_a_strided_block_projects_every_second_pixel():
-    block = BasicBlock(1, 2, stride=2).eval()
-    nn.init.zeros_(block.residual[3].weight)
-    with torch.no_grad():
-        block.identity[0].weight[:] = torch.tensor([10.0, -1.0]).reshape(2, 1, 1, 1)
-        block.identity[1].eps = 0
-        projected = block(torch.arange(9.0).reshape(1, 1, 3, 3))
-    assert projected.tolist() == [[[[0, 20], [60, 80]], [[0, 0], [0, 0]]]]

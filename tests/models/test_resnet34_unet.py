@@ -1,8 +1,12 @@
 """Report A's ResNet34-UNet: stem, bridge, decoder and last step."""
 
+import pytest
 import torch
 from torch import nn
 
+from src.models.attention import CBAM
+from src.models.blocks import BasicBlock, DoubleConv
+from src.models.resnet34_encoder import ResNet34Encoder
 from src.models.resnet34_unet import ResNet34UNet
 
 
@@ -61,3 +65,52 @@ def test_each_up_block_gets_the_skip_of_its_own_level_first():
     for features, skip in zip(mixed, reversed(maps), strict=True):
         assert torch.equal(features[:, : skip.shape[1]], skip)
         assert features.shape[1] == 2 * skip.shape[1]
+
+
+@pytest.mark.parametrize("off", [{}, {"residual": None, "attention": None, "flip_tta": None}, {"residual": False}])
+def test_without_options_the_weights_are_those_of_the_parts_one_after_another(off):
+    torch.manual_seed(0)
+    network = ResNet34UNet(width=2, **off)
+    torch.manual_seed(0)
+    parts = {"encoder.": ResNet34Encoder(width=2, stem_channels=1)}
+    parts["bridge."] = nn.Sequential(nn.Conv2d(16, 32, kernel_size=3, padding=1), nn.BatchNorm2d(32))
+    for step, channels in enumerate([16, 8, 4, 2, 1]):
+        parts[f"decoder.{step}.upsample."] = nn.ConvTranspose2d(2 * channels, channels, kernel_size=2, stride=2)
+        parts[f"decoder.{step}.mix."] = DoubleConv(2 * channels, channels, conv_bias=False)
+    parts["to_full_size."] = nn.ConvTranspose2d(1, 1, kernel_size=2, stride=2)
+    parts["head."] = nn.Conv2d(1, 1, kernel_size=1)
+    expected = {name + key: value for name, part in parts.items() for key, value in part.state_dict().items()}
+    weights = network.state_dict()
+    assert list(weights) == list(expected)
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+
+
+def test_residual_makes_the_decoder_of_the_encoders_blocks():
+    network = ResNet34UNet(width=4, residual=True)
+    mixes = [up_block.mix for up_block in network.decoder]
+    assert all(type(mix) is BasicBlock for mix in mixes)
+    projections = [(mix.identity[0].in_channels, mix.identity[0].out_channels) for mix in mixes]
+    assert projections == [(64, 32), (32, 16), (16, 8), (8, 4), (4, 2)]
+
+
+def test_attention_is_behind_each_up_block_and_nowhere_else():
+    network = ResNet34UNet(width=4, attention=True)
+    attending = [name for name, module in network.named_modules() if isinstance(module, CBAM)]
+    assert attending == [f"decoder.{step}.attend" for step in range(5)]
+
+
+@pytest.mark.parametrize("options", [{}, {"residual": True, "attention": True}], ids=["alone", "with the others"])
+def test_flip_tta_averages_with_the_mirrored_image_in_evaluation_mode_only(options):
+    torch.manual_seed(0)
+    averaging = ResNet34UNet(width=4, flip_tta=True, **options)
+    plain = ResNet34UNet(width=4, **options)
+    plain.load_state_dict(averaging.state_dict())
+    images = torch.randn(2, 3, 65, 99)
+    with torch.no_grad():
+        assert torch.equal(averaging(images), plain(images))
+        averaging.eval()
+        plain.eval()
+        logits, once = averaging(images), plain(images)
+        assert torch.equal(logits, (once + plain(images.flip(-1)).flip(-1)) / 2)
+        torch.testing.assert_close(averaging(images.flip(-1)), logits.flip(-1), rtol=0, atol=1e-6)
+    assert (logits - once).abs().max() > once.std() / 100  # else the network was symmetric already

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from src.models.attention import CBAM
+from src.models.blocks import BasicBlock, DoubleConv
 from src.models.unet import UNet
 
 
@@ -82,3 +84,100 @@ def test_weights_start_from_torchs_defaults():
     assert torch.equal(network.encoder[0][0].weight, first.weight)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert all((norm.weight == 1).all() and (norm.bias == 0).all() for norm in norms)
+
+
+@pytest.mark.parametrize("off", [{}, {"residual": None, "attention": None, "flip_tta": None}, {"residual": False}])
+def test_without_options_the_weights_are_those_of_the_parts_one_after_another(off):
+    torch.manual_seed(0)
+    network = UNet(width=2, **off)
+    torch.manual_seed(0)
+    levels = [(3, 2), (2, 4), (4, 8), (8, 16), (16, 32)]
+    parts = {f"encoder.{level}.": DoubleConv(*channels, conv_bias=False) for level, channels in enumerate(levels)}
+    for step, channels in enumerate([16, 8, 4, 2]):
+        parts[f"decoder.{step}.upsample."] = nn.ConvTranspose2d(2 * channels, channels, kernel_size=2, stride=2)
+        parts[f"decoder.{step}.mix."] = DoubleConv(2 * channels, channels, conv_bias=False)
+    parts["head."] = nn.Conv2d(2, 1, kernel_size=1)
+    expected = {name + key: value for name, part in parts.items() for key, value in part.state_dict().items()}
+    weights = network.state_dict()
+    assert list(weights) == list(expected)
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+
+
+def test_residual_reaches_every_double_conv_and_the_channels_stay():
+    network = UNet(width=4, residual=True)
+    blocks = [*network.encoder, *(up_block.mix for up_block in network.decoder)]
+    assert all(type(block) is BasicBlock for block in blocks)
+    projections = [(block.identity[0].in_channels, block.identity[0].out_channels) for block in blocks]
+    down = [(3, 4), (4, 8), (8, 16), (16, 32), (32, 64)]
+    assert projections == [*down, (64, 32), (32, 16), (16, 8), (8, 4)]
+    assert not any(isinstance(module, DoubleConv) for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"batch_norm": False}, ["model.batch_norm is False; it must be true"]),
+        ({"conv_bias": True}, ["model.conv_bias is True; it must be false"]),
+        ({"batch_norm": False, "conv_bias": True, "width": 3}, ["model.width", "model.batch_norm", "model.conv_bias"]),
+    ],
+)
+def test_residual_is_refused_with_all_that_it_cannot_go_with(arguments, said):
+    with pytest.raises(ValueError) as error:
+        UNet(**{"width": 2, "residual": True, **arguments})
+    problems = str(error.value).splitlines()
+    assert len(problems) == len(said)
+    assert all(problem.startswith(start) for problem, start in zip(problems, said, strict=True))
+
+
+def test_attention_follows_what_each_up_block_mixes():
+    """In the last, attention of zero weights lets a quarter through to the head, which is linear but for its bias."""
+    torch.manual_seed(0)
+    network = UNet(width=4, attention=True).eval()
+    assert [type(up_block.attend) for up_block in network.decoder] == [CBAM] * 4
+    for parameter in network.decoder[-1].attend.parameters():
+        nn.init.zeros_(parameter)
+    images = torch.randn(1, 3, 35, 50)
+    with torch.no_grad():
+        attended = network(images) - network.head.bias
+        network.decoder[-1].attend = nn.Identity()
+        torch.testing.assert_close(attended, (network(images) - network.head.bias) / 4)
+
+
+def with_and_without_flip_tta(**options: bool) -> tuple[UNet, UNet]:
+    """The same weights and running statistics, after one batch has moved the latter."""
+    torch.manual_seed(0)
+    averaging, plain = UNet(width=4, flip_tta=True, **options), UNet(width=4, **options)
+    averaging(torch.randn(2, 3, 64, 64))
+    plain.load_state_dict(averaging.state_dict())
+    return averaging, plain
+
+
+@pytest.mark.parametrize("options", [{}, {"residual": True, "attention": True}], ids=["alone", "with the others"])
+def test_flip_tta_gives_a_mirrored_image_the_mirrored_logits_in_evaluation_mode(options):
+    averaging, plain = (network.eval() for network in with_and_without_flip_tta(**options))
+    images = torch.randn(2, 3, 35, 49)
+    with torch.no_grad():
+        logits, mirrored, once = averaging(images), averaging(images.flip(-1)), plain(images)
+        assert torch.equal(logits, (once + plain(images.flip(-1)).flip(-1)) / 2)
+    torch.testing.assert_close(mirrored, logits.flip(-1), rtol=0, atol=1e-6)
+    assert (logits - once).abs().max() > once.std() / 100  # else the network was symmetric already
+
+
+def test_flip_tta_changes_nothing_in_training_mode():
+    averaging, plain = with_and_without_flip_tta()
+    images = torch.randn(2, 3, 35, 49)
+    logits, expected = averaging(images), plain(images)
+    assert torch.equal(logits, expected)
+    logits.sum().backward()
+    expected.sum().backward()
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(averaging.parameters(), plain.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(averaging.buffers(), plain.buffers(), strict=True))
+
+
+def test_with_all_options_it_compiles_to_one_graph():
+    torch.manual_seed(0)
+    network = UNet(width=2, residual=True, attention=True, flip_tta=True).eval()
+    images = torch.randn(2, 3, 35, 49)
+    with torch.no_grad():
+        compiled = torch.compile(network, backend="eager", fullgraph=True)  # raises where the graph breaks
+        torch.testing.assert_close(compiled(images), network(images))
