@@ -31,7 +31,7 @@ def test_the_answer_is_printed_and_the_report_written(command, folder):
     answer, claims, table, page = told.stdout.strip().split("\n\n")
     assert answer.splitlines()[0].startswith("Best mean test Dice: onecycle with 0.8")
     assert answer.splitlines()[1].startswith("It is better than cosine (by 1")
-    assert answer.splitlines()[2] == "Report A: 1 hold, 7 undecided of 8 claims."
+    assert answer.splitlines()[2] == "Report A: 1 holds, 7 undecided of 8 claims."
     assert 'A4   holds      OneCycle beats cosine on test Dice for UNet ("about 1 %").' in claims.splitlines()
     assert [line.split()[0] for line in table.splitlines()] == ["setting", "onecycle", "cosine"]
     assert page == f"report: {folder}/all/report/index.html"

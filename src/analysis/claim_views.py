@@ -13,7 +13,7 @@ from src.analysis.verdicts import LEVEL, Verdict, Word
 from src.analysis.words import signed_text
 
 MOST_ARMS = 4  # of a comparison, whose seeds are listed one by one: an interaction has four
-FATES: dict[Word, str] = {"holds": "hold", "reversed": "reversed", "undecided": "undecided"}
+FATES: tuple[Word, ...] = ("holds", "reversed", "undecided")
 
 
 def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ def _rows_of(answers: Sequence[Comparison]) -> list[dict[str, str]]:
 def counted_words(words: Iterable[Word]) -> str:
     """How many verdicts say what: `2 hold, 1 reversed, 5 undecided`."""
     counts = Counter(words)
-    return ", ".join(f"{counts[word]} {said}" for word, said in FATES.items() if counts[word])
+    return ", ".join(f"{n} {'hold' if word == 'holds' and n > 1 else word}" for word in FATES if (n := counts[word]))
 
 
 def comparison_row(comparison: Comparison) -> dict[str, str]:

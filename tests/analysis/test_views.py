@@ -153,7 +153,7 @@ def test_a_claim_and_its_comparison(three):
             "notes": "",
         }
     ]
-    assert counted_words(verdict.word for verdict in verdicts) == "1 hold"
+    assert counted_words(verdict.word for verdict in verdicts) == "1 holds"
 
 
 def test_what_all_sides_share_stands_in_brackets(tmp_path):
