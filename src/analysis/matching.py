@@ -11,7 +11,7 @@ import pandas as pd
 
 from src.analysis.loading import Records
 from src.analysis.runs import read_config
-from src.analysis.settings import config_of_any, setting_values, tell_apart
+from src.analysis.settings import config_of_any, setting_values, tell_apart, with_absent_keys
 from src.analysis.words import value_text
 from src.identity import BUILT_SECTIONS, CHOICE_SECTIONS, NAMED_IN_RUN_ID
 
@@ -59,12 +59,13 @@ def settings_of(records: Records) -> list[Setting]:
     data = runs["fingerprint"].fillna(runs.groupby("config_id")["fingerprint"].transform("first"))
     runs = runs.assign(fingerprint=data)
     shown = differing_columns(runs)
+    groups = list(runs.groupby(["config_id", "fingerprint"], dropna=False, sort=False))
+    configs = [config_of_any(own["folder"], lambda folder: read_config(Path(folder))) for _, own in groups]
     settings = []
-    for (config_id, _), own in runs.groupby(["config_id", "fingerprint"], dropna=False, sort=False):
+    for ((config_id, _), own), known in zip(groups, with_absent_keys(map(setting_values, configs)), strict=True):
         first = own.iloc[0]
-        config = config_of_any(own["folder"], lambda folder: read_config(Path(folder)))
         data_facts = {name: own[name].dropna().iloc[0] for name in DATA_FACTS if own[name].notna().any()}
-        values = {**setting_values(config), **dict.fromkeys(DATA_FACTS), **data_facts}
+        values = {**known, **dict.fromkeys(DATA_FACTS), **data_facts}
         counted = own[own["counted"]]
         again = own["left_out"].notna() & own["seed"].isin(counted["seed"])
         settings.append(

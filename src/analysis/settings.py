@@ -66,6 +66,27 @@ def setting_values(config: Mapping[str, Any]) -> dict[str, Any]:
     return {section: name for section, name in names.items() if name is not None} | _dotted(config)
 
 
+def with_absent_keys(settings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`settings`, as setting_values has them, with null for every key that others of the same kind have.
+
+    The record of a run from before there was such a key lacks it, and means null, as it does in the run's id.
+    """
+    settings = list(settings)
+    keys: dict[tuple[Any, ...], dict[str, None]] = {}
+    for values in settings:
+        for key in values:
+            keys.setdefault(_kind(values, key.partition(".")[0]), {})[key] = None
+    absent = [
+        {key: None for section in CHOICE_SECTIONS for key in keys.get(_kind(one, section), ())} for one in settings
+    ]
+    return [nulls | values if values else {} for nulls, values in zip(absent, settings, strict=True)]
+
+
+def _kind(values: Mapping[str, Any], section: str) -> tuple[Any, ...]:
+    """What a section is built into: only others of that kind have the same keys."""
+    return section, values.get(f"{section}._target_"), values.get(f"{section}.kind")
+
+
 def section_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A section of a config; empty where it is null, or where the file was cut off in it."""
     section = config.get(name)

@@ -29,6 +29,19 @@ def test_settings_of_real_runs(tmp_path):
     assert "data.root" not in large.values and "seed" not in large.values
 
 
+def test_a_key_that_an_older_record_lacks_counts_as_null(tmp_path):
+    for scheduler in ("cosine", "onecycle"):
+        record = finish(tmp_path, f"scheduler={scheduler}", dice=[0.5])
+        config = record.folder / "config.yaml"
+        if scheduler == "cosine":  # written before there were these two
+            lines = config.read_text().splitlines(keepends=True)
+            config.write_text("".join(line for line in lines if "ema_decay" not in line and "residual" not in line))
+    found = settings_of(load_records([tmp_path]))
+    assert [("trainer.ema_decay" in one.values, "model.residual" in one.values) for one in found] == [(True, True)] * 2
+    sides = [{"scheduler": "cosine"}, {"scheduler": "onecycle"}]
+    assert labels(matched(found, sides)) == [("cosine", "onecycle")]
+
+
 def test_planned_and_failed_runs_are_counted_as_unfinished(tmp_path):
     sweeps.finish(tmp_path, 0.5, seed=0)
     (tmp_path / "unet-seed0" / "test_images.csv").write_text(
