@@ -90,7 +90,8 @@ class Comparison:
         if not shown:
             return ""
         shared = {name: text for name, text in shown[0].items() if all(one.get(name) == text for one in shown)}
-        names = [", ".join(text for name, text in one.items() if name not in shared) for one in shown]
+        told = {name for one in shown for name in one} - set(shared)
+        names = [_own_text(setting, told) for setting in self.settings]
         context = ", ".join(shared.values())
         if len(names) == 1:
             return context
@@ -204,6 +205,12 @@ def _lacking(settings: Sequence[Setting], side: Filter) -> str:
         f"{key} {' or '.join(map(str, value)) if isinstance(value, list) else value}"
         for key, value in (nowhere or not_all).items()
     )
+
+
+def _own_text(setting: Setting, names: set[str]) -> str:
+    """What a setting is called by `names`; one that has none of them by what it is without."""
+    own = [text for name, text in setting.shown.items() if name in names]
+    return ", ".join(own or [text for name, text in setting.unset.items() if name in names])
 
 
 def _folders_by_device(records: Records, choice: Sequence[Setting]) -> dict[str, list[list[str]]]:

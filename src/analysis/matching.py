@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ class Setting:
 
     `shown`: the texts of what tells it from the other settings at hand, by name; `label`: all of them. `values`: every
     choice (`model`) and config value (`optimizer.lr`) that decides a result, the fingerprint of the data and the number
-    of images to train on. `folders`: of its counted runs; `unfinished`: how many others there are.
+    of images to train on. `folders`: of its counted runs; `unfinished`: how many others there are. `unset`: the texts
+    of what others are told apart by and this one has as null.
     """
 
     config_id: str
@@ -35,11 +36,12 @@ class Setting:
     values: Mapping[str, Any]
     folders: tuple[str, ...]
     unfinished: int
+    unset: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """A short name: `unet, none, lr 0.0001`."""
-        return ", ".join(self.shown.values()) or "all runs"
+        return ", ".join(self.shown.values()) or ", ".join(self.unset.values()) or "all runs"
 
     def meets(self, wanted: Filter) -> bool:
         """Whether every key of `wanted` has the value named there, or one of the list named there."""
@@ -75,6 +77,7 @@ def settings_of(records: Records) -> list[Setting]:
                 values,
                 tuple(counted["folder"]),
                 len(own) - len(counted) - int(again.sum()),
+                {name: value_text(name, None) for name in shown if name in known and known[name] is None},
             )
         )
     return settings

@@ -26,9 +26,11 @@ def named(settings: Mapping[str, Any]) -> str:
 
 
 def value_text(name: str, value: Any) -> str:
-    """A choice by its name alone, a value with its own name: `unet`, `lr 0.0001`, `data 1a2b3c4d`."""
+    """A choice by its name alone, a value with its own name: `unet`, `lr 0.0001`, `no ema_decay`, `data 1a2b3c4d`."""
     if name == "fingerprint":
         return f"data {str(value)[:8]}"
+    if value is None:
+        return f"no {name.rpartition('.')[2]}"
     text = f"{value:.10g}" if isinstance(value, int | float) and not isinstance(value, bool) else one_line(value)
     return f"{name.rpartition('.')[2]} {text}" if "." in name or name == "init_from" else text
 

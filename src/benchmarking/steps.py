@@ -76,13 +76,13 @@ def measure_network(
 
 
 def forward_operations(config: RunConfig) -> int:
-    """Floating-point operations of one image's forward pass, counted by torch: two for each multiply-add."""
+    """Floating-point operations of an image's forward pass in training, counted by torch: two for each multiply-add."""
     with torch.device("meta"):
-        model = build(config.model, nn.Module, config.allow_targets).eval()
-        image = torch.zeros(1, 3, config.data.image_size, config.data.image_size)
+        model = build(config.model, nn.Module, config.allow_targets).train()
+        images = torch.zeros(2, 3, config.data.image_size, config.data.image_size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(image)
-    return counter.get_total_flops()
+        model(images)
+    return counter.get_total_flops() // len(images)
 
 
 def peak_operations(numerics: Numerics) -> float:

@@ -1,5 +1,7 @@
 """The ResNet34-UNet of report A: ResNet-34 encoder with a narrow stem, bridge at 1/64, the UNet's decoder."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from src.models.blocks import UpBlock, check_arguments, check_images, match_size, mean_over_mirrored
@@ -24,9 +26,9 @@ class ResNet34UNet(nn.Module):
         self,
         width: int = 64,
         out_channels: int = 1,
-        residual: bool | None = None,
-        attention: bool | None = None,
-        flip_tta: bool | None = None,
+        residual: Literal[True] | None = None,
+        attention: Literal[True] | None = None,
+        flip_tta: Literal[True] | None = None,
     ) -> None:
         super().__init__()
         check_arguments(width, out_channels)

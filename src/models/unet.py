@@ -1,5 +1,7 @@
 """The UNet of reports A, B and D: five levels of double convolutions, max-pools down, up-blocks back up."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from src.models.blocks import UpBlock, check_arguments, check_images, mean_over_mirrored, mixing_block
@@ -27,9 +29,9 @@ class UNet(nn.Module):
         out_channels: int = 1,
         batch_norm: bool = True,
         conv_bias: bool = False,
-        residual: bool | None = None,  # off is null, not false: null counts as absent in ids, so old ones stay
-        attention: bool | None = None,
-        flip_tta: bool | None = None,
+        residual: Literal[True] | None = None,  # off is null, not false: null counts as absent in ids, so old ones stay
+        attention: Literal[True] | None = None,
+        flip_tta: Literal[True] | None = None,
     ) -> None:
         super().__init__()
         check_arguments(width, out_channels, batch_norm, conv_bias, residual)

@@ -16,7 +16,7 @@ class WeightAverage:
 
     Step t, from 0, leaves d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)), so that the random
     initial weights are soon forgotten (as TensorFlow's ExponentialMovingAverage with num_updates). Counters of batches
-    are copied. Nothing waits for the device.
+    and all other buffers are copied. Nothing waits for the device.
 
     Args:
         network: the one in training, on its device; `self.network` is a copy of it with the averaged weights.
@@ -27,18 +27,17 @@ class WeightAverage:
         self.network = replace(network, model=copy.deepcopy(network.model).requires_grad_(False))
         self.decay = decay
         self.steps = 0
-        pairs = list(zip(_tensors(self.network.model), _tensors(network.model), strict=True))
-        self._averaged = [(average, current) for average, current in pairs if average.is_floating_point()]
-        self._copied = [(average, current) for average, current in pairs if not average.is_floating_point()]
+        self._source = network.model
 
     @torch.no_grad()
     def update(self) -> None:
         """Takes in the weights as the step just taken left them."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        averages, currents = (list(tensors) for tensors in zip(*self._averaged, strict=True))
+        averages, copies = _averaged_and_copied(self.network.model)
+        currents, sources = _averaged_and_copied(self._source)
         get_ema_multi_avg_fn(decay)(averages, currents, None)
-        for average, current in self._copied:
-            average.copy_(current)
+        for copy_of, source in zip(copies, sources, strict=True):
+            copy_of.copy_(source)
         self.steps += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -51,5 +50,9 @@ class WeightAverage:
         self.steps = state["steps"]
 
 
-def _tensors(model: nn.Module) -> list[torch.Tensor]:
-    return [*model.parameters(), *model.buffers()]
+def _averaged_and_copied(model: nn.Module) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    averaged: list[torch.Tensor] = list(model.parameters())
+    copied: list[torch.Tensor] = []
+    for name, buffer in model.named_buffers():
+        (averaged if name.endswith(("running_mean", "running_var")) else copied).append(buffer)
+    return averaged, copied

@@ -79,7 +79,7 @@ def _combination_problems(plain: str) -> list[str]:
     if model is not None:
         problems += _model_problems(config, model)
     if loss is not None and model is not None:
-        channels = config.model["out_channels"] if "out_channels" in config.model else _default_channels(model)
+        channels = config.model.get("out_channels") or _default_channels(model)
         if channels not in loss.channels:
             allowed = " or ".join(str(number) for number in sorted(loss.channels))
             problems.append(

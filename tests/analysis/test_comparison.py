@@ -145,3 +145,10 @@ def test_the_effect_size_is_in_units_of_the_spread_between_seeds(tmp_path):
         finish(tmp_path, "model=resnet34_unet", dice=[second], seed=seed)
     (one,) = asked(tmp_path)
     assert one.effect_size == pytest.approx(2 * (1 - 3 / 15))  # 0.2 / 0.1, with 4 degrees of freedom
+
+
+def test_a_side_that_only_lacks_what_the_other_has_is_called_by_that(tmp_path):
+    finish(tmp_path, dice=[0.5])
+    finish(tmp_path, "model.attention=true", dice=[0.5])
+    (found,) = asked(tmp_path, sides=({"model.attention": True}, {"model.attention": None}))
+    assert found.sides == "attention True − no attention"

@@ -174,3 +174,11 @@ def test_the_four_sides_of_an_interaction():
     found = [setting(f"{m} {s}", model=m, scheduler=s) for m in ("unet", "resnet") for s in ("plateau", "constant")]
     sides = [{"model": m, "scheduler": s} for m in ("resnet", "unet") for s in ("plateau", "constant")]
     assert labels(matched(found, sides)) == [("resnet plateau", "resnet constant", "unet plateau", "unet constant")]
+
+
+def test_a_setting_that_only_lacks_what_others_have_is_called_by_that(tmp_path):
+    finish(tmp_path, dice=[0.5])
+    finish(tmp_path, "trainer.ema_decay=0.99", dice=[0.5])
+    finish(tmp_path, "model.attention=true", dice=[0.5])
+    found = settings_of(load_records([tmp_path]))
+    assert {one.label for one in found} == {"no attention, no ema_decay", "ema_decay 0.99", "attention True"}

@@ -67,7 +67,7 @@ def test_each_up_block_gets_the_skip_of_its_own_level_first():
         assert features.shape[1] == 2 * skip.shape[1]
 
 
-@pytest.mark.parametrize("off", [{}, {"residual": None, "attention": None, "flip_tta": None}, {"residual": False}])
+@pytest.mark.parametrize("off", [{}, {"residual": None, "attention": None, "flip_tta": None}])
 def test_without_options_the_weights_are_those_of_the_parts_one_after_another(off):
     torch.manual_seed(0)
     network = ResNet34UNet(width=2, **off)

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from src.errors import ConfigError
 from src.models.attention import CBAM
 from src.models.blocks import BasicBlock, DoubleConv
 from src.models.unet import UNet
+from src.training.checks import checked
 
 
 def test_levels_at_full_width():
@@ -86,7 +88,7 @@ def test_weights_start_from_torchs_defaults():
     assert all((norm.weight == 1).all() and (norm.bias == 0).all() for norm in norms)
 
 
-@pytest.mark.parametrize("off", [{}, {"residual": None, "attention": None, "flip_tta": None}, {"residual": False}])
+@pytest.mark.parametrize("off", [{}, {"residual": None, "attention": None, "flip_tta": None}])
 def test_without_options_the_weights_are_those_of_the_parts_one_after_another(off):
     torch.manual_seed(0)
     network = UNet(width=2, **off)
@@ -181,3 +183,9 @@ def test_with_all_options_it_compiles_to_one_graph():
     with torch.no_grad():
         compiled = torch.compile(network, backend="eager", fullgraph=True)  # raises where the graph breaks
         torch.testing.assert_close(compiled(images), network(images))
+
+
+def test_an_option_is_off_as_null_only(composed):
+    assert checked(composed("model.attention=true", "data=synthetic")).model["attention"] is True
+    with pytest.raises(ConfigError, match=r"model.attention: got False; input should be True"):
+        checked(composed("model.attention=false", "data=synthetic"))

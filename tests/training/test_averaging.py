@@ -86,3 +86,10 @@ def test_the_average_is_what_is_validated_and_kept(start, composed, small):
     learner = make_learner(config, numerics, 5, weights=load_weights(folder / "checkpoints" / "best.pt"))
     scores = evaluate(learner.network, learner.loss, valid, "validation", StopRequest())
     assert scores.dice == RunRecord(folder).read_epochs()[-1]["valid_dice"]
+
+
+def test_a_mask_with_infinities_is_copied(network):
+    network.model.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
+    average = WeightAverage(network, 0.99)
+    average.update()
+    assert average.network.model.mask.tolist() == [0.0, float("-inf")]
