@@ -106,13 +106,13 @@ RUNS = {
         resnet34_unet  flip_jitter   cosine         adamw  0.001  bce       32  50  0""",
     "best/longer": """
         unet           flip_jitter   cosine  adamw  0.001  bce  32   50  0
-        unet           flip_jitter   cosine  adamw  0.001  bce  32  200  0
+        unet           flip_jitter   cosine  adamw  0.001  bce  32  100  0
         unet           strong        cosine  adamw  0.001  bce  32   50  0
-        unet           strong        cosine  adamw  0.001  bce  32  200  0
+        unet           strong        cosine  adamw  0.001  bce  32  100  0
         resnet34_unet  flip_jitter   cosine  adamw  0.001  bce  32   50  0
-        resnet34_unet  flip_jitter   cosine  adamw  0.001  bce  32  200  0
+        resnet34_unet  flip_jitter   cosine  adamw  0.001  bce  32  100  0
         resnet34_unet  strong        cosine  adamw  0.001  bce  32   50  0
-        resnet34_unet  strong        cosine  adamw  0.001  bce  32  200  0""",
+        resnet34_unet  strong        cosine  adamw  0.001  bce  32  100  0""",
     "demo": """
         unet           flip_jitter  cosine    adamw  0.001  bce  SMALL  0
         unet           flip_jitter  onecycle  adamw  0.001  bce  SMALL  0

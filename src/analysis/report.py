@@ -117,9 +117,9 @@ def write_report(report: Report, folder: Path) -> Path:
 
 def told(report: Report) -> str:
     """What a terminal shows of a report: the answer, a line for each claim, the table of settings."""
-    claims = [
-        f"{row['name']:4} {row['word']:10} {row['says']}" for _, own in report.verdicts for row in claim_rows(own)
-    ]
+    rows = [row for _, own in report.verdicts for row in claim_rows(own)]
+    width = max((len(row["name"]) for row in rows), default=0)
+    claims = [f"{row['name']:{width}}   {row['word']:9}  {row['says']}" for row in rows]
     table = _fitting(settings_columns(report.scores), shutil.get_terminal_size(fallback=(160, 24)).columns)
     parts = [summary_lines(report), claims, table]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"

@@ -1,4 +1,4 @@
-"""The claims of the reports, judged in a world in which all of them are right, and in one in which all are wrong."""
+"""The claims of the reports, and ours, in a world where all of them are right, and in one where all are wrong."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from src.analysis.matching import settings_of
 from src.analysis.options import CLAIMS
 from src.analysis.verdicts import judge
 from tests.analysis.recorded import finish
-from tests.test_experiments import RUNS, jobs_of
+from tests.test_experiments import INGREDIENTS, RUNS, jobs_of
 
 EPOCHS = 20  # a tenth of them is two
 SEEDS = 4
@@ -110,7 +110,21 @@ def report_e(sweep, right):
         replicates(sweep, *names, dice=dice, spread=0.02, curves={"valid_dice": rising(0.7, slowness)})
 
 
-WORLDS = {"report_a": report_a, "report_b": report_b, "report_d": report_d, "report_e": report_e}
+def ingredients(sweep, right):
+    for model, dice in (("unet", 0.7), ("resnet34_unet", 0.6)):
+        replicates(sweep, f"model={model}", dice=dice)
+        for setting in INGREDIENTS:
+            if setting != "best/plain":
+                replicates(sweep, f"model={model}", f"setting={setting}", dice=dice + (0.05 if right else -0.05))
+
+
+WORLDS = {
+    "report_a": report_a,
+    "report_b": report_b,
+    "report_d": report_d,
+    "report_e": report_e,
+    "best/ingredients": ingredients,
+}
 
 
 def judged(sweep, report):
@@ -131,7 +145,7 @@ def test_every_claim_is_judged_as_the_world_is(tmp_path, report, right):
 @pytest.mark.long
 @pytest.mark.parametrize("report", WORLDS)
 def test_the_experiments_of_a_report_make_the_runs_that_its_claims_need(tmp_path, report):
-    experiments = [name for name in RUNS if name.startswith(f"{report}/")]
+    experiments = [name for name in RUNS if name.startswith(f"{report}/") or name == report]
     jobs = {tuple(job): experiment for experiment in experiments for job in jobs_of(experiment)}
     for job, experiment in jobs.items():
         # one folder an experiment, as its sweep is, with what two experiments share in both
