@@ -113,6 +113,18 @@ RUNS = {
         resnet34_unet  flip_jitter   cosine  adamw  0.001  bce  32  100  0
         resnet34_unet  strong        cosine  adamw  0.001  bce  32   50  0
         resnet34_unet  strong        cosine  adamw  0.001  bce  32  100  0""",
+    "best/unet": """
+        unet       flip_jitter     cosine            adamw  0.001   bce            32  100   0
+        unet       flip_jitter     onecycle          adamw  0.001   bce            32   50   0
+        unet_bias  crop_flip       constant          adam   0.0001  bce            12  100  42
+        unet_nobn  distort         plateau_report_d  adam   0.0001  cross_entropy  16   50   0
+        unet       offline_copies  plateau_report_e  adam   0.0001  bce            32   30   0""",
+    "best/resnet34_unet": """
+        resnet34_unet        flip_jitter     cosine            adamw  0.001   bce             32  100   0
+        resnet34_unet        flip_jitter     onecycle          adamw  0.001   bce            128   50   0
+        resnet34_unet_plain  crop_flip       constant          adam   0.0001  bce             32  200  42
+        resnet34_unet_cbam   distort         plateau_report_d  adam   0.0001  cross_entropy   16   50   0
+        resnet34_unet_plain  offline_copies  plateau_report_e  adam   0.0001  bce             32   30   0""",
     "demo": """
         unet           flip_jitter  cosine    adamw  0.001  bce  SMALL  0
         unet           flip_jitter  onecycle  adamw  0.001  bce  SMALL  0
@@ -161,6 +173,8 @@ INGREDIENTS = {
     "best/flip_tta": {"model": {"flip_tta": True}},
 }
 
+RECIPES = {f"best/{model}": {"model": {"flip_tta": True}} for model in ("unet", "resnet34_unet")}
+
 # What a report printed for a setting, in part
 SETTINGS = {
     "report_a/unet_none_cosine": "test Dice 0.9209",
@@ -178,7 +192,7 @@ SETTINGS = {
     "report_d/resnet34_unet_cbam_batch_32": "validation Dice about 0.919",
     "report_e/unet": "IoU about 0.8",
     "report_e/resnet34_unet_plain": "IoU about 0.8",
-    **dict.fromkeys(INGREDIENTS, "in no report"),
+    **dict.fromkeys((*INGREDIENTS, *RECIPES), "in no report"),
 }
 
 HERE = ("data=synthetic", "device=cpu")  # what a machine without the pets and without a GPU can check
@@ -268,7 +282,7 @@ def test_no_file_is_forgotten():
         for path in (CONF / group).rglob("*.yaml")
     }
     assert found == set(FILES)
-    assert (len(RUNS), len(SETTINGS)) == (19, 27)
+    assert (len(RUNS), len(SETTINGS)) == (21, 29)
 
 
 @pytest.mark.parametrize("experiment", RUNS)
@@ -278,7 +292,7 @@ def test_an_experiment_asks_for_exactly_these_runs_each_once(runs, experiment):
     assert len(ids(runs(experiment))) == len(runs(experiment))
 
 
-@pytest.mark.parametrize("experiment", [name for name in RUNS if name != "demo"])
+@pytest.mark.parametrize("experiment", [name for name in RUNS if name not in ("demo", *RECIPES)])
 def test_what_an_experiment_does_not_vary_is_its_report_s_protocol(runs, experiment):
     for run in runs(experiment):
         trainer, augmentation = run.trainer, run.augmentation
@@ -351,6 +365,13 @@ def test_each_ingredient_differs_from_the_starting_point_in_one_thing(runs, mode
     ]
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_stands_beside_the_settings_of_the_reports_as_they_are(runs, composed, recipe):
+    swept = [job[0].partition("=")[2] for job in jobs_of(recipe)]
+    assert [recipe, "report_a", "report_b", "report_d", "report_e"] == [swept[0], *(name[:8] for name in swept[1:])]
+    assert ids(runs(recipe)) == ids([checked(composed(f"setting={name}", *HERE)) for name in swept])
+
+
 def test_report_a_s_whole_sweeps_every_setting_of_report_a():
     swept = [job[0] for job in jobs_of("report_a/all")]
     assert swept == [f"setting={name}" for name in SETTINGS if name.startswith("report_a")]
@@ -381,7 +402,8 @@ def test_a_body_holds_nothing_that_a_group_could_say(file):
         expected["seed"] = 42
     if group == "setting" and report == "report_d":
         expected["trainer"] = {"batch_size": int(file.rpartition("_")[2])}
-    expected |= INGREDIENTS.get(file.partition("/")[2], {})
+    if group == "setting":
+        expected |= (INGREDIENTS | RECIPES).get(file.partition("/")[2], {})
     assert body == expected
 
 
