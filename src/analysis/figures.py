@@ -87,16 +87,21 @@ def _dot_plot(scores: pd.DataFrame) -> Iterator[Picture]:
 
 def _forest(found: Sequence[Effect]) -> Iterator[Picture]:
     known = [effect for effect in found if effect.comparison.shown is not None]
+    answers = [effect for effect in known if effect.is_main]
+    told = known if len(known) <= MOST_ROWS else answers[:MOST_ROWS]  # without room, the parts of means go first
     rows = [
         dict(zip(("comparison", "effect", "low", "high", "verdict"), (effect.name, *shown, _word(effect)), strict=True))
-        for effect in known[:MOST_ROWS]
+        for effect in told
         if (shown := effect.comparison.shown) is not None
     ]
+    left_out = ""
+    if len(rows) < len(known):
+        left_out = " The parts of means are in the table." + _of(len(rows), len(answers), "answers", "first")
     if rows:
         yield Picture(
             "effects",
             "What each factor does to test Dice, all else equal, with 95 % intervals for new seeds and new images."
-            f"{_of(len(rows), len(known), 'differences', 'first')}",
+            f"{left_out}",
             "effects",
             partial(effects, effects=pd.DataFrame(rows)),
             rows_height(len(rows)),
