@@ -135,22 +135,24 @@ WORLDS = {
 }
 
 
+OURS = {"best/ingredients": ["best/ingredients"], "best/recipe": list(RECIPES)}  # of many runs, so long
+
+
 def judged(sweep, report):
     records = load_records([sweep])
     return {one.name: one for one in judge(records, settings_of(records), read_claims(CLAIMS / f"{report}.yaml"))}
 
 
 @pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
-@pytest.mark.parametrize("report", WORLDS)
+@pytest.mark.parametrize(
+    "report", [pytest.param(name, marks=[pytest.mark.long] if name in OURS else []) for name in WORLDS]
+)
 def test_every_claim_is_judged_as_the_world_is(tmp_path, report, right):
     WORLDS[report](tmp_path, right)
     verdicts = judged(tmp_path, report)
     assert {
         name: (one.word, one.why) for name, one in verdicts.items() if one.word != ("holds" if right else "reversed")
     } == {}
-
-
-OURS = {"best/ingredients": ["best/ingredients"], "best/recipe": list(RECIPES)}
 
 
 @pytest.mark.long
