@@ -5,7 +5,7 @@ table.csv, table.tex and figures. Keys: conf/aggregate.yaml. Exit code 0: writte
 wrong.
 """
 
-import signal
+import os
 import sys
 from typing import Any
 
@@ -30,10 +30,18 @@ def main(composed: DictConfig) -> None:
         options = parse_section(AggregateOptions, _given(composed))
         sweeps = options.sweeps()
         report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100)
-        print(told(report), flush=True)
-        print(f"report: {write_report(report, options.folder(sweeps))}")
+        _say(told(report))  # before the figures, which take seconds
+        _say(f"report: {write_report(report, options.folder(sweeps))}")
     except (ValueError, OSError) as error:
         sys.exit(refusal(error))
+
+
+def _say(text: str) -> None:
+    """Prints; a reader who has seen enough, as `| head` has, does not keep the report from being written."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _given(composed: DictConfig) -> dict[str, Any]:
@@ -51,5 +59,4 @@ def aggregate() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly
     aggregate()

@@ -1,5 +1,7 @@
 """`python -m src.aggregate` as a user meets it: from folders of runs to a report, or what is wrong in a few lines."""
 
+import subprocess
+import sys
 from functools import partial
 
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 import src.aggregate
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish, replicates
+from tests.conftest import PROJECT
 
 
 @pytest.fixture
@@ -43,6 +46,15 @@ def test_the_answer_is_printed_and_the_report_written(command, folder):
     numbers = pd.read_csv(folder / "all" / "report" / "table.csv").set_index("setting")
     assert numbers["n"].to_dict() == {"onecycle": 3, "cosine": 3}
     assert numbers.loc["cosine", "behind"] == pytest.approx(0.15, abs=0.01)
+
+
+def test_a_reader_that_has_seen_enough_does_not_lose_the_report(folder, tmp_path):
+    options = (f"sweep={folder}/all", "claim_files=null", f"output={tmp_path}")
+    command = [sys.executable, "-m", "src.aggregate", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROJECT, text=True) as process:
+        process.stdout.close()  # before the first line is there
+        assert (process.wait(60), process.stderr.read()) == (0, "")
+    assert (tmp_path / "index.html").exists() and (tmp_path / "effects.csv").exists()
 
 
 def test_a_report_is_no_run_of_the_sweep_it_lies_in(aggregate, folder):
