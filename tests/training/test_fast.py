@@ -70,7 +70,9 @@ def learner_on_cuda(config, model: str) -> Learner:
 @pytest.mark.parametrize("model", [pytest.param(name, marks=needs_cuda) for name in ("unet", "resnet34_unet")])
 @pytest.mark.parametrize("scheduler", ["onecycle", "plateau"])
 def test_no_step_waits_for_the_device(config, model, scheduler):
-    chosen = config("numerics=fast", f"model={model}", f"scheduler={scheduler}", "data.image_size=64")
+    chosen = config(
+        "numerics=fast", f"model={model}", f"scheduler={scheduler}", "data.image_size=64", "trainer.ema_decay=0.9"
+    )
     splits = open_data(chosen.data)
     loader = make_train_loader(
         splits.train,
