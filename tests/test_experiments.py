@@ -441,6 +441,7 @@ def test_a_typed_value_is_the_run_s(composed):
     assert row(run) == ["unet_nobn", "distort", "plateau_report_d", "sgd", "0.01", "cross_entropy", "4", "50", "0"]
 
 
+@pytest.mark.long
 def test_the_command_sweeps_an_experiment_by_itself(train, small, tmp_path):
     quick = ("model=unet", "trainer.epochs=1", "debug=one_batch", "hydra.launcher.jobs=2")
     swept = train("experiment=report_a/scheduler", *small, *quick)

@@ -39,6 +39,7 @@ def test_fold_moves_the_valid_lines_only(root: Path) -> None:
     assert stems(splits.test) == TEST
 
 
+@pytest.mark.long
 def test_ten_folds_validate_on_every_stem_once(root: Path) -> None:
     valid = [stem for fold in range(10) for stem in stems(open_oxford_pet(root, fold).valid)]
     assert sorted(valid) == sorted(TRAINVAL)

@@ -79,6 +79,7 @@ def test_each_image_has_a_file_for_each_style_named_by_group_rank_and_stem(tmp_p
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(written)
 
 
+@pytest.mark.long
 def test_stems_of_any_length_and_letters_become_names_that_a_disk_takes(tmp_path):
     stems = ["<script>alert('x')</script>", "W" * 200, "ü猫" * 100, "IMG (1).jpg", "a\nb\x00\udcff", "..", "nul:|?*\\"]
     written = write_gallery(tmp_path, {"worst": [strip(stem) for stem in stems]}, ["report_d"], "a run")

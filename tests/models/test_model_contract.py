@@ -1,6 +1,7 @@
 """What every network of conf/model promises, tried on the real class at a width of 8."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def test_every_choice_spells_out_all_arguments_but_options(plain_choice):
     assert plain_choice.name == plain_choice.path.stem
     annotations = dict(plain_choice.network_class.__init__.__annotations__)
     del annotations["return"]
-    needed = {name: kind for name, kind in annotations.items() if kind != bool | None}
+    needed = {name: kind for name, kind in annotations.items() if kind != Literal[True] | None}
     assert list(plain_choice.arguments)[: len(needed)] == list(needed)
     assert {name: type(plain_choice.arguments[name]) for name in needed} == needed
     options = {name: None for name in annotations if name not in needed}

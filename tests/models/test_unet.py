@@ -176,6 +176,7 @@ def test_flip_tta_changes_nothing_in_training_mode():
     assert all(torch.equal(a, b) for a, b in zip(averaging.buffers(), plain.buffers(), strict=True))
 
 
+@pytest.mark.long
 def test_with_all_options_it_compiles_to_one_graph():
     torch.manual_seed(0)
     network = UNet(width=2, residual=True, attention=True, flip_tta=True).eval()

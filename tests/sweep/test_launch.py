@@ -85,6 +85,7 @@ def jobs_of(parent: int) -> list[int]:
     return found
 
 
+@pytest.mark.long
 def test_jobs_that_come_to_grief_are_recorded_and_the_others_go_on(train, small, tmp_path, sabotage):
     sweep = ["-m", *small, sabotage, "+model.sabotage=raise,exit,kill,none", "hydra.launcher.jobs=2"]
     done = train(*sweep)
@@ -120,6 +121,7 @@ def with_sabotage(tmp_path):
     return read
 
 
+@pytest.mark.long
 def test_a_sweep_that_grows_runs_only_what_is_missing(train, small, tmp_path):
     first = train("-m", *small, "seed=1,3,1")  # a point given twice runs once
     assert first.returncode == 0, first.stderr

@@ -72,6 +72,7 @@ def certify(config, kills: int, draw: random.Random, *overrides: str) -> None:
         assert differences(whole, end_of(Path(cut[0].output))) == []
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_three_times_ends_with_the_same_bits(config):
     certify(config, 3, random.Random(0), *EVERYTHING, "scheduler=onecycle")
 
