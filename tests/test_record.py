@@ -1,14 +1,12 @@
 """A run's folder explains itself, says truly how the run stands, and has one writer."""
 
 import signal
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
 from src import locks
 from src.record import RunBusy, RunRecord
+from tests.analysis.sweeps import another_process
 
 FACTS = {"run_id": "unet-seed0-c0", "config_id": "c1", "choices": {"model": "unet"}, "seed": 0}
 IMAGE = {"stem": "a", "dice": 0.5, "iou": 1 / 3, "tp": 1, "fp": 1, "fn": 1}
@@ -100,18 +98,29 @@ def test_a_line_that_was_cut_off_is_no_epoch(record):
     assert record.read_epochs() == [{"epoch": 1}, {"epoch": 2}]
 
 
-def test_a_run_has_one_writer_and_a_dead_writer_is_none(record):
-    code = f"""
-        import pathlib, time
+def writing(record, first=""):
+    """Code of a process that does `first`, begins the run of `record` and then is at work on it until it is killed."""
+    return f"""
+        {first}
         from src.record import RunRecord
-        record = RunRecord(pathlib.Path({str(record.folder)!r}))
+        record = RunRecord(Path({str(record.folder)!r}))
         with record.locked():
             record.begin({FACTS!r}, {{}}, [])
             print("holding", flush=True)
-            time.sleep(60)
+            input()
     """
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b"holding\n"
+
+
+# As on a file system that keeps locks to one machine, so that only the heartbeat shows.
+ON_ANOTHER_MACHINE = """
+        from src import locks
+        locks.HOST, locks.PERIOD, everywhere = "another machine", 0.2, locks.FileLock
+        locks.FileLock = lambda file: everywhere(f"{file} of another machine")
+"""
+
+
+def test_a_run_has_one_writer_and_a_dead_writer_is_none(record):
+    with another_process(writing(record)) as other:
         with pytest.raises(RunBusy, match="another process"), record.locked():
             pass
         assert record.status() == "running"
@@ -125,23 +134,9 @@ def test_a_run_has_one_writer_and_a_dead_writer_is_none(record):
 
 
 def test_a_run_at_work_on_another_machine_is_running_and_has_its_writer(record, monkeypatch):
-    """On a file system that keeps locks to one machine, so that only the heartbeat shows."""
     monkeypatch.setattr(locks, "PERIOD", 0.2)
     monkeypatch.setattr(locks, "SILENCE", 2.0)
-    code = f"""
-        import pathlib, time
-        from src import locks
-        from src.record import RunRecord
-        locks.HOST, locks.PERIOD, everywhere = "another machine", 0.2, locks.FileLock
-        locks.FileLock = lambda file: everywhere(f"{{file}} of another machine")
-        record = RunRecord(pathlib.Path({str(record.folder)!r}))
-        with record.locked():
-            record.begin({FACTS!r}, {{}}, [])
-            print("holding", flush=True)
-            time.sleep(60)
-    """
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b"holding\n"
+    with another_process(writing(record, ON_ANOTHER_MACHINE.strip())) as other:
         assert record.status() == "running"
         with pytest.raises(RunBusy, match=f"another process is working on .*process {other.pid} on"), record.locked():
             pass

@@ -1,5 +1,6 @@
 """One question put to the runs: a measure, the settings it is asked of, and where the answer must lie."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from src.analysis.loading import Records
 from src.analysis.matching import Filter, Setting, also_differing, matched
 from src.analysis.measures import Measure, Scores, bound_text, interval_text
 from src.analysis.statistics import Estimate, Spread, contrast, hedges_g, spread_of
+from src.analysis.words import value_text
 
 MISSING = "runs missing: "
 LEAST_SEEDS = 3  # an arm; with fewer nothing is ever said to hold
@@ -91,13 +93,20 @@ class Comparison:
             return ""
         shared = {name: text for name, text in shown[0].items() if all(one.get(name) == text for one in shown)}
         told = {name for one in shown for name in one} - set(shared)
-        names = [_own_text(setting, told) for setting in self.settings]
+        asked = [key for key in dict.fromkeys(itertools.chain(*self.question.sides)) if self._is_only_asked(key)]
+        names = [_own_text(setting, told, asked) for setting in self.settings]
         context = ", ".join(shared.values())
         if len(names) == 1:
             return context
         sign = " ÷ " if self.question.measure.cost else " − "
         pairs = [sign.join(names[number : number + 2]) for number in range(0, len(names), 2)]
         return (pairs[0] if len(pairs) == 1 else f"({f'){sign}('.join(pairs)})") + (f" ({context})" if context else "")
+
+    def _is_only_asked(self, key: str) -> bool:
+        """Whether the question tells its sides apart by a value that the settings' names do not have."""
+        values = [setting.values.get(key) for setting in self.settings]
+        named = any(key in setting.shown or key in setting.unset for setting in self.settings)
+        return "." in key and not named and any(value != values[0] for value in values)
 
     def open_text(self) -> str:
         """Why `inside` is not shown: the interval and where it should have been."""
@@ -207,10 +216,11 @@ def _lacking(settings: Sequence[Setting], side: Filter) -> str:
     )
 
 
-def _own_text(setting: Setting, names: set[str]) -> str:
-    """What a setting is called by `names`; one that has none of them by what it is without."""
+def _own_text(setting: Setting, names: set[str], asked: Sequence[str]) -> str:
+    """What a setting is called by `names`, or, having none, by what it is without; and its values of `asked`."""
     own = [text for name, text in setting.shown.items() if name in names]
-    return ", ".join(own or [text for name, text in setting.unset.items() if name in names])
+    own = own or [text for name, text in setting.unset.items() if name in names]
+    return ", ".join([*own, *(value_text(key, setting.values.get(key)) for key in asked)])
 
 
 def _folders_by_device(records: Records, choice: Sequence[Setting]) -> dict[str, list[list[str]]]:

@@ -94,14 +94,12 @@ def _forest(found: Sequence[Effect]) -> Iterator[Picture]:
         for effect in told
         if (shown := effect.comparison.shown) is not None
     ]
-    left_out = ""
-    if len(rows) < len(known):
-        left_out = " The parts of means are in the table." + _of(len(rows), len(answers), "answers", "first")
+    without_parts = " The parts of means are in the table." if len(rows) < len(known) > len(answers) else ""
     if rows:
         yield Picture(
             "effects",
             "What each factor does to test Dice, all else equal, with 95 % intervals for new seeds and new images."
-            f"{left_out}",
+            f"{without_parts}{_of(len(rows), len(known if told is known else answers), 'answers', 'first')}",
             "effects",
             partial(effects, effects=pd.DataFrame(rows)),
             rows_height(len(rows)),

@@ -27,9 +27,8 @@ from src.errors import ConfigError
 _OURS = {"self", "strict", "seed", "first", "second"}
 _IS_STRANGER = np.isin(np.arange(256), (0, IGNORED, FOREGROUND), invert=True).astype(np.uint8)
 _ABSTRACT = (BasicTransform, DualTransform, ImageOnlyTransform, Transform3D, BaseCompose)
-_OF_FUNCTIONS = (
-    albumentations.Lambda,
-)  # which a config has none of; albumentations takes a text for one, and fails later
+# A config has no functions; albumentations takes a text for one, and fails later.
+_OF_FUNCTIONS = (albumentations.Lambda,)
 _TRANSFORMS = {
     f"albumentations.{name}": kind
     for name, kind in vars(albumentations).items()

@@ -152,3 +152,11 @@ def test_a_side_that_only_lacks_what_the_other_has_is_called_by_that(tmp_path):
     finish(tmp_path, "model.attention=true", dice=[0.5])
     (found,) = asked(tmp_path, sides=({"model.attention": True}, {"model.attention": None}))
     assert found.sides == "attention True − no attention"
+
+
+def test_a_value_that_only_the_question_names_is_said_of_both_sides(tmp_path):
+    for scheduler, option in (("cosine", "true"), ("onecycle", "null")):
+        finish(tmp_path, f"scheduler={scheduler}", f"model.flip_tta={option}", dice=[0.5])
+    sides = ({"scheduler": "cosine", "model.flip_tta": True}, {"scheduler": "onecycle", "model.flip_tta": None})
+    (found,) = asked(tmp_path, sides=sides)
+    assert found.sides == "cosine, flip_tta True − onecycle, no flip_tta"
