@@ -1,18 +1,24 @@
 """Checkpoints: tensors and plain values only, written whole or not at all, loaded without running any code."""
 
 import hashlib
+import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from src.errors import one_line
 from src.files import flush_to_disk, replacing
 from src.training.memory import is_out_of_memory
 
 FORMAT = 1
 LAST, PREVIOUS = "last.pt", "previous.pt"  # everything to go on from, and the same as it was one checkpoint before
 BEST, PENDING_BEST = "best.pt", "best.next.pt"  # weights of the best epoch, and those that last.pt does not know of yet
+HOLDERS = ("model", "state_dict", "model_state_dict")  # keys under which training programs keep a network's weights
+WRAPPERS = ("module", "_orig_mod")  # parts of a name that DataParallel and torch.compile put in
+SHOWN = 3  # entries of one kind that a message lists
 
 
 def save_checkpoint(path: Path, content: dict[str, Any], previous: Path | None = None) -> None:
@@ -46,7 +52,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         except Exception as error:  # torch raises a different type for each way a file can be damaged
             if is_out_of_memory(error):
                 raise
-            raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__}: {error})") from error
+            raise ValueError(f"{path}: {_unreadable(str(error), type(error).__name__)}") from error
         if not isinstance(content, dict):
             raise ValueError(f"{path}: holds a {type(content).__name__}; a checkpoint is a dict")
         # torch does not compare the checksums; foreign files may come without any
@@ -56,12 +62,70 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The network's weights in `path`: a checkpoint of a run (best.pt, last.pt) or a bare state dict (.pth)."""
+    """The network's weights in `path`: a checkpoint (of a run, or of another program) or a bare state dict (.pth)."""
     content = load_checkpoint(path)
-    weights = content.get("model", content)
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise ValueError(f"{path}: holds no weights; give a run's best.pt or a file of a state dict")
+    weights: Any = next((content[key] for key in HOLDERS if _is_weights(content.get(key))), content)
+    if not _is_weights(weights):
+        raise ValueError(
+            f"{path}: holds no weights (its entries: {_first(list(map(str, content))) or 'none'}); "
+            "give a run's best.pt or a file of a state dict"
+        )
+    return {str(key): value for key, value in weights.items()}
+
+
+def fitting_weights(path: Path, network: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights in `path` under the names of `network` (a state dict, of any device), to start a training from.
+
+    What DataParallel and torch.compile add to names is left out, and so is a prefix such as Lightning's `model.`,
+    where the names fit only without. Raises ValueError, naming the entries that differ and how.
+    """
+    weights = _renamed(load_weights(path), network)
+    shapes, found = ({key: tuple(value.shape) for key, value in each.items()} for each in (network, weights))
+    both = [key for key in shapes if key in found and found[key] != shapes[key]]
+    kinds = {
+        "of another shape": [f"{key} (wanted {shapes[key]}, found {found[key]})" for key in both],
+        "missing": [key for key in shapes if key not in found],
+        "unknown to the network": [key for key in found if key not in shapes],
+    }
+    if differing := [f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in kinds.items() if keys]:
+        raise ValueError(f"{path} holds weights of another network; of {len(shapes)} entries {'; '.join(differing)}")
     return weights
+
+
+def _renamed(weights: dict[str, torch.Tensor], network: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`weights` with or without WRAPPERS and one prefix, whichever has the most names in common with `network`."""
+    names = {key: [part for part in key.split(".") if part not in WRAPPERS] for key in weights}
+    prefixes = {
+        ".".join(parts[:k]) for parts in names.values() for k in range(len(parts)) if ".".join(parts[k:]) in network
+    }
+    candidates = [weights]
+    for prefix in sorted(prefixes):
+        start = f"{prefix}." if prefix else ""
+        renamed = {".".join(parts).removeprefix(start): weights[key] for key, parts in names.items()}
+        candidates += [renamed] if len(renamed) == len(weights) else []  # else two entries would share a name
+    return max(candidates, key=lambda candidate: len(candidate.keys() & network.keys()))
+
+
+def _is_weights(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(item, torch.Tensor) for item in value.values())
+
+
+def _unreadable(reason: str, kind: str) -> str:
+    """Why a file is refused in our own words: torch's advise to run what the file says."""
+    if (foreign := re.search(r"GLOBAL (\S+)", reason)) is not None or "TorchScript" in reason:
+        what = f"a Python object ({foreign[1]})" if foreign is not None else "a compiled program (TorchScript)"
+        return (
+            f"not a readable checkpoint: it holds {what}, as a network saved whole does, and opening that could run "
+            "code; where the file is trusted, save its weights alone: torch.save(network.state_dict(), 'weights.pth')"
+        )
+    if "safetensors" in reason:
+        return "not a readable checkpoint: save it by torch: torch.save(safetensors.torch.load_file(…), 'weights.pth')"
+    return f"not a readable checkpoint ({kind}: {one_line(reason.splitlines()[0] if reason else 'it is empty')})"
+
+
+def _first(entries: list[str]) -> str:
+    more = f" and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
+    return one_line(", ".join(entries[:SHOWN])) + more
 
 
 def file_digest(path: Path) -> str:

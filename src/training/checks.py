@@ -14,7 +14,7 @@ from src.data.augment import check_transforms
 from src.errors import ConfigError
 from src.identity import BUILT_SECTIONS
 from src.runtime import pick_device
-from src.training.checkpoint import load_weights
+from src.training.checkpoint import fitting_weights
 from src.training.losses import Loss
 from src.training.schedules import Schedule
 
@@ -143,19 +143,10 @@ def _weights_problems(path: Path, model: nn.Module) -> list[str]:
             f"init_from: got {str(path)!r}, which is no file; give a run's checkpoints/best.pt or a .pth of weights"
         ]
     try:
-        weights = load_weights(path)
+        fitting_weights(path, model.state_dict())
     except ValueError as error:
         return [f"init_from: {error}"]
-    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in weights.items()}
-    different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
-    if not different:
-        return []
-    first = different[0]
-    return [
-        f"init_from: {path} holds weights of another network: {len(different)} of {len(wanted)} entries differ, "
-        f"the first is {first} (wanted {wanted.get(first, 'absent')}, found {found.get(first, 'absent')})"
-    ]
+    return []
 
 
 def _default_channels(model: nn.Module) -> int:

@@ -1,6 +1,7 @@
 """The learner: everything that changes while training, and so everything that a checkpoint holds."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from src.config import RunConfig, build
 from src.runtime import Numerics, random_state, set_random_state
 from src.training.averaging import WeightAverage
+from src.training.checkpoint import fitting_weights
 from src.training.checks import build_optimizer, build_schedule
 from src.training.losses import Loss
 from src.training.network import Network
@@ -70,13 +72,11 @@ class Learner:
             setattr(self, key, state[key])
 
 
-def make_learner(
-    config: RunConfig, numerics: Numerics, steps_per_epoch: int, weights: dict[str, torch.Tensor] | None = None
-) -> Learner:
-    """The learner of `config` before its first step, on the device; its initial weights are random unless given."""
+def make_learner(config: RunConfig, numerics: Numerics, steps_per_epoch: int) -> Learner:
+    """The learner of `config` before its first step, on the device; its weights are random, or those of `init_from`."""
     model = build(config.model, nn.Module, config.allow_targets)
-    if weights is not None:
-        model.load_state_dict(weights)
+    if config.init_from is not None:
+        model.load_state_dict(fitting_weights(Path(config.init_from), model.state_dict()))
     network = Network(model, numerics, config.data.mean, config.data.std, config.trainer.batch_size)
     loss = build(config.loss, Loss, config.allow_targets)
     optimizer = build_optimizer(config, network.model.parameters())

@@ -146,9 +146,8 @@ def _train_and_test(
     numerics.set_up(Path(config.data.cache))
     seed_everything(config.seed)
     train_loader, valid_loader, test_loaders = _make_loaders(config, splits, read_pair, numerics)
-    weights = None if config.init_from is None else load_weights(Path(config.init_from))
     steps = -(-len(train_loader) // config.trainer.accumulate)
-    learner = make_learner(config, numerics, steps, weights)
+    learner = make_learner(config, numerics, steps)
     log.info(
         "%s with %s parameters on %s; %d training, %d validation and %d test images; record: %s",
         config.model["name"],

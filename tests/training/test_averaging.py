@@ -83,7 +83,8 @@ def test_the_average_is_what_is_validated_and_kept(start, composed, small):
     splits, fingerprint = open_audited(config.data)
     numerics = Numerics(torch.device("cpu"), config.numerics)
     _, valid, _ = _make_loaders(config, splits, _reader(config, splits, fingerprint), numerics)
-    learner = make_learner(config, numerics, 5, weights=load_weights(folder / "checkpoints" / "best.pt"))
+    learner = make_learner(config, numerics, 5)
+    learner.network.model.load_state_dict(load_weights(folder / "checkpoints" / "best.pt"))
     scores = evaluate(learner.network, learner.loss, valid, "validation", StopRequest())
     assert scores.dice == RunRecord(folder).read_epochs()[-1]["valid_dice"]
 

@@ -1,0 +1,124 @@
+"""Weights that a training starts from: whatever program wrote them they load, or the message says what differs."""
+
+import argparse
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from src.training.checkpoint import fitting_weights
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    """Its own names begin with those that wrappers use too."""
+    return nn.ModuleDict({"model": nn.Linear(2, 3), "encoder": nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))})
+
+
+def prefixed(prefix: str, network: nn.Module) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{key}": value for key, value in network.state_dict().items()}
+
+
+@pytest.fixture
+def saved(tmp_path: Path):
+    def save(content: object) -> Path:
+        torch.save(content, tmp_path / "weights.pth")
+        return tmp_path / "weights.pth"
+
+    return save
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "",
+        "module.",
+        "_orig_mod.",
+        "model.",
+        "module._orig_mod.",
+        "_orig_mod.module.",
+        "model.module.",
+        "net.model.",
+        "a.b.",
+    ],
+)
+@pytest.mark.parametrize("holder", [None, "model", "state_dict", "model_state_dict"])
+def test_weights_load_under_whatever_name_a_program_gave_them(network, saved, prefix, holder):
+    weights = prefixed(prefix, network)
+    path = saved(weights if holder is None else {"epoch": 3, holder: weights, "optimizer_states": [{}]})
+    found = fitting_weights(path, network.state_dict())
+    assert found.keys() == network.state_dict().keys()
+    assert all(torch.equal(found[key], value) for key, value in network.state_dict().items())
+
+
+def test_a_network_whose_parts_were_wrapped_or_compiled_loads(network, saved):
+    wrapped = nn.ModuleDict({"model": nn.DataParallel(network["model"]), "encoder": torch.compile(network["encoder"])})
+    assert {"model.module.bias", "encoder._orig_mod.0.bias"} <= wrapped.state_dict().keys()
+    assert fitting_weights(saved(wrapped.state_dict()), network.state_dict()).keys() == network.state_dict().keys()
+
+
+def test_the_entries_that_differ_are_named_with_what_differs(network, saved):
+    weights = prefixed("module.", network) | {"module.model.bias": torch.zeros(4), "loss.weight": torch.ones(1)}
+    del weights["module.encoder.0.bias"]
+    with pytest.raises(ValueError) as refusal:
+        fitting_weights(saved(weights), network.state_dict())
+    assert str(refusal.value).partition("; ")[2] == (
+        "of 9 entries 1 of another shape: model.bias (wanted (3,), found (4,)); 1 missing: encoder.0.bias; "
+        "1 unknown to the network: loss.weight"
+    )
+
+
+def test_many_differences_are_counted(network, saved):
+    with pytest.raises(
+        ValueError, match=r"7 missing: encoder\.0\.weight, encoder\.0\.bias, encoder\.1\.weight and 4 more"
+    ):
+        fitting_weights(saved(prefixed("model.", network["model"])), network.state_dict())
+
+
+def test_two_entries_never_become_one(network, saved):
+    weights = prefixed("student.", network) | prefixed("teacher.", network)
+    with pytest.raises(ValueError, match=r"9 unknown to the network: teacher\.model\.weight, "):
+        fitting_weights(saved(weights), network.state_dict())
+    weights = prefixed("", network) | {"module.model.bias": torch.zeros(3)}
+    with pytest.raises(ValueError, match=r"1 unknown to the network: module\.model\.bias"):
+        fitting_weights(saved(weights), network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (lambda network: network, r"a Python object \(torch\.nn\.modules\.container\.ModuleDict\), as a network saved"),
+        (lambda network: {"state_dict": network.state_dict(), "hparams": argparse.Namespace()}, "argparse.Namespace"),
+        (lambda network: {"state_dict": network.state_dict(), "best": np.float64(1)}, r"numpy\.\S+\.scalar"),
+    ],
+)
+def test_python_objects_are_refused_in_one_line_that_says_what_to_do(network, saved, content, said):
+    with pytest.raises(ValueError, match=said) as refusal:
+        fitting_weights(saved(content(network)), network.state_dict())
+    assert "torch.save(network.state_dict(), 'weights.pth')" in str(refusal.value)
+    assert "\n" not in str(refusal.value) and "weights_only" not in str(refusal.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*TorchScript archive", "ignore:.*torch.jit")
+def test_a_compiled_program_is_refused(network, tmp_path):
+    torch.jit.script(network["model"]).save(str(tmp_path / "program.pt"))
+    with pytest.raises(ValueError, match=r"it holds a compiled program \(TorchScript\)"):
+        fitting_weights(tmp_path / "program.pt", network.state_dict())
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps({"a": 1}), b"PK\x03\x04"])
+def test_what_is_no_checkpoint_is_refused_in_one_line(network, tmp_path, content):
+    (tmp_path / "weights.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"not a readable checkpoint|holds no weights") as refusal:
+        fitting_weights(tmp_path / "weights.pth", network.state_dict())
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 1}, {"model": {}}, {"state_dict": {"a": [1]}}])
+def test_a_checkpoint_without_weights_says_what_it_holds(network, saved, content):
+    with pytest.raises(ValueError, match=rf"holds no weights \(its entries: {', '.join(content) or 'none'}\)"):
+        fitting_weights(saved(content), network.state_dict())
