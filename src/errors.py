@@ -15,7 +15,11 @@ class ConfigError(ValueError):
 
 def shown(value: object) -> str:
     """`value` as Python writes it, cut where it gets long."""
-    text = repr(value)
+    return cut(repr(value))
+
+
+def cut(text: str) -> str:
+    """`text`, or its beginning and how long it is."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
 
 

@@ -1,12 +1,28 @@
-"""Files that are either whole or absent: write to a temporary name, flush to disk, rename."""
+"""Files that are written whole or not at all, and read as a stranger's: regular files only, within bounds."""
 
 import errno
+import io
+import itertools
 import json
+import math
 import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import yaml
+
+from src.errors import cut, one_line
+
+LARGEST_JSON = 10_000_000  # bytes; as Python's objects up to 25 times as much
+LARGEST_YAML = 1_000_000  # bytes
+MOST_YAML_NODES = 50_000  # anchors written out: a few hundred bytes of them can stand for billions of nodes
+DEEPEST = 50  # mappings and lists within each other; what walks through them recurses
+_SEXAGESIMAL = re.compile(r"[-+0-9_.]+:[-+0-9_.:]*")  # YAML's 1:30 for 90, which takes long where it is long
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 
 WHAT_TO_DO = {
     errno.ENOSPC: "make room on that disk",
@@ -87,11 +103,103 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The value in the JSON file `path`. Raises ValueError, naming the file, when it holds none."""
+def open_regular(path: Path, largest: int | None = None) -> io.BufferedReader:
+    """The file `path`, opened for reading.
+
+    Raises OSError as the disk does, and ValueError for what is not a regular file, or has more than `largest` bytes: a
+    pipe would be waited for forever, a device may do anything when it is opened.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        kind = "folder" if stat.S_ISDIR(found.st_mode) else "pipe, socket or device"
+        raise ValueError(f"{path}: is a {kind}; it should be a regular file")
+    if largest is not None and found.st_size > largest:
+        raise ValueError(f"{path}: has {found.st_size:,} bytes; at most {largest:,} are read")
+    # not blocking, in case that a pipe has taken its place meanwhile
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """The content of the file `path`; raises as `open_regular` does."""
+    with open_regular(path, largest) as file:
+        content = file.read(largest + 1) or b""
+    if len(content) > largest:  # as of files in /proc, which claim to be empty
+        raise ValueError(f"{path}: has more than {largest:,} bytes, which are the most that are read")
+    return content
+
+
+def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
+    """The value in the JSON file `path`. Raises ValueError, naming the file, when it holds none; OSError."""
+    return parse_json(read_regular(path, largest), path)
+
+
+def parse_json(content: bytes, path: Path) -> Any:
+    """The value that `content`, of the file `path`, is the JSON of. Raises ValueError, naming the file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        value = json.loads(content)
+        _check_plain(value)
+    except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{path}: is no readable JSON ({error}); move it away, or bring it back from a copy"
+            f"{path}: is not readable JSON ({_told(error)}); move it away, or bring it back from a copy"
         ) from error
+    return value
+
+
+def read_yaml(path: Path) -> Any:
+    """The value in the YAML file `path`, plain values only. Raises ValueError, naming the file; OSError."""
+    content = read_regular(path, LARGEST_YAML)
+    try:
+        _check_yaml_nodes(content)
+        value = yaml.load(content, _YAML_LOADER)  # a safe loader, both of them
+        _check_plain(value)
+    except Exception as error:  # its constructors raise anything, for dates and numbers that are none
+        raise ValueError(f"{path}: is not plain YAML ({_told(error)})") from error
+    return value
+
+
+def _told(error: Exception) -> str:
+    return cut(" ".join(one_line(str(error)).split()))
+
+
+def _check_yaml_nodes(content: bytes) -> None:
+    """Raises ValueError for a document that nests too deeply, or has too many nodes with its anchors written out."""
+    sizes: dict[str, int] = {}  # of the anchors so far, in nodes
+    total, opened = 0, list[tuple[str | None, int]]()  # the anchor of each collection, and `total` at its beginning
+    for event in yaml.parse(content, _YAML_LOADER):
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = opened.pop()
+            if anchor is not None:
+                sizes[anchor] = total - before
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise ValueError(f"the alias *{event.anchor} stands for nothing, or for a part of itself")
+            total += sizes[event.anchor]
+        elif isinstance(event, yaml.NodeEvent):
+            if isinstance(event, yaml.CollectionStartEvent):
+                opened.append((event.anchor, total))
+            elif event.anchor is not None:
+                sizes[event.anchor] = 1
+            total += 1
+            if isinstance(event, yaml.ScalarEvent) and len(event.value) > 100 and _SEXAGESIMAL.fullmatch(event.value):
+                raise ValueError("a number of more than 100 digits")
+        if total > MOST_YAML_NODES or len(opened) > DEEPEST:
+            raise ValueError(f"more than {MOST_YAML_NODES:,} values, or more than {DEEPEST} levels of them")
+
+
+def _check_plain(value: Any) -> None:
+    """Raises ValueError for what no record holds and what is a danger later: depth, numbers and text beyond bounds."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} levels of values")
+        for one in level:
+            if isinstance(one, int) and abs(one) >= 2**63:
+                raise ValueError("a whole number of more than 64 bits")
+            if isinstance(one, float) and not math.isfinite(one):
+                raise ValueError(f"the number {one}")
+        "".join(one for one in level if isinstance(one, str)).encode()  # half a character of UTF-16 raises ValueError
+        inner = (
+            ([*one, *one.values()] if isinstance(one, dict) else one) for one in level if isinstance(one, dict | list)
+        )
+        level = list(itertools.chain.from_iterable(inner))

@@ -1,11 +1,12 @@
 """The files of a run: one folder that explains itself, written whole or not at all, read without torch."""
 
 import csv
+import io
 import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Any
 
 import yaml
 
-from src.files import naming, read_json, replacing, write_json, write_text
+from src.files import naming, open_regular, parse_json, read_json, read_regular, replacing, write_json, write_text
 from src.locks import Held, SharedLock
 
 SCHEMA = 1
 STATUSES = ("running", "finished", "failed", "interrupted")
 TEST_IMAGE_COLUMNS = ("protocol", "stem", "dice", "iou", "tp", "fp", "fn")
+# What is read of a folder that may be a stranger's, in bytes and lines: many times what a run writes.
+LARGEST_RUN, LARGEST_EPOCHS, LARGEST_IMAGES = 1_000_000, 30_000_000, 60_000_000
+MOST_EPOCHS = 100_000
 
 
 class RunBusy(RuntimeError):
@@ -57,7 +61,7 @@ class RunRecord:
 
     def read(self) -> dict[str, Any] | None:
         """The content of run.json; None where no run has begun."""
-        return read_json(self.run_file) if self.run_file.exists() else None
+        return read_json(self.run_file, LARGEST_RUN) if self.run_file.exists() else None
 
     def read_now(self) -> dict[str, Any] | None:
         """The content of run.json with the status it has now: a `running` run that nobody holds was interrupted."""
@@ -122,8 +126,7 @@ class RunRecord:
         `images`: a row for each test image with the keys of TEST_IMAGE_COLUMNS except `protocol`.
         """
         entries = {**self.read_scores("test"), protocol: dict(scores)}
-        rows = [row for row in self.read_test_images() if row["protocol"] != protocol]
-        self._write_scores("test", entries, [*rows, *_rows(protocol, images)])
+        self._write_scores("test", entries, _rows(protocol, images), kept=entries.keys() - {protocol})
 
     def add_scores(
         self, split: str, added: Mapping[str, tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
@@ -132,17 +135,26 @@ class RunRecord:
 
         What stands there already stays: of a protocol that is there, only keys that it lacks are added.
         """
-        there, rows = self.read_scores(split), self.read_test_images(split)
+        there = self.read_scores(split)
         entries = there | {name: {**scores, **there.get(name, {})} for name, (scores, _) in added.items()}
         new = [row for name, (_, images) in added.items() if name not in there for row in _rows(name, images)]
-        self._write_scores(split, entries, [*rows, *new])
+        self._write_scores(split, entries, new, kept=there.keys())
 
-    def _write_scores(self, split: str, entries: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-        write_json(self.folder / f"{split}.json", {"schema": SCHEMA, "protocols": entries})
-        with replacing(self.folder / f"{split}_images.csv") as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, TEST_IMAGE_COLUMNS)
-            writer.writeheader()
+    def _write_scores(
+        self, split: str, entries: Mapping[str, Any], rows: Sequence[Sequence[Any]], kept: Collection[str]
+    ) -> None:
+        """Writes `rows` to `<split>_images.csv`, after those there of the protocols `kept`, and then `<split>.json`.
+
+        In this order, so that after a crash between the two no protocol is recorded without its rows.
+        """
+        path = self.folder / f"{split}_images.csv"
+        there = _rows_in(path) if path.exists() else ()
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(TEST_IMAGE_COLUMNS)
+            writer.writerows(row for row in there if row[0] in kept)
             writer.writerows(rows)
+        write_json(self.folder / f"{split}.json", {"schema": SCHEMA, "protocols": entries})
 
     def read_scores(self, split: str) -> dict[str, Any]:
         """The scores of each protocol in `<split>.json`; none where there is no file yet."""
@@ -152,17 +164,17 @@ class RunRecord:
     def read_test_images(self, split: str = "test") -> list[dict[str, Any]]:
         """The rows of `<split>_images.csv` as text; none where there is no file yet."""
         path = self.folder / f"{split}_images.csv"
-        if not path.exists():
-            return []
-        with path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        return [dict(zip(TEST_IMAGE_COLUMNS, row, strict=True)) for row in _rows_in(path)] if path.exists() else []
 
     def read_epochs(self) -> list[dict[str, Any]]:
         """The rows of epochs.jsonl; a last line that was cut off is left out."""
         if not self.epochs_file.exists():
             return []
-        lines = self.epochs_file.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        lines = read_regular(self.epochs_file, LARGEST_EPOCHS).split(b"\n")[:-1]
+        rows = [parse_json(line, self.epochs_file) for line in lines[: MOST_EPOCHS + 1]]
+        if len(rows) > MOST_EPOCHS or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f"{self.epochs_file}: holds other lines than one mapping for each of some epochs")
+        return rows
 
     @contextmanager
     def logging(self) -> Iterator[None]:
@@ -197,8 +209,21 @@ class _LogFile(logging.FileHandler):
             super().close()
 
 
-def _rows(protocol: str, images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{"protocol": protocol, **image} for image in images]
+def _rows(protocol: str, images: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    return [[protocol, *(image[column] for column in TEST_IMAGE_COLUMNS[1:])] for image in images]
+
+
+def _rows_in(path: Path) -> Iterator[list[str]]:
+    """The lines of a file of TEST_IMAGE_COLUMNS, one at a time. Raises ValueError, naming it, for another file."""
+    with io.TextIOWrapper(open_regular(path, LARGEST_IMAGES), encoding="utf-8", newline="") as file:
+        try:
+            for number, line in enumerate(csv.reader(file)):
+                if len(line) != len(TEST_IMAGE_COLUMNS) or (number == 0 and line != [*TEST_IMAGE_COLUMNS]):
+                    raise ValueError(f"line {number + 1} has other columns than {', '.join(TEST_IMAGE_COLUMNS)}")
+                if number > 0:
+                    yield line
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path}: holds no rows of test images ({error})") from error
 
 
 def _line(row: Mapping[str, Any]) -> str:

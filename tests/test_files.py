@@ -1,10 +1,13 @@
-"""Files are whole or absent."""
+"""Files are whole or absent, and those of strangers are read within bounds."""
 
 import json
+import os
+import socket
+from pathlib import Path
 
 import pytest
 
-from src.files import read_json, replacing, write_json
+from src.files import read_json, read_regular, read_yaml, replacing, write_json
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path):
@@ -31,3 +34,82 @@ def test_json_comes_back_and_knows_no_nan(tmp_path):
     with pytest.raises(ValueError):
         write_json(tmp_path / "value.json", {"dice": float("nan")})
     assert json.loads((tmp_path / "value.json").read_text()) == {"name": "ü", "dice": 0.5}
+
+
+EXPLODING = "".join(
+    f"{name}: &{name} [{', '.join(inner)}]\n"
+    for name, inner in [("a0", ["x"] * 9), *((f"a{n}", [f"*a{n - 1}"] * 9) for n in range(1, 11))]
+)  # 9^11 values
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("[" * 100_000, "recursion"),
+        ('{"a":' * 100_000, "recursion"),
+        ("[" * 51 + "]" * 51, "levels"),
+        ("[NaN]", "nan"),
+        ("[-Infinity]", "inf"),
+        ("1e999", "inf"),
+        ("9" * 5000, "digits"),
+        (str(2**63), "64 bits"),
+        ('{"a": "\\ud800"}', "surrogates"),
+        ("", "line 1"),
+        ("1" * 10_000_001, "at most 10,000,000"),
+    ],
+)
+def test_json_that_no_run_writes_is_refused_by_name(tmp_path, content, why):
+    path = tmp_path / "run.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"^.*run\.json: .*" + why) as raised:
+        read_json(path)
+    assert len(str(raised.value)) < 600 and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (EXPLODING, "more than 50,000 values"),
+        ("[" * 100_000, "50 levels"),
+        ("? " * 100_000, "50 levels"),
+        ("- a\n" * 60_000, "more than 50,000 values"),
+        ("a: &a [*a]", "a part of itself"),
+        ("1:" * 200_000 + "1", "100 digits"),
+        ("0x" + "f" * 100_000, "64 bits"),
+        ("a: .nan", "nan"),
+        ("a: 2024-13-45", "month"),
+        ("!" * 100_000, "constructor"),
+        ("? [a]\n: 1", "unhashable"),
+        ("a: !!python/object/apply:os.getcwd []", "constructor"),
+        ("#" * 1_000_001, "at most 1,000,000"),
+    ],
+)
+def test_yaml_that_no_run_writes_is_refused_by_name(tmp_path, content, why):
+    path = tmp_path / "config.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"^.*config\.yaml: .*" + why) as raised:
+        read_yaml(path)
+    assert len(str(raised.value)) < 600 and "\n" not in str(raised.value)
+
+
+def test_yaml_with_a_few_anchors_is_read(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: &a [1, 2.5]\nb: *a\nc: {<<: &d {e: null}}\n")
+    assert read_yaml(path) == {"a": [1, 2.5], "b": [1, 2.5], "c": {"e": None}}
+
+
+def test_what_is_not_a_regular_file_is_refused_without_being_opened(tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+    for path in (pipe, link, tmp_path / "socket", Path("/dev/zero"), tmp_path):
+        for read in (read_json, read_yaml):
+            with pytest.raises(ValueError, match=rf"^{path}: is a (folder|pipe, socket or device); "):
+                read(path)
+
+
+def test_a_file_that_hides_its_size_is_read_no_further_than_allowed():
+    with pytest.raises(ValueError, match=r"has more than 10 bytes"):
+        read_regular(Path("/proc/self/status"), 10)

@@ -154,3 +154,36 @@ def test_asking_changes_nothing_in_the_folder(record):
     with record.locked():
         assert record.status() == "finished"
     assert {file: file.stat().st_mtime_ns for file in [record.folder, *record.folder.rglob("*")]} == before
+
+
+@pytest.mark.parametrize(
+    "content", ["[]\n", "1\n", "{\n{}\n", "{}\n" * 100_001, "[" * 100_000 + "\n", '{"epoch": 1e999}\n']
+)
+def test_epochs_that_no_run_writes_are_refused_by_name(record, content):
+    record.begin(FACTS, {}, [])
+    record.epochs_file.write_text(content)
+    with pytest.raises(ValueError, match=r"epochs\.jsonl: "):
+        record.read_epochs()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"stem\na\n", b"protocol,stem,dice,iou,tp,fp,fn\na,b\n", b"\xff\n", b'"' + b"x" * 200_000 + b'"\n']
+)
+def test_test_images_that_no_run_writes_are_refused_by_name_and_stay(record, content):
+    record.begin(FACTS, {}, [])
+    path = record.folder / "test_images.csv"
+    path.write_bytes(content)
+    if content:
+        with pytest.raises(ValueError, match=r"test_images\.csv: holds no rows of test images"):
+            record.add_scores("test", {"native": ({"dice": 4}, [IMAGE])})
+        assert path.read_bytes() == content and not (record.folder / "test.json").exists()
+
+
+def test_rows_of_a_protocol_that_was_not_recorded_are_written_anew(record):
+    record.begin(FACTS, {}, [])
+    added = {"native": ({"dice": 4}, [IMAGE])}
+    record.add_scores("test", added)
+    before = (record.folder / "test_images.csv").read_bytes()
+    (record.folder / "test.json").unlink()  # as a crash between the two leaves it
+    record.add_scores("test", added)
+    assert (record.folder / "test_images.csv").read_bytes() == before

@@ -16,12 +16,12 @@ import torch
 import yaml
 from torch import nn
 
-from src.analysis.runs import _YAML_LOADER
 from src.config import build, find_target
 from src.data.augment import check_transforms
 from src.errors import ConfigError
 from src.evaluate import evaluate
 from src.export import export
+from src.files import _YAML_LOADER
 from src.inference import inference, load_model
 from src.prediction.trained import load_trained
 from src.training.checks import checked

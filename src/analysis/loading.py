@@ -15,6 +15,8 @@ from pandas.api.types import union_categoricals
 from tqdm import tqdm
 
 from src.analysis.runs import LAYOUT, load_runs_and_epochs
+from src.files import open_regular
+from src.record import LARGEST_IMAGES
 
 HEADLINE = "headline"  # docs/record.md
 NUMBERS = {"dice": "float64", "iou": "float64", "tp": "int64", "fp": "int64", "fn": "int64"}  # of each test image
@@ -180,13 +182,14 @@ def _read_images(folder: Path, protocol: str, test_dice: float, names: pd.Index)
 
     Raises ValueError for a file that is broken or contradicts `test_dice`, what run.json says.
     """
-    table = pd.read_csv(
-        folder / "test_images.csv",
-        usecols=["protocol", "stem", *NUMBERS],
-        dtype={"protocol": "category", "stem": "object", **NUMBERS},
-        keep_default_na=False,  # an image may be called NA
-        na_values={column: [""] for column in NUMBERS},
-    )
+    with open_regular(folder / "test_images.csv", LARGEST_IMAGES) as file:
+        table = pd.read_csv(
+            file,
+            usecols=["protocol", "stem", *NUMBERS],
+            dtype={"protocol": "category", "stem": "object", **NUMBERS},
+            keep_default_na=False,  # an image may be called NA
+            na_values={column: [""] for column in NUMBERS},
+        )
     images = table[table["protocol"] == protocol].drop(columns="protocol")
     if images.empty:
         raise ValueError(

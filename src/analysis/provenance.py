@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from src.analysis.loading import Records
 from src.analysis.words import human_seconds
-from src.files import read_json
+from src.files import read_json, read_yaml
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,8 @@ def _command(words: Sequence[str], seeds: Sequence[int]) -> str:
 
 def _overrides(folder: Path) -> list[str]:
     try:
-        return [str(word) for word in yaml.safe_load((folder / "overrides.yaml").read_text(encoding="utf-8"))]
-    except (OSError, TypeError, ValueError, yaml.YAMLError):
+        return [str(word) for word in read_yaml(folder / "overrides.yaml")]
+    except (OSError, TypeError, ValueError):
         return []
 
 

@@ -1,6 +1,5 @@
 """The runs of a sweep as one table: what was planned, what is there, whatever became of each of them."""
 
-import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping
@@ -9,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from pydantic import ConfigDict, Field
 
 from src.analysis.settings import ReadConfig, add_values, config_of_any, section_of, sort_key
 from src.config import Section, parse_section
 from src.errors import ConfigError
-from src.files import read_json
+from src.files import read_json, read_yaml
 from src.identity import CHOICE_SECTIONS
 from src.record import SCHEMA, STATUSES, RunRecord
 
@@ -27,7 +25,6 @@ WHOLE_NUMBERS = ("seed", "epoch", "epochs", "best_epoch", "train_images")
 NUMBERS = (*DICE, *COSTS)
 WORDS = ("config_id", "device", "fingerprint", "error")
 RECORD_FILES = {"run.json", "config.yaml", "overrides.yaml", "epochs.jsonl", "test.json", "checkpoints", "train.log"}
-_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 
 
 def load_runs(*sweeps: Path) -> pd.DataFrame:
@@ -64,8 +61,8 @@ def load_runs_and_epochs(*sweeps: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def read_config(folder: Path) -> dict[str, Any]:
     """The config that the run in `folder` was begun with; empty where there is none that can be read."""
     try:
-        config = yaml.load((folder / "config.yaml").read_bytes(), _YAML_LOADER)  # a safe loader, both of them
-    except (OSError, yaml.YAMLError):
+        config = read_yaml(folder / "config.yaml")
+    except (OSError, ValueError):
         return {}
     return config if isinstance(config, dict) else {}
 
@@ -129,7 +126,7 @@ def _read_run(record: RunRecord, planned: Mapping[str, Any]) -> tuple[dict[str, 
         run = record.read_now()
         being_made = run is None and record.is_held()
         facts = {"status": "running"} if being_made else _facts(run, record.folder)
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+    except OSError as error:
         facts = {"status": "unreadable", "error": f"run.json cannot be read: {error}"}
     except ConfigError as error:
         facts = {"status": "unreadable", "error": f"run.json is no record of a run: {'; '.join(error.problems)}"}
@@ -145,10 +142,9 @@ def _read_run(record: RunRecord, planned: Mapping[str, Any]) -> tuple[dict[str, 
 def _read_epochs(record: RunRecord) -> list[dict[str, Any]] | None:
     """None where they cannot be known: a line in the middle is broken, or the file may not be read."""
     try:
-        epochs = record.read_epochs()
+        return record.read_epochs()
     except (ValueError, OSError):
         return None
-    return epochs if all(isinstance(epoch, dict) for epoch in epochs) else None
 
 
 class _Data(Section):

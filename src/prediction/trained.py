@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from torch import nn
 
 from src.config import RunConfig, build, parse_section
 from src.errors import ConfigError
+from src.files import read_yaml
 from src.runtime import Numerics, pick_device
 from src.training.checkpoint import load_weights
 from src.training.metrics import foreground_logit
@@ -77,14 +77,12 @@ def read_config(folder: Path) -> RunConfig:
     """The config of the run in `folder`, every key judged. Raises ValueError when the folder is no run's."""
     file = folder / "config.yaml"
     try:
-        plain: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        plain: Any = read_yaml(file)
     except OSError as error:
         raise ValueError(
             f"{folder}: is no folder of a run ({error.strerror}: config.yaml); "
             "give one that holds config.yaml and checkpoints, for example multirun_outputs/demo/unet-…"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{file}: is no plain YAML ({' '.join(str(error).split())})") from error
     if not isinstance(plain, dict):
         raise ValueError(f"{file}: holds a {type(plain).__name__}; the config of a run is a mapping")
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from src.errors import one_line
-from src.files import flush_to_disk, replacing
+from src.files import flush_to_disk, open_regular, replacing
 from src.training.memory import is_out_of_memory
 
 FORMAT = 1
@@ -46,7 +46,7 @@ def _write(content: dict[str, Any], path: Path) -> None:
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """What `save_checkpoint` wrote, on the CPU. Raises ValueError naming a file that is no such thing, or damaged."""
-    with path.open("rb") as file:  # a file that may not be read is no damaged one
+    with open_regular(path) as file:  # a file that may not be read is no damaged one
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a different type for each way a file can be damaged
@@ -130,5 +130,5 @@ def _first(entries: list[str]) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

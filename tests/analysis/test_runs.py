@@ -79,9 +79,9 @@ def test_the_columns_of_a_finished_run(sweep):
     ("content", "reason"),
     [
         (None, "run.json is missing"),
-        (b"", "run.json: is no readable JSON"),
-        (b'{"schema": 1, "run_id": "unet-se', "run.json: is no readable JSON (Unterminated string"),
-        (b"\xff\xfe", "run.json: is no readable JSON"),
+        (b"", "run.json: is not readable JSON"),
+        (b'{"schema": 1, "run_id": "unet-se', "run.json: is not readable JSON (Unterminated string"),
+        (b"\xff\xfe", "run.json: is not readable JSON"),
         (b"[]", "run.json is no record of a run"),
         (b'{"schema": 1, "status": "finished"}', "run.json is no record of a run: run_id: missing; config_id: missing"),
         (b'{"schema": 2, "status": "finished"}', "run.json has schema 2"),

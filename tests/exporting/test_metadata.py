@@ -35,7 +35,7 @@ def test_a_record_that_says_nonsense_is_refused(run_copy, facts, said):
         read_run(run_copy)
 
 
-@pytest.mark.parametrize(("text", "said"), [("[]", "holds a list"), ("{", "is no readable JSON")])
+@pytest.mark.parametrize(("text", "said"), [("[]", "holds a list"), ("{", "is not readable JSON")])
 def test_a_record_that_cannot_be_read_is_refused(run_copy, text, said):
     (run_copy / "run.json").write_text(text)
     with pytest.raises(ValueError, match=rf"{re.escape(str(run_copy))}/run\.json: {said}"):

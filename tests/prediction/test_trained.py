@@ -117,7 +117,7 @@ def test_what_prediction_does_not_need_is_not_even_built(run_copy, section, tmp_
 def test_a_yaml_tag_is_refused(run_copy, tmp_path):
     proof = tmp_path / "proof"
     (run_copy / "config.yaml").write_text(f"model: !!python/object/apply:os.system ['touch {proof}']\n")
-    with pytest.raises(ValueError, match=r"config\.yaml: is no plain YAML .*python/object/apply"):
+    with pytest.raises(ValueError, match=r"config\.yaml: is not plain YAML .*python/object/apply"):
         load_trained(run_copy, "cpu")
     assert not proof.exists()
 
