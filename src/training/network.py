@@ -44,6 +44,7 @@ class Network:
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """float32 (B, C, H, W) for images that are `normalised`."""
         compiled = self._compiled if len(images) == self.batch_size else None
+        model = self.model if compiled is None else compiled  # not `or`: a compiled module raises when asked its length
         with self.numerics.autocast():
-            logits = (compiled or self.model)(images)  # (B, C, H, W)
+            logits = model(images)  # (B, C, H, W)
         return logits.float()

@@ -13,6 +13,7 @@ from src.runtime import Numerics, seed_everything
 from src.training.checks import build_optimizer, checked
 from src.training.learner import Learner, make_learner
 from src.training.loop import train_epoch
+from src.training.network import Network
 from src.training.stopping import StopRequest
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -116,3 +117,22 @@ def test_a_compiled_network_says_what_the_plain_one_says(config, model, tmp_path
         compiled = network.logits(images)
         plain = torch.cat([network.logits(images[:2]), network.logits(images[2:])])  # batches of 2 are not compiled
     assert torch.allclose(torch.sigmoid(compiled), torch.sigmoid(plain), atol=0.02)  # bfloat16 has 8 bits
+
+
+def test_whole_batches_alone_go_through_the_compiled_network(config, monkeypatch):
+    """On a CPU, with torch's own wrapper around a backend that compiles nothing but notes what it was given."""
+    seen = []
+
+    def backend(graph, inputs):
+        return lambda *given: seen.append(len(given[-1])) or graph(*given)
+
+    compile_with = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model: compile_with(model, backend=backend))
+    monkeypatch.setattr(Numerics, "compiles", True)
+    numerics = Numerics(torch.device("cpu"), config("numerics=fast").numerics)
+    network = Network(nn.Conv2d(3, 1, 1), numerics, (0.5,) * 3, (0.25,) * 3, batch_size=4)
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    with torch.inference_mode():
+        whole = network.logits(images)
+        parts = torch.cat([network.logits(images[:3]), network.logits(images[3:])])
+    assert len(seen) == 1 and torch.allclose(whole, parts, atol=1e-6)
