@@ -77,6 +77,7 @@ class FolderData(DataSection):
     """Any pair of folders images/ and masks/."""
 
     kind: Literal["folder"]
+    mask_suffix: str | None = Field(default=None, min_length=1)
 
 
 AnyData = Annotated[OxfordPetData | SyntheticData | FolderData, Field(discriminator="kind")]

@@ -31,6 +31,8 @@ def main(composed: DictConfig) -> None:
         sys.exit(refusal(error))
     if splits.skipped:
         print(skipped_text(splits))
+    for note in splits.notes:
+        print(f"warning: {note}")
     counts = f"{len(splits.train)} training, {len(splits.valid)} validation and {len(splits.test)} test images"
     print(f"ready: {data.name} with {counts}, fingerprint {digest[:12]}")
 

@@ -9,39 +9,39 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from src.data.images import read_image
-from src.data.pairs import OnError, Pair, Splits
+from src.data.images import BACKGROUND, BORDER, PET, read_image
+from src.data.pairs import Facts, OnError, Pair, Splits
+from src.data.unchanged import State, read_unchanged, state_of
 from src.errors import one_line
 from src.files import read_json, write_json
 
-SCHEMA = 2  # raise it when the audit checks more, or the fingerprint is made differently
+SCHEMA = 3  # raise it when the audit checks more, or the fingerprint is made differently
 SHOWN = 50  # offenders that a message lists
 SHOWN_SKIPPED = 20  # as many of those that are left out
-
-State = tuple[str, int, int]  # absolute path, size in bytes, modification time in ns
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Of one pair: the pair, the line that stands for it in the fingerprint, and what is wrong with its files."""
+    """Of one pair: what its files hold, None where they are not sound, and what is wrong with them."""
 
     pair: Pair
-    line: str
+    facts: Facts | None
     problems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Verdict:
-    """The fingerprint of the pairs that pass, and what was found of the others."""
+    """What was found in the pairs that pass, by stem, and of the others."""
 
-    digest: str
+    facts: dict[str, Facts]
     faults: tuple[Finding, ...]
 
 
@@ -67,9 +67,9 @@ def audited(
     one data set share it), which are for testing, and the bytes of all files, of the pairs that remain. Folders and
     dates do not enter.
 
-    What passed is remembered in `cache_folder/audit/`, under the paths, sizes and modification times of all
-    files, so that asking again costs one stat a file. What did not pass is examined each time. Several processes may
-    ask at once. Where `cache_folder` cannot be written, only the memory is lost, with a warning.
+    What passed is remembered in `cache_folder/audit/`, under the paths, sizes, times and inodes of all files, so that
+    asking again costs one stat a file. What did not pass is examined each time. Several processes may ask at once.
+    Where `cache_folder` cannot be written, only the memory is lost, with a warning. The pairs returned have `facts`.
 
     `workers` threads read (None: one for each core, at most 16); `progress` shows a bar on stderr if that is
     a terminal.
@@ -81,17 +81,20 @@ def audited(
         faults = _audit(splits, workers, progress).faults  # so that the one message has everything
         raise ValueError(_message("the data set cannot be used:", [*misplaced, *_problems(faults)]))
     memory = cache_folder / "audit" / f"{_listing_key(splits)}.json"
-    known = _recall(memory, splits)
-    if known is not None and (on_error == "skip" or not known.faults):
-        return _without(splits, known.faults), known.digest
-    verdict = _audit(splits, workers, progress)
-    if verdict.faults and on_error == "raise":
-        problems = _problems(verdict.faults)
-        pairs = sum(map(len, (splits.train, splits.valid, splits.test)))
-        raise ValueError(_message(f"{len(problems)} problems in {pairs} images and masks:", problems))
+    verdict = _recall(memory, splits)
+    if verdict is None or (on_error == "raise" and verdict.faults):
+        verdict = _audit(splits, workers, progress)
+        if verdict.faults and on_error == "raise":
+            problems = _problems(verdict.faults)
+            pairs = sum(map(len, (splits.train, splits.valid, splits.test)))
+            raise ValueError(_message(f"{len(problems)} problems in {pairs} images and masks:", problems))
+        _remember(memory, verdict)
     remaining = _without(splits, verdict.faults)
-    _remember(memory, verdict)
-    return remaining, verdict.digest
+    train, valid, test = (
+        [replace(pair, facts=verdict.facts[pair.stem]) for pair in part]
+        for part in (remaining.train, remaining.valid, remaining.test)
+    )
+    return replace(remaining, train=train, valid=valid, test=test), _fingerprint([*train, *valid], test)
 
 
 def skipped_text(splits: Splits) -> str:
@@ -126,9 +129,8 @@ def _without(splits: Splits, faults: Sequence[Finding]) -> Splits:
     if not faults:
         return splits
     stems = {finding.pair.stem for finding in faults}
-    train, valid, test = (
-        [pair for pair in pairs if pair.stem not in stems] for pairs in (splits.train, splits.valid, splits.test)
-    )
+    parts = [[pair for pair in pairs if pair.stem not in stems] for pairs in (splits.train, splits.valid, splits.test)]
+    train, valid, test = splits.split(list(chain(*parts))) if splits.split else parts
     said = tuple("; ".join(finding.problems) for finding in faults)
     remaining = replace(splits, train=train, valid=valid, test=test, skipped=(*splits.skipped, *said))
     if misplaced := _misplaced(remaining):
@@ -148,30 +150,47 @@ def _audit(splits: Splits, workers: int | None, progress: bool) -> _Verdict:
                 disable=None if progress else True,  # None: only when stderr is a terminal
             )
         )
-    first_test = len(splits.train) + len(splits.valid)
-    trainval, test = (
-        sorted(finding.line for finding in part if not finding.problems)
-        for part in (findings[:first_test], findings[first_test:])
+    facts = {finding.pair.stem: finding.facts for finding in findings if finding.facts is not None}
+    return _Verdict(facts, tuple(finding for finding in findings if finding.problems))
+
+
+def _fingerprint(trainval: Iterable[Pair], test: Iterable[Pair]) -> str:
+    lines = (
+        sorted(f"{pair.stem}\t{pair.facts.image}\t{pair.facts.mask}" for pair in part if pair.facts is not None)
+        for part in (trainval, test)
     )
-    content = "\n".join(["trainval", *trainval, "test", *test])
-    return _Verdict(_sha256(content.encode()), tuple(finding for finding in findings if finding.problems))
+    for_training, for_test = lines
+    return _sha256("\n".join(["trainval", *for_training, "test", *for_test]).encode())
 
 
 def examine(pair: Pair, read_trimap: Callable[[Path], np.ndarray]) -> Finding:
     """Reads both files of `pair`, and says everything that is wrong with them."""
-    problems, sizes, digests = [], [], []
+    problems: list[str] = []
+    arrays: list[np.ndarray] = []
+    digests: list[str] = []
     if not _is_utf8(pair.stem):
         problems.append(f"{pair.image}: the name is no UTF-8, so no table can hold it; rename the file")
     for path, read in ((pair.image, read_image), (pair.mask, read_trimap)):
         try:
-            height, width = read(path).shape[:2]
-            sizes.append(f"{width} x {height}")
-            digests.append(_sha256(path.read_bytes()))
+            array, (digest,) = read_unchanged([path], functools.partial(read, path))
+            arrays.append(array)
+            digests.append(digest)
         except (ValueError, OSError) as error:
             problems.append(str(error))
+    sizes = [f"{array.shape[1]} x {array.shape[0]}" for array in arrays]
     if len(set(sizes)) > 1:
         problems.append(f"{pair.mask}: the mask is {sizes[1]} pixels, its image {sizes[0]}")
-    return Finding(pair, "\t".join([pair.stem, *digests]), tuple(map(one_line, problems)))
+    facts = None if problems else _facts(digests, *arrays)
+    return Finding(pair, facts, tuple(map(one_line, problems)))
+
+
+def _facts(digests: Sequence[str], image: np.ndarray, trimap: np.ndarray) -> Facts:
+    height, width = trimap.shape
+    background = int(np.count_nonzero(trimap == BACKGROUND))
+    foreground = int(np.count_nonzero((trimap == PET) | (trimap == BORDER)))
+    counted = background + foreground
+    pixels = _sha256(repr(image.shape).encode() + image.tobytes())[:16]
+    return Facts(digests[0], digests[1], pixels, width, height, foreground / counted if counted else None)
 
 
 def _is_utf8(name: str) -> bool:
@@ -190,37 +209,36 @@ def _listing_key(splits: Splits) -> str:
 
 
 def _listing(pairs: Iterable[Pair]) -> list[tuple[str, State, State]]:
-    return sorted((pair.stem, _state(pair.image), _state(pair.mask)) for pair in pairs)
-
-
-def _state(path: Path) -> State:
-    """Look at a file from outside; a missing one has size -1."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):  # ValueError: a name that no file can have
-        return str(path.absolute()), -1, 0
-    return str(path.absolute()), status.st_size, status.st_mtime_ns
+    return sorted((pair.stem, state_of(pair.image), state_of(pair.mask)) for pair in pairs)
 
 
 def _recall(memory: Path, splits: Splits) -> _Verdict | None:
     """What is remembered, if the pairs that did not pass then still do not."""
     try:
         verdict = read_json(memory)
-        digest, stems = str(verdict["fingerprint"]), set(verdict["faults"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # not there, or damaged: audited anew and written anew
+        facts = {stem: Facts(*facts) for stem, facts in verdict["facts"].items()}
+        stems = set(verdict["faults"])
+        if verdict["checksum"] != _checksum(facts, stems):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # not there, or damaged: audited and written again
     suspects = [pair for pair in (*splits.train, *splits.valid, *splits.test) if pair.stem in stems]
     findings = tuple(examine(pair, splits.read_trimap) for pair in suspects)
-    return _Verdict(digest, findings) if all(finding.problems for finding in findings) else None
+    return _Verdict(facts, findings) if all(finding.problems for finding in findings) else None
 
 
 def _remember(memory: Path, verdict: _Verdict) -> None:
     faults = [finding.pair.stem for finding in verdict.faults]
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        write_json(memory, {"schema": SCHEMA, "fingerprint": verdict.digest, "faults": faults})
+        checksum = _checksum(verdict.facts, faults)
+        write_json(memory, {"schema": SCHEMA, "checksum": checksum, "facts": verdict.facts, "faults": faults})
     except (OSError, UnicodeEncodeError) as error:
         _warn_once(f"cannot remember the audit of the data, so each run will repeat it: {error}")
+
+
+def _checksum(facts: dict[str, Facts], faults: Iterable[str]) -> str:
+    return _sha256(json.dumps([sorted(facts.items()), sorted(faults)]).encode())
 
 
 @functools.cache

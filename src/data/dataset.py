@@ -13,6 +13,7 @@ from src.config import AugmentationSection
 from src.data.augment import Draw, PairTransform, draw_seeds
 from src.data.images import BorderPolicy, read_image, resize_image, resize_mask, trimap_to_target
 from src.data.pairs import Pair
+from src.data.unchanged import read_expected
 
 # Gives the image uint8 (size, size, 3) and the trimap uint8 (size, size) of a pair; neither is written to.
 ReadPair = Callable[[Pair, int], tuple[np.ndarray, np.ndarray]]
@@ -41,8 +42,20 @@ class PairFiles:
     read_trimap: Callable[[Path], np.ndarray]
 
     def __call__(self, pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Raises ValueError, naming the file, for one that cannot be read."""
-        return resize_image(read_image(pair.image), size), resize_mask(self.read_trimap(pair.mask), size)
+        """Raises ValueError, naming the file, for one that cannot be read or is not what the audit checked."""
+        image, trimap = read_pair_files(pair, self.read_trimap)
+        return resize_image(image, size), resize_mask(trimap, size)
+
+
+def read_pair_files(pair: Pair, read_trimap: Callable[[Path], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Image uint8 (H, W, 3) and trimap uint8 (H, W), of the bytes that the audit checked if there was one."""
+
+    def read() -> tuple[np.ndarray, np.ndarray]:
+        return read_image(pair.image), read_trimap(pair.mask)
+
+    if pair.facts is None:
+        return read()
+    return read_expected((pair.image, pair.mask), (pair.facts.image, pair.facts.mask), read)
 
 
 def load_size(image_size: int, augmentation: AugmentationSection) -> int:
@@ -167,8 +180,8 @@ class WholeSet(Dataset[WholeSample]):
     def __getitem__(self, index: int) -> WholeSample:
         """The sample of `index`; raises ValueError, naming the file, for one that cannot be read."""
         pair = self.pairs[index]
-        image = resize_image(read_image(pair.image), self.image_size)
-        return WholeSample(_channels_first(image), self.read_trimap(pair.mask), index)
+        image, trimap = read_pair_files(pair, self.read_trimap)
+        return WholeSample(_channels_first(resize_image(image, self.image_size)), trimap, index)
 
 
 def _target_of(trimap: np.ndarray, border: BorderPolicy, seed: int, image_index: int) -> np.ndarray:

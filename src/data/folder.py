@@ -1,51 +1,62 @@
 """A data set of one's own: a folder `images/` and a folder `masks/`, paired by stem."""
 
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from src.data.audit import examine
-from src.data.images import BACKGROUND, PET, read_codes, read_image
+from src.data.images import BACKGROUND, PET, RASTER_FORMATS, read_codes, read_image
+from src.data.lists import USUAL, find_lists, read_names, unread_lists
 from src.data.oxford_pet import check_fold
-from src.data.pairs import OnError, Pair, Splits, read_lines
+from src.data.pairs import OnError, Pair, Splits
 from src.errors import one_line
 
 IMAGES = "images"
 MASKS = "masks"
-LISTS = ("train.txt", "valid.txt", "test.txt")
 SHOWN = 20  # offenders of one kind that a message lists
+OF_SYSTEMS = ("__MACOSX", "@eaDir")  # folders that a system adds, with pictures of its own
 
 
-def open_folder(root: Path, fold: int = 0, on_error: OnError = "raise") -> Splits:
-    """Pair `images/<stem>.*` with `masks/<stem>.*` under `root`; hidden files and subfolders do not count.
+def open_folder(root: Path, fold: int = 0, on_error: OnError = "raise", mask_suffix: str | None = None) -> Splits:
+    """Pair `images/<stem>.*` with `masks/<stem><mask_suffix>.*` under `root`, in their subfolders too.
 
-    With `train.txt`, `valid.txt` and `test.txt` in `root` (one stem a line, blank and # lines skipped) these
-    are the splits, and what they do not name is left out. Without them, stem i of the sorted stems is valid
-    when i % 10 == fold, test when i % 10 == (fold + 5) % 10, else train.
+    A stem is a path without ending below `images/`, in Unicode's form NFC. Files that are not images are left out, as
+    hidden ones are, and so are masks without the suffix; `notes` says which.
+
+    With `train.txt`, `valid.txt` and `test.txt` in `root` (see `find_lists` and `read_names`) these are the splits,
+    and what they do not name is left out. Without them, stem i of the sorted stems is valid when i % 10 == fold, test
+    when i % 10 == (fold + 5) % 10, else train.
 
     Mask values are {0, 1} or {0, 255}, 0 being background, the same in the whole data set: the first mask
     with any foreground decides which, and the audit names the files that differ.
 
-    With `on_error` "skip", stems that do not pair up are left out, and said to be so. They keep their place in the
-    order: once they are put right, no other image has moved to another split.
+    With `on_error` "skip", stems that do not pair up are left out, and said to be so; the splits are those of a folder
+    without them.
 
     Raises ValueError, with everything that is wrong at once: folders that are missing or empty; stems without
     image or mask, stems that occur twice, links that lead nowhere, and (beside these) whatever the audit would find;
     lists that are incomplete, or name unknown or repeated stems.
     """
     check_fold(fold)
-    pairs, faults = _pair_up(root, on_error)
-    present = [name for name in LISTS if (root / name).exists()]
-    if present:
-        lists = _listed(root, present)
-        faults |= _unknown(root, lists, pairs.keys() | faults.keys(), on_error)
-    else:
-        lists = _by_position(sorted(pairs.keys() | faults.keys()), fold)
+    pairs, faults, notes = _pair_up(root, on_error, mask_suffix or "")
+    paths = find_lists(root)
+    if paths is None:
+        notes += _position_notes(root, pairs)
+        split = partial(_by_position, fold=fold)
+        skipped = tuple(faults.values())
+        return Splits(*split(list(pairs.values())), _reader_for(pairs.values()), skipped, tuple(notes), split)
+    endings = [*_endings(), *(f"{mask_suffix}{ending}" for ending in _endings() if mask_suffix)]
+    known = pairs.keys() | faults.keys()
+    lists = [read_names(path, root, known, (IMAGES, MASKS), endings) for path in paths]
+    faults |= _unknown(root, lists, known, on_error)
     train, valid, test = ([pairs[stem] for stem in stems if stem in pairs] for stems in lists)
     skipped = tuple(faults[stem] for stems in lists for stem in stems if stem in faults)
-    return Splits(train, valid, test, _reader_for(pairs.values()), skipped)
+    return Splits(train, valid, test, _reader_for(pairs.values()), skipped, tuple(notes))
 
 
 def read_mask_of_1(path: Path) -> np.ndarray:
@@ -82,34 +93,89 @@ def _reader_for(pairs: Iterable[Pair]) -> Callable[[Path], np.ndarray]:
     return read_mask_of_255
 
 
-def _pair_up(root: Path, on_error: OnError) -> tuple[dict[str, Pair], dict[str, str]]:
-    """Pair the files of both folders, by stem in sorted order; and what is wrong with each stem that is skipped."""
+def _pair_up(root: Path, on_error: OnError, mask_suffix: str) -> tuple[dict[str, Pair], dict[str, str], list[str]]:
+    """The pairs by stem in sorted order; what is wrong with each stem that is skipped; and what else was left out."""
     missing = [name for name in (IMAGES, MASKS) if not (root / name).is_dir()]
     if missing:
         raise ValueError(
             f"no folder {' and no folder '.join(missing)} in {root.absolute()}: data=folder reads"
             " <data.root>/images/<stem>.* and <data.root>/masks/<stem>.*"
         )
-    images, masks = _by_stem(root / IMAGES), _by_stem(root / MASKS)
+    images, of_no_image = _by_stem(root / IMAGES)
+    masks, of_no_mask = _by_stem(root / MASKS)
+    notes = _left_out("files that are not images", root, [*of_no_image, *of_no_mask])
+    if mask_suffix:
+        suffix = unicodedata.normalize("NFC", mask_suffix)
+        others = [path for stem, paths in masks.items() if not stem.endswith(suffix) for path in paths]
+        masks = {stem.removesuffix(suffix): paths for stem, paths in masks.items() if stem.endswith(suffix)}
+        notes += _left_out(f"masks whose names do not end with data.mask_suffix={mask_suffix}", root, others)
+    said = "".join(f"\n  {note}" for note in notes)
     if not images and not masks:
-        raise ValueError(f"images and masks in {root.absolute()} do not pair up:\n  both folders are empty")
-    mismatches = _mismatches(images, masks)
+        raise ValueError(f"images and masks in {root.absolute()} do not pair up:\n  both folders are empty{said}")
+    mismatches = _mismatches(root, images, masks)
     if on_error == "raise" and any(mismatches.values()):
         problems = [_line(kind, [name for names in of.values() for name in names]) for kind, of in mismatches.items()]
-        problems.append(_further(images, masks))
+        problems += [_suffix_hint(images.keys() - masks.keys(), masks.keys() - images.keys()), _further(images, masks)]
         lines = "\n".join(line for lines in problems for line in lines)
-        raise ValueError(f"images and masks in {root.absolute()} do not pair up:\n{lines}")
+        raise ValueError(f"images and masks in {root.absolute()} do not pair up:\n{lines}{said}")
     faults = _by_fault(mismatches)
     paired = sorted(images.keys() & masks.keys() - faults.keys())
-    return {stem: Pair(stem, images[stem][0], masks[stem][0]) for stem in paired}, faults
+    return {stem: Pair(stem, images[stem][0], masks[stem][0]) for stem in paired}, faults, notes
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
+def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """The images in `folder` by their stems, and the files that are none."""
     files: dict[str, list[Path]] = {}
+    others = []
+    for path in _files(folder):
+        if _is_image(path):
+            stem = (path.parent / path.stem).relative_to(folder).as_posix()
+            files.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
+        else:
+            others.append(path)
+    return files, others
+
+
+def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Those in `folder` and its subfolders, linked ones too; hidden ones and links around in a circle left out."""
+    inside = (*above, folder.resolve())
     for path in sorted(folder.iterdir()):
-        if (path.is_file() or _leads_nowhere(path)) and not path.name.startswith("."):
-            files.setdefault(path.stem, []).append(path)
-    return files
+        if path.name.startswith(".") or path.name in OF_SYSTEMS:
+            continue
+        if path.is_dir():
+            yield from _files(path, inside) if path.resolve() not in inside else ()
+        elif path.is_file() or _leads_nowhere(path):
+            yield path
+
+
+def _is_image(path: Path) -> bool:
+    """Whether its name or its content says so: a damaged image has its name alone, and any name may hold an image."""
+    if path.suffix.lower() in _endings():
+        return True
+    try:
+        with Image.open(path, formats=[kind for kind in RASTER_FORMATS if kind in Image.OPEN]):
+            return True
+    except Exception:  # decoders raise nearly anything
+        return False
+
+
+@cache
+def _endings() -> tuple[str, ...]:
+    return tuple(ending for ending, kind in Image.registered_extensions().items() if kind in RASTER_FORMATS)
+
+
+def _left_out(what: str, root: Path, paths: Sequence[Path]) -> list[str]:
+    return _line(f"{what}, left out ({len(paths)})", [path.relative_to(root).as_posix() for path in paths], indent="")
+
+
+def _position_notes(root: Path, stems: Iterable[str]) -> list[str]:
+    """What may look as if it decided the splits, where their position does."""
+    unread = unread_lists(root, (IMAGES, MASKS))
+    folders = {stem.partition("/")[0] for stem in stems if "/" in stem}
+    named = sorted(folder for folder in folders if folder.lower() in ("train", "training", "val", "valid", "test"))
+    looks = [*unread, *(f"{IMAGES}/{folder}/" for folder in named)]
+    said = f"the splits are by position ({', '.join(USUAL)} in data.root would decide them), not by"
+    return _line(said, looks, indent="")
 
 
 def _leads_nowhere(path: Path) -> bool:
@@ -117,22 +183,36 @@ def _leads_nowhere(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
 
 
-def _mismatches(images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> dict[str, dict[str, list[str]]]:
+def _mismatches(
+    root: Path, images: dict[str, list[Path]], masks: dict[str, list[Path]]
+) -> dict[str, dict[str, list[str]]]:
     """What keeps the two folders from pairing up: for each kind of fault, the files concerned of each stem."""
+
+    def name(path: Path) -> str:
+        return "/".join(path.relative_to(root).parts[1:])
+
     several: dict[str, list[str]] = {}
     broken: dict[str, list[str]] = {}
     for files in (images, masks):
         for stem, paths in files.items():
             if paths[1:]:
-                several.setdefault(stem, []).extend(path.name for path in paths)
+                several.setdefault(stem, []).extend(map(name, paths))
             for path in filter(_leads_nowhere, paths):
-                broken.setdefault(stem, []).append(f"{path.parent.name}/{path.name}")
+                broken.setdefault(stem, []).append(path.relative_to(root).as_posix())
     return {
-        "image without mask": {stem: [images[stem][0].name] for stem in sorted(images.keys() - masks.keys())},
-        "mask without image": {stem: [masks[stem][0].name] for stem in sorted(masks.keys() - images.keys())},
+        "image without mask": {stem: [name(images[stem][0])] for stem in sorted(images.keys() - masks.keys())},
+        "mask without image": {stem: [name(masks[stem][0])] for stem in sorted(masks.keys() - images.keys())},
         "several files of one stem": several,
         "link that leads nowhere": broken,
     }
+
+
+def _suffix_hint(without_mask: Collection[str], without_image: Collection[str]) -> list[str]:
+    """What would pair them all up, where one suffix does."""
+    first = min(without_mask, default="")
+    suffixes = sorted(stem.removeprefix(first) for stem in without_image if first and stem.startswith(first))
+    found = [suffix for suffix in suffixes if all(f"{stem}{suffix}" in without_image for stem in without_mask)]
+    return [f"  with data.mask_suffix={found[0]} these images would have masks"] if found else []
 
 
 def _by_fault(mismatches: dict[str, dict[str, list[str]]]) -> dict[str, str]:
@@ -160,17 +240,6 @@ def _further(images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> lis
     return [*(f"  {problem}" for problem in problems[:SHOWN]), *more]
 
 
-def _listed(root: Path, present: list[str]) -> list[list[str]]:
-    """Read the three lists."""
-    if len(present) < len(LISTS):
-        absent = [name for name in LISTS if name not in present]
-        raise ValueError(
-            f"{root.absolute()} has {', '.join(present)} but not {', '.join(absent)}:"
-            " give all three lists, or none (then stems are split by position)"
-        )
-    return [read_lines(root / name) for name in LISTS]
-
-
 def _unknown(root: Path, lists: list[list[str]], known: Collection[str], on_error: OnError) -> dict[str, str]:
     """What is wrong with each stem that is listed and not there; refused unless skipped. Repeated ones always are."""
     times = Counter(stem for stems in lists for stem in stems)
@@ -180,19 +249,21 @@ def _unknown(root: Path, lists: list[list[str]], known: Collection[str], on_erro
     if on_error == "raise" or problems:
         problems += _line("without image and mask", unknown)
     if problems:
-        raise ValueError(f"{', '.join(LISTS)} in {root.absolute()} name wrong stems:\n" + "\n".join(problems))
+        raise ValueError(f"the lists of the splits in {root.absolute()} name wrong stems:\n" + "\n".join(problems))
     return {stem: one_line(f"listed without image and mask: {stem}") for stem in unknown}
 
 
-def _by_position(stems: list[str], fold: int) -> list[list[str]]:
+def _by_position(pairs: Iterable[Pair], fold: int) -> tuple[list[Pair], list[Pair], list[Pair]]:
     part = {fold: "valid", (fold + 5) % 10: "test"}
-    return [
-        [stem for i, stem in enumerate(stems) if part.get(i % 10, "train") == split]
+    ordered = sorted(pairs, key=lambda pair: pair.stem)
+    train, valid, test = (
+        [pair for i, pair in enumerate(ordered) if part.get(i % 10, "train") == split]
         for split in ("train", "valid", "test")
-    ]
+    )
+    return train, valid, test
 
 
-def _line(kind: str, names: list[str]) -> list[str]:
+def _line(kind: str, names: list[str], indent: str = "  ") -> list[str]:
     """One line of a message, none when there is nothing to name."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return [f"  {kind}: {one_line(', '.join(names[:SHOWN]))}{more}"] if names else []
+    return [f"{indent}{kind}: {one_line(', '.join(names[:SHOWN]))}{more}"] if names else []

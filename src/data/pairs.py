@@ -1,22 +1,37 @@
 """What every data source hands on: pairs of an image and its mask, sorted into three splits."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 OnError = Literal["raise", "skip"]  # what is done about pairs that cannot be used
 
 
+class Facts(NamedTuple):
+    """What the audit found in a pair: SHA-256 of each file and (cut) of the image's pixels, size, share of foreground.
+
+    `foreground` is None where no pixel of the mask counts.
+    """
+
+    image: str
+    mask: str
+    pixels: str
+    width: int
+    height: int
+    foreground: float | None
+
+
 @dataclass(frozen=True)
 class Pair:
-    """One example: its stem (the name that predictions and tables use) and its two files."""
+    """One example: its stem (the name that predictions and tables use), its two files, and what the audit found."""
 
     stem: str
     image: Path
     mask: Path
+    facts: Facts | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -25,7 +40,9 @@ class Splits:
 
     `read_trimap` turns a mask file into trimap codes, uint8 (H, W) of PET, BACKGROUND and BORDER, and
     raises ValueError, naming the file, on anything else. It is a module-level function, so that it can be
-    sent to loader workers. `skipped` says of each pair that was left out because of a fault what that is.
+    sent to loader workers. `skipped` says of each pair that was left out because of a fault what that is, `notes`
+    what else a user should know of the data, a line each. `split` sorts pairs into the splits where that depends on
+    which pairs there are.
     """
 
     train: list[Pair]
@@ -33,6 +50,8 @@ class Splits:
     test: list[Pair]
     read_trimap: Callable[[Path], np.ndarray]
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    split: Callable[[Sequence[Pair]], tuple[list[Pair], list[Pair], list[Pair]]] | None = None
 
 
 def read_lines(path: Path) -> list[str]:

@@ -1,11 +1,13 @@
 """Opening the data set that a config chooses."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from src.config import FolderData, OxfordPetData, SyntheticData
 from src.data.audit import audited
 from src.data.download import download_oxford_pet
 from src.data.folder import open_folder
+from src.data.notes import notes_of
 from src.data.oxford_pet import open_oxford_pet
 from src.data.pairs import Splits
 from src.data.synthetic import drawn_before, make_synthetic
@@ -21,7 +23,7 @@ def open_data(data: OxfordPetData | SyntheticData | FolderData, make: bool = Tru
     """
     root = Path(data.root).expanduser()
     if isinstance(data, FolderData):
-        return open_folder(root, data.fold, data.on_error)
+        return open_folder(root, data.fold, data.on_error, data.mask_suffix)
     if isinstance(data, SyntheticData):
         settings = (data.trainval, data.test, data.size, data.seed)
         root = make_synthetic(root, *settings) if make else drawn_before(root, *settings)
@@ -38,4 +40,5 @@ def open_audited(
     `cache`: the folder that remembers the check, where it is not the config's own. Whether pairs that cannot be used
     are refused or left out is for `data.on_error` to say. Raises ValueError as both do.
     """
-    return audited(open_data(data, make), Path(cache or data.cache), data.on_error)
+    splits, digest = audited(open_data(data, make), Path(cache or data.cache), data.on_error)
+    return replace(splits, notes=(*splits.notes, *notes_of(splits, data.image_size))), digest

@@ -88,6 +88,8 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
         with record.logging():
             if splits.skipped:
                 log.warning(skipped_text(splits))
+            for note in splits.notes:
+                log.warning(note)
             return _attempt(config, splits, data_fingerprint, numerics, record)
 
 

@@ -1,6 +1,5 @@
 """The audit: what stops a run before it begins, what the fingerprint depends on, and what is remembered."""
 
-import json
 import logging
 import os
 import shutil
@@ -14,9 +13,9 @@ import pytest
 from PIL import Image
 
 from src.data import audit
-from src.data.audit import fingerprint
+from src.data.audit import audited, fingerprint
 from src.data.oxford_pet import open_oxford_pet
-from src.data.pairs import Splits
+from src.data.pairs import Pair, Splits
 
 PROJECT = Path(__file__).parents[2]
 TRAINVAL = [f"Cat_{number}" for number in range(12)]
@@ -147,19 +146,45 @@ def test_stem_in_two_splits_is_refused(root: Path, cache: Path) -> None:
 # --- what is remembered
 
 
-def test_second_call_opens_no_image(root: Path, cache: Path) -> None:
-    """A file is swapped for rubbish of the same size and date: only an audit that reads can notice."""
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stems of the pairs whose files are read from here on."""
+    stems: list[str] = []
+    plain = audit.examine
+
+    def noting(pair: Pair, read_trimap) -> audit.Finding:
+        stems.append(pair.stem)
+        return plain(pair, read_trimap)
+
+    monkeypatch.setattr(audit, "examine", noting)
+    return stems
+
+
+def test_second_call_opens_no_image_whatever_the_fold(root: Path, cache: Path, examined: list[str]) -> None:
+    first = audited(open_oxford_pet(root), cache, progress=False)
+    assert sorted(examined) == sorted([*TRAINVAL, *TEST])
+    examined.clear()
+    again = audited(open_oxford_pet(root), cache, progress=False)
+    other_fold = audited(open_oxford_pet(root, fold=5), cache, progress=False)
+    assert examined == [] and again == first and other_fold[1] == first[1]
+    assert [pair.facts for pair in again[0].train] == [pair.facts for pair in first[0].train]
+
+
+@pytest.mark.parametrize("how", ["written over", "another in its place", "renamed over"])
+def test_content_that_changed_under_the_same_size_and_date_is_noticed(root: Path, cache: Path, how: str) -> None:
     splits = open_oxford_pet(root)
-    first = fingerprint(splits, cache, progress=False)
-    swap_unnoticed(root / "images" / "Cat_3.jpg")
-    assert fingerprint(splits, cache, progress=False) == first
-    assert "Cat_3.jpg: cannot be read" in refusal_of(splits, cache / "other")
-
-
-def test_memory_holds_for_every_fold(root: Path, cache: Path) -> None:
-    first = fingerprint(open_oxford_pet(root), cache, progress=False)
-    swap_unnoticed(root / "images" / "Cat_3.jpg")
-    assert fingerprint(open_oxford_pet(root, fold=5), cache, progress=False) == first
+    fingerprint(splits, cache, progress=False)
+    image = root / "images" / "Cat_3.jpg"
+    status, rubbish = image.stat(), np.random.default_rng(0).bytes(image.stat().st_size)
+    if how == "renamed over":
+        image.with_name("new").write_bytes(rubbish)
+        image.with_name("new").replace(image)
+    else:
+        if how == "another in its place":
+            image.unlink()
+        image.write_bytes(rubbish)
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert "Cat_3.jpg: cannot be read" in refusal_of(splits, cache)
 
 
 @pytest.mark.parametrize("stem", ["Cat_3", "Cat_10", "dog_1"])  # train, valid, test
@@ -190,13 +215,16 @@ def test_failure_is_not_remembered(root: Path, cache: Path) -> None:
     assert len(fingerprint(open_oxford_pet(root), cache, progress=False)) == 64
 
 
-def test_damaged_memory_is_made_anew(root: Path, cache: Path) -> None:
+def test_damaged_memory_is_written_again(root: Path, cache: Path) -> None:
     splits = open_oxford_pet(root)
     first = fingerprint(splits, cache, progress=False)
     (memory,) = (cache / "audit").iterdir()
-    memory.write_text('{"fingerp')
-    assert fingerprint(splits, cache, progress=False) == first
-    assert json.loads(memory.read_text())["fingerprint"] == first
+    whole = memory.read_text()
+    digit = whole.index('"Cat_1": [') + 20
+    for damaged in ('{"fingerp', "[]", whole[:digit] + ("0" if whole[digit] != "0" else "1") + whole[digit + 1 :]):
+        memory.write_text(damaged)
+        assert fingerprint(splits, cache, progress=False) == first
+        assert memory.read_text() == whole
 
 
 def test_unwritable_cache_costs_only_the_memory_and_warns_once(
@@ -222,10 +250,3 @@ def test_two_processes_at_once_agree(root: Path, cache: Path) -> None:
     assert {printed.strip() for printed, _ in answers} == {content_of(root)}
     assert [complaints for _, complaints in answers] == ["", "", ""]  # and no bar where there is no terminal
     assert len(list((cache / "audit").iterdir())) == 1
-
-
-def swap_unnoticed(image: Path) -> None:
-    """Replace a file's content, keeping size and date."""
-    status = image.stat()
-    image.write_bytes(np.random.default_rng(0).bytes(status.st_size))
-    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
