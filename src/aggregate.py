@@ -29,7 +29,7 @@ def main(composed: DictConfig) -> None:
     try:
         options = parse_section(AggregateOptions, _given(composed))
         sweeps = options.sweeps()
-        report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100)
+        report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100, options.on_any_data)
         _say(told(report))  # before the figures, which take seconds
         _say(f"report: {write_report(report, options.folder(sweeps))}")
     except (ValueError, OSError) as error:

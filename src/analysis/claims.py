@@ -1,6 +1,6 @@
 """Claims as data: what somebody says about settings, in conf/claims/*.yaml, as questions that runs can answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from src.analysis.comparison import Question
+from src.analysis.matching import Setting
 from src.analysis.statements import TYPES, AnyStatement, Side
 from src.config import Section
 from src.errors import ConfigError
@@ -47,6 +48,11 @@ class ClaimFile(Section):
     reported_with: Side
     printed: list[Printed] = Field(default_factory=list)
     claims: dict[str, Claim] = Field(min_length=1)
+
+    def on_its_data(self, settings: Sequence[Setting]) -> list[Setting]:
+        """Those of `settings` on the kind of data that it was reported with, all where it does not say."""
+        kind = self.reported_with.get("data.kind")
+        return [setting for setting in settings if kind is None or setting.meets({"data.kind": kind})]
 
     def questions(self, name: str) -> list[Question]:
         """The questions of one claim, with what holds for the whole file in them."""

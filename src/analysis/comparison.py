@@ -11,7 +11,7 @@ import numpy as np
 from src.analysis.loading import Records
 from src.analysis.matching import Filter, Setting, also_differing, matched
 from src.analysis.measures import Measure, Scores, bound_text, interval_text
-from src.analysis.statistics import Estimate, Spread, contrast, hedges_g, spread_of
+from src.analysis.statistics import Estimate, Spread, are_alike, estimated, hedges_g, spread_of
 from src.analysis.words import value_text
 
 MISSING = "runs missing: "
@@ -75,7 +75,7 @@ class Comparison:
     @cached_property
     def estimate(self) -> Estimate | None:
         """The effect, of a cost as a logarithm; None without runs in every arm."""
-        return contrast(self.arms, self.question.weights) if self.arms and all(self.seeds) else None
+        return estimated(self.arms, self.question.weights) if self.arms and all(self.seeds) else None
 
     @property
     def shown(self) -> tuple[float, float, float] | None:
@@ -179,11 +179,14 @@ def _answer(
 ) -> Comparison:
     arms = question.measure.arms(records, folders)
     unknown = sum(len(own) for own in folders) - sum(len(arm) for arm in arms)
+    too_short = question.measure.too_short(records, [folder for own in folders for folder in own])
     if unknown:
-        notes = (*notes, f"not known of {unknown} of the runs")
+        notes = (*notes, f"not known of {unknown} of the runs{f': {too_short}' if too_short else ''}")
     if question.measure.cost:
         arms = [np.log(arm) for arm in arms]
-    return Comparison(question, choice, tuple(arms), _too_few(choice, arms), notes)
+    few = _too_few(choice, arms)
+    problem = (few and too_short) or few or _alike(choice, arms, question.measure)
+    return Comparison(question, choice, tuple(arms), problem, notes)
 
 
 def _too_few(choice: Sequence[Setting], arms: Sequence[Scores]) -> str | None:
@@ -191,6 +194,13 @@ def _too_few(choice: Sequence[Setting], arms: Sequence[Scores]) -> str | None:
         f"{len(arm)} of {setting.label}" for setting, arm in zip(choice, arms, strict=True) if len(arm) < LEAST_SEEDS
     ]
     return f"too few seeds ({', '.join(few)}); a verdict needs {LEAST_SEEDS} of each" if few else None
+
+
+def _alike(choice: Sequence[Setting], arms: Sequence[Scores], measure: Measure) -> str | None:
+    names = [setting.label for setting, arm in zip(choice, arms, strict=True) if are_alike(arm)]
+    if not names:
+        return None
+    return f"how far seeds differ is not known: seeds of {' and of '.join(names)} gave the very same {measure.says}"
 
 
 def _missing(settings: Sequence[Setting], sides: Sequence[Filter]) -> str:

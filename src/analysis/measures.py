@@ -1,7 +1,8 @@
 """What can be asked of a run: its scores, a stretch of its curves, what it cost; each with its unit and its rule."""
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from src.analysis.loading import Records
 END = 0.1  # share of a run's epochs that "at the end" means: the last 5 of 50
 EARLY = 0.2  # and "early in training": the first 10 of 50
 NEARLY = 0.95  # of its own best validation Dice: from there on a run counts as converged
+LEAST_EPOCHS = 3  # of a run; one or two have no curve
 LEARNT = 0.5  # validation Dice; a run that never gets there has learnt nothing that could converge
 Scores = npt.NDArray[np.float64]
 Curve = pd.DataFrame  # the epochs of one run, in order
@@ -24,8 +26,9 @@ class Measure:
 
     `says`: what it is. `unit`: points (hundredths of Dice or IoU), %, another word, or "". Where it comes from:
     `image_column`, scores of single images, whose mean is meant unless `of_images` makes another number of them;
-    `of_curve`, the epochs of a run; `run_column`, its row. `cost`: a time or a memory, compared as how many times one
-    is the other, and only between runs that had a device of one kind to themselves.
+    `of_curve`, the epochs of a run, of which it takes `least_epochs`; `run_column`, its row. `cost`: a time or a
+    memory, compared as how many times one is the other, and only between runs that had a device of one kind to
+    themselves.
     """
 
     says: str
@@ -35,6 +38,7 @@ class Measure:
     run_column: str | None = None
     of_images: Callable[[Scores], float] | None = None
     cost: bool = False
+    least_epochs: int = LEAST_EPOCHS
 
     @property
     def scale(self) -> float:
@@ -73,8 +77,29 @@ class Measure:
         if self.run_column:
             values = records.of_runs(folders, self.run_column)
             return values.to_numpy(np.float64, na_value=np.nan).reshape(-1, 1)
+        return np.array([[self._of_curve(records, folder)] for folder in folders], dtype=np.float64)
+
+    def _of_curve(self, records: Records, folder: str) -> float:
+        """nan where the curve is too short, or it or a column of it is not on record, or it divides by zero."""
         assert self.of_curve is not None, self
-        return np.array([[_of_curve(self.of_curve, records, folder)] for folder in folders], dtype=np.float64)
+        try:
+            curve = records.curve(folder)
+            return math.nan if len(curve) < self.least_epochs else self.of_curve(curve)
+        except (KeyError, IndexError, ZeroDivisionError):
+            return math.nan
+
+    def too_short(self, records: Records, folders: Iterable[str]) -> str:
+        """Why this is not known of some of the counted runs in `folders`: their curves are too short; empty else."""
+        if self.of_curve is None:
+            return ""
+        epochs = records.of_runs(folders, "epoch")
+        short = epochs[epochs.gt(0) & epochs.lt(self.least_epochs)]
+        if short.empty:
+            return ""
+        return (
+            f"a run of {short.min()} epoch{'' if short.min() == 1 else 's'} has no curve that shows the {self.says}; "
+            f"that takes {self.least_epochs}"
+        )
 
 
 def effect_text(measure: Measure, shown: float) -> str:
@@ -192,7 +217,15 @@ MEASURES: Mapping[str, Measure] = {
 
 def valid_loss_rise(share: float) -> Measure:
     """Relative rise of validation loss after `share` of the run; see `rise_after`."""
-    return Measure(f"rise of validation loss after {share:.0%} of the run", "%", of_curve=rise_after(share))
+    least = next(epochs for epochs in itertools.count(LEAST_EPOCHS) if _has_passed(share, epochs))
+    return Measure(
+        f"rise of validation loss after {share:.0%} of the run", "%", of_curve=rise_after(share), least_epochs=least
+    )
+
+
+def _has_passed(share: float, epochs: int) -> bool:
+    """Whether the epochs at `share` of a run of `epochs` and those at its end have none in common."""
+    return max(1, round(share * epochs)) <= epochs - max(1, round(END * epochs))
 
 
 def _known(arm: Scores) -> Scores:
@@ -207,11 +240,3 @@ def _mean(values: pd.Series) -> float:
 
 def _share(curve: Curve, share: float) -> int:
     return max(1, round(share * len(curve)))
-
-
-def _of_curve(rule: Callable[[Curve], float], records: Records, folder: str) -> float:
-    """nan where the curve, or a column of it, is not on record."""
-    try:
-        return rule(records.curve(folder))
-    except (KeyError, IndexError):
-        return float("nan")

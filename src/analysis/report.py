@@ -70,14 +70,18 @@ def make_report(
     claims: Sequence[ClaimFile] = (),
     protocol: str = HEADLINE,
     detect: float = DETECT,
+    on_any_data: bool = True,
 ) -> Report:
-    """Loads the folders `sweeps` and answers all they can be asked. Raises ValueError for one that is no sweep."""
+    """Loads the folders `sweeps` and answers all they can be asked. Raises ValueError for one that is no sweep.
+
+    `on_any_data`: whether runs on another kind of data than `claims` were reported with are asked too.
+    """
     records = load_records(sweeps, protocol)
     settings = settings_of(records)
     known = records.runs[records.runs["config_id"].notna()]
     factors = [name for name in differing_columns(known) if name not in ("fingerprint", "config_id")]
     effects = factor_effects(records, settings, factors)
-    judged = [(file, judge(records, settings, file)) for file in claims]
+    judged = [(file, judge(records, settings if on_any_data else file.on_its_data(settings), file)) for file in claims]
     asked = [(file, own) for file, own in judged if any(verdict.was_asked for verdict in own)]
     return Report(
         title=", ".join(sweep.absolute().name for sweep in sweeps),

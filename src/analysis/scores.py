@@ -11,10 +11,10 @@ from src.analysis.claims import ClaimFile
 from src.analysis.comparison import LEAST_SEEDS
 from src.analysis.loading import Records
 from src.analysis.matching import Setting
-from src.analysis.statistics import contrast, hedges_g
+from src.analysis.statistics import are_alike, estimated, hedges_g
 from src.analysis.verdicts import LEVEL
 
-FACTS = ("setting", "config_id", "data", "n", "unfinished", "per_seed")
+FACTS = ("setting", "config_id", "data", "n", "unfinished", "per_seed", "alike")
 SCORES = ("mean", "low", "high", "iou", "iou_low", "iou_high", "median", "std", "min", "max")
 NUMBERS = (*SCORES, "minutes", "reported", "reported_to")
 
@@ -23,14 +23,15 @@ def settings_scores(records: Records, settings: Sequence[Setting], files: Sequen
     """One row a setting: those with at least 3 seeds first, best mean test Dice on top, then those with fewer.
 
     Columns: setting (label), config_id, data (fingerprint), n (finished seeds), unfinished, mean, low and high (95 %
-    interval for new seeds and new images), per_seed (list of means), iou, iou_low and iou_high, median and std (of the
+    interval for new seeds and new images), per_seed (list of means), alike (whether seeds gave the very same, so that
+    no interval is known), iou, iou_low and iou_high, median and std (of the
     images of a run, mean over runs), min and max (of all images of all runs), minutes (worked, mean over runs),
     reported and reported_to (what a report of `files` printed for just this setting; a range has both). Dice and IoU
     are in [0, 1]; what is not known is missing.
 
     Against the best of its data, the first row of them: behind, behind_low, behind_high (what it has less), p_behind
     (times the number of pairs there are, since the best was picked by the same scores), told_apart (whether p_behind is
-    below 0.05), effect_size (Hedges' g). No p_behind with fewer than 3 seeds.
+    below 0.05), effect_size (Hedges' g). No p_behind with fewer than 3 seeds, or where seeds are alike.
     """
     rows = [_row(records, setting) | _reported(setting, files) for setting in settings]
     table = pd.DataFrame(rows, columns=[*FACTS, *NUMBERS]).astype(dict.fromkeys(NUMBERS, "float64"))
@@ -49,16 +50,17 @@ def _row(records: Records, setting: Setting) -> dict[str, object]:
         "unfinished": setting.unfinished,
     }
     if not setting.folders:
-        return {**facts, "per_seed": []}
+        return {**facts, "per_seed": [], "alike": False}
     dice, iou = (records.per_image(setting.folders, column) for column in ("dice", "iou"))
-    low, high = contrast([dice], [1.0]).interval()
-    iou_low, iou_high = contrast([iou], [1.0]).interval()
+    low, high = estimated([dice], [1.0]).interval()
+    iou_low, iou_high = estimated([iou], [1.0]).interval()
     return {
         **facts,
         "mean": dice.mean(),
         "low": low,
         "high": high,
         "per_seed": dice.mean(axis=1).tolist(),
+        "alike": are_alike(dice),
         "iou": iou.mean(),
         "iou_low": iou_low,
         "iou_high": iou_high,
@@ -87,9 +89,9 @@ def _behind(records: Records, best: Setting, setting: Setting) -> dict[str, floa
     if setting is best or not setting.folders:
         return {}
     arms = [records.per_image(one.folders, "dice") for one in (best, setting)]
-    difference = contrast(arms, [1.0, -1.0])
+    difference = estimated(arms, [1.0, -1.0])
     low, high = difference.interval()
-    enough = min(len(arm) for arm in arms) >= LEAST_SEEDS
+    enough = min(len(arm) for arm in arms) >= LEAST_SEEDS and not math.isnan(difference.variance)
     return {
         "behind": difference.value,
         "behind_low": low,

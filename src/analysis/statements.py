@@ -185,7 +185,7 @@ class Turn(Statement):
     type: Literal["curve"]
     rule: Literal["turns_upward", "does_not_turn_upward"]
     side: Side
-    after: float = Field(gt=0, lt=1)
+    after: float = Field(gt=0, le=0.9)  # what follows is compared with the last tenth
 
     def questions(self) -> list[Question]:
         """One about the rise of the loss."""

@@ -11,12 +11,13 @@ from scipy import stats
 Scores = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000  # an arm; where even these do not suffice, the answer is another experiment
+SAME = 1e-9  # relative; means of seeds that differ by less differ by rounding
 FARTHEST = 1e6  # standard errors; the power is 1 long before, and scipy's noncentral t is nan from about 1e10 on
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, the variance of its error (nan: unknown, from a single seed) and the degrees of freedom of that.
+    """A value, the variance of its error (nan: unknown, see `estimated`) and the degrees of freedom of that.
 
     The value is in the unit of the scores, the variance in its square.
     """
@@ -111,6 +112,24 @@ def contrast(arms: Sequence[Scores], weights: Sequence[float], new_images: bool 
     value = sum(weight * float((arm - origin).mean()) for arm, weight in zip(arms, weights, strict=True))
     value += sum(weights) * float(origin.mean())
     return Estimate(value, *spread_of(arms, weights, new_images).variance_and_df())
+
+
+def are_alike(arm: Scores) -> bool:
+    """Whether the seeds of `arm`, (seeds, images), gave the very same, so that they do not show how far seeds differ.
+
+    That is means without any spread, or two seeds with equal scores on each of several images: one training may have
+    been recorded twice, or the seed may not have reached it.
+    """
+    means = arm.mean(axis=1)
+    if len(arm) > 1 and np.ptp(means) <= SAME * np.abs(means).max():
+        return True
+    return arm.shape[1] > 1 and len({row.tobytes() for row in arm}) < len(arm)
+
+
+def estimated(arms: Sequence[Scores], weights: Sequence[float]) -> Estimate:
+    """`contrast` for new images, its error unknown where seeds of an arm are alike (or there is only one)."""
+    estimate = contrast(arms, weights)
+    return Estimate(estimate.value, math.nan, math.nan) if any(map(are_alike, arms)) else estimate
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

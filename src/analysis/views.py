@@ -144,9 +144,12 @@ def _answer(own: pd.DataFrame) -> list[str]:
     few = [row["setting"] for row in rows if row["n"] < LEAST_SEEDS]
     worse = [f"{row['setting']} (by {POINTS * row['behind']:.2f} points)" for row in judged if row["told_apart"]]
     close = [row["setting"] for row in judged if not row["told_apart"]]
+    alike = [row["setting"] for row in rows if row["alike"]]
+    none = ", so none is told apart from the best" if best["alike"] else ""
     sentences = [f"Best mean test Dice: {best['setting']} with {score} ({seeds})."]
     sentences += [f"It is better than {_named(worse)}."] if worse else []
     sentences += [f"Not told apart from it: {_named(close)}."] if close else []
+    sentences += [f"No verdict where seeds gave the very same scores{none}: {_named(alike)}."] if alike else []
     sentences += [f"No verdict on settings with fewer than {LEAST_SEEDS} seeds: {_named(few)}."] if few else []
     return sentences
 

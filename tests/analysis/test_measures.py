@@ -67,7 +67,13 @@ def test_the_rise_of_the_validation_loss_is_relative_to_its_level_at_a_share_of_
 
 @pytest.mark.parametrize(
     ("dice", "epochs"),
-    [([0.8, 0.5], 0.95), ([0.4, 0.8], 1.9), ([0.0, 0.8], 1.95), ([0.1, 0.49], math.nan), ([0.0, 0.0], math.nan)],
+    [
+        ([0.8, 0.5, 0.5], 0.95),
+        ([0.4, 0.8, 0.5], 1.9),
+        ([0.0, 0.8, 0.8], 1.95),
+        ([0.1, 0.49, 0.2], math.nan),
+        ([0.0, 0.0, 0.0], math.nan),
+    ],
 )
 def test_a_run_converges_on_the_line_between_two_epochs_or_never(tmp_path, dice, epochs):
     record = finish(tmp_path, dice=[0.5], curves={"valid_dice": dice})

@@ -32,13 +32,16 @@ def falling(end, turns_after=None):
 
 
 def replicates(sweep, *overrides, dice, spread=0.03, curves=None, **cost):
-    """`SEEDS` runs; images lie symmetrically around `dice`, seeds differ by a thousandth."""
+    """`SEEDS` runs; images lie symmetrically around `dice`, seeds differ by a thousandth, early epochs by more."""
     shape = np.linspace(-1.7, 1.7, 30) * spread
     for seed in range(SEEDS):
         factor = 1 + 0.0005 * (seed - 1.5)
-        own = {name: [factor * value for value in curve] for name, curve in (curves or {}).items()}
-        seconds = cost.get("seconds", 10.0) * factor
-        finish(sweep, *overrides, dice=(dice + shape) * factor, seed=seed, curves=own, **{**cost, "seconds": seconds})
+        own = {
+            name: [value * factor ** (EPOCHS - number) for number, value in enumerate(curve)]
+            for name, curve in (curves or {}).items()
+        }
+        costs = {"seconds": cost.get("seconds", 10.0) * factor, "memory": round(cost.get("memory", 10**9) * factor)}
+        finish(sweep, *overrides, dice=(dice + shape) * factor, seed=seed, curves=own, **costs)
 
 
 def report_a(sweep, right):

@@ -154,11 +154,12 @@ class TestContexts:
 def test_fewer_than_three_seeds_never_hold_and_never_reverse(tmp_path):
     for scheduler, mean in (("onecycle", 0.9), ("cosine", 0.3)):
         for seed in (0, 1):
-            finish(tmp_path, f"scheduler={scheduler}", dice=np.full(40, mean), seed=seed)
+            finish(tmp_path, f"scheduler={scheduler}", dice=np.full(40, mean + 0.01 * seed), seed=seed)
     verdicts = judged(tmp_path, larger=LARGER, smaller=SMALLER, equal=EQUAL)
     assert {verdict.word for verdict in verdicts.values()} == {"undecided"}
     assert verdicts["larger"].why == "too few seeds (2 of onecycle, 2 of cosine); a verdict needs 3 of each"
-    assert verdicts["larger"].comparisons[0].shown == pytest.approx((60, 60, 60))
+    value, low, high = verdicts["larger"].comparisons[0].shown
+    assert value == pytest.approx(60) and 0 < low < 60 < high < 120
 
 
 def test_p_values_are_adjusted_over_the_claims_that_could_be_judged(tmp_path):
