@@ -297,7 +297,7 @@ def _lines(error: ValidationError, model: type[BaseModel], prefix: str) -> list[
         elif detail["type"] == "missing":
             line = f"{key}: missing"
         else:
-            message = detail["msg"][:LONGEST]  # it may repeat what it got
+            message = detail["msg"].removeprefix("Value error, ")[:LONGEST]  # it may repeat what it got
             line = f"{key}: got {shown(detail['input'])}; {message[0].lower()}{message[1:]}"
         lines.setdefault(key, line)  # a union complains once for each of its members: the first is enough
     return list(lines.values())

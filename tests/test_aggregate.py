@@ -73,6 +73,18 @@ def test_several_sweeps_count_a_run_once_and_say_what_does_not_count(aggregate, 
     assert again.returncode == 0 and (tmp_path / "it's (new)" / "report.md").read_text() != ""
 
 
+def test_the_reports_are_asked_by_default_only_about_the_data_that_they_are_about(aggregate, folder, tmp_path):
+    def told(*arguments):
+        answer = aggregate(*arguments, f"output={tmp_path}/report")
+        assert answer.returncode == 0, answer.stderr
+        return answer.stdout
+
+    replicates(tmp_path / "pets", "data=oxford_pet")
+    assert "Report A" not in told(f"sweep={folder}/all")  # of synthetic data
+    assert "Report A: 1 holds, 7 undecided" in told(f"sweep={folder}/all", "claim_files=report_a")
+    assert "Report A: 8 undecided of 8 claims" in told(f"sweep={tmp_path}/pets")
+
+
 def test_a_sweep_of_which_nothing_has_finished(aggregate, tmp_path):
     sweeps.plan(tmp_path, {"seed": 0})
     told = aggregate(f"sweep={tmp_path}")
@@ -92,6 +104,8 @@ def test_another_protocol(aggregate, tmp_path):
     ("arguments", "said"),
     [
         ([], ["the config cannot be used:", "sweep: missing; it takes a folder of runs"]),
+        (["sweep=[]"], ["the config cannot be used:", "sweep: got '[]'; it takes a folder of runs, for example"]),
+        (["sweep="], ["the config cannot be used:", "sweep: got ''; it takes a folder of runs, for example"]),
         (["sweep={folder}"], ["{folder}: holds sweeps, no runs; give one of {folder}/again, {folder}/all"]),
         (["sweep={folder}/nix"], ["{folder}/nix: there is no such folder; expected <folder>/<run_id>/run.json"]),
         (["sweep={folder}/n*x"], ["{folder}/n*x: matches no folder of runs; expected <folder>/<run_id>/run.json"]),

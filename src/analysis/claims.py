@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError
 
 from src.analysis.comparison import Question
 from src.analysis.matching import Setting
 from src.analysis.statements import TYPES, AnyStatement, Side
 from src.config import Section
-from src.errors import ConfigError
+from src.errors import ConfigError, shown
+from src.files import read_yaml
 
 
 class Claim(Section):
@@ -63,12 +63,11 @@ class ClaimFile(Section):
 def read_claims(path: Path) -> ClaimFile:
     """The claims in the YAML file `path`. Raises ConfigError with everything that is wrong in it."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return ClaimFile.model_validate(content)
+        return ClaimFile.model_validate(read_yaml(path))
     except ValidationError as error:
         raise ConfigError([f"{path}: {_line(detail)}" for detail in error.errors(include_url=False)]) from error
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read as claims: {' '.join(str(error).split())}"]) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{path}: cannot be read as claims: {error}"]) from error
 
 
 def _line(detail: Mapping[str, Any]) -> str:
@@ -77,5 +76,6 @@ def _line(detail: Mapping[str, Any]) -> str:
     if detail["type"] == "missing":
         return f"{key}: missing"
     if detail["type"] == "extra_forbidden":
-        return f"{key}: unknown key (got {detail['input']!r})"
-    return f"{key}: got {detail['input']!r}; {detail['msg'][0].lower()}{detail['msg'][1:]}"
+        return f"{key}: unknown key (got {shown(detail['input'])})"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{key}: got {shown(detail['input'])}; {message[0].lower()}{message[1:]}"

@@ -126,7 +126,7 @@ def test_everything_that_is_wrong_in_a_file_is_said_at_once(tmp_path):
         read_claims(path)
     missing, measure, unknown = raised.value.problems
     assert missing == f"{path}: claims.X.says: missing"
-    assert measure.startswith(f"{path}: claims.X.test.measure: got 'test_dise'; value error, allowed: test_dice, ")
+    assert measure.startswith(f"{path}: claims.X.test.measure: got 'test_dise'; allowed: test_dice, ")
     assert unknown == f"{path}: claims.X.test.least: unknown key (got 3)"
 
 

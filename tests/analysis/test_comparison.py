@@ -114,7 +114,14 @@ class TestCosts:
         for seed, device in enumerate(["NVIDIA H200"] * 3 + ["NVIDIA A100"] * 3):
             slower = 2.0 if device.endswith("A100") else 1.0
             finish(tmp_path, "model=unet", dice=[0.5], seed=seed, device=device, seconds=(30.0 + seed) * slower)
-            finish(tmp_path, "model=resnet34_unet", dice=[0.5], seed=seed, device=device, seconds=(10.0 + seed / 3) * slower)
+            finish(
+                tmp_path,
+                "model=resnet34_unet",
+                dice=[0.5],
+                seed=seed,
+                device=device,
+                seconds=(10.0 + seed / 3) * slower,
+            )
         finish(tmp_path, "model=unet", dice=[0.5], seed=6, device="cpu")
         found = asked(tmp_path, "train_seconds")
         assert [(one.notes, one.seeds) for one in found] == [

@@ -121,3 +121,12 @@ def test_of_many_levels_each_is_compared_with_the_first(tmp_path):
     for number in range(1, 8):
         replicates(tmp_path, f"optimizer.lr={number}", seeds=1)
     assert [one.second for one in effects_of(tmp_path, "optimizer.lr")] == ["lr 1"] * 6
+
+
+def test_seeds_that_gave_the_very_same_give_an_effect_without_a_verdict(tmp_path):
+    for scheduler, gain in (("cosine", 0.0), ("onecycle", 0.05)):
+        for seed in range(3):
+            finish(tmp_path, f"scheduler={scheduler}", dice=[0.5 + gain, 0.7 + gain], seed=seed)
+    (only,) = effects_of(tmp_path, "scheduler")
+    assert only.comparison.shown[0] == pytest.approx(5) and only.word == "undecided" and only.p_adjusted == 1.0
+    assert "gave the very same test Dice" in only.comparison.problem

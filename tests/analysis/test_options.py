@@ -1,5 +1,6 @@
 """What the words of an aggregation's options name."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,19 @@ def test_every_file_of_claims_that_is_not_there_is_said():
     assert raised.value.problems == [f"claim_files: got {name!r}; {allowed}" for name in ("nix", "auto.yaml")]
 
 
+@pytest.mark.parametrize("text", ["", " ", "[]", "[ ]", "[", ",", "[,]", "[ , ]"])
+def test_a_list_that_names_nothing_is_refused(text):
+    with pytest.raises(ConfigError) as raised:
+        options(sweep=text)
+    expected = f"sweep: got {text!r}; it takes a folder of runs, for example sweep=multirun_outputs/demo"
+    assert raised.value.problems == [expected]
+    with pytest.raises(ConfigError, match=f"claim_files: got {re.escape(repr(text))}; allowed: auto, null, report_a"):
+        options(claim_files=text).claims()
+
+
 def test_every_wrong_option_is_said():
     with pytest.raises(ConfigError) as raised:
-        options(sweep="", detect=0, swep="x")
+        options(sweep="[ ]", detect=0, swep="x")
     assert [problem.partition(":")[0] for problem in raised.value.problems] == ["sweep", "detect", "swep"]
     assert raised.value.problems[2].endswith(
         "did you mean 'sweep'? allowed: claim_files, detect, output, protocol, sweep"

@@ -12,6 +12,7 @@ from src.analysis.matching import settings_of
 from src.analysis.options import CLAIMS
 from src.analysis.scores import settings_scores
 from src.analysis.statistics import contrast
+from src.analysis.views import answers
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish, replicates
 
@@ -141,3 +142,19 @@ def test_report_a_at_its_own_size(tmp_path):
     assert reported == pytest.approx(
         {"unet, onecycle": 0.9291, "resnet34_unet, onecycle": 0.9179, "unet, poly": math.nan}, nan_ok=True
     )
+
+
+def test_seeds_that_gave_the_very_same_have_no_interval_and_no_verdict(tmp_path):
+    dice = np.linspace(0.5, 0.9, 20)
+    for seed in range(3):
+        finish(tmp_path, "scheduler=onecycle", dice=dice + 0.05, seed=seed)
+        finish(tmp_path, "scheduler=cosine", dice=dice + 0.001 * seed, seed=seed)
+    best, other = scores_of(tmp_path).to_dict("records")
+    assert (best["setting"], best["alike"], other["alike"]) == ("onecycle", True, False)
+    assert best["mean"] == pytest.approx(0.75) and math.isnan(best["high"]) and math.isnan(best["iou_low"])
+    assert other["behind"] == pytest.approx(0.049) and math.isnan(other["behind_high"])
+    assert math.isnan(other["p_behind"]) and not other["told_apart"]
+    assert answers(scores_of(tmp_path)) == [
+        "Best mean test Dice: onecycle with 0.7500 (3 seeds).",
+        "No verdict where seeds gave the very same scores, so none is told apart from the best: onecycle.",
+    ]

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from src.analysis.statistics import Estimate, Spread, contrast, hedges_g, holm, power, seeds_needed, spread_of
+from src.analysis.statistics import (
+    Estimate,
+    Spread,
+    are_alike,
+    contrast,
+    estimated,
+    hedges_g,
+    holm,
+    power,
+    seeds_needed,
+    spread_of,
+)
 
 A = np.array([[1.0, 2, 12], [3, 8, 10]])  # 2 seeds, 3 images; mean 6, means of seeds 5 and 7, of images 2, 5 and 11
 B = np.array([[0.0, 1, 2], [0, 1, 2]])  # no two seeds differ
@@ -305,3 +316,26 @@ def test_no_plan_without_a_spread_to_plan_from():
     assert seeds_needed(spread_of([A[:1], B], (1, -1), new_images=True), 100.0) is None
     assert seeds_needed(two_arms(seeds=0.0), 0.01) == 3
     assert seeds_needed(two_arms(), 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("arm", "alike"),
+    [
+        ([[0.5], [0.5], [0.5]], True),  # no spread at all
+        ([[0.5], [0.5], [0.6]], False),  # one number a seed may come twice
+        ([[0.5, 0.7], [0.5, 0.7], [0.6, 0.7]], True),  # two seeds that agree on every image
+        ([[0.5, 0.7], [0.7, 0.5], [0.6, 0.6]], True),  # other images, but no spread between seeds
+        ([[0.5, 0.7], [0.7, 0.5], [0.6, 0.7]], False),
+        ([[0.1 + 0.2, 0.3], [0.3, 0.3], [0.3, 0.3 + 1e-16]], True),  # nothing but rounding
+        ([[0.0], [0.0]], True),
+        ([[0.5]], False),  # a single seed is few, not alike
+        ([[0.5, 0.7]], False),
+        ([[1e9], [1e9 + 2], [1e9 + 1]], False),
+    ],
+)
+def test_seeds_that_gave_the_very_same_leave_the_error_unknown(arm, alike):
+    arm = np.array(arm)
+    assert are_alike(arm) == alike
+    estimate = estimated([arm], [1.0])
+    assert estimate.value == pytest.approx(arm.mean()) and math.isnan(estimate.variance) == (alike or len(arm) == 1)
+    assert (estimate.p_within(0.0, math.inf) < 1.0) == (not alike and len(arm) > 1)

@@ -179,3 +179,63 @@ def test_a_file_that_these_runs_say_nothing_of_was_not_asked(alike):
     elsewhere = {**LARGER, "higher": {"scheduler": "poly"}, "lower": {"scheduler": "plateau"}}
     verdicts = judged(alike, here=LARGER, there=elsewhere)
     assert verdicts["here"].was_asked and not verdicts["there"].was_asked
+
+
+TURNS = {"type": "curve", "rule": "turns_upward", "after": 0.5, "side": COS}
+NOT_TURNING = {**TURNS, "rule": "does_not_turn_upward"}
+AT_END = {"type": "level", "measure": "valid_dice_end", "side": COS, "at_least": 0.1}
+CONVERGES = {**AT_END, "measure": "epochs_to_converge"}
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_one_or_two_epochs_have_no_curve(tmp_path, epochs):
+    curves = {"valid_loss": [0.5] * epochs, "valid_dice": [0.8] * epochs}
+    replicates(tmp_path, "scheduler=cosine", curves=curves, image_spread=0.02)
+    verdicts = judged(tmp_path, a=TURNS, b=NOT_TURNING, c=AT_END, d=CONVERGES, dice={**AT_END, "measure": "test_dice"})
+    assert {name: verdict.word for name, verdict in verdicts.items()} == {
+        **dict.fromkeys("abcd", "undecided"),
+        "dice": "holds",  # which takes no curve
+    }
+    run = f"a run of {epochs} epoch{'s' * (epochs > 1)} has no curve that shows the"
+    assert verdicts["a"].why == f"{run} rise of validation loss after 50% of the run; that takes 3"
+    assert verdicts["c"].why == f"{run} validation Dice at the end; that takes 3"
+
+
+def test_a_rise_takes_a_run_whose_end_lies_behind_where_it_begins(tmp_path):
+    for seed in range(3):
+        loss = [0.5 + 0.001 * seed * number for number in range(4)]
+        finish(tmp_path, "scheduler=cosine", dice=[0.5], seed=seed, curves={"valid_loss": loss})
+    late, earlier = judged(tmp_path, a={**NOT_TURNING, "after": 0.9}, b={**NOT_TURNING, "after": 0.75}).values()
+    assert (late.word, earlier.word) == ("undecided", "holds")
+    assert late.why.endswith("rise of validation loss after 90% of the run; that takes 5")
+
+
+def test_a_loss_of_zero_has_no_relative_rise(tmp_path):
+    replicates(tmp_path, "scheduler=cosine", curves={"valid_loss": [0.0] * 6})
+    assert judged(tmp_path, a=NOT_TURNING)["a"].why.startswith("too few seeds (0 of all runs)")
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+def test_seeds_that_gave_the_very_same_decide_nothing(tmp_path, copies):
+    dice = np.linspace(0.5, 0.9, 20)
+    for scheduler, gain in (("onecycle", 0.05), ("cosine", 0.0)):
+        for seed in range(3):
+            own = 0.0 if seed < copies else 0.001
+            finish(tmp_path, f"scheduler={scheduler}", dice=dice + gain + own, seed=seed)
+    verdicts = judged(tmp_path, larger=LARGER, smaller=SMALLER, equal=EQUAL, level={**AT_END, "measure": "test_dice"})
+    assert {verdict.word for verdict in verdicts.values()} == {"undecided"}
+    why = "how far seeds differ is not known: seeds of onecycle and of cosine gave the very same test Dice"
+    assert verdicts["larger"].why == why
+    value, low, high = verdicts["larger"].comparisons[0].shown
+    assert value == pytest.approx(5) and np.isnan([low, high]).all()
+
+
+def test_a_cost_without_any_spread_decides_nothing(tmp_path):
+    for model, seconds in (("unet", 30.0), ("resnet34_unet", 10.0)):
+        replicates(tmp_path, f"model={model}", seconds=seconds)
+    sides = {"higher": {"model": "unet"}, "lower": {"model": "resnet34_unet"}}
+    slower = {"type": "difference", "measure": "train_seconds", **sides}
+    claims = {"source": "me", "where": {}, "reported_with": {}, "claims": {"a": {"says": "a", "test": slower}}}
+    records = load_records([tmp_path])
+    (verdict,) = judge(records, settings_of(records), ClaimFile.model_validate(claims))
+    assert verdict.word == "undecided" and verdict.why.endswith("gave the very same training time")

@@ -169,7 +169,9 @@ def test_what_all_sides_share_stands_in_brackets(tmp_path):
         "onecycle ÷ cosine (lr 0.01)",
         "onecycle ÷ cosine (lr 0.1)",
     ]
-    assert rows["D"]["parts"][0]["effect"] == "1 times" and rows["D"]["parts"][0]["notes"].startswith("on NVIDIA H200; ")
+    assert rows["D"]["parts"][0]["effect"] == "1 times" and rows["D"]["parts"][0]["notes"].startswith(
+        "on NVIDIA H200; "
+    )
     (part,) = rows["I"]["parts"]
     assert part["sides"] == "(onecycle, lr 0.1 − cosine, lr 0.1) − (onecycle, lr 0.01 − cosine, lr 0.01)"
     assert (part["seeds"], part["size"]) == ("3 + 3 + 3 + 3", "")
