@@ -2,10 +2,14 @@
 
 Prints verdicts and the table of settings, and writes a report, by default into `<sweep>/report`: index.html, report.md,
 table.csv, table.tex and figures. Keys: conf/aggregate.yaml. Exit code 0: written; 1: a folder is no sweep, or a key is
-wrong.
+wrong; 130: Ctrl-C.
 """
 
-import os
+if __name__ == "__main__":  # the imports below take seconds
+    from src.console import expect_ctrl_c
+
+    expect_ctrl_c()
+
 import sys
 from typing import Any
 
@@ -30,18 +34,10 @@ def main(composed: DictConfig) -> None:
         options = parse_section(AggregateOptions, _given(composed))
         sweeps = options.sweeps()
         report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100, options.on_any_data)
-        _say(told(report))  # before the figures, which take seconds
-        _say(f"report: {write_report(report, options.folder(sweeps))}")
+        print(told(report), flush=True)  # before the figures, which take seconds
+        print(f"report: {write_report(report, options.folder(sweeps))}")
     except (ValueError, OSError) as error:
         sys.exit(refusal(error))
-
-
-def _say(text: str) -> None:
-    """Prints; a reader who has seen enough, as `| head` has, does not keep the report from being written."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _given(composed: DictConfig) -> dict[str, Any]:

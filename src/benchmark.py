@@ -1,8 +1,13 @@
 """Measures how fast this machine trains: `python -m src.benchmark`, or with real photos `… data=oxford_pet`.
 
 Prints a table and writes `benchmark.json` into `output`. Keys: conf/benchmark.yaml, and every key of a run. Exit code
-0: measured; 1: not, and why.
+0: measured; 1: not, and why; 130: Ctrl-C.
 """
+
+if __name__ == "__main__":  # the imports below take seconds
+    from src.console import expect_ctrl_c
+
+    expect_ctrl_c()
 
 import shutil
 import sys

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import ConfigError, one_line
+from src.files import WHAT_TO_DO, CannotWrite
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 _VALUE_OVERRIDE = re.compile(r"^\+{0,2}(?P<key>[^\s=~+@-][^=@]*)=")
@@ -94,7 +95,8 @@ def typed(overrides: Iterable[str]) -> list[str]:
 def refusal(error: ValueError | OSError) -> str:
     """What a command says before it ends because of `error`, a user's mistake or a disk's refusal."""
     if isinstance(error, OSError):
-        return f"cannot go on: {error}"
+        advice = WHAT_TO_DO.get(error.errno or 0)
+        return f"cannot go on: {error}" + (f"; {advice}" if advice and not isinstance(error, CannotWrite) else "")
     if not isinstance(error, ConfigError):
         return str(error)
     return "\n".join(["the config cannot be used:", *(f"  {one_line(problem)}" for problem in error.problems)])

@@ -24,6 +24,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from src.command_line import CONF, refusal, typed
+from src.console import console
 from src.errors import ConfigError, shown
 
 Task = Callable[[DictConfig], None]
@@ -52,10 +53,11 @@ def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
     def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def main() -> None:
-            try:
-                _start(task, config_name, sys.argv[1:])
-            except ConfigError as error:
-                sys.exit(refusal(error))
+            with console():
+                try:
+                    _start(task, config_name, sys.argv[1:])
+                except ConfigError as error:
+                    sys.exit(refusal(error))
 
         return main
 

@@ -5,8 +5,12 @@ stands there is changed; writes card, calibration and pictures of the worst, med
 `<run>/evaluation/<split>`. Keys: conf/evaluate.yaml. Exit code 0: written; 1: not, and why; 130: Ctrl-C.
 """
 
+if __name__ == "__main__":  # the imports below take seconds
+    from src.console import expect_ctrl_c
+
+    expect_ctrl_c()
+
 import shutil
-import signal
 import sys
 from typing import Any
 
@@ -36,9 +40,6 @@ def main(composed: DictConfig) -> None:
         sys.exit(refusal(error))
     except RunBusy as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:
-        print("interrupted; scores are recorded when all are there", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
     width = shutil.get_terminal_size((160, 24)).columns
     print("\n".join(plain_table(card_columns(done.entries), RIGHT, {"protocol": 12}, width)), end="\n\n")
     print("\n".join(card_notes(done.entries)), end="\n\n")

@@ -2,8 +2,13 @@
 
 The file, of format=onnx or format=torch_export, says itself which images it wants and what its output means. Before it
 is put in place it is compared with the network on real images. Keys: conf/export.yaml. Exit code 0: written, saying
-what the network says; 1: not written, and why.
+what the network says; 1: not written, and why; 130: Ctrl-C.
 """
+
+if __name__ == "__main__":  # the imports below take seconds
+    from src.console import expect_ctrl_c
+
+    expect_ctrl_c()
 
 import signal
 import sys

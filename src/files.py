@@ -193,13 +193,13 @@ def _check_plain(value: Any) -> None:
         depth += 1
         if depth > DEEPEST:
             raise ValueError(f"more than {DEEPEST} levels of values")
-        for one in level:
-            if isinstance(one, int) and abs(one) >= 2**63:
-                raise ValueError("a whole number of more than 64 bits")
-            if isinstance(one, float) and not math.isfinite(one):
-                raise ValueError(f"the number {one}")
-        "".join(one for one in level if isinstance(one, str)).encode()  # half a character of UTF-16 raises ValueError
-        inner = (
-            ([*one, *one.values()] if isinstance(one, dict) else one) for one in level if isinstance(one, dict | list)
-        )
-        level = list(itertools.chain.from_iterable(inner))
+        kinds = set(map(type, level))  # most levels are of one or two, which saves most of the time
+        if int in kinds and any(type(one) is int and abs(one) >= 2**63 for one in level):
+            raise ValueError("a whole number of more than 64 bits")
+        if float in kinds and not all(math.isfinite(one) for one in level if type(one) is float):
+            raise ValueError("a number that is infinite or none")
+        if str in kinds:
+            "".join(one for one in level if type(one) is str).encode()  # half a character of UTF-16 raises ValueError
+        filled = [one for one in level if one and isinstance(one, dict | list | tuple | set)]
+        values = (one.values() for one in filled if isinstance(one, dict))
+        level = list(itertools.chain(*filled, itertools.chain.from_iterable(values)))

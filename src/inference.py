@@ -6,6 +6,11 @@ Exit code 0: every photo has its mask; 3: some photo failed, the others are done
 143, 138: stopped by SIGINT, SIGTERM, SIGUSR1 (the same command goes on from there).
 """
 
+if __name__ == "__main__":  # the imports below take seconds
+    from src.console import expect_ctrl_c
+
+    expect_ctrl_c()
+
 import signal
 import sys
 import warnings
@@ -81,12 +86,10 @@ def main(composed: DictConfig) -> None:
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata, which nobody at the command line can change
     try:
         job = _options(composed).inference()
-        sys.exit(_predict_all(job))
+        if code := _predict_all(job):
+            sys.exit(code)
     except (ValueError, OSError) as error:
         sys.exit(refusal(error))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
 
 
 def _options(composed: DictConfig) -> "InferenceOptions":

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from src.files import naming
+
 PERIOD = 5.0  # seconds between two beats
 SILENCE = 30.0  # seconds without a beat after which a host is taken for dead; a long step may hold up a beat or two
 SETTLED = 1.0  # seconds after which two hosts that took over the same dead one's place see who was last
@@ -83,7 +85,8 @@ class SharedLock:
 
     @contextmanager
     def _beating(self, wait: bool) -> Iterator[None]:
-        file, stop = self._claim(wait), threading.Event()
+        with naming(self._heartbeat):
+            file, stop = self._claim(wait), threading.Event()
         # a daemon, so that it never keeps a process alive
         thread = threading.Thread(target=_beat, args=(file, stop), daemon=True, name="heartbeat")
         thread.start()

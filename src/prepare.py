@@ -1,8 +1,13 @@
 """Gets a data set ready, once, before any run: `python -m src.prepare data=oxford_pet`.
 
 Downloads Oxford-IIIT Pet where it is not there, draws the synthetic images, and checks every file of any data set, so
-that the runs need not. Reads the group `data` only. Exit code 0: ready; 1: not, and why.
+that the runs need not. Reads the group `data` only. Exit code 0: ready; 1: not, and why; 130: Ctrl-C.
 """
+
+if __name__ == "__main__":  # the imports below take seconds
+    from src.console import expect_ctrl_c
+
+    expect_ctrl_c()
 
 import sys
 

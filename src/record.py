@@ -23,6 +23,7 @@ TEST_IMAGE_COLUMNS = ("protocol", "stem", "dice", "iou", "tp", "fp", "fn")
 # What is read of a folder that may be a stranger's, in bytes and lines: many times what a run writes.
 LARGEST_RUN, LARGEST_EPOCHS, LARGEST_IMAGES = 1_000_000, 30_000_000, 60_000_000
 MOST_EPOCHS = 100_000
+STORY = "src.story"  # the name of a logger: what it is told stands in train.log only
 
 
 class RunBusy(RuntimeError):
@@ -181,14 +182,17 @@ class RunRecord:
         """Copies what is logged meanwhile to train.log, with the time; of our own modules from INFO on."""
         handler = _LogFile(self.folder / "train.log", encoding="utf-8", delay=True)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        root, own = logging.getLogger(), logging.getLogger("src")
+        root, own, story = logging.getLogger(), logging.getLogger("src"), logging.getLogger(STORY)
         level = own.level
         own.setLevel(logging.INFO)  # whatever the program around shows, the log of the run is complete
+        story.propagate = False
         root.addHandler(handler)
+        story.addHandler(handler)
         try:
             yield
         finally:
             root.removeHandler(handler)
+            story.removeHandler(handler)
             own.setLevel(level)
             handler.close()
 

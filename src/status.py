@@ -1,13 +1,18 @@
 """Shows how the runs of a sweep stand, at work or ended: `python -m src.status sweep=multirun_outputs/demo watch=true`.
 
-Reads records only, so it changes nothing and needs no right to write. Keys: conf/status.yaml. Exit code 0: shown, also
-when Ctrl-C ends a watch; 1: the folder is no sweep, or a key is wrong.
+Reads records only, so it changes nothing and needs no right to write. Keys: conf/status.yaml. Exit code 0: shown; 1:
+the folder is no sweep, or a key is wrong; 130: Ctrl-C, which is how a watch ends before the runs do.
 """
+
+if __name__ == "__main__":  # the imports below take seconds
+    from src.console import expect_ctrl_c
+
+    expect_ctrl_c()
 
 import shutil
 import signal
 import sys
-import threading
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,19 +33,14 @@ def main(composed: DictConfig) -> None:
     if problems:
         sys.exit("\n".join(problems))
     options = plain_values(composed)
-    stop = threading.Event()
-    # asked for, not raised: an exception in the middle of a look may be lost in a library's own clean-up
-    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
-        look(Path(str(options["sweep"])), options["interval"] if options["watch"] else None, stop)
+        look(Path(str(options["sweep"])), options["interval"] if options["watch"] else None)
     except ValueError as error:
         sys.exit(str(error))
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
-def look(sweep: Path, interval: float | None, stop: threading.Event) -> None:
-    """Prints how `sweep` stands; with an `interval`, every so many seconds until no run is at work or waits, or `stop`.
+def look(sweep: Path, interval: float | None) -> None:
+    """Prints how `sweep` stands; with an `interval`, every so many seconds until no run is at work or waits.
 
     On a terminal each look takes the place of the one before, and only what fits is shown until the last.
     """
@@ -49,7 +49,7 @@ def look(sweep: Path, interval: float | None, stop: threading.Event) -> None:
     from src.analysis.runs import load_runs
 
     on_terminal = interval is not None and sys.stdout.isatty()
-    while not stop.is_set():
+    while True:
         size = shutil.get_terminal_size(fallback=(120, 24))
         runs = load_runs(sweep)
         last = interval is None or has_ended(runs)
@@ -57,8 +57,7 @@ def look(sweep: Path, interval: float | None, stop: threading.Event) -> None:
         print(_headed(text, sweep, on_terminal) if interval else text, flush=True)
         if interval is None or last:
             return
-        stop.wait(interval)
-    print()
+        time.sleep(interval)
 
 
 def _headed(text: str, sweep: Path, on_terminal: bool) -> str:

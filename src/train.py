@@ -5,6 +5,11 @@ run lies in `<output>/<sweep>/<run_id>`. Exit code 0: finished; 1: refused or fa
 SIGTERM, SIGUSR1 (the same command goes on from there).
 """
 
+if __name__ == "__main__":  # the imports below take seconds
+    from src.console import expect_ctrl_c
+
+    expect_ctrl_c()
+
 import sys
 
 from hydra.core.hydra_config import HydraConfig
@@ -48,7 +53,7 @@ def main(composed: DictConfig) -> None:
         print(f"interrupted: {outcome.folder}; the same command goes on from here", file=sys.stderr)
         sys.exit(outcome.exit_code)
     if outcome.status == "failed":
-        sys.exit(f"failed: {outcome.error}\nthe full story is in {outcome.folder / 'train.log'}")
+        sys.exit(f"failed: {outcome.error}; the full story is in {outcome.folder / 'train.log'}")
     said = "finished" if outcome.ran else "finished before, nothing to do"
     print(f"{said}: test Dice {outcome.scores['test_dice']:.4f}, {outcome.folder}")
 

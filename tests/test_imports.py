@@ -19,6 +19,7 @@ BASE = {
     "neighbours",
     "locks",
     "command_line",
+    "console",
 }
 MAY_IMPORT = {
     "data": BASE | {"data"},
@@ -33,6 +34,7 @@ MAY_IMPORT = {
 }
 # the ground floor, from bottom to top
 ORDER = [
+    "console",
     "errors",
     "files",
     "locks",

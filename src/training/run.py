@@ -1,7 +1,6 @@
 """One run from its config to its record: data, model, optimizer, schedule, fit, score."""
 
 import logging
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from src.environment import git_state, machine, versions
 from src.files import CannotWrite, check_writable
 from src.identity import Identity, choices_of, identify
 from src.neighbours import Neighbours
-from src.record import RunRecord
+from src.record import STORY, RunRecord
 from src.runtime import Numerics, device_key, device_name, pick_device, seed_everything
 from src.training.checkpoint import BEST, PREVIOUS, file_digest, load_weights
 from src.training.failures import explain
@@ -116,7 +115,7 @@ def _attempt(
             _end(record, "interrupted", error=reason)
             return Outcome(record.folder, "interrupted", {}, error=reason, signal_number=stop.signal_number)
         reason = explain(error, config)
-        log.error("the run failed: %s\n%s", reason, traceback.format_exc())
+        logging.getLogger(STORY).error("the run failed: %s", reason, exc_info=True)
         code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
         _end(record, "failed", error=reason, exit_code=code)
         return Outcome(record.folder, "failed", {}, error=reason)

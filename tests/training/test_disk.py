@@ -53,9 +53,11 @@ def test_a_full_disk_fails_the_run_in_one_line_and_costs_at_most_an_epoch(train,
     failed = train(*arguments)
     monkeypatch.setattr(RunRecord, "append_epoch", append)
     (folder,) = (path.parent for path in disk.rglob("run.json"))
-    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    assert failed.returncode == 1 and "Traceback" not in failed.stdout + failed.stderr
     (line,) = [line for line in failed.stderr.splitlines() if line.startswith("failed: ")]
     assert str(folder) in line and "cannot be written: No space left on device; make room on that disk" in line
+    if leave:
+        assert "Traceback" in (folder / "train.log").read_text()
     facts = json.loads((folder / "run.json").read_text())
     assert facts["status"] == "failed" and "No space left on device" in facts["error"]
     assert load_checkpoint(folder / "checkpoints" / "last.pt")["epoch"] == 3  # the third was to come
@@ -65,6 +67,15 @@ def test_a_full_disk_fails_the_run_in_one_line_and_costs_at_most_an_epoch(train,
     again = train(*arguments)
     assert again.returncode == 0 and "going on in epoch 3 after 0 of its batches" in again.stdout
     assert [row["epoch"] for row in RunRecord(folder).read_epochs()] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_a_disk_that_is_full_already_is_named_with_what_to_do(train, small, disk, flags):
+    fill(disk, leave=0)
+    refused = train(*flags, *small, f"output={disk}")
+    assert refused.returncode == 1 and refused.stdout == ""
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"cannot go on: {disk}") and line.endswith("No space left on device; make room on that disk")
 
 
 @pytest.mark.long
