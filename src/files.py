@@ -7,8 +7,10 @@ import json
 import math
 import os
 import re
+import secrets
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,20 +52,31 @@ def naming(path: Path) -> Iterator[None]:
         raise CannotWrite(error.errno, error.strerror, str(path)) from error
 
 
+def allowed() -> None:
+    """The check of a file that has one writer anyway."""
+
+
 @contextmanager
-def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
+def replacing(path: Path, flush: bool = True, check: Callable[[], None] = allowed) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what was written there becomes `path` when the block ends well.
 
     A crash at any moment leaves either the old file or the new one. Raises OSError as the disk does, CannotWrite where
     the disk names no file. Without `flush` that holds for a crash of the program, not of the machine: for thousands of
     files that can be made again.
+
+    `check` raises where this process may not write `path` any more; it is asked before anything is written, and again
+    when the temporary file is there. Who takes over deletes temporary files first, so that not even a process that is
+    stopped between that and the rename replaces a file of theirs.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    check()
+    # by chance: process numbers of two machines may be the same
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with naming(path):
             yield temporary
             if flush:
                 flush_to_disk(temporary)
+            check()
             temporary.replace(path)
             if flush:
                 flush_to_disk(path.parent)
@@ -92,15 +105,23 @@ def check_writable(folder: Path) -> None:
         )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 `text` to `path`, whole or not at all."""
-    with replacing(path) as temporary:
+def link_or_copy(source: Path, target: Path) -> None:
+    """Makes `target` the same file as `source`, or a copy of it where the file system knows no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def write_text(path: Path, text: str, check: Callable[[], None] = allowed) -> None:
+    """Writes UTF-8 `text` to `path`, whole or not at all; `check` as in `replacing`."""
+    with replacing(path, check=check) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, check: Callable[[], None] = allowed) -> None:
     """Writes `value` as indented JSON to `path`, whole or not at all; NaN is refused, since JSON has none."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", check)
 
 
 def open_regular(path: Path, largest: int | None = None) -> io.BufferedReader:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import platform
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +33,10 @@ class Held(RuntimeError):
     """Another process has the lock; the message says which, as far as that is known."""
 
 
+class Lost(RuntimeError):
+    """This process had the lock until it was stopped for a while; the message says which one has it now."""
+
+
 class SharedLock:
     """The lock `file` among all processes that see it, on this machine and on others.
 
@@ -39,11 +44,15 @@ class SharedLock:
     one machine. So the holder also renews `<file>.heartbeat` every PERIOD, and whoever gets the lock waits until no
     heartbeat of another host is left that still changes. One that has been silent for SILENCE is of a dead process; no
     two clocks are compared for that. What processes of this machine left there counts for nothing: here the lock knows.
+
+    Nobody can tell a dead holder from one that is stopped (SIGSTOP, a paused machine, a laptop asleep, a file server
+    that hangs). So whoever wakes up may have lost the lock meanwhile, and has to `check` before each write.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._heartbeat = file.with_name(f"{file.name}.heartbeat")
+        self._token: str | None = None  # names our claim in the heartbeat, while we have the lock
 
     @contextmanager
     def held(self, wait: bool) -> Iterator[None]:
@@ -62,6 +71,11 @@ class SharedLock:
                 yield
         finally:
             lock.release()
+
+    def check(self) -> None:
+        """Raises Lost where this process had the lock and has it no more; says nothing outside of `held`."""
+        if self._token is not None and not self._is_ours():
+            raise Lost(self._holder())
 
     def is_held(self) -> bool:
         """Whether a process has the lock; asking changes nothing, waits for nothing and needs no right to write.
@@ -88,7 +102,7 @@ class SharedLock:
         with naming(self._heartbeat):
             file, stop = self._claim(wait), threading.Event()
         # a daemon, so that it never keeps a process alive
-        thread = threading.Thread(target=_beat, args=(file, stop), daemon=True, name="heartbeat")
+        thread = threading.Thread(target=_beat, args=(file, self._token, stop), daemon=True, name="heartbeat")
         thread.start()
         try:
             yield
@@ -97,10 +111,12 @@ class SharedLock:
             thread.join()
             if self._is_ours():
                 self._heartbeat.unlink(missing_ok=True)
+            self._token = None
             os.close(file)
 
     def _claim(self, wait: bool) -> int:
         """Begins our heartbeat where no other host has one; returns its file descriptor."""
+        self._token = secrets.token_hex(8)
         while True:
             left = self._outlived(wait)
             if left is not None:
@@ -110,7 +126,7 @@ class SharedLock:
             except FileExistsError:
                 continue  # another host was faster
             try:
-                _write(file, 0)
+                _write(file, self._token, 0)
                 if _is_foreign(left):
                     time.sleep(SETTLED)  # a third one may have taken it over too
                 if self._is_ours():
@@ -151,27 +167,27 @@ class SharedLock:
             return None
 
     def _is_ours(self) -> bool:
-        beat = _facts(self._read())
-        return (beat.get("host"), beat.get("pid")) == (HOST, os.getpid())
+        return _facts(self._read()).get("token") == self._token
 
     def _holder(self) -> str:
         beat = _facts(self._read())
         return f"process {beat['pid']} on {beat['name']}" if beat else "which one is not known"
 
 
-def _beat(file: int, stop: threading.Event) -> None:
+def _beat(file: int, token: str | None, stop: threading.Event) -> None:
+    # into the open file, which is nobody's once another process has taken the lock over
     count = 0
     while not stop.wait(PERIOD):
         count += 1
         try:
-            _write(file, count)
+            _write(file, token, count)
         except OSError:
             continue  # a file server may be away for a while, and a missed beat or two are forgiven
 
 
-def _write(file: int, count: int) -> None:
+def _write(file: int, token: str | None, count: int) -> None:
     """One beat: always of the same length, over the one before, so that it needs no room on a full disk."""
-    facts = {"host": HOST, "name": platform.node(), "pid": os.getpid(), "beat": f"{count:012}"}
+    facts = {"host": HOST, "name": platform.node(), "pid": os.getpid(), "token": token, "beat": f"{count:012}"}
     beat, done = json.dumps(facts).encode(), 0
     while done < len(beat):  # where there is room for a part only, the next write says what is wrong
         done += os.pwrite(file, beat[done:], done)

@@ -10,6 +10,7 @@ if __name__ == "__main__":  # the imports below take seconds
 
     expect_ctrl_c()
 
+import signal
 import sys
 
 from hydra.core.hydra_config import HydraConfig
@@ -34,7 +35,7 @@ def main(composed: DictConfig) -> None:
     # torch takes seconds to import: --help, --cfg and typos must not wait for it
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from src.record import RunBusy
+    from src.record import RunBusy, RunLost
     from src.training.checks import checked
     from src.training.run import run
 
@@ -47,6 +48,9 @@ def main(composed: DictConfig) -> None:
             )
     except (ValueError, OSError) as error:
         sys.exit(refusal(error))
+    except RunLost as error:
+        print(f"interrupted: {error}", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except RunBusy as error:
         sys.exit(str(error))
     if outcome.signal_number is not None:

@@ -1,12 +1,16 @@
 """A run's folder explains itself, says truly how the run stands, and has one writer."""
 
+import logging
+import os
 import signal
 
 import pytest
 
 from src import locks
-from src.record import RunBusy, RunRecord
+from src.files import replacing
+from src.record import RunBusy, RunLost, RunRecord
 from tests.analysis.sweeps import another_process
+from tests.sweep.test_launch import wait_for
 
 FACTS = {"run_id": "unet-seed0-c0", "config_id": "c1", "choices": {"model": "unet"}, "seed": 0}
 IMAGE = {"stem": "a", "dice": 0.5, "iou": 1 / 3, "tp": 1, "fp": 1, "fn": 1}
@@ -187,3 +191,153 @@ def test_rows_of_a_protocol_that_was_not_recorded_are_written_anew(record):
     (record.folder / "test.json").unlink()  # as a crash between the two leaves it
     record.add_scores("test", added)
     assert (record.folder / "test_images.csv").read_bytes() == before
+
+
+def lose(record):
+    """As if another machine had taken the run over just now."""
+    (heartbeat,) = record.folder.parent.glob(".locks/*.heartbeat")
+    heartbeat.unlink()
+    heartbeat.write_text('{"host": "another", "name": "fast", "pid": 7, "token": "theirs", "beat": "1"}')
+
+
+WRITES = {
+    "begin": lambda record: record.begin(FACTS, {"seed": 1}, ["seed=1"]),
+    "update": lambda record: record.update(best_epoch=2),
+    "end": lambda record: record.end("failed", error="of the old one"),
+    "write_epochs": lambda record: record.write_epochs([]),
+    "append_epoch": lambda record: record.append_epoch({"epoch": 2}),
+    "write_test": lambda record: record.write_test("headline", {"dice": 0}, []),
+    "add_scores": lambda record: record.add_scores("test", {"native": ({"dice": 0}, [IMAGE])}),
+    "add_to_log": lambda record: record.add_to_log("its last words"),
+    "another exception": lambda record: [][0],
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_who_lost_a_run_writes_nothing_more_into_it(record, write):
+    with pytest.raises(RunLost, match="was taken over by another process"), record.locked():
+        record.begin(FACTS, {"seed": 0}, ["seed=0"])
+        record.append_epoch({"epoch": 1})
+        record.write_test("headline", {"dice": 1}, [IMAGE])
+        lose(record)
+        before = {file: file.read_bytes() for file in record.folder.parent.rglob("*") if file.is_file()}
+        write(record)
+    # not the other one's heartbeat either
+    assert {file: file.read_bytes() for file in record.folder.parent.rglob("*") if file.is_file()} == before
+
+
+def test_who_lost_a_run_logs_nothing_more_into_it(record):
+    with record.locked():
+        record.begin(FACTS, {}, [])
+        with record.logging():
+            logging.getLogger("src").info("before")
+            lose(record)
+            logging.getLogger("src").error("after")
+    assert "before" in record.log_file.read_text() and "after" not in record.log_file.read_text()
+
+
+def test_a_write_that_was_under_way_lands_nowhere_once_another_process_has_the_run(record, monkeypatch):
+    """Stopped at the worst moments: with the temporary file written, and after the last look before the rename."""
+    with pytest.raises(RunLost), record.locked():
+        record.begin(FACTS, {}, [])
+        with replacing(record.run_file, check=record.check) as temporary:
+            temporary.write_text("the old one's")
+            lose(record)
+    assert record.read()["status"] == "running"  # and not what the old one wrote
+    successor, looks = RunRecord(record.folder), []
+    (record.folder.parent / ".locks" / f"{record.folder.name}.lock.heartbeat").unlink()
+
+    def look_then_lose():
+        record.check()
+        looks.append(1)
+        if len(looks) == 2:  # the first is before anything is written
+            lose(record)
+            monkeypatch.setattr(successor._lock, "_file", record.folder / "a lock of another machine")
+            monkeypatch.setattr(successor._lock, "_heartbeat", record.folder / "its heartbeat")
+            with successor.locked():
+                successor.end("finished")
+
+    with pytest.raises(RunLost), record.locked(), replacing(record.run_file, check=look_then_lose) as temporary:
+        temporary.write_text("the old one's")
+    assert record.read()["status"] == "finished" and not list(record.folder.glob(".*.tmp"))
+
+
+def test_a_file_that_was_open_when_the_run_was_lost_is_not_the_successors(record):
+    with record.locked():
+        record.begin(FACTS, {}, [])
+        record.append_epoch({"epoch": 1})
+        with record.logging(), record.epochs_file.open("a") as epochs:
+            logging.getLogger("src").info("before")
+            (handler,) = (one for one in logging.getLogger().handlers if type(one).__name__ == "_LogFile")
+            successor = RunRecord(record.folder)
+            successor.write_epochs([{"epoch": 1}])
+            with successor.logging():
+                epochs.write('{"epoch": 2}\n')
+                epochs.flush()
+                handler.stream.write("under way\n")
+                handler.flush()
+    assert record.read_epochs() == [{"epoch": 1}]
+    assert "before" in record.log_file.read_text() and "under way" not in record.log_file.read_text()
+
+
+def test_a_process_that_is_stopped_and_wakes_up_leaves_the_run_to_its_successor(record, monkeypatch):
+    monkeypatch.setattr(locks, "PERIOD", 0.2)
+    monkeypatch.setattr(locks, "SILENCE", 1.0)
+    monkeypatch.setattr(locks, "SETTLED", 0.2)
+    at_work = f"""
+        {ON_ANOTHER_MACHINE.strip()}
+        from src.record import RunRecord
+        record = RunRecord(Path({str(record.folder)!r}))
+        with record.locked():
+            record.begin({FACTS!r}, {{}}, [])
+            record.write_epochs([])
+            print("holding", flush=True)
+            for epoch in range(1, 100_000):
+                record.append_epoch({{"epoch": epoch, "of": "the old one"}})
+                record.update(best_epoch=epoch)
+    """
+    with another_process(at_work) as other:
+        wait_for(lambda: len(record.read_epochs()) > 3)
+        os.kill(other.pid, signal.SIGSTOP)
+        with record.locked():
+            record.begin(FACTS, {}, [])
+            record.write_epochs([{"epoch": 1}])
+            os.kill(other.pid, signal.SIGCONT)
+            assert other.wait(timeout=20) == 1
+            record.append_epoch({"epoch": 2})
+            assert record.status() == "running" and record.read()["best_epoch"] is None
+            record.end("finished")
+    assert record.read_epochs() == [{"epoch": 1}, {"epoch": 2}] and record.status() == "finished"
+    assert not list(record.folder.parent.rglob(".*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("run.json", "{}"),
+        ("run.json", "[]"),
+        ("run.json", "3"),
+        ("run.json", '{"schema": 1, "status": "finished", "data": null}'),
+        ("run.json", '{"schema": 1, "status": "running", "seconds": "soon"}'),
+        ("run.json", '{"schema": 1, "status": "running", "seconds": 1e999}'),
+        ("run.json", '{"schema": 1, "status": "finished", "scores": []}'),
+        ("run.json", '{"schema": 1, "status": "finished", "scores": {"test_dice": null}}'),
+        ("run.json", '{"schema": 1, "status": {"a": 1}}'),
+        ("run.json", '{"schema": 2, "status": "finished"}'),
+        ("run.json", '{"schema": 1, "status": "done"}'),
+        ("test.json", "[]"),
+        ("test.json", "{}"),
+        ("test.json", '{"protocols": [1]}'),
+        ("test.json", '{"protocols": {"headline": 1}}'),
+    ],
+)
+def test_what_is_not_the_record_of_a_run_is_refused_by_name(record, name, content):
+    record.begin(FACTS, {}, [])
+    (record.folder / name).write_text(content)
+    read = {
+        "run.json": record.read_now,
+        "test.json": lambda: record.read_scores("test"),
+    }
+    with pytest.raises(ValueError, match=f"{name}: ") as refusal:
+        read[name]()
+    assert "\n" not in str(refusal.value)

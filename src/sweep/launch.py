@@ -68,13 +68,14 @@ def _is_to_do(job: Job) -> bool:
 
 
 def _took_over(source: Path, job: Job) -> bool:
+    record = job.record
     try:
-        with job.record.locked():
-            if job.record.read() is None:
-                take_over(source, job.record)
+        with record.locked():
+            if record.read() is None:
+                take_over(source, record)
     except RunBusy:
         return False
-    score = (job.record.read() or {})["scores"]["test_dice"]
+    score = (record.read() or {})["scores"]["test_dice"]
     _say(f"reused       {job.identity.run_id}: finished in {source.parent.name}, test Dice {score:.4f}")
     return True
 

@@ -7,7 +7,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from src.identity import choices_of
 from src.record import RunBusy, RunRecord
@@ -26,19 +25,18 @@ class JobProcess:
     def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
         self.job = job
         self.started = time.monotonic()
-        folder = job.record.folder.parent / ".jobs"
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f"{job.identity.run_id}.", suffix=".out", dir=folder)
-        self._output = Path(name)
-        with os.fdopen(descriptor, "wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "src.sweep.worker", f"--parent={os.getpid()}"],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **environment},
-                start_new_session=True,
-            )
+        sweep = job.record.folder.parent
+        sweep.mkdir(parents=True, exist_ok=True)
+        # without a name, so that nothing stays of it however we end
+        self._output = tempfile.TemporaryFile(dir=sweep)  # noqa: SIM115, since it is as open as the process is long
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "src.sweep.worker", f"--parent={os.getpid()}"],
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
         assert self._process.stdin is not None
         with self._process.stdin as message:
             message.write(job.message().encode())
@@ -71,8 +69,8 @@ class JobProcess:
         `stopped`: it was made to end, so that a run without an end of its own is interrupted, not failed.
         """
         code = self._process.wait()
-        output = self._output.read_text(errors="replace")[-TAIL:] if self._output.exists() else ""
-        self._output.unlink(missing_ok=True)  # a signal may have come here before: finishing twice is allowed
+        self._output.seek(0)  # a signal may have come here before: finishing twice is allowed
+        output = self._output.read().decode(errors="replace")[-TAIL:]
         if code == BUSY:
             return "busy"
         status = self.job.record.status()
@@ -115,8 +113,7 @@ def record_end(job: Job, status: str, reason: str, output: str, code: int | None
                 }
                 record.begin(facts, job.config.model_dump(mode="json"), job.overrides)
             record.end(status, error=reason, exit_code=code)
-            with (record.folder / "train.log").open("a", encoding="utf-8") as log:
-                log.write(f"{reason}; its last words:\n{output}\n")
+            record.add_to_log(f"{reason}; its last words:\n{output}\n")
     except RunBusy:  # somebody else has begun it anew: their story now
         return "busy"
     return status

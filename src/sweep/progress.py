@@ -44,7 +44,7 @@ class Progress:
         if self._bar.disable or time.monotonic() - self._looked < EVERY:
             return
         self._looked = time.monotonic()
-        epochs = [(job, job.record.read_epochs()) for job in running]
+        epochs = [(job, _epochs(job)) for job in running]
         states = ", ".join(_state(*entry) for entry in epochs[:3]) + (", …" if len(running) > 3 else "")
         ended, failed = self.counts.total(), self.counts["failed"]
         waiting = self._jobs - ended - len(running)
@@ -60,6 +60,14 @@ class Progress:
 
     def _say(self, line: str) -> None:
         self._bar.write(line, file=sys.stderr)
+
+
+def _epochs(job: Job) -> list[dict[str, Any]]:
+    """Those on record; none where the file of an earlier attempt is broken, which the run replaces."""
+    try:
+        return job.record.read_epochs()
+    except (ValueError, OSError):
+        return []
 
 
 def _state(job: Job, epochs: Sequence[Mapping[str, Any]]) -> str:

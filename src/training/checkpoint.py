@@ -3,14 +3,14 @@
 import hashlib
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from src.errors import one_line
-from src.files import flush_to_disk, open_regular, replacing
+from src.files import allowed, flush_to_disk, link_or_copy, open_regular, replacing
 from src.training.memory import is_out_of_memory
 
 FORMAT = 1
@@ -21,17 +21,20 @@ WRAPPERS = ("module", "_orig_mod")  # parts of a name that DataParallel and torc
 SHOWN = 3  # entries of one kind that a message lists
 
 
-def save_checkpoint(path: Path, content: dict[str, Any], previous: Path | None = None) -> None:
+def save_checkpoint(
+    path: Path, content: dict[str, Any], previous: Path | None = None, check: Callable[[], None] = allowed
+) -> None:
     """Writes `content` (tensors, numbers, strings, lists and dicts of them) to `path` atomically.
 
-    What was at `path` becomes `previous`, if that is given; a crash between the two leaves it there alone.
+    What was at `path` becomes `previous`, if that is given. `check` as in `replacing`.
     Raises OSError, naming `path`, when the disk does not take it; what was there stays.
     """
-    with replacing(path) as temporary:
+    with replacing(path, check=check) as temporary:
         _write({"format": FORMAT, **content}, temporary)
         if previous is not None and path.exists():
             flush_to_disk(temporary)  # from here on nothing is left that a full disk could refuse
-            path.replace(previous)
+            with replacing(previous, flush=False, check=check) as kept:
+                link_or_copy(path, kept)
 
 
 def _write(content: dict[str, Any], path: Path) -> None:

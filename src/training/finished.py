@@ -1,15 +1,22 @@
 """Runs that need not be trained again: finished here before, or in a sibling sweep, on the same data."""
 
 import logging
-import os
+import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from src.environment import git_state
+from src.files import link_or_copy
 from src.record import RunRecord
+from src.training.checkpoint import BEST, load_checkpoint
+from src.training.metrics import dice_per_image, iou_per_image, pooled_dice
 
 log = logging.getLogger(__name__)
+ROUNDING = 1e-9  # a score as text against the one that the run itself computed
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -18,37 +25,85 @@ def finished_before(record: RunRecord, data_fingerprint: str) -> dict[str, Any] 
     run = record.read()
     if run is None:
         return None
-    before = run["data"]["fingerprint"]
+    before, finished = run.get("data", {}).get("fingerprint"), run["status"] == "finished"
+    if not isinstance(before, str) or (finished and "test_dice" not in run.get("scores", {})):
+        raise ValueError(
+            f"{record.run_file}: is not the record of a run, it lacks data.fingerprint or, of a finished one, "
+            f"scores.test_dice; bring it back from a copy, or move {record.folder} away"
+        )
     if before != data_fingerprint:
         raise ValueError(
             f"{record.folder}: was begun on data with fingerprint {before[:12]}, the data there now have "
             f"{data_fingerprint[:12]}; bring the old data back, or give another sweep.name for the new ones"
         )
-    return run if run["status"] == "finished" else None
+    return run if finished else None
 
 
 def finished_elsewhere(record: RunRecord, data_fingerprint: str) -> Path | None:
-    """The folder of the same run, finished on the same data in another sweep beside this one."""
+    """The folder of the same run, finished on the same data in another sweep beside this one and whole.
+
+    None where something lies in this run's own folder: it is begun again rather than deleted.
+    """
+    if record.folder.exists() and any(record.folder.iterdir()):
+        return None
     for file in sorted(record.folder.parent.parent.glob(f"*/{record.folder.name}/run.json")):
         sibling = RunRecord(file.parent)
         try:
-            run = sibling.read() if sibling.folder != record.folder else None
+            run = sibling.read()
             if run and run["status"] == "finished" and run["data"]["fingerprint"] == data_fingerprint:
+                _check_whole(sibling, run)
                 return sibling.folder
-        except (ValueError, KeyError, OSError) as error:  # a broken record of another sweep is that sweep's affair
-            log.warning("%s is not looked at: %s", sibling.run_file, error)
+        except (ValueError, KeyError, TypeError, OSError) as error:  # a broken record is the other sweep's affair
+            log.warning("%s is not reused: %s", sibling.folder, error)
     return None
+
+
+def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
+    """Raises ValueError where weights, curves or images are not there, or the scores do not follow from them."""
+    for file in (record.folder / "config.yaml", record.epochs_file, record.checkpoints / BEST):
+        if not file.exists():
+            raise ValueError(f"{file} is missing")
+    best, scores = load_checkpoint(record.checkpoints / BEST), run["scores"]
+    epochs = {epoch["epoch"]: epoch["valid_dice"] for epoch in record.read_epochs()}
+    compared = [
+        ("best_epoch", run["best_epoch"], best["epoch"]),
+        ("valid_dice", scores["valid_dice"], best["valid_dice"]),
+        ("valid_dice in epochs.jsonl", epochs[best["epoch"]], best["valid_dice"]),
+    ]
+    images, protocols = record.read_test_images(), record.read_scores("test")
+    for protocol in {"headline": {}} | protocols:
+        rows = [row for row in images if row["protocol"] == protocol]
+        if not rows or len({row["stem"] for row in rows}) < len(rows):
+            raise ValueError(f"test_images.csv has no images of {protocol}, or one twice")
+        counts = np.array([[int(row["tp"]), int(row["fp"]), int(row["fn"]), 0] for row in rows])  # (images, 4)
+        dice, iou, entry = dice_per_image(counts), iou_per_image(counts), protocols[protocol]
+        means = {"dice": dice.mean(), "iou": iou.mean(), "pooled_dice": pooled_dice(counts)}
+        said = {"dice": entry["dice"]["mean"], "iou": entry["iou"]["mean"], "pooled_dice": entry["pooled_dice"]}
+        compared += [(f"{protocol} {name} in test.json", said[name], mean) for name, mean in means.items()]
+        compared += [("images in test.json", entry["images"], len(rows))]
+        for name, own in (("dice", dice), ("iou", iou)):
+            compared += [
+                (f"{name} of {row['stem']}", float(row[name]), one) for row, one in zip(rows, own, strict=True)
+            ]
+        if protocol == "headline":
+            compared += [(f"test_{name}", scores[f"test_{name}"], mean) for name, mean in means.items()]
+    for name, written, found in compared:
+        if not abs(written - found) <= ROUNDING:
+            raise ValueError(f"{name} is {written}, but {found} follows from its weights and test_images.csv")
 
 
 def take_over(source: Path, record: RunRecord) -> None:
     """Makes the finished run at `source` a run of this sweep too, under the record's lock.
 
-    Its files are linked, so they take no room and outlive the other folder; where that is not possible, copied.
+    Its weights are linked where that is possible, so they take no room and outlive the other folder: they are replaced
+    and never written to. All else is copied.
     """
-    temporary = record.folder.with_name(f".{record.folder.name}.taking")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(source, temporary, copy_function=_link_or_copy)
-    shutil.rmtree(record.folder, ignore_errors=True)  # of a run that was killed before it had a run.json
+    beginning = f".{record.folder.name}.taking"
+    for left in record.folder.parent.glob(f"{beginning}*"):  # of a process that was killed or stopped
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = record.folder.with_name(f"{beginning}-{secrets.token_hex(4)}")
+    shutil.copytree(source, temporary, copy_function=_take)
+    record.check()
     temporary.rename(record.folder)
 
 
@@ -59,8 +114,8 @@ def warn_of_other_code(record: RunRecord, run: dict[str, Any]) -> None:
         log.warning("%s: was begun at the git state %s and goes on at %s", record.folder, run.get("git"), state)
 
 
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
+def _take(source: str, target: str) -> None:
+    if source.endswith(".pt"):
+        link_or_copy(Path(source), Path(target))
+    else:
         shutil.copy2(source, target)

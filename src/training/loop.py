@@ -180,18 +180,20 @@ def _save(learner: Learner, row: dict[str, Any], is_better: bool, trainer: Train
     folder, epoch = record.checkpoints, row["epoch"]
     weights = {"model": learner.scored.model.state_dict(), "epoch": epoch}
     if is_better:
-        save_checkpoint(folder / PENDING_BEST, {**weights, "valid_dice": row["valid_dice"]})
+        save_checkpoint(folder / PENDING_BEST, {**weights, "valid_dice": row["valid_dice"]}, check=record.check)
     if trainer.keep_every and epoch % trainer.keep_every == 0:
-        save_checkpoint(folder / f"epoch_{epoch:04d}.pt", weights)
+        save_checkpoint(folder / f"epoch_{epoch:04d}.pt", weights, check=record.check)
     _save_last(learner, record)
     if is_better:
+        record.check()
         (folder / PENDING_BEST).replace(folder / BEST)
     record.append_epoch(row)
     record.update(best_epoch=learner.best_epoch, scores={"valid_dice": learner.best_dice})
 
 
 def _save_last(learner: Learner, record: RunRecord) -> None:
-    save_checkpoint(record.checkpoints / LAST, learner.state_dict(), previous=record.checkpoints / PREVIOUS)
+    last, previous = record.checkpoints / LAST, record.checkpoints / PREVIOUS
+    save_checkpoint(last, learner.state_dict(), previous, record.check)
 
 
 def _patience_is_over(learner: Learner, trainer: TrainerSection) -> bool:

@@ -58,22 +58,23 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
 
     A finished run is left as it is, an interrupted or failed one goes on from its last checkpoint. `config` must have
     been checked. Raises ValueError for a folder that may not be written and for data that are missing, broken or others
-    than before, and RunBusy when another process is at it; whatever goes wrong later is recorded and comes back as an
-    Outcome.
+    than before, RunBusy when another process is at it, and RunLost, a RunBusy, when one has taken it over meanwhile;
+    whatever else goes wrong later is recorded and comes back as an Outcome.
     """
     identity = identify(config, file_digest(Path(config.init_from)) if config.init_from else None)
     record = RunRecord(Path(config.output) / sweep / identity.run_id)
     for folder in (record.checkpoints, record.folder.parent / ".locks"):
         check_writable(folder)
     splits, data_fingerprint = open_audited(config.data)
+    # without the lock first: what evaluates a finished run has it
+    if (done := finished_before(record, data_fingerprint)) is not None:
+        return Outcome(record.folder, "finished", done["scores"], ran=False)
     with record.locked():
         done = finished_before(record, data_fingerprint)
-        if done is None and record.read() is None:
-            source = finished_elsewhere(record, data_fingerprint)
-            if source is not None:
-                take_over(source, record)
-                log.info("taken over from %s, where it was finished", source)
-                done = record.read()
+        if done is None and (source := finished_elsewhere(record, data_fingerprint)) is not None:
+            take_over(source, record)
+            log.info("taken over from %s, where it was finished", source)
+            done = record.read()
         if done is not None:
             return Outcome(record.folder, "finished", done["scores"], ran=False)
         if (begun := record.read()) is not None:
@@ -95,7 +96,7 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
 def _attempt(
     config: RunConfig, splits: Splits, data_fingerprint: str, numerics: Numerics, record: RunRecord
 ) -> Outcome:
-    """Trains under the record's lock; every end but the loss of the process itself is written down."""
+    """Trains under the record's lock; every end but the loss of the process, or of the lock, is written down."""
     stop = StopRequest()
     try:
         with stop.listening(), Neighbours(device_key(numerics.device)) as neighbours:
@@ -106,6 +107,7 @@ def _attempt(
         record.end("interrupted", error="stopped by a second Ctrl-C")
         raise
     except (Exception, SystemExit) as error:  # a network of the user's own may call sys.exit
+        record.check()  # where another process has the run by now, how it ends is for that one to write
         # a signal to the whole process group may end the loader's workers first, which looks like a failure
         if stop.signal_number is not None and not isinstance(error, NonFiniteLoss):
             reason = str(Interrupted(stop.signal_number))
@@ -161,6 +163,7 @@ def _train_and_test(
     fit(learner, (train_loader, valid_loader), config.trainer, record, stop, neighbours)
     learner.scored.model.load_state_dict(load_weights(record.checkpoints / BEST))
     scores = _test(config, learner, test_loaders, splits.test, record, stop)
+    record.check()
     (record.checkpoints / PREVIOUS).unlink(missing_ok=True)
     return {"valid_dice": learner.best_dice, **scores}, learner.best_epoch
 

@@ -82,9 +82,9 @@ def test_the_columns_of_a_finished_run(sweep):
         (b"", "run.json: is not readable JSON"),
         (b'{"schema": 1, "run_id": "unet-se', "run.json: is not readable JSON (Unterminated string"),
         (b"\xff\xfe", "run.json: is not readable JSON"),
-        (b"[]", "run.json is no record of a run"),
+        (b"[]", "run.json: is not what a run records (it holds a list)"),
         (b'{"schema": 1, "status": "finished"}', "run.json is no record of a run: run_id: missing; config_id: missing"),
-        (b'{"schema": 2, "status": "finished"}', "run.json has schema 2"),
+        (b'{"schema": 2, "status": "finished"}', "run.json: has schema 2"),
         (b'{"schema": 1, "status": "done"}', "status 'done'"),
     ],
 )

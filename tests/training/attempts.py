@@ -1,5 +1,6 @@
 """Runs in processes of their own that can be killed: forked, in no time, from one that has imported all there is."""
 
+import json
 import logging
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import albumentations  # noqa: F401  # this and the next take seconds, which eac
 import torch
 import torch._inductor  # what exact numerics set up
 
+from src import locks
 from src.config import RunConfig
 from src.record import RunBusy, RunRecord
 from src.sweep.worker import BUSY
@@ -30,17 +32,23 @@ class Death:
     """A process's end at its own `count`-th file operation (open, rename, remove) on a path that ends with `ending`.
 
     With `size`, it ends in the middle of a write instead: the first one after that operation that would make a file
-    larger than `size` bytes.
+    larger than `size` bytes. With `signal.SIGSTOP` it is no end, only a pause.
     """
 
     count: int
     ending: str = ""
     size: int | None = None
+    number: int = signal.SIGKILL
 
 
-def attempt(config: RunConfig, death: Death | None = None, memory: int | None = None) -> Any:
-    """A process, started, that does the run of `config` and ends with its exit code. `memory`: bytes it may take."""
-    process = CONTEXT.Process(target=_work, args=(config, death, memory))
+def attempt(
+    config: RunConfig, death: Death | None = None, memory: int | None = None, machine: str | None = None
+) -> Any:
+    """A process, started, that does the run of `config` and ends with its exit code.
+
+    `memory`: bytes it may take. `machine`: as if on another machine, see `_move_to`.
+    """
+    process = CONTEXT.Process(target=_work, args=(config, death, memory, machine))
     process.start()
     return process
 
@@ -55,7 +63,7 @@ def exit_code(process: Any) -> int:
     return int(process.exitcode)
 
 
-def _work(config: RunConfig, death: Death | None, memory: int | None) -> None:
+def _work(config: RunConfig, death: Death | None, memory: int | None, machine: str | None) -> None:
     multiprocessing.set_start_method("fork", force=True)  # for the loader's workers, as in every other program
     os.setsid()  # so that a signal can be sent to it with its loader's workers, and to nobody else
     logging.lastResort = None  # what a run warns of stands in its train.log
@@ -63,6 +71,8 @@ def _work(config: RunConfig, death: Death | None, memory: int | None) -> None:
     if memory is not None:
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + memory, taken + memory))
+    if machine is not None:
+        _move_to(machine, config.output)
     if death is not None:
         _expect(death, config.output)
     try:
@@ -84,10 +94,38 @@ def _expect(death: Death, output: str) -> None:
             return
         left -= 1
         if left == 0 and death.size is None:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), death.number)
         elif left == 0:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # as for other programs: the kernel ends the writer
             resource.setrlimit(resource.RLIMIT_FSIZE, (death.size, death.size))
+
+    sys.addaudithook(watch)
+
+
+def _move_to(machine: str, output: str) -> None:
+    """As on a machine that sees no other's file locks, with quick heartbeats.
+
+    Each file that it replaces or removes while another machine has the run is noted in `<output>/<machine>`.
+    """
+    locks.HOST, locks.PERIOD, locks.SILENCE, locks.SETTLED = machine, 0.1, 1.0, 0.2
+    everywhere, held = locks.FileLock, False
+    locks.FileLock = lambda file: everywhere(f"{file} of {machine}")
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal held
+        path = str(arguments[0]) if arguments else ""
+        writes = event in ("os.rename", "os.remove", "os.link") or (event == "open" and arguments[2] & os.O_TRUNC)
+        if not (writes and path.startswith(f"{output}/single/") and "/.locks/" not in path):
+            return
+        try:
+            (heartbeat,) = Path(output).glob("single/.locks/*.heartbeat")
+            ours = json.loads(heartbeat.read_bytes())["host"] == machine
+        except (ValueError, OSError):  # none, or half a one
+            ours = False
+        held = held or ours
+        if held and not ours and event != "os.remove":
+            with Path(output, machine).open("a") as notes:
+                notes.write(f"{event} {path}\n")
 
     sys.addaudithook(watch)
 

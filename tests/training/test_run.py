@@ -102,7 +102,7 @@ def test_a_folder_that_was_only_begun_does_not_stand_in_the_way(start):
 def test_a_broken_record_of_another_sweep_is_passed_over(start, caplog):
     first = start(sweep="first")
     (first.folder / "run.json").write_text("")
-    assert start(sweep="second").ran and "is not looked at" in caplog.text
+    assert start(sweep="second").ran and "is not reused" in caplog.text
     with pytest.raises(ValueError, match=r"run.json: is not readable JSON"):
         start(sweep="first")
 
