@@ -10,7 +10,7 @@ import time
 import pytest
 
 from src.record import RunRecord
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, _small
 from tests.sweep.test_launch import wait_for
 
 
@@ -132,3 +132,62 @@ def test_a_typo_is_answered_by_a_process_that_leaves_nothing(command, small, tmp
 def test_questions_are_answered(command, question):
     answer = command("train", question)
     assert answer.returncode == 0 and "scheduler" in answer.stdout
+
+
+def test_a_run_that_another_machine_has_taken_over_ends_as_interrupted(train, small, tmp_path, monkeypatch):
+    append = RunRecord.append_epoch
+
+    def append_and_lose(record, row):
+        append(record, row)
+        (heartbeat,) = record.folder.parent.glob(".locks/*.heartbeat")
+        heartbeat.unlink()
+        heartbeat.write_text('{"host": "another", "name": "fast", "pid": 7, "token": "theirs", "beat": "1"}')
+
+    monkeypatch.setattr(RunRecord, "append_epoch", append_and_lose)
+    lost = train(*small)
+    (folder,) = run_folders(tmp_path)
+    assert lost.returncode == 130 and "Traceback" not in lost.stdout + lost.stderr
+    assert f"interrupted: {folder} was taken over by another process (process 7 on fast)" in lost.stderr
+    record = RunRecord(folder)
+    assert (record.read()["status"], record.read()["error"], len(record.read_epochs())) == ("running", None, 1)
+    assert "process 7" not in record.log_file.read_text()
+
+
+def test_a_finished_run_is_finished_also_while_it_is_evaluated(train, run_copy, synthetic_root, tmp_path):
+    folder = tmp_path / "runs" / "single" / run_copy.name
+    folder.parent.mkdir(parents=True)
+    run_copy.rename(folder)
+    arguments = _small(synthetic_root, tmp_path / "runs")
+    with RunRecord(folder).locked():  # as `python -m src.evaluate` does
+        again, sweep = train(*arguments), train("-m", *arguments, "sweep.name=single")
+    assert again.returncode == 0 and "finished before, nothing to do: test Dice" in again.stdout
+    assert sweep.returncode == 0 and "1 of 1 runs finished" in sweep.stderr
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        "[]",
+        "3",
+        "",
+        "[" * 100_000,
+        '{"schema":9,"status":"new"}',
+        '{"schema":1,"status":"finished"}',
+        '{"schema":1,"status":"finished","data":null}',
+        '{"schema":1,"status":"finished","data":{"fingerprint":"f"},"scores":{}}',
+        '{"schema":1,"status":"running"}',
+        '{"schema":1,"status":"running","data":{"fingerprint":5}}',
+    ],
+)
+def test_a_run_json_of_a_wrong_shape_is_named_in_one_line(train, run_copy, synthetic_root, tmp_path, content):
+    folder = tmp_path / "runs" / "single" / run_copy.name
+    folder.parent.mkdir(parents=True)
+    run_copy.rename(folder)
+    (folder / "run.json").write_text(content)
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    for mode in ([], ["-m", "sweep.name=single"]):
+        refused = train(*mode, *_small(synthetic_root, tmp_path / "runs"))
+        said = [line for line in refused.stderr.splitlines() if str(folder) in line]
+        assert refused.returncode == 1 and "Traceback" not in refused.stderr and len(said) == 1, refused.stderr
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
