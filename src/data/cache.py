@@ -7,7 +7,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +23,33 @@ from src.files import flush_to_disk, read_json, write_json
 from src.locks import SharedLock
 
 log = logging.getLogger(__name__)
-SCHEMA = 1
+SCHEMA = 2  # raise it when what is kept, or how far it can be trusted, changes
 IMAGES, TRIMAPS, INDEX = "images.npy", "trimaps.npy", "index.json"
 SPARE = 1 << 30  # bytes that must stay free on the disk
 AT_ONCE = 64  # images that are checked by one task
 
 
 class CachedPairs:
-    """A `ReadPair` that copies from arrays: `folders` has those of each size, `rows` the row of each stem."""
+    """A `ReadPair` that copies from arrays: `folders` has those of each size, `rows` the row of each stem.
 
-    def __init__(self, folders: Mapping[int, Path], rows: Mapping[str, int]) -> None:
+    Where they are removed before a process has mapped them, it reads the files, with the same result.
+    """
+
+    def __init__(self, folders: Mapping[int, Path], rows: Mapping[str, int], files: PairFiles) -> None:
         self.folders = dict(folders)
         self.rows = dict(rows)
+        self.files = files
         self._mapped: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def __call__(self, pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Image uint8 (size, size, 3) and trimap uint8 (size, size), which may be written to."""
         assert size in self.folders, f"made for {sorted(self.folders)} pixels, asked for {size}"
         if size not in self._mapped:
-            self._mapped[size] = _arrays(self.folders[size])
+            try:
+                self._mapped[size] = _arrays(self.folders[size])
+            except (OSError, ValueError, EOFError) as error:
+                _warn_once(f"{self.folders[size]} is gone, so this run decodes its images again and again: {error}")
+                return self.files(pair, size)
         images, trimaps = self._mapped[size]
         row = self.rows[pair.stem]
         return np.array(images[row]), np.array(trimaps[row])
@@ -59,7 +67,8 @@ def open_cache(splits: Splits, fingerprint: str, sizes: Iterable[int], folder: P
     second for each gigabyte and core). Where the disk has no room or may not be written, a warning says so and the
     files themselves are read, with the same result.
 
-    Raises ValueError, naming the file, for an image or mask that cannot be read.
+    Every file that is decoded has the digest that the audit recorded. Raises ValueError, naming the file, for an image
+    or mask that cannot be read, and DataChanged for one that is not what was audited.
     """
     places = {size: folder / "images" / _key(splits, fingerprint, size) for size in sizes}
     pairs = [*splits.train, *splits.valid, *splits.test]
@@ -69,7 +78,12 @@ def open_cache(splits: Splits, fingerprint: str, sizes: Iterable[int], folder: P
     except OSError as error:
         log.warning("decoded images cannot be kept in %s, so every epoch decodes them again: %s", folder, error)
         return PairFiles(splits.read_trimap)
-    return CachedPairs(places, _rows(pairs))
+    return CachedPairs(places, _rows(pairs), PairFiles(splits.read_trimap))
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning(message)
 
 
 def _have(

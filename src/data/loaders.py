@@ -1,25 +1,34 @@
 """Batches for training and evaluation: the same for any number of workers, from any batch of any epoch on."""
 
+import errno
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from src.config import AugmentationSection
 from src.data.augment import Draw, draw_seeds
 from src.data.dataset import EvalSet, ReadPair, Sample, TrainSet, WholeSample, WholeSet
 from src.data.images import BorderPolicy
 from src.data.pairs import Pair
+from src.data.unchanged import DataChanged
 from src.environment import usable_cores
 
 # Below this many images a worker process takes longer to start than it saves.
 FEW_IMAGES = 128
 MOST_WORKERS = 8
+SHARED_MEMORY = Path("/dev/shm")  # through which worker processes hand over batches
+
+
+class OutOfSharedMemory(OSError):
+    """Worker processes cannot hand over their batches; the message says what to do, in one line."""
 
 
 class Batch(NamedTuple):
@@ -156,7 +165,7 @@ def make_whole_loader(
 ) -> DataLoader[WholeSample]:
     """Every pair once, in its order, as `WholeBatch`es: images as the network takes them, trimaps as stored."""
     samples = WholeSet(pairs, read_trimap, image_size)
-    return _loader(samples, workers, pin_memory, _collate_whole, batch_size=batch_size)
+    return _loader(samples, workers, pin_memory, _collate_whole, key="workers", batch_size=batch_size)
 
 
 def start_epoch(loader: DataLoader[Sample], epoch: int, first_batch: int = 0) -> Iterator[Batch]:
@@ -203,11 +212,13 @@ def _loader(
     workers: int,
     pin_memory: bool,
     collate: Callable[[list[Any]], Any],
+    key: str = "data.workers",
     **batching: Any,
 ) -> DataLoader[Any]:
     processes = count_workers(workers, len(samples))
     dataset: Dataset[Any] = samples
-    return DataLoader(
+    return _Loader(
+        key,
         dataset,
         num_workers=processes,
         persistent_workers=processes > 0,
@@ -220,13 +231,57 @@ def _loader(
     )
 
 
+class _Loader(DataLoader[Any]):
+    """A loader whose workers' errors are said in one line where they are known; `key` is what sets their number."""
+
+    def __init__(self, key: str, *arguments: Any, **named: Any) -> None:
+        self.key = key
+        super().__init__(*arguments, **named)
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        with self._in_one_line():  # the workers' queues need shared memory too
+            batches = super().__iter__()
+        return self._each(batches)
+
+    def _each(self, batches: Iterator[Any]) -> Iterator[Any]:
+        with self._in_one_line():
+            yield from batches
+
+    @contextmanager
+    def _in_one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if (known := self._known(error)) is None:
+                raise
+            raise known from error
+
+    def _known(self, error: Exception) -> Exception | None:
+        said = str(error)
+        if isinstance(error, DataChanged):  # torch puts the worker's traceback before it
+            return DataChanged(said.strip().splitlines()[-1].rpartition("DataChanged: ")[2])
+        of_queue = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if self.num_workers and (of_queue or ("shared memory" in said and "Too many open files" not in said)):
+            size = f"{shutil.disk_usage(SHARED_MEMORY).total / 1e6:.1f} MB" if SHARED_MEMORY.exists() else "missing"
+            return OutOfSharedMemory(
+                f"{SHARED_MEMORY} ({size}) is too small for the batches of {self.num_workers} worker processes: "
+                f"give the container a larger one (--shm-size=2g), or set {self.key}=0"
+            )
+        return None
+
+
 def _collate(samples: list[Sample]) -> Batch:
-    return Batch(*default_collate(samples))
+    return Batch(*map(_shared, default_collate(samples)))
 
 
 def _collate_whole(samples: list[WholeSample]) -> WholeBatch:
     images, trimaps, positions = zip(*samples, strict=True)
-    return WholeBatch(torch.stack(images), list(trimaps), list(positions))
+    return WholeBatch(_shared(torch.stack(images)), list(trimaps), list(positions))
+
+
+def _shared(batch: torch.Tensor) -> torch.Tensor:
+    """In a worker moved to shared memory at once: a batch for which that fails as it is sent is waited for forever."""
+    return batch if get_worker_info() is None else batch.share_memory_()
 
 
 def _start_worker(worker: int) -> None:

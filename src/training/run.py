@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch.utils.data import DataLoader
 
 from src.config import RunConfig
@@ -242,6 +243,7 @@ def _test(
         ]
         record.write_test(protocol, scores, images)
         if protocol == HEADLINE:
+            _warn_of_one_class(result.counts)
             headline = {
                 "test_dice": scores["dice"]["mean"],
                 "test_iou": scores["iou"]["mean"],
@@ -249,6 +251,17 @@ def _test(
                 "test_dice_batch_flattened": scores["dice_batch_flattened"],
             }
     return headline
+
+
+def _warn_of_one_class(counts: np.ndarray) -> None:
+    """`counts`: tp, fp, fn, tn, int64 (images, 4). A network that calls all pixels the same has learned nothing."""
+    tp, fp, fn, tn = counts.sum(axis=0).tolist()
+    for kind, predicted in (("foreground", tp + fp), ("background", fn + tn)):
+        if not predicted:
+            log.warning(
+                "no pixel of the %d test images is predicted as %s (%d of %d pixels are foreground in the masks)",
+                *(len(counts), kind, tp + fn, counts.sum()),
+            )
 
 
 def _facts(

@@ -1,6 +1,7 @@
 """Decoded images that are kept: the same pixels as the files, one builder, nothing damaged is ever used."""
 
 import logging
+import os
 import pickle
 import shutil
 import subprocess
@@ -11,15 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from src.data import cache as cache_module
-from src.data.audit import fingerprint
+from src.data import dataset
+from src.data.audit import audited, fingerprint
 from src.data.cache import CachedPairs, open_cache
 from src.data.dataset import PairFiles
 from src.data.oxford_pet import open_oxford_pet
 from src.data.pairs import Splits
 from src.data.synthetic import make_synthetic
+from src.data.unchanged import DataChanged
 from src.record import RunRecord
+from src.training import run as run_module
 
 
 @pytest.fixture
@@ -148,6 +153,112 @@ def test_a_file_that_cannot_be_read_is_named(splits, tmp_path):
     broken.image.write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"broken\.jpg: cannot be read as an image"):
         open_cache(Splits(splits.train, splits.valid, [broken], splits.read_trimap), "f", [32], tmp_path)
+
+
+def test_where_the_arrays_are_removed_the_files_are_read_with_a_warning(splits, tmp_path, caplog):
+    cached = opened(splits, tmp_path)
+    mapped, sent = pickle.loads(pickle.dumps(cached)), pickle.dumps(cached)
+    before = mapped(splits.test[0], 32)
+    shutil.rmtree(tmp_path / "images")
+    with caplog.at_level(logging.WARNING):
+        late = pickle.loads(sent)
+        for reader in (mapped, late, late):  # who has mapped them keeps them
+            for kept, read in zip(reader(splits.test[0], 32), before, strict=True):
+                assert np.array_equal(kept, read)
+    assert caplog.text.count("is gone, so this run decodes its images again and again") == 1
+    (tmp_path / "images").write_text("in the way")
+    assert np.array_equal(late(splits.test[1], 32)[1], mapped(splits.test[1], 32)[1])
+
+
+def test_a_run_whose_cache_is_removed_meanwhile_scores_the_same(train, small, tmp_path, trained_run, monkeypatch):
+    append = RunRecord.append_epoch
+
+    def append_and_remove(self, row):
+        append(self, row)
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+
+    monkeypatch.setattr(RunRecord, "append_epoch", append_and_remove)
+    workers = [typed for typed in small if not typed.startswith("data.workers")] + ["data.workers=1"]
+    done = train(*workers, f"data.cache={tmp_path}/cache")
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    (run,) = (RunRecord(folder) for folder in tmp_path.glob("runs/single/[!.]*"))
+    assert run.read()["scores"] == RunRecord(trained_run).read()["scores"]
+    assert "is gone, so this run decodes its images again and again" in done.stderr + done.stdout
+
+
+# --- what is kept is what was fingerprinted
+
+
+@pytest.fixture
+def own(splits, tmp_path) -> Splits:
+    """A copy of the data set that may be damaged, audited."""
+    root = Path(shutil.copytree(splits.test[0].image.parent.parent, tmp_path / "own"))
+    return audited(open_oxford_pet(root), tmp_path / "cache", progress=False)[0]
+
+
+def exchange(path: Path) -> bytes:
+    """Mirrors an image, keeping its date; returns what was there."""
+    content, status = path.read_bytes(), path.stat()
+    with Image.open(path) as image:
+        ImageOps.mirror(image).save(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return content
+
+
+@pytest.mark.parametrize("kind", ["image", "mask"])
+def test_a_file_that_was_exchanged_after_the_audit_is_refused_and_nothing_is_kept(own, tmp_path, kind):
+    path = getattr(own.test[2], kind)
+    content = exchange(path)
+    with pytest.raises(DataChanged, match=rf"{path.name}: has changed since the data set was checked"):
+        open_cache(own, "f", [32], tmp_path / "cache", progress=False)
+    assert not [place for place in (tmp_path / "cache" / "images").iterdir() if place.is_dir()]
+    path.write_bytes(content)
+    cached, plain = open_cache(own, "f", [32], tmp_path / "cache", progress=False), PairFiles(own.read_trimap)
+    for kept, read in zip(cached(own.test[2], 32), plain(own.test[2], 32), strict=True):
+        assert np.array_equal(kept, read)
+
+
+def test_a_file_that_is_exchanged_for_the_moment_of_its_decoding_is_decoded_again(own, tmp_path, monkeypatch):
+    """A synchronizing program swaps it and swaps it back: only the bytes that were audited are kept."""
+    right = PairFiles(own.read_trimap)(own.test[2], 32)
+    plain, path, swaps = dataset.read_image, own.test[2].image, []
+
+    def swapping(read_path):
+        if read_path != path or swaps:
+            return plain(read_path)
+        swaps.append(exchange(path))
+        wrong = plain(read_path)
+        path.write_bytes(swaps[0])
+        return wrong
+
+    monkeypatch.setattr(dataset, "read_image", swapping)
+    cached = open_cache(own, "f", [32], tmp_path / "cache", progress=False)
+    assert swaps and np.array_equal(cached(own.test[2], 32)[0], right[0])
+
+
+def test_a_run_says_which_file_has_changed_and_goes_on_with_the_old_one_back(train, small, own, tmp_path, monkeypatch):
+    root = own.test[0].image.parent.parent
+    command = [*small, "data=oxford_pet", f"data.root={root}", f"data.cache={tmp_path}/cache"]
+    command = [
+        typed
+        for typed in command
+        if not typed.startswith(("data=synthetic", "data.trainval", "data.test", "data.size"))
+    ]
+    open_data, contents = run_module.open_audited, []
+
+    def exchanging(*arguments):
+        found = open_data(*arguments)
+        contents.append(exchange(own.test[2].image))
+        return found
+
+    monkeypatch.setattr(run_module, "open_audited", exchanging)
+    done = train(*command)
+    assert done.returncode == 1
+    said = f"{own.test[2].image}: has changed since the data set was checked; bring it back, or start again"
+    assert f"failed: DataChanged: {said}" in done.stderr
+    monkeypatch.setattr(run_module, "open_audited", open_data)
+    own.test[2].image.write_bytes(contents[0])
+    assert train(*command).returncode == 0
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """Batches: their order, how epochs start and resume, and that worker processes change nothing."""
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,18 +15,21 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from src.command_line import CONF
 from src.config import AugmentationSection
 from src.data.dataset import PairFiles
 from src.data.images import read_codes
 from src.data.loaders import (
     Batch,
     EpochBatches,
+    OutOfSharedMemory,
     count_workers,
     make_eval_loader,
     make_train_loader,
     start_epoch,
 )
 from src.data.pairs import Pair
+from src.data.unchanged import DataChanged
 
 TURNING = AugmentationSection(
     name="turning",
@@ -232,3 +238,77 @@ def test_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count_workers(-1, images=3000) == 8
     with pytest.raises(ValueError, match=r"data\.workers is -2; allowed are -1"):
         count_workers(-2, images=3000)
+
+
+# --- what goes wrong in a worker is said in one line
+
+
+class Failing:
+    """A `ReadPair` that always raises."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __call__(self, pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
+        raise self.error
+
+
+def error_of(pairs: list[Pair], error: Exception, workers: int) -> Exception:
+    loader = make_eval_loader(pairs, Failing(error), 16, batch_size=2, workers=workers, pin_memory=False)
+    with pytest.raises(Exception) as raised:
+        list(loader)
+    return raised.value
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_changed_is_named_in_one_line(pairs: list[Pair], workers: int) -> None:
+    error = error_of(pairs, DataChanged("a.png: has changed"), workers)
+    assert isinstance(error, DataChanged) and str(error) == "a.png: has changed"
+
+
+def test_too_little_shared_memory_is_said_with_the_remedy(pairs: list[Pair]) -> None:
+    said = "unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)"
+    error = error_of(pairs, RuntimeError(said), workers=1)
+    assert isinstance(error, OutOfSharedMemory) and "\n" not in str(error)
+    assert "is too small for the batches of 1 worker processes" in str(error)
+    assert str(error).endswith("(--shm-size=2g), or set data.workers=0")
+
+
+def test_other_errors_stay_as_they_are(pairs: list[Pair]) -> None:
+    error = RuntimeError("unable to open shared memory object: Too many open files (24)")
+    with pytest.raises(RuntimeError) as raised:
+        list(make_eval_loader(pairs, Failing(error), 16, batch_size=2, workers=0, pin_memory=False))
+    assert raised.value is error and error.__cause__ is None
+
+
+@pytest.mark.parametrize(("size", "maker"), [("64k", "eval"), ("64k", "whole"), ("4k", "whole")])
+def test_a_small_dev_shm_ends_every_kind_of_loader(pairs: list[Pair], size: str, maker: str) -> None:
+    """For real: torch would wait for the batch forever where it finds the room missing as it sends it."""
+    unshare = ["unshare", "-m", "bash", "-c"]
+    mount = f"mount -t tmpfs -o size={size} tmpfs /dev/shm"
+    if shutil.which("unshare") is None or subprocess.run([*unshare, mount], capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    folder = str(pairs[0].image.parent)
+    program = f"""
+from pathlib import Path
+from src.data import loaders
+from src.data.dataset import PairFiles
+from src.data.oxford_pet import read_trimap
+from src.data.pairs import Pair
+pairs = [Pair(f"pet_{{i}}", Path({folder!r}, f"pet_{{i}}.jpg"), Path({folder!r}, f"pet_{{i}}.png")) for i in range(5)]
+how = dict(image_size=128, batch_size=5, workers=1, pin_memory=False)
+read = read_trimap if {maker!r} == "whole" else PairFiles(read_trimap)
+try:
+    list(loaders.make_{maker}_loader(pairs, read, **how))
+except loaders.OutOfSharedMemory as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [*unshare, f'{mount}; exec "$0" -c "$1"', sys.executable, program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=CONF.parent,
+    )
+    key = {"eval": "data.workers", "whole": "workers"}[maker]
+    assert done.stdout.endswith(f"or set {key}=0\n") and done.returncode == 0, done.stderr

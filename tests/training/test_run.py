@@ -1,6 +1,8 @@
 """Whole runs of the real networks, small: what they leave behind, how they go on, how they fail."""
 
+import csv
 import json
+import logging
 import signal
 import tempfile
 
@@ -11,6 +13,7 @@ import yaml
 
 from src.record import RunRecord
 from src.training.checkpoint import load_checkpoint, load_weights
+from src.training.run import _warn_of_one_class
 
 
 def snapshot(folder):
@@ -254,3 +257,29 @@ def test_a_border_that_is_trained_otherwise_is_scored_that_way_too(start):
     wrong = sum(int(row["fp"]) + int(row["fn"]) for row in rows if row["protocol"] == "border_ignore")
     counted = 6 * 32 * 32 - (pixels["headline"] - pixels["border_ignore"])  # nor anything else
     assert scores_of_test(folder, "border_ignore")["accuracy"] == pytest.approx(1 - wrong / counted)
+
+
+@pytest.mark.parametrize(("kind", "counts"), [("foreground", [0, 0, 5, 95]), ("background", [5, 95, 0, 0])])
+def test_a_run_that_calls_all_pixels_the_same_says_so(kind, counts, caplog):
+    with caplog.at_level(logging.WARNING):
+        _warn_of_one_class(np.array([counts, counts]))
+    assert caplog.messages == [
+        f"no pixel of the 2 test images is predicted as {kind} (10 of 200 pixels are foreground in the masks)"
+    ]
+
+
+def test_a_run_that_predicts_both_classes_somewhere_is_quiet(caplog):
+    with caplog.at_level(logging.WARNING):
+        _warn_of_one_class(np.array([[0, 0, 5, 95], [1, 0, 0, 99]]))
+    assert caplog.messages == []
+
+
+def test_a_run_warns_of_its_data_and_of_predictions_without_foreground(start, small):
+    outcome = start("optimizer.lr=1e-30", "optimizer.weight_decay=0", "data.image_size=64")
+    log = (outcome.folder / "train.log").read_text()
+    assert "26 of 26 images are smaller than data.image_size=64 in both directions" in log
+    tp, fp = (
+        sum(int(row[key]) for row in csv.DictReader((outcome.folder / "test_images.csv").open()))
+        for key in ("tp", "fp")
+    )
+    assert ("no pixel of the 6 test images is predicted as foreground" in log) == (tp + fp == 0)
