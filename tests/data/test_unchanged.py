@@ -1,11 +1,13 @@
 """What is read is what was hashed, whatever happens to a file meanwhile."""
 
 import hashlib
+import itertools
 import os
 from pathlib import Path
 
 import pytest
 
+from src.data import unchanged
 from src.data.unchanged import TRIES, DataChanged, read_expected, read_unchanged, state_of
 
 
@@ -48,6 +50,12 @@ def test_a_file_that_changes_for_a_moment_is_read_again(file):
 def test_a_file_that_never_rests_is_refused(file):
     with pytest.raises(DataChanged, match=r"image\.png: changes while it is read"):
         read_unchanged([file], swapped_while_read(file, TRIES))
+
+
+def test_a_file_system_without_lasting_inodes_is_read(file, monkeypatch):
+    inodes = itertools.count()
+    monkeypatch.setattr(unchanged, "state_of", lambda path: (*state_of(path)[:-1], next(inodes)))
+    assert read_unchanged([file], file.read_bytes)[0] == b"sound"
 
 
 def test_other_content_than_expected_is_refused_by_name(file):
