@@ -249,7 +249,10 @@ def _unknown(root: Path, lists: list[list[str]], known: Collection[str], on_erro
     if on_error == "raise" or problems:
         problems += _line("without image and mask", unknown)
     if problems:
-        raise ValueError(f"the lists of the splits in {root.absolute()} name wrong stems:\n" + "\n".join(problems))
+        raise ValueError(
+            f"the lists of the splits in {root.absolute()} name wrong stems (a line is a stem, or a file of "
+            f"{IMAGES}/ or {MASKS}/):\n" + "\n".join(problems)
+        )
     return {stem: one_line(f"listed without image and mask: {stem}") for stem in unknown}
 
 

@@ -40,11 +40,12 @@ def find_lists(root: Path) -> tuple[Path, Path, Path] | None:
 
 
 def unread_lists(root: Path, leave_out: Collection[str]) -> list[str]:
-    """Files in `root` and one folder below that look like lists of splits and are none that is read."""
+    """Files in `root` and up to two folders below that look like lists of splits and are none that is read."""
     names = {name for each in NAMES.values() for name in each}
     here = [path for path in root.iterdir() if path.name.lower() not in names]
-    below = [path for path in root.glob("*/*.txt") if path.parent.name not in leave_out]
-    return sorted(path.relative_to(root).as_posix() for path in (*here, *below) if LOOKS_LIKE_ONE.fullmatch(path.name))
+    below = (*root.glob("*/*.txt"), *root.glob("*/*/*.txt"))
+    found = [path.relative_to(root) for path in (*here, *below) if LOOKS_LIKE_ONE.fullmatch(path.name)]
+    return sorted(path.as_posix() for path in found if path.parts[0] not in leave_out)
 
 
 def read_names(

@@ -92,9 +92,9 @@ def test_lists_that_are_missing_or_there_twice_are_refused(tmp_path, called, sai
 
 
 def test_files_that_only_look_like_lists_are_named(tmp_path):
-    for folder in ("splits", "images"):
-        (tmp_path / folder).mkdir()
-    found = ["splits/train.txt", "test_list.txt", "train.csv", "trainval.txt"]
+    for folder in ("splits", "images", "ImageSets/Segmentation"):
+        (tmp_path / folder).mkdir(parents=True)
+    found = ["ImageSets/Segmentation/val.txt", "splits/train.txt", "test_list.txt", "train.csv", "trainval.txt"]
     for name in (*found, "images/train.txt", "notes.txt", "train.txt", "train.py"):
         (tmp_path / name).touch()
     assert unread_lists(tmp_path, FOLDERS) == found
