@@ -78,6 +78,9 @@ class FolderData(DataSection):
 
     kind: Literal["folder"]
     mask_suffix: str | None = Field(default=None, min_length=1)
+    exif: Literal["apply", "ignore"] | None = None
+    mask_threshold: float | None = Field(default=None, gt=0, lt=255)
+    ignore_value: int | None = Field(default=None, ge=1, le=65535)
 
 
 AnyData = Annotated[OxfordPetData | SyntheticData | FolderData, Field(discriminator="kind")]

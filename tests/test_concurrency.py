@@ -114,7 +114,7 @@ def test_one_of_them_draws_the_data_and_all_find_them_whole(said):
 
 def test_one_of_them_decodes_the_images_and_all_read_the_same(said, folder):
     splits = open_oxford_pet(folder / "drawn" / "12-4-48-0")
-    pixels = int(PairFiles(splits.read_trimap)(splits.test[0], 32)[0].sum())
+    pixels = int(PairFiles(splits.reader)(splits.test[0], 32)[0].sum())
     assert sorted(said["decode"]) == [[0, pixels]] * (AT_ONCE - 1) + [[1, pixels]]
 
 

@@ -27,7 +27,7 @@ def measure_data_path(
     cv2.setNumThreads(0)
     try:
         pairs = splits.train[:images]
-        reports = reports_loader(pairs, splits.read_trimap, config, workers=0)
+        reports = reports_loader(pairs, splits.reader, config, workers=0)
         ours = make_train_loader(
             pairs,
             read_pair,

@@ -3,8 +3,7 @@
 Their code is not public; this is what their texts say, in the usual form of a PyTorch script.
 """
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import albumentations
 import cv2
@@ -17,14 +16,15 @@ from torch.utils.data import DataLoader, Dataset
 from src.config import RunConfig
 from src.data.augment import build_transform
 from src.data.pairs import Pair
+from src.data.reading import PairReader
 
 
 class ReportsSet(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Opens, resizes (PIL), augments and normalises a pair at every call: image float32 (3, S, S), mask (1, S, S)."""
 
-    def __init__(self, pairs: Sequence[Pair], read_trimap: Callable[[Path], np.ndarray], config: RunConfig) -> None:
+    def __init__(self, pairs: Sequence[Pair], reader: PairReader, config: RunConfig) -> None:
         self.pairs = pairs
-        self.read_trimap = read_trimap
+        self.reader = reader
         self.size = config.data.image_size
         self.augment = build_transform(config.augmentation.transforms, allow_targets=config.allow_targets)
         self.finish = albumentations.Compose(
@@ -36,9 +36,8 @@ class ReportsSet(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         pair = self.pairs[index]
-        with Image.open(pair.image) as opened:
-            image = np.array(opened.convert("RGB").resize((self.size, self.size), Image.Resampling.BILINEAR))
-        trimap = Image.fromarray(self.read_trimap(pair.mask))
+        photo, trimap = map(Image.fromarray, self.reader(pair.image, pair.mask))
+        image = np.array(photo.resize((self.size, self.size), Image.Resampling.BILINEAR))
         mask = np.array(trimap.resize((self.size, self.size), Image.Resampling.NEAREST))
         mask = np.where(mask == 2, 0, 255).astype(np.uint8)  # the border counts as foreground
         changed = self.augment(image=image, mask=mask)
@@ -47,11 +46,11 @@ class ReportsSet(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def reports_loader(
-    pairs: Sequence[Pair], read_trimap: Callable[[Path], np.ndarray], config: RunConfig, workers: int
+    pairs: Sequence[Pair], reader: PairReader, config: RunConfig, workers: int
 ) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
     """Shuffled float32 batches as the usual script makes them: new workers in each epoch, memory that is not pinned."""
     return DataLoader(
-        ReportsSet(pairs, read_trimap, config),
+        ReportsSet(pairs, reader, config),
         batch_size=config.trainer.batch_size,
         shuffle=True,
         num_workers=workers,

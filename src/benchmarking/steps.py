@@ -163,7 +163,7 @@ def _bare(config: RunConfig, numerics: Numerics, network: Network, batch: Batch,
 
 
 def _reports(config: RunConfig, splits: Splits, model: nn.Module, numerics: Numerics, steps: int) -> Callable[[], int]:
-    batches = reports_loader(splits.train, splits.read_trimap, config, max(config.data.workers, 0))
+    batches = reports_loader(splits.train, splits.reader, config, max(config.data.workers, 0))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     return lambda: reports_epoch(model, optimizer, batches, numerics.device, steps)
 

@@ -6,22 +6,23 @@ import json
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from src.data.images import BACKGROUND, BORDER, PET, read_image
+from src.data.images import Decoded, decode, read_file
 from src.data.pairs import Facts, OnError, Pair, Splits
-from src.data.unchanged import State, read_unchanged, state_of
+from src.data.reading import PairReader, Seen
+from src.data.unchanged import State, state_of
 from src.errors import one_line
 from src.files import read_json, write_json
 
-SCHEMA = 3  # raise it when the audit checks more, or the fingerprint is made differently
+SCHEMA = 4  # raise it when the audit checks more, or the fingerprint is made differently
 SHOWN = 50  # offenders that a message lists
 SHOWN_SKIPPED = 20  # as many of those that are left out
 
@@ -30,17 +31,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Finding:
-    """Of one pair: what its files hold, None where they are not sound, and what is wrong with them."""
+    """Of one pair: SHA-256 of each file, what was seen in them, and what is wrong with them."""
 
     pair: Pair
-    facts: Facts | None
+    digests: tuple[str, ...]
+    seen: Seen
     problems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What was found in the pairs that pass, by stem, and of the others."""
+    """How the data set is read, what was found in the pairs that pass, by stem, and of the others."""
 
+    reader: PairReader
     facts: dict[str, Facts]
     faults: tuple[Finding, ...]
 
@@ -64,8 +67,9 @@ def audited(
     is returned, which says so in `skipped`.
 
     The fingerprint is sha256 over which stems are for training (train and valid together, so that folds of
-    one data set share it), which are for testing, and the bytes of all files, of the pairs that remain. Folders and
-    dates do not enter.
+    one data set share it), which are for testing, and the bytes of all files, of the pairs that remain; also over how
+    these become pixels, where that is not the plain way. Folders and dates do not enter. What the data set as a whole
+    decides of how it is read is in the `reader` of what is returned.
 
     What passed is remembered in `cache_folder/audit/`, under the paths, sizes, times and inodes of all files, so that
     asking again costs one stat a file. What did not pass is examined each time. Several processes may ask at once.
@@ -94,7 +98,8 @@ def audited(
         [replace(pair, facts=verdict.facts[pair.stem]) for pair in part]
         for part in (remaining.train, remaining.valid, remaining.test)
     )
-    return replace(remaining, train=train, valid=valid, test=test), _fingerprint([*train, *valid], test)
+    remaining = replace(remaining, train=train, valid=valid, test=test, reader=verdict.reader)
+    return remaining, _fingerprint(remaining)
 
 
 def skipped_text(splits: Splits) -> str:
@@ -141,56 +146,78 @@ def _without(splits: Splits, faults: Sequence[Finding]) -> Splits:
 def _audit(splits: Splits, workers: int | None, progress: bool) -> _Verdict:
     pairs = [*splits.train, *splits.valid, *splits.test]
     with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:
-        findings = list(
+        looked = list(
             tqdm(
-                pool.map(functools.partial(examine, read_trimap=splits.read_trimap), pairs),
+                pool.map(functools.partial(_look, reader=splits.reader), pairs),
                 desc="checking the data",
                 total=len(pairs),
                 unit=" images",
                 disable=None if progress else True,  # None: only when stderr is a terminal
             )
         )
-    facts = {finding.pair.stem: finding.facts for finding in findings if finding.facts is not None}
-    return _Verdict(facts, tuple(finding for finding in findings if finding.problems))
+    findings, reader = _judged(looked, splits.reader)
+    facts = {finding.pair.stem: _facts(finding, reader) for finding in findings if not finding.problems}
+    return _Verdict(reader, facts, tuple(finding for finding in findings if finding.problems))
 
 
-def _fingerprint(trainval: Iterable[Pair], test: Iterable[Pair]) -> str:
-    lines = (
-        sorted(f"{pair.stem}\t{pair.facts.image}\t{pair.facts.mask}" for pair in part if pair.facts is not None)
-        for part in (trainval, test)
+def _fingerprint(splits: Splits) -> str:
+    for_training, for_test = (
+        sorted(
+            "\t".join([pair.stem, pair.facts.image, pair.facts.mask, *pair.facts.marks])
+            for pair in part
+            if pair.facts is not None
+        )
+        for part in ([*splits.train, *splits.valid], splits.test)
     )
-    for_training, for_test = lines
-    return _sha256("\n".join(["trainval", *for_training, "test", *for_test]).encode())
+    return _sha256("\n".join(["trainval", *for_training, "test", *for_test, *splits.reader.marks()]).encode())
 
 
-def examine(pair: Pair, read_trimap: Callable[[Path], np.ndarray]) -> Finding:
-    """Reads both files of `pair`, and says everything that is wrong with them."""
+def examine(pairs: Sequence[Pair], reader: PairReader) -> list[Finding]:
+    """Reads the files of `pairs` as one data set, and says everything that is wrong with each."""
+    return _judged([_look(pair, reader) for pair in pairs], reader)[0]
+
+
+def _judged(findings: list[Finding], reader: PairReader) -> tuple[list[Finding], PairReader]:
+    """What is also wrong with each in a data set of such pairs, and its reader, which those that pass decide."""
+    sound = [finding for finding in findings if not finding.problems]
+    decided = reader.decided([finding.seen for finding in sound])
+    findings = [_in_data_set(finding, decided) for finding in findings]
+    while len(remaining := [finding for finding in findings if not finding.problems]) < len(sound):
+        sound, decided = remaining, reader.decided([finding.seen for finding in remaining])
+        findings = [finding if finding.problems else _in_data_set(finding, decided) for finding in findings]
+    return findings, decided
+
+
+def _in_data_set(finding: Finding, reader: PairReader) -> Finding:
+    further = reader.problems(finding.pair.image, finding.pair.mask, finding.seen)
+    return replace(finding, problems=(*finding.problems, *map(one_line, further)))
+
+
+def _look(pair: Pair, reader: PairReader) -> Finding:
+    """Reads both files of `pair`, each once, and says what is wrong with them in any data set."""
     problems: list[str] = []
-    arrays: list[np.ndarray] = []
     digests: list[str] = []
+    decoded: list[Decoded | None] = []
     if not _is_utf8(pair.stem):
         problems.append(f"{pair.image}: the name is no UTF-8, so no table can hold it; rename the file")
-    for path, read in ((pair.image, read_image), (pair.mask, read_trimap)):
+    for path in (pair.image, pair.mask):
         try:
-            array, (digest,) = read_unchanged([path], functools.partial(read, path))
-            arrays.append(array)
-            digests.append(digest)
-        except (ValueError, OSError) as error:
+            content = read_file(path)
+            decoded.append(decode(path, content))
+            digests.append(_sha256(content))
+        except ValueError as error:
+            decoded.append(None)
             problems.append(str(error))
-    sizes = [f"{array.shape[1]} x {array.shape[0]}" for array in arrays]
-    if len(set(sizes)) > 1:
-        problems.append(f"{pair.mask}: the mask is {sizes[1]} pixels, its image {sizes[0]}")
-    facts = None if problems else _facts(digests, *arrays)
-    return Finding(pair, facts, tuple(map(one_line, problems)))
+    image, mask = decoded
+    seen, more = reader.look(image, mask)
+    return Finding(pair, tuple(digests), seen, tuple(map(one_line, [*problems, *more])))
 
 
-def _facts(digests: Sequence[str], image: np.ndarray, trimap: np.ndarray) -> Facts:
-    height, width = trimap.shape
-    background = int(np.count_nonzero(trimap == BACKGROUND))
-    foreground = int(np.count_nonzero((trimap == PET) | (trimap == BORDER)))
-    counted = background + foreground
-    pixels = _sha256(repr(image.shape).encode() + image.tobytes())[:16]
-    return Facts(digests[0], digests[1], pixels, width, height, foreground / counted if counted else None)
+def _facts(finding: Finding, reader: PairReader) -> Facts:
+    seen, (height, width) = finding.seen, finding.seen.size
+    image, mask = finding.digests
+    share = None if seen.mask is None else reader.masks.foreground_share(seen.mask)
+    return Facts(image, mask, seen.pixels, width, height, share, seen.highest, reader.marks_of(seen))
 
 
 def _is_utf8(name: str) -> bool:
@@ -204,8 +231,7 @@ def _is_utf8(name: str) -> bool:
 def _listing_key(splits: Splits) -> str:
     """Hash what tells, without opening a file, whether anything may have changed since the last audit."""
     trainval = _listing([*splits.train, *splits.valid])
-    reader = f"{splits.read_trimap.__module__}.{splits.read_trimap.__qualname__}"
-    return _sha256(json.dumps([SCHEMA, reader, trainval, _listing(splits.test)]).encode())
+    return _sha256(json.dumps([SCHEMA, repr(splits.reader), trainval, _listing(splits.test)]).encode())
 
 
 def _listing(pairs: Iterable[Pair]) -> list[tuple[str, State, State]]:
@@ -216,29 +242,32 @@ def _recall(memory: Path, splits: Splits) -> _Verdict | None:
     """What is remembered, if the pairs that did not pass then still do not."""
     try:
         verdict = read_json(memory)
-        facts = {stem: Facts(*facts) for stem, facts in verdict["facts"].items()}
+        known = {stem: Facts(*facts) for stem, facts in verdict["facts"].items()}
+        facts = {stem: one._replace(marks=tuple(one.marks)) for stem, one in known.items()}
         stems = set(verdict["faults"])
-        if verdict["checksum"] != _checksum(facts, stems):
+        reader = splits.reader.recalled(verdict["reader"])
+        if verdict["checksum"] != _checksum(verdict["reader"], facts, stems):
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # not there, or damaged: audited and written again
     suspects = [pair for pair in (*splits.train, *splits.valid, *splits.test) if pair.stem in stems]
-    findings = tuple(examine(pair, splits.read_trimap) for pair in suspects)
-    return _Verdict(facts, findings) if all(finding.problems for finding in findings) else None
+    findings = tuple(_in_data_set(_look(pair, splits.reader), reader) for pair in suspects)
+    return _Verdict(reader, facts, findings) if all(finding.problems for finding in findings) else None
 
 
 def _remember(memory: Path, verdict: _Verdict) -> None:
     faults = [finding.pair.stem for finding in verdict.faults]
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        checksum = _checksum(verdict.facts, faults)
-        write_json(memory, {"schema": SCHEMA, "checksum": checksum, "facts": verdict.facts, "faults": faults})
+        reader = verdict.reader.found()
+        known = {"checksum": _checksum(reader, verdict.facts, faults), "reader": reader, "facts": verdict.facts}
+        write_json(memory, {"schema": SCHEMA, **known, "faults": faults})
     except (OSError, UnicodeEncodeError) as error:
         _warn_once(f"cannot remember the audit of the data, so each run will repeat it: {error}")
 
 
-def _checksum(facts: dict[str, Facts], faults: Iterable[str]) -> str:
-    return _sha256(json.dumps([sorted(facts.items()), sorted(faults)]).encode())
+def _checksum(reader: dict[str, Any], facts: dict[str, Facts], faults: Iterable[str]) -> str:
+    return _sha256(json.dumps([reader, sorted(facts.items()), sorted(faults)]).encode())
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -18,12 +18,13 @@ from tqdm import tqdm
 
 from src.data.dataset import PairFiles, ReadPair
 from src.data.pairs import Pair, Splits
+from src.data.reading import PairReader
 from src.environment import usable_cores
 from src.files import flush_to_disk, read_json, write_json
 from src.locks import SharedLock
 
 log = logging.getLogger(__name__)
-SCHEMA = 2  # raise it when what is kept, or how far it can be trusted, changes
+SCHEMA = 3  # raise it when the same files give other pixels, or what is kept may not be trusted
 IMAGES, TRIMAPS, INDEX = "images.npy", "trimaps.npy", "index.json"
 SPARE = 1 << 30  # bytes that must stay free on the disk
 AT_ONCE = 64  # images that are checked by one task
@@ -74,11 +75,11 @@ def open_cache(splits: Splits, fingerprint: str, sizes: Iterable[int], folder: P
     pairs = [*splits.train, *splits.valid, *splits.test]
     try:
         for size, place in places.items():
-            _have(place, pairs, splits.read_trimap, size, progress)
+            _have(place, pairs, splits.reader, size, progress)
     except OSError as error:
         log.warning("decoded images cannot be kept in %s, so every epoch decodes them again: %s", folder, error)
-        return PairFiles(splits.read_trimap)
-    return CachedPairs(places, _rows(pairs), PairFiles(splits.read_trimap))
+        return PairFiles(splits.reader)
+    return CachedPairs(places, _rows(pairs), PairFiles(splits.reader))
 
 
 @cache
@@ -86,9 +87,7 @@ def _warn_once(message: str) -> None:
     log.warning(message)
 
 
-def _have(
-    place: Path, pairs: Sequence[Pair], read_trimap: Callable[[Path], np.ndarray], size: int, progress: bool
-) -> None:
+def _have(place: Path, pairs: Sequence[Pair], reader: PairReader, size: int, progress: bool) -> None:
     """Returns when the arrays are in `place` and sound, whoever made them."""
     if _is_sound(place, len(pairs), size):
         return
@@ -98,12 +97,11 @@ def _have(
     with lock.held(wait=True):
         if not _is_sound(place, len(pairs), size):  # another process may have made it meanwhile
             _require_room(place.parent, len(pairs), size)
-            _make(place, pairs, read_trimap, size, progress)
+            _make(place, pairs, reader, size, progress)
 
 
 def _key(splits: Splits, fingerprint: str, size: int) -> str:
-    reader = f"{splits.read_trimap.__module__}.{splits.read_trimap.__qualname__}"
-    facts = (SCHEMA, fingerprint, size, reader, cv2.__version__, PIL.__version__)
+    facts = (SCHEMA, fingerprint, size, splits.reader, cv2.__version__, PIL.__version__)
     return f"{size}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
 
 
@@ -148,15 +146,13 @@ def _require_room(folder: Path, images: int, size: int) -> None:
         raise OSError(f"{needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free (1 GB is to stay so)")
 
 
-def _make(
-    place: Path, pairs: Sequence[Pair], read_trimap: Callable[[Path], np.ndarray], size: int, progress: bool
-) -> None:
+def _make(place: Path, pairs: Sequence[Pair], reader: PairReader, size: int, progress: bool) -> None:
     """Writes both arrays into a folder beside `place`, which becomes `place` when all is on the disk."""
     workplace = place.with_name(f".making-{place.name}")
     shutil.rmtree(workplace, ignore_errors=True)  # of a process that was killed
     try:
         workplace.mkdir()
-        _fill(workplace, pairs, PairFiles(read_trimap), size, progress)
+        _fill(workplace, pairs, PairFiles(reader), size, progress)
         write_json(workplace / INDEX, {"schema": SCHEMA, "checksums": _checksums(_arrays(workplace))})
         shutil.rmtree(place, ignore_errors=True)  # what was damaged; who has it open keeps it
         workplace.rename(place)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +10,9 @@ from torch.utils.data import Dataset
 
 from src.config import AugmentationSection
 from src.data.augment import Draw, PairTransform, draw_seeds
-from src.data.images import BorderPolicy, read_image, resize_image, resize_mask, trimap_to_target
+from src.data.images import BorderPolicy, resize_image, resize_mask, trimap_to_target
 from src.data.pairs import Pair
-from src.data.unchanged import read_expected
+from src.data.reading import PairReader
 
 # Gives the image uint8 (size, size, 3) and the trimap uint8 (size, size) of a pair; neither is written to.
 ReadPair = Callable[[Pair, int], tuple[np.ndarray, np.ndarray]]
@@ -39,23 +38,17 @@ class WholeSample(NamedTuple):
 class PairFiles:
     """The plain `ReadPair`: decodes and resizes both files at every call."""
 
-    read_trimap: Callable[[Path], np.ndarray]
+    reader: PairReader
 
     def __call__(self, pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Raises ValueError, naming the file, for one that cannot be read or is not what the audit checked."""
-        image, trimap = read_pair_files(pair, self.read_trimap)
+        image, trimap = read_pair_files(pair, self.reader)
         return resize_image(image, size), resize_mask(trimap, size)
 
 
-def read_pair_files(pair: Pair, read_trimap: Callable[[Path], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def read_pair_files(pair: Pair, reader: PairReader) -> tuple[np.ndarray, np.ndarray]:
     """Image uint8 (H, W, 3) and trimap uint8 (H, W), of the bytes that the audit checked if there was one."""
-
-    def read() -> tuple[np.ndarray, np.ndarray]:
-        return read_image(pair.image), read_trimap(pair.mask)
-
-    if pair.facts is None:
-        return read()
-    return read_expected((pair.image, pair.mask), (pair.facts.image, pair.facts.mask), read)
+    return reader(pair.image, pair.mask, pair.facts and (pair.facts.image, pair.facts.mask))
 
 
 def load_size(image_size: int, augmentation: AugmentationSection) -> int:
@@ -169,9 +162,9 @@ class EvalSet(Dataset[Sample]):
 class WholeSet(Dataset[WholeSample]):
     """Pairs for scoring at any size: the image resized to the image size, the trimap as it is stored."""
 
-    def __init__(self, pairs: Sequence[Pair], read_trimap: Callable[[Path], np.ndarray], image_size: int) -> None:
+    def __init__(self, pairs: Sequence[Pair], reader: PairReader, image_size: int) -> None:
         self.pairs = pairs
-        self.read_trimap = read_trimap
+        self.reader = reader
         self.image_size = image_size
 
     def __len__(self) -> int:
@@ -180,7 +173,7 @@ class WholeSet(Dataset[WholeSample]):
     def __getitem__(self, index: int) -> WholeSample:
         """The sample of `index`; raises ValueError, naming the file, for one that cannot be read."""
         pair = self.pairs[index]
-        image, trimap = read_pair_files(pair, self.read_trimap)
+        image, trimap = read_pair_files(pair, self.reader)
         return WholeSample(_channels_first(resize_image(image, self.image_size)), trimap, index)
 
 

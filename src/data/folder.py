@@ -2,27 +2,35 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from src.data.audit import examine
-from src.data.images import BACKGROUND, PET, RASTER_FORMATS, read_codes, read_image
+from src.data.images import RASTER_FORMATS, decode
 from src.data.lists import USUAL, find_lists, read_names, unread_lists
+from src.data.masks import MaskReader
 from src.data.oxford_pet import check_fold
 from src.data.pairs import OnError, Pair, Splits
+from src.data.reading import PairReader
 from src.errors import one_line
 
 IMAGES = "images"
 MASKS = "masks"
+BINARY = PairReader(masks=MaskReader(binary=True))
 SHOWN = 20  # offenders of one kind that a message lists
 OF_SYSTEMS = ("__MACOSX", "@eaDir")  # folders that a system adds, with pictures of its own
 
 
-def open_folder(root: Path, fold: int = 0, on_error: OnError = "raise", mask_suffix: str | None = None) -> Splits:
+def open_folder(
+    root: Path,
+    fold: int = 0,
+    on_error: OnError = "raise",
+    mask_suffix: str | None = None,
+    reader: PairReader = BINARY,
+) -> Splits:
     """Pair `images/<stem>.*` with `masks/<stem><mask_suffix>.*` under `root`, in their subfolders too.
 
     A stem is a path without ending below `images/`, in Unicode's form NFC. Files that are not images are left out, as
@@ -32,8 +40,7 @@ def open_folder(root: Path, fold: int = 0, on_error: OnError = "raise", mask_suf
     and what they do not name is left out. Without them, stem i of the sorted stems is valid when i % 10 == fold, test
     when i % 10 == (fold + 5) % 10, else train.
 
-    Mask values are {0, 1} or {0, 255}, 0 being background, the same in the whole data set: the first mask
-    with any foreground decides which, and the audit names the files that differ.
+    `reader` reads the files; see `MaskReader` for what masks may hold.
 
     With `on_error` "skip", stems that do not pair up are left out, and said to be so; the splits are those of a folder
     without them.
@@ -43,57 +50,25 @@ def open_folder(root: Path, fold: int = 0, on_error: OnError = "raise", mask_suf
     lists that are incomplete, or name unknown or repeated stems.
     """
     check_fold(fold)
-    pairs, faults, notes = _pair_up(root, on_error, mask_suffix or "")
+    pairs, faults, notes = _pair_up(root, on_error, mask_suffix or "", reader)
     paths = find_lists(root)
     if paths is None:
         notes += _position_notes(root, pairs)
         split = partial(_by_position, fold=fold)
         skipped = tuple(faults.values())
-        return Splits(*split(list(pairs.values())), _reader_for(pairs.values()), skipped, tuple(notes), split)
+        return Splits(*split(list(pairs.values())), reader, skipped, tuple(notes), split)
     endings = [*_endings(), *(f"{mask_suffix}{ending}" for ending in _endings() if mask_suffix)]
     known = pairs.keys() | faults.keys()
     lists = [read_names(path, root, known, (IMAGES, MASKS), endings) for path in paths]
     faults |= _unknown(root, lists, known, on_error)
     train, valid, test = ([pairs[stem] for stem in stems if stem in pairs] for stems in lists)
     skipped = tuple(faults[stem] for stems in lists for stem in stems if stem in faults)
-    return Splits(train, valid, test, _reader_for(pairs.values()), skipped, tuple(notes))
+    return Splits(train, valid, test, reader, skipped, tuple(notes))
 
 
-def read_mask_of_1(path: Path) -> np.ndarray:
-    """Read a mask of 0 and 1 as trimap codes, uint8 (H, W); ValueError names a file with other values."""
-    return _read_mask(path, foreground=1)
-
-
-def read_mask_of_255(path: Path) -> np.ndarray:
-    """Read a mask of 0 and 255 as trimap codes, uint8 (H, W); ValueError names a file with other values."""
-    return _read_mask(path, foreground=255)
-
-
-def _read_mask(path: Path, foreground: int) -> np.ndarray:
-    codes = read_codes(path)
-    values = np.unique(codes)
-    if not np.isin(values, (0, foreground)).all():
-        shown = ", ".join(str(value) for value in values[:10]) + (", ..." if len(values) > 10 else "")
-        raise ValueError(
-            f"{path}: mask values {shown}; this data set's masks hold 0 (background) and {foreground}"
-            " (a data set holds either 0 and 1, or 0 and 255)"
-        )
-    return np.where(codes == foreground, PET, BACKGROUND).astype(np.uint8)
-
-
-def _reader_for(pairs: Iterable[Pair]) -> Callable[[Path], np.ndarray]:
-    """Let the first sound mask with any foreground decide what foreground is: 1 or 255."""
-    for pair in pairs:
-        try:
-            highest = int(read_codes(pair.mask).max(initial=0))
-        except ValueError:
-            continue  # the audit names it, together with all others
-        if highest in (1, 255):
-            return read_mask_of_1 if highest == 1 else read_mask_of_255
-    return read_mask_of_255
-
-
-def _pair_up(root: Path, on_error: OnError, mask_suffix: str) -> tuple[dict[str, Pair], dict[str, str], list[str]]:
+def _pair_up(
+    root: Path, on_error: OnError, mask_suffix: str, reader: PairReader
+) -> tuple[dict[str, Pair], dict[str, str], list[str]]:
     """The pairs by stem in sorted order; what is wrong with each stem that is skipped; and what else was left out."""
     missing = [name for name in (IMAGES, MASKS) if not (root / name).is_dir()]
     if missing:
@@ -115,7 +90,8 @@ def _pair_up(root: Path, on_error: OnError, mask_suffix: str) -> tuple[dict[str,
     mismatches = _mismatches(root, images, masks)
     if on_error == "raise" and any(mismatches.values()):
         problems = [_line(kind, [name for names in of.values() for name in names]) for kind, of in mismatches.items()]
-        problems += [_suffix_hint(images.keys() - masks.keys(), masks.keys() - images.keys()), _further(images, masks)]
+        problems.append(_suffix_hint(images.keys() - masks.keys(), masks.keys() - images.keys()))
+        problems.append(_further(images, masks, reader))
         lines = "\n".join(line for lines in problems for line in lines)
         raise ValueError(f"images and masks in {root.absolute()} do not pair up:\n{lines}{said}")
     faults = _by_fault(mismatches)
@@ -224,16 +200,15 @@ def _by_fault(mismatches: dict[str, dict[str, list[str]]]) -> dict[str, str]:
     return {stem: one_line("; ".join(lines)) for stem, lines in said.items()}
 
 
-def _further(images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> list[str]:
+def _further(images: dict[str, list[Path]], masks: dict[str, list[Path]], reader: PairReader) -> list[str]:
     """What is wrong with the files beside their names, so that the one message has it too."""
     pairs = [Pair(stem, images[stem][0], masks[stem][0]) for stem in sorted(images.keys() & masks.keys())]
-    reader = _reader_for(pairs)
-    problems = [problem for pair in pairs for problem in examine(pair, reader).problems]
+    problems = [problem for finding in examine(pairs, reader) for problem in finding.problems]
     paired = {path for pair in pairs for path in (pair.image, pair.mask)}
-    for files, read in ((images, read_image), (masks, read_codes)):
-        for path in (path for paths in files.values() for path in paths if path not in paired):
+    for path in (path for files in (images, masks) for paths in files.values() for path in paths):
+        if path not in paired:
             try:
-                read(path)
+                decode(path)
             except ValueError as error:
                 problems.append(one_line(str(error)))
     more = [f"  ... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []

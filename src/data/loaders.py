@@ -18,6 +18,7 @@ from src.data.augment import Draw, draw_seeds
 from src.data.dataset import EvalSet, ReadPair, Sample, TrainSet, WholeSample, WholeSet
 from src.data.images import BorderPolicy
 from src.data.pairs import Pair
+from src.data.reading import PairReader
 from src.data.unchanged import DataChanged
 from src.environment import usable_cores
 
@@ -157,14 +158,14 @@ def make_eval_loader(
 
 def make_whole_loader(
     pairs: Sequence[Pair],
-    read_trimap: Callable[[Path], np.ndarray],
+    reader: PairReader,
     image_size: int,
     batch_size: int,
     workers: int,
     pin_memory: bool,
 ) -> DataLoader[WholeSample]:
     """Every pair once, in its order, as `WholeBatch`es: images as the network takes them, trimaps as stored."""
-    samples = WholeSet(pairs, read_trimap, image_size)
+    samples = WholeSet(pairs, reader, image_size)
     return _loader(samples, workers, pin_memory, _collate_whole, key="workers", batch_size=batch_size)
 
 

@@ -1,9 +1,11 @@
-"""What is worth a warning about a data set whose files are all sound: one-class masks, images twice, small images."""
+"""What is worth saying of a data set whose files are all sound: how they are read, one-class masks, images twice."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations
 
 from src.data.pairs import Facts, Pair, Splits
+from src.data.reading import MASK_IN_ALPHA, MASK_TURNED, MASK_TURNED_LIKE_IMAGE, ON_WHITE, TURNED, PairReader
 from src.errors import one_line
 
 NEARLY_ALL = 0.99  # of a mask's pixels
@@ -14,7 +16,30 @@ SHOWN = 5
 def notes_of(splits: Splits, image_size: int) -> tuple[str, ...]:
     """A line with numbers for each such fact of audited `splits`, whose images are resized to `image_size` pixels."""
     parts = {"training": splits.train, "validation": splits.valid, "test": splits.test}
-    return (*_of_one_class(parts), *_twice(parts), *_small([*splits.train, *splits.valid, *splits.test], image_size))
+    pairs = [*splits.train, *splits.valid, *splits.test]
+    return (*_read_so(pairs, splits.reader), *_of_one_class(parts), *_twice(parts), *_small(pairs, image_size))
+
+
+def _read_so(pairs: list[Pair], reader: PairReader) -> Iterator[str]:
+    """Where files can be read in more than one way."""
+    marks = Counter(mark for pair in pairs for mark in _facts(pair).marks)
+    if turned := marks[TURNED]:
+        like, own = marks[MASK_TURNED_LIKE_IMAGE], marks[MASK_TURNED]
+        yield (
+            f"{turned} of {len(pairs)} images are turned as their EXIF orientation says; {like} masks are turned like "
+            f"their image, whose stored size they have, {own} as their own orientation says, the others are taken as "
+            "drawn on the turned image (data.exif=ignore reads stored pixels)"
+        )
+    if transparent := marks[ON_WHITE]:
+        yield f"{transparent} of {len(pairs)} images have transparent pixels, which lie on white"
+    if deep := [facts.highest for facts in map(_facts, pairs) if facts.highest is not None]:
+        bits = reader.images.bits or 16
+        yield (
+            f"{len(deep)} of {len(pairs)} images have 16 bits, of which {bits} are in use: the highest value is "
+            f"{max(deep)}, white is {(1 << bits) - 1}"
+        )
+    if alpha := marks[MASK_IN_ALPHA]:
+        yield f"{alpha} of {len(pairs)} masks are read from their alpha channel, since their color says nothing"
 
 
 def _of_one_class(parts: dict[str, list[Pair]]) -> Iterator[str]:

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from src.data.images import BORDER, PET, read_codes
+from src.data.images import ImageReader
 from src.data.pairs import Pair, Splits, read_lines
+from src.data.reading import PairReader
 
 IMAGES = "images"
 TRIMAPS = "annotations/trimaps"
 TRAINVAL_LIST = "annotations/trainval.txt"
 TEST_LIST = "annotations/test.txt"
+STORED = ImageReader(exif="ignore")  # the official trimaps are drawn on the stored pixels
 
 
 def open_oxford_pet(root: Path, fold: int = 0) -> Splits:
@@ -30,20 +30,8 @@ def open_oxford_pet(root: Path, fold: int = 0) -> Splits:
         train=_pairs(root, [stem for i, stem in enumerate(trainval) if i % 10 != fold]),
         valid=_pairs(root, [stem for i, stem in enumerate(trainval) if i % 10 == fold]),
         test=_pairs(root, read_list(root / TEST_LIST)),
-        read_trimap=read_trimap,
+        reader=PairReader(STORED),
     )
-
-
-def read_trimap(path: Path) -> np.ndarray:
-    """Read an official trimap as uint8 (H, W) of 1 pet, 2 background, 3 border.
-
-    Raises ValueError, naming the file and its values, when it holds any other value or cannot be read.
-    """
-    trimap = read_codes(path)
-    if trimap.min(initial=PET) < PET or trimap.max(initial=PET) > BORDER:
-        values = ", ".join(str(value) for value in np.unique(trimap)[:10])
-        raise ValueError(f"{path}: trimap values {values}, allowed are 1 pet, 2 background, 3 border")
-    return trimap
 
 
 def read_list(path: Path) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
+from src.data.reading import PairReader
 
 OnError = Literal["raise", "skip"]  # what is done about pairs that cannot be used
 
@@ -13,7 +13,8 @@ OnError = Literal["raise", "skip"]  # what is done about pairs that cannot be us
 class Facts(NamedTuple):
     """What the audit found in a pair: SHA-256 of each file and (cut) of the image's pixels, size, share of foreground.
 
-    `foreground` is None where no pixel of the mask counts.
+    `foreground` is None where no pixel of the mask counts; `highest` is the highest value of a 16-bit image; `marks`
+    tell how its pixels are read, where that is not the plain way.
     """
 
     image: str
@@ -22,6 +23,8 @@ class Facts(NamedTuple):
     width: int
     height: int
     foreground: float | None
+    highest: int | None = None
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,19 +39,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Splits:
-    """The three splits of a data set, and how its mask files are read.
+    """The three splits of a data set, and how its files are read, to which the audit adds what all of them decide.
 
-    `read_trimap` turns a mask file into trimap codes, uint8 (H, W) of PET, BACKGROUND and BORDER, and
-    raises ValueError, naming the file, on anything else. It is a module-level function, so that it can be
-    sent to loader workers. `skipped` says of each pair that was left out because of a fault what that is, `notes`
-    what else a user should know of the data, a line each. `split` sorts pairs into the splits where that depends on
-    which pairs there are.
+    `skipped` says of each pair that was left out because of a fault what that is, `notes` what else a user should know
+    of the data, a line each. `split` sorts pairs into the splits where that depends on which pairs there are.
     """
 
     train: list[Pair]
     valid: list[Pair]
     test: list[Pair]
-    read_trimap: Callable[[Path], np.ndarray]
+    reader: PairReader
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     split: Callable[[Sequence[Pair]], tuple[list[Pair], list[Pair], list[Pair]]] | None = None

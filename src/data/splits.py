@@ -7,9 +7,12 @@ from src.config import FolderData, OxfordPetData, SyntheticData
 from src.data.audit import audited
 from src.data.download import download_oxford_pet
 from src.data.folder import open_folder
+from src.data.images import ImageReader
+from src.data.masks import MaskReader
 from src.data.notes import notes_of
 from src.data.oxford_pet import open_oxford_pet
 from src.data.pairs import Splits
+from src.data.reading import PairReader
 from src.data.synthetic import drawn_before, make_synthetic
 
 
@@ -23,7 +26,9 @@ def open_data(data: OxfordPetData | SyntheticData | FolderData, make: bool = Tru
     """
     root = Path(data.root).expanduser()
     if isinstance(data, FolderData):
-        return open_folder(root, data.fold, data.on_error, data.mask_suffix)
+        masks = MaskReader(binary=True, threshold=data.mask_threshold, ignore=data.ignore_value)
+        reader = PairReader(ImageReader(data.exif or "apply"), masks)
+        return open_folder(root, data.fold, data.on_error, data.mask_suffix, reader)
     if isinstance(data, SyntheticData):
         settings = (data.trainval, data.test, data.size, data.seed)
         root = make_synthetic(root, *settings) if make else drawn_before(root, *settings)

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from src.config import RunConfig
-from src.data.images import FOREGROUND, read_image
+from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import make_whole_loader
 from src.data.pairs import Pair, Splits
+from src.data.reading import PairReader
 from src.data.splits import open_audited
 from src.evaluation.card import card_markdown
 from src.evaluation.gallery import Example, chosen, write_gallery
@@ -106,14 +107,17 @@ def _threshold(
     headline = Protocol("foreground", "square", asked.tta, 0.5)
     found = predictions(trained, _loader(trained, splits.valid, splits, asked), asked.tta, "valid, for the threshold")
     at_square = (prediction.at(headline) for prediction in found)
-    return best_threshold((probability, target == FOREGROUND) for probability, target in at_square), "valid"
+    counted = ((target != IGNORED, probability, target) for probability, target in at_square)
+    return best_threshold(
+        (probability[here], target[here] == FOREGROUND) for here, probability, target in counted
+    ), "valid"
 
 
 def _loader(trained: TrainedNetwork, pairs: Sequence[Pair], splits: Splits, asked: EvaluateOptions) -> Any:
     # batches as in the run's own test, so that in exact mode its scores come out bit for bit
     return make_whole_loader(
         pairs,
-        splits.read_trimap,
+        splits.reader,
         trained.image_size,
         trained.config.trainer.batch_size,
         asked.workers,
@@ -163,7 +167,9 @@ def _draw(
     positions = [position for group in groups.values() for position in group]
     own = [pairs[position] for position in positions]
     found = predictions(trained, _loader(trained, own, splits, asked), asked.tta, "pictures")
-    examples = (_example(prediction, positions[prediction.position], pairs, rows, scored) for prediction in found)
+    examples = (
+        _example(prediction, positions[prediction.position], pairs, rows, scored, splits.reader) for prediction in found
+    )
     # they come in the order of the groups, one at a time: photos may be large
     each = {name: islice(examples, len(group)) for name, group in groups.items()}
     title = f"{asked.split} images of {Path(asked.run).resolve().name}"
@@ -171,9 +177,14 @@ def _draw(
 
 
 def _example(
-    prediction: Prediction, position: int, pairs: Sequence[Pair], rows: Sequence[dict[str, Any]], scored: Scored
+    prediction: Prediction,
+    position: int,
+    pairs: Sequence[Pair],
+    rows: Sequence[dict[str, Any]],
+    scored: Scored,
+    reader: PairReader,
 ) -> Example:
     protocol, pair = scored.protocol, pairs[position]
     probability, shown = prediction.at(replace(protocol, size="native"))
     threshold = float(np.float32(protocol.threshold))
-    return Example(pair.stem, read_image(pair.image), shown, probability, threshold, rows[position]["dice"])
+    return Example(pair.stem, reader.images(pair.image), shown, probability, threshold, rows[position]["dice"])

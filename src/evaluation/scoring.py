@@ -76,7 +76,8 @@ class Scored:
         one = (torch.from_numpy(mask)[None] for mask in (predicted, truth, counted))
         self.counts.append(confusion(*one)[0].numpy())
         self.calibration.add(probability, truth, counted)
-        if self.protocol.border != "ignore":  # where the border is left out, the true outline lies in what is ignored
+        # where the border or something else is left out, the true outline may lie in what is ignored
+        if self.protocol.border != "ignore" and counted.all():
             self.boundary.append(boundary_f(predicted, truth))
 
 

@@ -71,9 +71,9 @@ class ExportOrder:
     def images(self) -> CheckImages:
         """The images to check the file on."""
         if self.options.inputs is None:
-            return read_own_images(self.run.config.data, sum(BATCHES))
+            return read_own_images(self.run.config.data, self.trained.reader, sum(BATCHES))
         source = Path(self.options.inputs)
-        return read_photos(source, photos(source), self.run.config.data.image_size, sum(BATCHES))
+        return read_photos(source, photos(source), self.trained.reader, self.trained.image_size, sum(BATCHES))
 
     def check(self) -> None:
         """Raises ConfigError with everything that is wrong; a cause is named once, however many parts hinge on it."""
@@ -97,7 +97,9 @@ def export_run(options: ExportOptions) -> Exported:
     """
     order = ExportOrder(options)
     order.check()
-    content, agreement = export_network(order.trained, order.format, describe(order.run), order.images.pixels)
+    content, agreement = export_network(
+        order.trained, order.format, describe(order.run, order.trained.reader), order.images.pixels
+    )
     order.output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(order.output) as temporary:
         temporary.write_bytes(content)

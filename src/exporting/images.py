@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from src.config import FolderData, OxfordPetData, SyntheticData
-from src.data.images import read_image, resize_image
+from src.data.images import ImageReader, resize_image
 from src.data.splits import open_data
 
 
@@ -38,18 +38,18 @@ def photos(source: Path) -> list[Path]:
     return found
 
 
-def read_photos(source: Path, paths: Sequence[Path], size: int, count: int) -> CheckImages:
+def read_photos(source: Path, paths: Sequence[Path], reader: ImageReader, size: int, count: int) -> CheckImages:
     """`count` images of `paths`, evenly spread over them or again and again, as networks for `size` pixels take them.
 
     Raises ValueError, naming the file, for one that cannot be read.
     """
     chosen = _spread(paths, count)
-    images = [resize_image(read_image(path), size) for path in chosen]  # each (S, S, 3)
+    images = [resize_image(reader(path), size) for path in chosen]  # each (S, S, 3)
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # (N, 3, S, S)
     return CheckImages(pixels, len(set(chosen)), source)
 
 
-def read_own_images(data: OxfordPetData | SyntheticData | FolderData, count: int) -> CheckImages:
+def read_own_images(data: OxfordPetData | SyntheticData | FolderData, reader: ImageReader, count: int) -> CheckImages:
     """`count` images of the validation split of the run's data, read where its config says; nothing is fetched.
 
     Raises ValueError when they are not there, and asks for others.
@@ -58,7 +58,7 @@ def read_own_images(data: OxfordPetData | SyntheticData | FolderData, count: int
         paths = [pair.image for pair in open_data(data, make=False).valid]
         if not paths:
             raise ValueError(f"no validation images in {data.root}")
-        return read_photos(Path(data.root), paths, data.image_size, count)
+        return read_photos(Path(data.root), paths, reader, data.image_size, count)
     except ValueError as error:
         raise ValueError(
             "inputs: the images of the run's own data, which the file is to be checked on, cannot be read here "

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from src.config import RunConfig, Section, parse_section
+from src.data.images import ImageReader
 from src.environment import versions
 from src.errors import ConfigError
 from src.prediction.trained import read_config
@@ -54,7 +55,7 @@ def read_run(folder: Path) -> RecordedRun:
         raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from error
 
 
-def describe(run: RecordedRun) -> dict[str, Any]:
+def describe(run: RecordedRun, reader: ImageReader) -> dict[str, Any]:
     """The description as plain values: all that somebody needs who has only the file. docs/export.md explains it."""
     size = run.config.data.image_size
     return {
@@ -68,6 +69,9 @@ def describe(run: RecordedRun) -> dict[str, Any]:
             "colour_order": "RGB",
         },
         "preprocessing": {
+            "exif_orientation": reader.exif,
+            "transparent": "laid on white",
+            "bits_of_16_bit_images": reader.bits,
             "height": size,
             "width": size,
             "resize": "bilinear without antialiasing, aspect ratio not kept: cv2.INTER_LINEAR on uint8",

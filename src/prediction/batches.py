@@ -15,7 +15,6 @@ import torch
 from src.data.images import resize_image
 from src.prediction.inputs import Inputs
 from src.prediction.outputs import Kind, Outputs
-from src.prediction.photos import read_photo
 from src.prediction.predict import Map, Mask, Photo, at_size, square_probabilities
 from src.prediction.summary import Outcome, Status
 from src.prediction.trained import TrainedNetwork, Tta
@@ -72,7 +71,7 @@ class Inference:
         kinds = self.outputs.to_write(photo)
         if not kinds:
             return self._done("kept", source, photo, self.outputs.kept_mask(photo))
-        picture = read_photo(source)
+        picture = self.trained.reader(source)
         height, width, _ = picture.shape
         return Square(source, photo, (height, width), resize_image(picture, self.trained.image_size), kinds)
 
@@ -94,7 +93,7 @@ class Inference:
 
     def _written(self, square: Square, probability: Map) -> Outcome:
         prediction = at_size(probability, *square.size, self.threshold)
-        self.outputs.write(square.source, square.photo, prediction, square.kinds)
+        self.outputs.write(square.source, square.photo, prediction, square.kinds, self.trained.reader)
         return self._done("written", square.source, square.photo, prediction.mask)
 
     def _done(self, status: Status, source: Path, photo: Path, mask: Mask) -> Outcome:

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from src.data.images import read_codes
+from src.data.images import ImageReader, decode
 from src.files import replacing
-from src.prediction.photos import read_photo
 from src.prediction.predict import Map, Mask, Photo, Prediction
 
 SUMMARY = "summary.csv"
@@ -54,19 +53,21 @@ class Outputs:
         if not path.is_file():
             raise ValueError(f"{path} is in the way and no file")
         try:
-            return read_codes(path) > 127
+            return np.asarray(decode(path).image.convert("L")) > 127
         except ValueError as error:
             raise ValueError(f"{error}; overwrite=true makes it again") from error
 
-    def write(self, source: Path, photo: Path, prediction: Prediction, kinds: list[Kind]) -> None:
-        """Writes each picture whole or not at all.
+    def write(
+        self, source: Path, photo: Path, prediction: Prediction, kinds: list[Kind], read_photo: ImageReader
+    ) -> None:
+        """Writes each picture whole or not at all; `read_photo` reads the photo again for an overlay.
 
         Raises OSError as the disk does, ValueError when the photo, read again for an overlay, is gone.
         """
         for kind in kinds:
             path = self.path(photo, kind)
             path.parent.mkdir(parents=True, exist_ok=True)
-            png = as_png(_picture(kind, source, prediction))
+            png = as_png(_picture(kind, source, prediction, read_photo))
             with replacing(path, flush=False) as temporary:
                 temporary.write_bytes(png)
 
@@ -103,7 +104,7 @@ def as_16_bit(probability: Map) -> npt.NDArray[np.uint16]:
     return np.rint(probability * 65535).astype(np.uint16)
 
 
-def _picture(kind: Kind, source: Path, prediction: Prediction) -> npt.NDArray[Any]:
+def _picture(kind: Kind, source: Path, prediction: Prediction, read_photo: ImageReader) -> npt.NDArray[Any]:
     if kind == "mask":
         return prediction.mask.astype(np.uint8) * 255
     if kind == "overlay":  # the photo is read again: those of a whole batch would fill the memory

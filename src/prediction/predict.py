@@ -12,7 +12,6 @@ import torch
 
 from src.data.images import resize_image
 from src.errors import ConfigError
-from src.prediction.photos import read_photo
 from src.prediction.trained import VIEWS, TrainedNetwork, Tta
 
 Photo = npt.NDArray[np.uint8]  # RGB (H, W, 3)
@@ -40,7 +39,7 @@ def predict_photo(
     Raises ValueError for a file that cannot be read, another array, an unknown `tta`, a threshold not between 0 and 1.
     """
     _check_choices(tta, threshold)
-    photo = _checked(image) if isinstance(image, np.ndarray) else read_photo(Path(image))
+    photo = _checked(image) if isinstance(image, np.ndarray) else trained.reader(Path(image))
     square = resize_image(photo, trained.image_size)
     height, width, _ = photo.shape
     return at_size(square_probabilities(trained, [square], tta)[0], height, width, threshold)

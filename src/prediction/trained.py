@@ -8,9 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from src.config import RunConfig, build, parse_section
-from src.errors import ConfigError
+from src.config import FolderData, RunConfig, build, parse_section
+from src.data.images import DEPTHS, ImageReader
+from src.errors import ConfigError, shown
 from src.files import read_yaml
+from src.record import RunRecord
 from src.runtime import Numerics, pick_device
 from src.training.checkpoint import load_weights
 from src.training.metrics import foreground_logit
@@ -27,11 +29,15 @@ VIEWS: dict[Tta, tuple[tuple[int, ...], ...]] = {
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """The network of a run with its best weights, in evaluation mode; `folder` is the run's, `config` what it was."""
+    """The network of a run with its best weights, in evaluation mode; `folder` is the run's, `config` what it was.
+
+    `reader` reads photos as the run's own data were read.
+    """
 
     network: Network
     config: RunConfig
     folder: Path
+    reader: ImageReader
 
     @property
     def image_size(self) -> int:
@@ -70,7 +76,12 @@ def load_trained(folder: Path, device: str = "auto", allow_targets: Sequence[str
         raise ValueError(f"{folder}: has no checkpoints/best.pt; a run has one from its first epoch on")
     _fill(model, load_weights(weights_file), weights_file)
     numerics = Numerics(pick_device(device), config.numerics)
-    return TrainedNetwork(Network(model.eval(), numerics, config.data.mean, config.data.std), config, folder)
+    return TrainedNetwork(
+        Network(model.eval(), numerics, config.data.mean, config.data.std),
+        config,
+        folder,
+        _photo_reader(folder, config),
+    )
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -89,6 +100,19 @@ def read_config(folder: Path) -> RunConfig:
         return parse_section(RunConfig, plain)
     except ConfigError as error:
         raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from error
+
+
+def _photo_reader(folder: Path, config: RunConfig) -> ImageReader:
+    """Photos are turned as their EXIF data say, unless those of the run were not; 16-bit ones use the same bits."""
+    run = RunRecord(folder).read()
+    data = run.get("data") if isinstance(run, dict) else None
+    bits = data.get("bits") if isinstance(data, dict) else None
+    if bits not in (None, *DEPTHS):
+        raise ValueError(
+            f"{folder / 'run.json'}: data.bits is {shown(bits)}, allowed are {', '.join(map(str, DEPTHS))}"
+        )
+    exif = config.data.exif if isinstance(config.data, FolderData) else None
+    return ImageReader(exif or "apply", bits)
 
 
 def _fill(model: nn.Module, weights: dict[str, torch.Tensor], file: Path) -> None:

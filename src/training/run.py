@@ -172,7 +172,7 @@ def _train_and_test(
 def _reader(config: RunConfig, splits: Splits, data_fingerprint: str) -> ReadPair:
     """What reads the pairs: decoded once for all runs, unless the config says otherwise."""
     if not config.data.cached:
-        return PairFiles(splits.read_trimap)
+        return PairFiles(splits.reader)
     size = config.data.image_size
     sizes = {size, load_size(size, config.augmentation)}
     return open_cache(splits, data_fingerprint, sorted(sizes), Path(config.data.cache))
@@ -280,6 +280,7 @@ def _facts(
             "fingerprint": data_fingerprint,
             "images": {"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
             "skipped": len(splits.skipped),
+            "bits": splits.reader.images.bits,
         },
         "device": device_name(numerics.device),
         "numerics": config.numerics.model_dump(),

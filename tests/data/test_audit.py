@@ -16,6 +16,7 @@ from src.data import audit
 from src.data.audit import audited, fingerprint
 from src.data.oxford_pet import open_oxford_pet
 from src.data.pairs import Pair, Splits
+from src.data.reading import PairReader
 
 PROJECT = Path(__file__).parents[2]
 TRAINVAL = [f"Cat_{number}" for number in range(12)]
@@ -150,13 +151,13 @@ def test_stem_in_two_splits_is_refused(root: Path, cache: Path) -> None:
 def examined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stems of the pairs whose files are read from here on."""
     stems: list[str] = []
-    plain = audit.examine
+    plain = audit._look
 
-    def noting(pair: Pair, read_trimap) -> audit.Finding:
+    def noting(pair: Pair, reader: PairReader) -> audit.Finding:
         stems.append(pair.stem)
-        return plain(pair, read_trimap)
+        return plain(pair, reader)
 
-    monkeypatch.setattr(audit, "examine", noting)
+    monkeypatch.setattr(audit, "_look", noting)
     return stems
 
 

@@ -273,11 +273,14 @@ def pets(tmp_path: Path, write_oxford_pet) -> Path:
             lambda image, mask: save_mask(mask, [1], (12, 10)),
             "Cat_3.png: the mask is 10 x 12 pixels, its image 12 x 10",
         ),
-        (lambda image, mask: repipe(image), "images/Cat_3.jpg: cannot be read as an image (it is no file)"),
-        (lambda image, mask: refolder(mask), "trimaps/Cat_3.png: cannot be read as an image (it is no file)"),
+        (
+            lambda image, mask: repipe(image),
+            "images/Cat_3.jpg: is a pipe, socket or device; it should be a regular file",
+        ),
+        (lambda image, mask: refolder(mask), "trimaps/Cat_3.png: is a folder; it should be a regular file"),
         (
             lambda image, mask: relink(image, "/dev/zero"),
-            "images/Cat_3.jpg: cannot be read as an image (it is no file)",
+            "images/Cat_3.jpg: is a pipe, socket or device",
         ),
         (lambda image, mask: relink(image, image.name), "images/Cat_3.jpg: cannot be read as an image"),
     ],

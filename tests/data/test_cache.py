@@ -41,7 +41,7 @@ def files_of(folder: Path) -> dict[str, Path]:
 
 
 def test_every_pair_has_the_pixels_of_its_files(splits, tmp_path):
-    cached, plain = opened(splits, tmp_path), PairFiles(splits.read_trimap)
+    cached, plain = opened(splits, tmp_path), PairFiles(splits.reader)
     assert isinstance(cached, CachedPairs)
     for pair in [*splits.train, *splits.valid, *splits.test]:
         for kept, read in zip(cached(pair, 32), plain(pair, 32), strict=True):
@@ -96,7 +96,7 @@ def test_what_is_damaged_is_made_again(splits, tmp_path, name, damage, caplog):
     assert path.read_bytes() == whole
     if (name, damage) != ("index.json", "gone"):
         assert "is damaged and will be made again" in caplog.text
-    assert np.array_equal(cached(splits.test[0], 32)[0], PairFiles(splits.read_trimap)(splits.test[0], 32)[0])
+    assert np.array_equal(cached(splits.test[0], 32)[0], PairFiles(splits.reader)(splits.test[0], 32)[0])
 
 
 def test_a_worker_process_gets_where_it_lies_and_not_all_images(splits, tmp_path):
@@ -113,7 +113,7 @@ def test_a_builder_that_is_killed_leaves_nothing_that_is_used(splits, tmp_path):
     (workplace / "images.npy").write_bytes(b"half")
     cached = opened(splits, tmp_path)
     assert not workplace.exists()
-    assert np.array_equal(cached(splits.test[0], 32)[0], PairFiles(splits.read_trimap)(splits.test[0], 32)[0])
+    assert np.array_equal(cached(splits.test[0], 32)[0], PairFiles(splits.reader)(splits.test[0], 32)[0])
 
 
 @pytest.mark.parametrize("why", ["a file in its place", "no room"])
@@ -152,7 +152,7 @@ def test_a_file_that_cannot_be_read_is_named(splits, tmp_path):
     broken = splits.test[0].__class__("broken", tmp_path / "broken.jpg", splits.test[0].mask)
     broken.image.write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"broken\.jpg: cannot be read as an image"):
-        open_cache(Splits(splits.train, splits.valid, [broken], splits.read_trimap), "f", [32], tmp_path)
+        open_cache(Splits(splits.train, splits.valid, [broken], splits.reader), "f", [32], tmp_path)
 
 
 def test_where_the_arrays_are_removed_the_files_are_read_with_a_warning(splits, tmp_path, caplog):

@@ -11,8 +11,9 @@ from PIL import Image
 
 from src.config import AugmentationSection
 from src.data.dataset import EvalSet, PairFiles, TrainSet, WholeSet
-from src.data.images import read_codes
+from src.data.masks import MaskReader
 from src.data.pairs import Pair
+from src.data.reading import PairReader
 
 PLAIN: dict[str, Any] = {
     "name": "plain",
@@ -23,7 +24,7 @@ PLAIN: dict[str, Any] = {
     "copy_transforms": [],
 }
 TURN = {"_target_": "albumentations.Rotate", "limit": [-90, 90], "p": 1.0}  # never twice the same angle
-READ = PairFiles(read_codes)
+READ = PairFiles(PairReader())
 
 
 def augmentation(**changes: Any) -> AugmentationSection:
@@ -91,9 +92,9 @@ def test_a_missing_file_is_named(pairs: list[Pair]) -> None:
 
 
 def test_scoring_at_any_size_sees_the_resized_picture_and_the_trimap_as_it_is_stored(pairs: list[Pair]) -> None:
-    whole, plain = WholeSet(pairs, read_codes, image_size=10)[2], EvalSet(pairs, READ, image_size=10)[2]
+    whole, plain = WholeSet(pairs, PairReader(), image_size=10)[2], EvalSet(pairs, READ, image_size=10)[2]
     assert torch.equal(whole.image, plain.image) and whole.position == 2
-    assert np.array_equal(whole.trimap, read_codes(pairs[2].mask)) and whole.trimap.shape == (20, 30)
+    assert np.array_equal(whole.trimap, MaskReader()(pairs[2].mask)) and whole.trimap.shape == (20, 30)
 
 
 # --- TrainSet ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from PIL import Image
 
 from src.config import parse_data
 from src.data.audit import fingerprint
-from src.data.folder import open_folder, read_mask_of_1, read_mask_of_255
+from src.data.folder import open_folder
 from src.data.pairs import Pair
 from src.data.splits import open_data
 
@@ -262,41 +262,3 @@ def test_empty_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     with pytest.raises(ValueError, match="both folders are empty"):
         open_folder(tmp_path)
-
-
-# --- mask values
-
-
-@pytest.mark.parametrize("foreground", [1, 255])
-def test_masks_become_trimaps(tmp_path: Path, foreground: int) -> None:
-    write_pairs(tmp_path, 10, foreground)
-    splits = open_folder(tmp_path)
-    trimap = splits.read_trimap(splits.test[0].mask)
-    assert trimap.dtype == np.uint8
-    np.testing.assert_array_equal(trimap, [[1, 1, 2, 2]] * 3)
-
-
-@pytest.mark.parametrize(("first", "reader"), [(1, read_mask_of_1), (255, read_mask_of_255), (0, read_mask_of_255)])
-def test_first_mask_with_foreground_decides_what_foreground_is(tmp_path: Path, first: int, reader) -> None:
-    write_pair(tmp_path, "a", foreground=0)
-    write_pair(tmp_path, "b", foreground=first)
-    assert open_folder(tmp_path).read_trimap is reader
-
-
-def test_audit_names_the_mask_that_differs_and_its_values(tmp_path: Path) -> None:
-    write_pairs(tmp_path, 10, foreground=255)
-    write_pair(tmp_path, "leaf_04", foreground=1)
-    write_pair(tmp_path, "leaf_06", mask=np.array([[0, 3, 7, 255]] * 3, dtype=np.uint8))
-    with pytest.raises(ValueError) as refusal:
-        fingerprint(open_folder(tmp_path), tmp_path / "cache", progress=False)
-    message = str(refusal.value)
-    assert "2 problems" in message
-    assert "leaf_04.png: mask values 0, 1; this data set's masks hold 0 (background) and 255" in message
-    assert "leaf_06.png: mask values 0, 3, 7, 255;" in message
-
-
-def test_mask_of_a_lossy_jpeg_is_refused_with_its_values(tmp_path: Path) -> None:
-    smooth = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (8, 1))
-    Image.fromarray(smooth).save(tmp_path / "mask.png")
-    with pytest.raises(ValueError, match=r"mask values 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, \.\.\.;"):
-        read_mask_of_255(tmp_path / "mask.png")

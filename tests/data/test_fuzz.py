@@ -15,7 +15,8 @@ from PIL import Image
 from src.data.audit import audited
 from src.data.dataset import PairFiles
 from src.data.folder import open_folder
-from src.data.images import read_codes, read_image
+from src.data.images import ImageReader
+from src.data.masks import MaskReader
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LONGEST = 20.0  # seconds for one small file, on a machine that has other things to do
@@ -106,11 +107,11 @@ def test_a_damaged_file_loads_or_is_refused_by_name(tmp_path: Path, count: int) 
     path, loaded, refused = tmp_path / "damaged.jpg", 0, 0
     for content in mutations(count):
         path.write_bytes(content)
-        for read in (read_image, read_codes):
+        for read in (ImageReader(), MaskReader(binary=True, threshold=0.5)):
             began = time.perf_counter()
             try:
                 found = read(path)
-                assert found.dtype == np.uint8 and found.shape[2:] == ((3,) if read is read_image else ())
+                assert found.dtype == np.uint8 and found.shape[2:] == ((3,) if isinstance(read, ImageReader) else ())
                 loaded += 1
             except ValueError as refusal:
                 assert str(refusal).startswith(f"{path}: ")
@@ -137,7 +138,7 @@ def test_of_a_data_set_with_damaged_files_the_rest_can_be_used(tmp_path: Path, c
     assert len(digest) == 64 and len(remaining) + len(splits.skipped) == count
     assert {f"pet_{number:04}" for number in range(0, count, 7)} <= {pair.stem for pair in remaining}
     assert all("pet_" in line for line in splits.skipped)
-    read = PairFiles(splits.read_trimap)
+    read = PairFiles(splits.reader)
     assert {tuple(array.shape for array in read(pair, 32)) for pair in remaining} == {((32, 32, 3), (32, 32))}
     with pytest.raises(ValueError) as refusal:
         audited(opened, tmp_path / "cache", "raise", progress=False)

@@ -1,5 +1,6 @@
 """Reading images and masks of every mode, resizing, and what a trimap becomes."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -10,13 +11,14 @@ from PIL import Image
 
 from src.data.images import (
     BORDER_POLICIES,
-    read_codes,
-    read_image,
+    ImageReader,
     resize_image,
     resize_mask,
     trimap_to_target,
 )
+from tests.prediction.pictures import save
 
+read_image = ImageReader()
 RED_BLUE = np.array([[[255, 0, 0], [0, 0, 255]]], dtype=np.uint8)  # one row: red, blue
 GREYS = np.array([[0, 100, 255]], dtype=np.uint8)
 
@@ -27,7 +29,7 @@ def saved(folder: Path, image: Image.Image, name: str, kind: str, **options: obj
     return path
 
 
-# --- read_image
+# --- files of every mode and kind
 
 
 @pytest.mark.parametrize(
@@ -68,22 +70,104 @@ def test_16_bit_grey_keeps_its_high_byte(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(image[0, :, 0], [0, 0x12, 0xFF])
 
 
-def test_alpha_is_dropped_and_the_stored_colour_counts(tmp_path: Path) -> None:
-    transparent = Image.new("RGBA", (1, 1), (10, 20, 30, 0))
-    np.testing.assert_array_equal(read_image(saved(tmp_path, transparent, "cat.png", "PNG")), [[[10, 20, 30]]])
+# --- EXIF orientations and transparency
+
+COLOURS = {"R": (255, 0, 0), "G": (0, 255, 0), "B": (0, 0, 255), "Y": (255, 255, 0), "W": (255, 255, 255)}
+# How stored quarters RG over BY are shown. Exif 2.32: orientation 6, say, has its first row on the right and its first
+# column on top, so the column R, B becomes the upper row, read from the right.
+SHOWN = {1: "RG BY", 2: "GR YB", 3: "YB GR", 4: "BY RG", 5: "RB GY", 6: "BR YG", 7: "YG BR", 8: "GY RB"}
 
 
-def test_first_frame_of_an_animation(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
-    path = saved(tmp_path, frames[0], "cat.jpg", "GIF", save_all=True, append_images=frames[1:])
-    assert (read_image(path) == (255, 0, 0)).all()
+def quarters(letters: str, height: int = 32, width: int = 48) -> np.ndarray:
+    """uint8 (height, width, 3): `RG BY` is red, green over blue, yellow."""
+    corners = np.array([[COLOURS[letter] for letter in row] for row in letters.split()], dtype=np.uint8)
+    return np.kron(corners, np.ones((height // 2, width // 2, 1), dtype=np.uint8))
 
 
-def test_exif_orientation_is_not_applied(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", SHOWN)
+def test_a_photo_stands_as_its_exif_orientation_says(tmp_path, kind, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6  # "turn by 90 degrees to view"
-    path = saved(tmp_path, Image.new("RGB", (30, 20)), "cat.jpg", "JPEG", exif=exif)
-    assert read_image(path).shape == (20, 30, 3)
+    exif[0x0112] = orientation
+    path = save(tmp_path / "photo", quarters("RG BY"), kind, exif=exif, quality=100)
+    shown = quarters(SHOWN[orientation], *((48, 32) if orientation > 4 else (32, 48)))
+    photo = read_image(path)
+    assert (photo.dtype, photo.shape) == (np.uint8, shown.shape)
+    inner = np.s_[4:12], np.s_[-12:-4]  # the lossy formats blur where colours meet
+    for rows in inner:
+        for columns in inner:
+            assert np.abs(photo[rows, columns].astype(int) - shown[rows, columns]).max() <= 8
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0nonsense", b"Exif\0\0", b"nonsense"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_photo_with_damaged_exif_data_stays_as_it_is_stored(tmp_path, exif):
+    path = save(tmp_path / "photo.jpg", quarters("RG BY"), "JPEG", exif=exif, quality=100)
+    with Image.open(path) as stored:
+        np.testing.assert_array_equal(read_image(path), np.array(stored))
+
+
+def rows_of(image: Image.Image, tmp_path, kind: str, **options) -> list[list[int]]:
+    """The first row of an image after it was saved and read as a photo."""
+    path = tmp_path / "photo"
+    image.save(path, kind, **options)
+    return read_image(path)[0].tolist()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_what_is_transparent_is_laid_on_white(tmp_path, kind):
+    """Half-transparent black (128 of 255) leaves 255 - 128 = 127 of white."""
+    image = Image.new("RGBA", (3, 1), (10, 20, 30, 255))
+    image.putpixel((1, 0), (10, 20, 30, 0))
+    image.putpixel((2, 0), (0, 0, 0, 128))
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    assert rows_of(image, tmp_path, kind, **options) == [[10, 20, 30], [255] * 3, [127] * 3]
+
+
+def test_grey_with_alpha(tmp_path):
+    image = Image.new("LA", (2, 1), (50, 255))
+    image.putpixel((1, 0), (0, 128))
+    assert rows_of(image, tmp_path, "PNG") == [[50] * 3, [127] * 3]
+
+
+def test_a_palette_with_transparency(tmp_path):
+    image = Image.new("P", (3, 1))
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 0])
+    image.putdata([0, 1, 2])
+    red, green, black, white = [255, 0, 0], [0, 255, 0], [0, 0, 0], [255] * 3
+    assert rows_of(image, tmp_path, "PNG") == [red, green, black]
+    assert rows_of(image, tmp_path, "PNG", transparency=1) == [red, white, black]
+    assert rows_of(image, tmp_path, "PNG", transparency=bytes([255, 0, 128])) == [red, white, [127] * 3]
+    assert rows_of(image, tmp_path, "GIF", transparency=0) == [white, green, black]
+
+
+def test_one_transparent_value_of_grey_colour_or_bits(tmp_path):
+    grey = Image.fromarray(np.array([[0, 100, 200]], dtype=np.uint8))
+    assert rows_of(grey, tmp_path, "PNG", transparency=100) == [[0] * 3, [255] * 3, [200] * 3]
+    deep = Image.fromarray(np.array([[0, 0x6400, 0x6401]], dtype=np.uint16))
+    assert rows_of(deep, tmp_path, "PNG", transparency=0x6400) == [[0] * 3, [255] * 3, [0x64] * 3]
+    colour = Image.fromarray(quarters("RG BY", 2, 2))
+    assert rows_of(colour, tmp_path, "PNG", transparency=(255, 0, 0)) == [[255] * 3, [0, 255, 0]]
+    bits = Image.fromarray(np.array([[False, True]]))
+    assert rows_of(bits, tmp_path, "PNG", transparency=0) == [[255] * 3, [255] * 3]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk(tmp_path, kind):
+    path = tmp_path / "photo"
+    Image.fromarray(quarters("RG BY")).convert("CMYK").save(path, kind, quality=100)
+    assert np.abs(read_image(path)[4, 4].astype(int) - COLOURS["R"]).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_several_frames_the_first_counts(tmp_path, kind):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    second = [Image.fromarray(quarters("WW WW"))]
+    path = save(tmp_path / "photo", quarters("RG BY"), kind, save_all=True, append_images=second, **options)
+    np.testing.assert_array_equal(read_image(path), quarters("RG BY"))
+
+
+# --- what is refused
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
@@ -129,55 +213,14 @@ def test_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, wid
         read_image(path)
 
 
-# --- read_codes
-
-
-def test_grey_mask_keeps_its_values(tmp_path: Path) -> None:
-    codes = read_codes(saved(tmp_path, Image.fromarray(GREYS), "mask.png", "PNG"))
-    assert codes.dtype == np.uint8
-    np.testing.assert_array_equal(codes, GREYS)
-
-
-def test_palette_mask_gives_its_indices(tmp_path: Path) -> None:
-    mask = Image.fromarray(np.array([[0, 1, 2]], dtype=np.uint8))
-    mask.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
-    np.testing.assert_array_equal(read_codes(saved(tmp_path, mask, "mask.png", "PNG")), [[0, 1, 2]])
-
-
-def test_palette_of_white_and_black_gives_the_colours(tmp_path: Path) -> None:
-    mask = Image.new("P", (2, 1))
-    mask.putpalette([255, 255, 255, 0, 0, 0])  # index 0 is white
-    mask.putpixel((1, 0), 1)
-    np.testing.assert_array_equal(read_codes(saved(tmp_path, mask, "mask.png", "PNG")), [[255, 0]])
-
-
-def test_1_bit_mask_gives_0_and_1(tmp_path: Path) -> None:
-    mask = Image.fromarray(np.array([[False, True]]))
-    np.testing.assert_array_equal(read_codes(saved(tmp_path, mask, "mask.png", "PNG")), [[0, 1]])
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
-def test_grey_mask_in_another_mode_gives_the_same_values(tmp_path: Path, mode: str) -> None:
-    grey = Image.fromarray(GREYS.astype(np.uint16) if mode == "I;16" else GREYS)
-    mask = grey if grey.mode == mode else grey.convert(mode)
-    np.testing.assert_array_equal(read_codes(saved(tmp_path, mask, "mask.png", "PNG")), GREYS)
-
-
-def test_coloured_mask_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"mask\.png: .*coloured \(mode RGB\)"):
-        read_codes(saved(tmp_path, Image.fromarray(RED_BLUE), "mask.png", "PNG"))
-
-
-def test_mask_values_beyond_255_are_refused(tmp_path: Path) -> None:
-    mask = Image.fromarray(np.array([[0, 256]], dtype=np.uint16))
-    with pytest.raises(ValueError, match=r"mask\.png: mask values go from 0 to 256"):
-        read_codes(saved(tmp_path, mask, "mask.png", "PNG"))
-
-
-def test_mask_of_fractions_is_refused(tmp_path: Path) -> None:
-    mask = Image.fromarray(np.array([[0.0, 0.5]], dtype=np.float32))
-    with pytest.raises(ValueError, match=r"mask\.tif: .*fractions"):
-        read_codes(saved(tmp_path, mask, "mask.tif", "TIFF"))
+def test_a_pipe_or_a_folder_is_refused_and_nobody_waits(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    for name in ("pipe.jpg", "folder.jpg"):
+        with pytest.raises(ValueError, match="should be a regular file"):
+            read_image(tmp_path / name)
+    with pytest.raises(ValueError, match="no such file"):
+        read_image(tmp_path / "nix.jpg")
 
 
 # --- resizing

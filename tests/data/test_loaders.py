@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 from src.command_line import CONF
 from src.config import AugmentationSection
 from src.data.dataset import PairFiles
-from src.data.images import read_codes
 from src.data.loaders import (
     Batch,
     EpochBatches,
@@ -29,6 +28,7 @@ from src.data.loaders import (
     start_epoch,
 )
 from src.data.pairs import Pair
+from src.data.reading import PairReader
 from src.data.unchanged import DataChanged
 
 TURNING = AugmentationSection(
@@ -57,7 +57,7 @@ def train_loader(pairs: list[Pair], workers: int = 0, **changes: Any) -> DataLoa
     """Ten samples (five originals, five copies) in batches of 4, 4 and 2."""
     settings: dict[str, Any] = {"border": "random", "augmentation": TURNING, "batch_size": 4, "seed": 3}
     return make_train_loader(
-        pairs, PairFiles(read_codes), image_size=16, workers=workers, pin_memory=False, **(settings | changes)
+        pairs, PairFiles(PairReader()), image_size=16, workers=workers, pin_memory=False, **(settings | changes)
     )
 
 
@@ -197,14 +197,14 @@ def test_loaders_leave_the_global_random_state_alone(pairs: list[Pair]) -> None:
     np.random.seed(0)
     expected = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
     list(start_epoch(train_loader(pairs), epoch=0))
-    list(make_eval_loader(pairs, PairFiles(read_codes), 16, 2, workers=0, pin_memory=False))
+    list(make_eval_loader(pairs, PairFiles(PairReader()), 16, 2, workers=0, pin_memory=False))
     assert torch.equal(torch.get_rng_state(), expected[0])
     assert np.random.get_state()[1].tolist() == expected[1]  # type: ignore[index]
 
 
 def test_overfitting_takes_one_batch_as_it_is(pairs: list[Pair]) -> None:
     loader = train_loader(pairs, overfit=True, limit_batches=3, border="foreground")
-    plain = next(iter(make_eval_loader(pairs, PairFiles(read_codes), 16, batch_size=5, workers=0, pin_memory=False)))
+    plain = next(iter(make_eval_loader(pairs, PairFiles(PairReader()), 16, batch_size=5, workers=0, pin_memory=False)))
     steps = [batch for epoch in (0, 1) for batch in start_epoch(loader, epoch)]
     assert len(steps) == 6
     for batch in steps:
@@ -214,7 +214,7 @@ def test_overfitting_takes_one_batch_as_it_is(pairs: list[Pair]) -> None:
 
 
 def test_evaluation_goes_through_all_pairs_in_order(pairs: list[Pair]) -> None:
-    loader = make_eval_loader(pairs, PairFiles(read_codes), 16, batch_size=2, workers=0, pin_memory=False)
+    loader = make_eval_loader(pairs, PairFiles(PairReader()), 16, batch_size=2, workers=0, pin_memory=False)
     assert len(loader) == 3
     assert [batch.indices.tolist() for batch in loader] == [[0, 1], [2, 3], [4]]
     for batch in loader:
@@ -223,7 +223,7 @@ def test_evaluation_goes_through_all_pairs_in_order(pairs: list[Pair]) -> None:
 
 def test_evaluation_can_be_limited_and_can_see_the_border_otherwise(pairs: list[Pair]) -> None:
     loader = make_eval_loader(
-        pairs, PairFiles(read_codes), 16, batch_size=2, workers=0, pin_memory=False, border="ignore", limit_batches=2
+        pairs, PairFiles(PairReader()), 16, batch_size=2, workers=0, pin_memory=False, border="ignore", limit_batches=2
     )
     assert [batch.indices.tolist() for batch in loader] == [[0, 1], [2, 3]]
     assert set(next(iter(loader)).targets.unique().tolist()) == {0, 127, 255}

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.audit import fingerprint
-from src.data.oxford_pet import missing_files, open_oxford_pet, read_trimap
+from src.data.audit import audited, fingerprint
+from src.data.masks import MaskReader
+from src.data.oxford_pet import missing_files, open_oxford_pet
 
 TRAINVAL = [f"Cat_{number}" for number in range(23)]
 TEST = ["Cat_100", "dog_1"]
@@ -113,7 +114,7 @@ def test_missing_files_are_the_listed_ones(root: Path) -> None:
 def test_trimap_is_read_as_its_codes(tmp_path: Path) -> None:
     path = tmp_path / "trimap.png"
     Image.fromarray(np.array([[1, 2, 3]], dtype=np.uint8)).save(path)
-    trimap = read_trimap(path)
+    trimap = MaskReader()(path)
     assert trimap.dtype == np.uint8
     np.testing.assert_array_equal(trimap, [[1, 2, 3]])
 
@@ -122,7 +123,21 @@ def test_trimap_with_other_codes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "trimap.png"
     Image.fromarray(np.array([[0, 1, 2, 4]], dtype=np.uint8)).save(path)
     with pytest.raises(ValueError, match=r"trimap\.png: trimap values 0, 1, 2, 4, allowed are 1 pet"):
-        read_trimap(path)
+        MaskReader()(path)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_official_files_keep_their_stored_pixels(root: Path, tmp_path: Path, orientation: int) -> None:
+    """The official trimaps are drawn on them, whatever the EXIF data say."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pair = open_oxford_pet(root).train[0]
+    stored = Image.open(pair.image).convert("RGB")
+    stored.save(pair.image, "PNG", exif=exif)
+    splits = audited(open_oxford_pet(root), tmp_path / "cache", progress=False)[0]
+    image, trimap = splits.reader(pair.image, pair.mask)
+    np.testing.assert_array_equal(image, np.array(stored))
+    np.testing.assert_array_equal(trimap, np.array(Image.open(pair.mask)))
 
 
 def test_splits_can_be_sent_to_another_process(root: Path) -> None:
@@ -138,6 +153,11 @@ def test_real_data_are_sound_and_split_as_in_report_a(tmp_path: Path) -> None:
     splits = open_oxford_pet(root)
     assert stems(splits.valid) == listed[::10]
     assert len(splits.train) == len(listed) - len(splits.valid)
+    for pair in (*splits.train[:20], *splits.test[:20]):
+        with Image.open(pair.image) as image, Image.open(pair.mask) as trimap:
+            pixels, codes = splits.reader(pair.image, pair.mask)
+            np.testing.assert_array_equal(pixels, np.array(image.convert("RGB")))
+            np.testing.assert_array_equal(codes, np.array(trimap))
     assert set(stems(splits.train)).isdisjoint(stems(splits.valid))
     if len(listed) == 3680:  # the whole data set, not a part of it
         assert (len(splits.train), len(splits.valid), len(splits.test)) == (3312, 368, 3669)

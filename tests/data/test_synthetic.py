@@ -10,8 +10,9 @@ import pytest
 
 from src.data.animals import BREEDS
 from src.data.audit import fingerprint
-from src.data.images import BACKGROUND, BORDER, PET, read_image
-from src.data.oxford_pet import open_oxford_pet, read_trimap
+from src.data.images import BACKGROUND, BORDER, PET, ImageReader
+from src.data.masks import MaskReader
+from src.data.oxford_pet import open_oxford_pet
 from src.data.scenes import draw_scene
 from src.data.synthetic import make_synthetic
 
@@ -26,7 +27,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trimaps(root: Path) -> list[np.ndarray]:
     splits = open_oxford_pet(root)
-    return [read_trimap(pair.mask) for pair in [*splits.train, *splits.valid, *splits.test]]
+    return [MaskReader()(pair.mask) for pair in [*splits.train, *splits.valid, *splits.test]]
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -140,7 +141,7 @@ def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_sizes_and_shapes_vary(root: Path) -> None:
-    shapes = [read_image(path).shape for path in (root / "images").iterdir()]
+    shapes = [ImageReader()(path).shape for path in (root / "images").iterdir()]
     assert {max(shape) for shape in shapes} == {64}
     assert any(height > width for height, width, _ in shapes)
     assert any(height < width for height, width, _ in shapes)
@@ -175,8 +176,8 @@ def test_colour_alone_does_not_find_the_animal(root: Path) -> None:
     splits = open_oxford_pet(root)
 
     def colours_and_truth(pairs) -> tuple[np.ndarray, np.ndarray]:
-        colours = [(read_image(pair.image) // 32 @ np.array([64, 8, 1])).ravel() for pair in pairs]
-        truth = [(read_trimap(pair.mask) != BACKGROUND).ravel() for pair in pairs]
+        colours = [(ImageReader()(pair.image) // 32 @ np.array([64, 8, 1])).ravel() for pair in pairs]
+        truth = [(MaskReader()(pair.mask) != BACKGROUND).ravel() for pair in pairs]
         return np.concatenate(colours), np.concatenate(truth)
 
     colours, truth = colours_and_truth(splits.train)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.data.images import ImageReader
 from src.exporting.images import photos, read_photos
 
 
@@ -23,19 +24,19 @@ def test_a_folder_means_its_images_and_a_file_itself(greys):
 
 
 def test_images_are_spread_evenly_over_many(greys):
-    images = read_photos(greys, photos(greys), size=8, count=6)
+    images = read_photos(greys, photos(greys), ImageReader(), size=8, count=6)
     assert images.pixels.shape == (6, 3, 8, 8) and images.distinct == 6
     assert images.pixels[:, 0, 0, 0].tolist() == [0, 20, 50, 70, 100, 120]  # 0, 2.4, 4.8, 7.2, 9.6 and 12, rounded
 
 
 def test_few_images_are_taken_again_and_again(greys):
-    images = read_photos(greys, photos(greys)[1:3], size=8, count=6)
+    images = read_photos(greys, photos(greys)[1:3], ImageReader(), size=8, count=6)
     assert images.pixels[:, 2, 7, 7].tolist() == [10, 20, 10, 20, 10, 20] and images.distinct == 2
 
 
 def test_what_is_no_image_is_named(greys, tmp_path):
     with pytest.raises(ValueError, match=r"notes\.txt: cannot be read as an image"):
-        read_photos(greys, photos(greys / "notes.txt"), size=8, count=6)
+        read_photos(greys, photos(greys / "notes.txt"), ImageReader(), size=8, count=6)
     with pytest.raises(ValueError, match=r"inputs: .*nix is not there; give a photo or a folder of photos"):
         photos(tmp_path / "nix")
     (tmp_path / "empty").mkdir()

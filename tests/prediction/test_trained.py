@@ -8,7 +8,7 @@ import yaml
 from torch import nn
 
 from src.config import build
-from src.data.images import read_image, resize_image
+from src.data.images import ImageReader, resize_image
 from src.prediction.trained import load_trained
 from src.training.checkpoint import load_weights, save_checkpoint
 
@@ -62,7 +62,7 @@ def test_the_scores_of_the_record_come_out_again(trained_run):
     images = next(Path(config["data"]["root"]).glob("20-6-48-*/images"))
     trained = load_trained(trained_run, "cpu")
     for row in rows:
-        image = torch.from_numpy(resize_image(read_image(images / f"{row[1]}.jpg"), 32)).permute(2, 0, 1)[None]
+        image = torch.from_numpy(resize_image(ImageReader()(images / f"{row[1]}.jpg"), 32)).permute(2, 0, 1)[None]
         predicted = int((trained.probabilities(image) > 0.5).sum())
         true_positive, false_positive = int(row[4]), int(row[5])
         assert predicted == true_positive + false_positive

@@ -77,7 +77,7 @@ def test_no_step_waits_for_the_device(config, model, scheduler):
     splits = open_data(chosen.data)
     loader = make_train_loader(
         splits.train,
-        PairFiles(splits.read_trimap),
+        PairFiles(splits.reader),
         64,
         "foreground",
         chosen.augmentation,

@@ -1,0 +1,326 @@
+"""Masks as trimaps: which values are foreground, decided over a whole data set; docs/data.md has the table."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from src.data.images import BACKGROUND, BORDER, PET, VOID, Decoded, as_stored, decode, deep_alpha
+
+WHITES = (1, 255, 65535)  # what foreground may be in a file; 65535 only where values have 16 bits
+Kind = Literal["1-bit", "8-bit", "16-bit", "float"]
+Channel = Literal["color", "alpha", "both"]
+SHOWN = 10  # different values that a message lists
+JPEG_TINT = 16  # how far the colors of a grey JPEG may lie apart
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Where the mask of a file may lie, each (H, W): in its color (or index), in its alpha, or in either.
+
+    `decisive`: which of both it is, where this file alone shows it. `problem`: why it is not its color.
+    """
+
+    color: np.ndarray | None
+    alpha: np.ndarray | None = None
+    decisive: Channel | None = None
+    problem: str = ""
+
+    def chosen(self, channel: Channel) -> np.ndarray:
+        """The mask in a data set whose masks lie in `channel`. Raises ValueError when the file does not say."""
+        if self.alpha is None or (channel != "alpha" and self.color is not None):
+            if self.color is None:
+                raise ValueError(self.problem)
+            if channel == "both" and self.alpha is not None and not np.array_equal(self.color > 0, self.alpha > 0):
+                raise ValueError("color and alpha say different things, and this data set has masks of both ways")
+            return self.color
+        if channel != "alpha" and self.decisive is None:
+            raise ValueError(self.problem)
+        return self.alpha
+
+
+class Values(NamedTuple):
+    """What a mask holds: how many different values, the first ones in order, the highest that counts, all whole?
+
+    `foreground`: pixels above the limit, for each of WHITES, of the `counted` ones.
+    """
+
+    kind: Kind
+    different: int
+    shown: tuple[float, ...]
+    highest: float
+    whole: bool
+    foreground: tuple[int, ...]
+    counted: int
+
+    def __str__(self) -> str:
+        return ", ".join(f"{value:g}" for value in self.shown) + (", ..." if self.different > SHOWN else "")
+
+
+class MaskSeen(NamedTuple):
+    """What one mask file tells of its data set: its values, or what is wrong, for each channel that may hold masks."""
+
+    decisive: Channel | None
+    by_channel: dict[Channel, Values | str]
+
+
+@dataclass(frozen=True)
+class MaskReader:
+    """Reads mask files as trimaps, uint8 (H, W); as it is by default, official trimaps of 1, 2 and 3.
+
+    `binary`: 0 is background, and 1 or white (255, in 16 bits 65535) foreground. `threshold`: foreground is what lies
+    above this share of white, or, from 1 on, above this value of 255. `ignore`: the value of pixels that do not count.
+
+    `channel` and `whites` are found over the whole data set (see `decided`): where the masks lie, and which value is
+    foreground in files of each kind. Until then each file decides for itself.
+    """
+
+    binary: bool = False
+    threshold: float | None = None
+    ignore: int | None = None
+    channel: Channel = "color"
+    whites: tuple[tuple[Kind, int], ...] = ()
+
+    def __call__(self, path: Path) -> np.ndarray:
+        """The trimap in `path`, as it is stored. Raises ValueError, naming the file, for what is no such mask."""
+        return self.trimap(decode(path))
+
+    def trimap(self, decoded: Decoded) -> np.ndarray:
+        """The trimap that `decoded` is; as `__call__`."""
+        try:
+            codes = channels_of(decoded, tinted=self.threshold is not None).chosen(self.channel)
+            values = self._values(codes)
+            if problem := self.problem(values):
+                raise ValueError(problem)
+        except ValueError as error:
+            raise ValueError(f"{decoded.path}: {error}") from error
+        trimap = codes
+        if self.binary:
+            trimap = np.where(codes > self._limit(self._white(values)), PET, BACKGROUND)
+            if self.ignore is not None:
+                trimap[codes == self.ignore] = VOID
+        return as_stored(trimap.astype(np.uint8), decoded)
+
+    def look(self, decoded: Decoded) -> MaskSeen:
+        """What `decoded` tells of its data set."""
+        try:
+            channels = channels_of(decoded, tinted=self.threshold is not None)
+        except ValueError as error:
+            return MaskSeen(None, dict.fromkeys(("color", "alpha", "both"), str(error)))
+        by_channel: dict[Channel, Values | str] = {}
+        for channel in ("color", "alpha", "both") if channels.alpha is not None else ("color",):
+            try:
+                by_channel[channel] = self._values(channels.chosen(channel))
+            except ValueError as error:
+                by_channel[channel] = str(error)
+        return MaskSeen(channels.decisive, by_channel)
+
+    def decided(self, seen: Sequence[MaskSeen]) -> "MaskReader":
+        """This reader for a data set of whose masks all that was `seen`.
+
+        Raises ValueError when the settings leave no mask any foreground.
+        """
+        if not self.binary:
+            return self
+        ways = {one.decisive for one in seen if one.decisive is not None}
+        channel: Channel = "both" if len(ways) > 1 else next(iter(ways), "color")
+        values = [found for one in seen if isinstance(found := self._of(one, channel), Values)]
+        highest: dict[Kind, Counter[float]] = {}
+        for one in values:
+            if one.highest > 0:
+                highest.setdefault(one.kind, Counter())[one.highest] += 1
+        whites = tuple(sorted((kind, self._commonest(counts)) for kind, counts in highest.items()))
+        reader = replace(self, channel=channel, whites=whites)
+        settings = [
+            f"data.{name}={value:g}"
+            for name, value in (("mask_threshold", self.threshold), ("ignore_value", self.ignore))
+            if value is not None
+        ]
+        if settings and values and all(one.highest <= reader._limit(reader._white(one)) for one in values):
+            raise ValueError(f"no mask has any foreground with {' and '.join(settings)}")
+        return reader
+
+    def is_by_alpha(self, seen: MaskSeen) -> bool:
+        """Whether the mask that was `seen` lies in the file's alpha."""
+        return seen.decisive == "alpha" or (self.channel == "alpha" and "alpha" in seen.by_channel)
+
+    def problem_of(self, seen: MaskSeen) -> str | None:
+        """Why the mask that was `seen` cannot be used, if it cannot."""
+        found = self._of(seen, self.channel)
+        return found if isinstance(found, str) else self.problem(found)
+
+    def problem(self, values: Values) -> str | None:
+        """Why a mask of `values` cannot be used, if it cannot."""
+        lowest, white = values.shown[0], self._white(values)
+        if not self.binary:
+            sound = values.whole and lowest >= PET and values.highest <= BORDER
+            return None if sound else f"trimap values {values}, allowed are 1 pet, 2 background, 3 border"
+        if self.threshold is not None:
+            sound = lowest >= 0 and values.highest <= white
+            return None if sound else f"mask values {lowest:g} to {values.highest:g}, allowed are 0 to {white}"
+        if values.different <= SHOWN and set(values.shown) <= {0, white, self.ignore}:
+            return None
+        return (
+            f"mask values {values}; this data set's masks hold 0 (background) and {white} (a data set holds either 0 "
+            f"and 1, or 0 and 255){self._advice(values)}"
+        )
+
+    def _advice(self, values: Values) -> str:
+        """Which key would read a mask of `values`, if one may."""
+        if not values.whole or values.different > 3:
+            return (
+                "; data.mask_threshold=0.5 takes what is above half of white as foreground, for blurred edges or JPEG"
+            )
+        rest = [value for value in values.shown if value != 0 and value != (1 if 1 in values.shown else 255)]
+        if values.different == 3 and len(rest) == 1:
+            return f"; data.ignore_value={rest[0]:g} leaves pixels of {rest[0]:g} out, if they are not to count"
+        return ""
+
+    def _of(self, seen: MaskSeen, channel: Channel) -> Values | str:
+        return seen.by_channel.get(channel, seen.by_channel["color"])
+
+    def _values(self, codes: np.ndarray) -> Values:
+        found, times = np.unique(codes, return_counts=True)
+        if codes.dtype.kind == "f" and not np.isfinite(found).all():
+            raise ValueError("holds values that are not numbers")
+        counts = found != self.ignore if self.ignore is not None else np.ones(len(found), dtype=bool)
+        is_foreground = [found > self._limit(white) if self.binary else found != BACKGROUND for white in WHITES]
+        kinds: dict[str, Kind] = {"bool": "1-bit", "uint8": "8-bit", "uint16": "16-bit"}
+        return Values(
+            kinds.get(codes.dtype.name, "float"),
+            len(found),
+            tuple(float(value) for value in found[:SHOWN]),
+            float(found[counts].max(initial=0)),
+            codes.dtype.kind != "f" or bool((found == np.floor(found)).all()),
+            tuple(int(times[above & counts].sum()) for above in is_foreground),
+            int(times[counts].sum()),
+        )
+
+    def foreground_share(self, seen: MaskSeen) -> float | None:
+        """The share of foreground of the pixels that count; None where there are none."""
+        found = self._of(seen, self.channel)
+        if isinstance(found, str) or not found.counted:
+            return None
+        return found.foreground[WHITES.index(self._white(found))] / found.counted
+
+    def _white(self, values: Values) -> int:
+        """The value of foreground in a file of this kind."""
+        return dict(self.whites).get(values.kind) or _white_for(values.highest)
+
+    def _commonest(self, highest: Counter[float]) -> int:
+        """The foreground of most files, so that a message names the others; a threshold takes any values up to it."""
+        known = {value: count for value, count in highest.items() if value in WHITES}
+        if self.threshold is None and known:
+            return int(max(known, key=lambda value: (known[value], -value)))
+        return _white_for(max(highest))
+
+    def _limit(self, white: int) -> float:
+        """What is above is foreground."""
+        if self.threshold is None:
+            return 0
+        return white * (self.threshold if self.threshold < 1 else self.threshold / 255)
+
+
+def _white_for(highest: float) -> int:
+    return next((white for white in WHITES if highest <= white), WHITES[-1])
+
+
+def channels_of(decoded: Decoded, tinted: bool = False) -> Channels:
+    """Where the mask of a decoded file may lie; `tinted`: colors that are nearly grey, as of a JPEG, count as grey.
+
+    Raises ValueError for colors that are no mask, and where color and alpha contradict each other.
+    """
+    color, alpha = _color(decoded, tinted), _alpha(decoded)
+    colored = f"a mask needs one value a pixel, this one is colored (mode {decoded.image.mode})"
+    varied = not (_is_one_color(_shown(decoded)) if color is None else _is_constant(color))
+    if alpha is None or (varied and _is_constant(alpha)):
+        if color is None:
+            raise ValueError(colored)
+        return Channels(color, decisive=None if alpha is None else "color")
+    if _is_constant(alpha):  # all of it is one thing, and what that is the other masks of the data set say
+        if not alpha.any() and (color is None or color.any()):
+            return Channels(
+                None, alpha, problem="is transparent everywhere: whether its color or its alpha counts is open"
+            )
+        return Channels(color, alpha, problem=colored)
+    shown = _shown(decoded)
+    painted = shown.any(axis=2) if color is None else color > 0
+    agree = np.array_equal(painted, alpha > 0)
+    if _is_one_color(shown):
+        if color is not None and varied and not agree and not color.all():  # a palette of one color
+            raise ValueError("its index and its alpha say different things; keep one of them")
+        return Channels(None, alpha, "alpha")
+    if not agree:
+        raise ValueError("its color and its alpha say different things; keep one of them")
+    return Channels(None, alpha, "alpha") if color is None or len(np.unique(alpha)) > 2 else Channels(color, alpha)
+
+
+def _color(decoded: Decoded, tinted: bool) -> np.ndarray | None:
+    """The one value of each pixel, (H, W): grey, or the index of a palette; None for colors."""
+    image = decoded.image
+    if decoded.deep is not None:
+        codes = decoded.deep
+    elif image.mode == "P":
+        codes = _indices(image)
+    else:
+        codes = np.asarray(image)
+    if codes.ndim == 2:
+        return codes
+    if image.mode in ("LA", "PA"):
+        return codes[..., 0]
+    if image.mode not in ("RGB", "RGBA"):
+        return None
+    low, high = codes[..., :3].min(axis=2), codes[..., :3].max(axis=2)
+    if np.array_equal(low, high):
+        return low
+    return np.asarray(image.convert("L")) if tinted and int((high - low).max()) <= JPEG_TINT else None
+
+
+def _indices(image: Image.Image) -> np.ndarray:
+    """Of a palette: its indices (as in Pascal VOC masks), unless the colors in use are black and white alone.
+
+    Where black and white would not tell apart what the indices do, it is the indices that count.
+    """
+    indices = np.asarray(image)
+    palette = np.asarray(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+    used = np.unique(indices)
+    if used[-1] >= len(palette) or _is_one_color(palette):
+        return indices
+    colors = palette[used]
+    if (len(used) > 1 and _is_one_color(colors)) or not _are_black_or_white(colors):
+        return indices
+    return palette[indices][..., 0]
+
+
+def _are_black_or_white(colors: np.ndarray) -> bool:
+    return bool((np.isin(colors, (0, 255)) & (colors == colors[:, :1])).all())
+
+
+def _alpha(decoded: Decoded) -> np.ndarray | None:
+    """The alpha of each pixel, (H, W), where it is more than one color that counts as transparent."""
+    image = decoded.image
+    if decoded.deep is not None:
+        return deep_alpha(decoded)
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.asarray(image)[..., -1] if image.mode in ("LA", "PA", "RGBA") else None
+
+
+def _shown(decoded: Decoded) -> np.ndarray:
+    """The colors of a file, (H, W, 3), whatever its alpha."""
+    if decoded.deep is not None and decoded.deep.ndim == 3:
+        return decoded.deep[..., :3]
+    return np.asarray(decoded.image.convert("RGBA"))[..., :3]
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    return bool((values == values.flat[0]).all())
+
+
+def _is_one_color(colors: np.ndarray) -> bool:
+    """Of colors (..., 3)."""
+    return bool((colors == colors.reshape(-1, 3)[0]).all())
