@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from src.errors import LONGEST, ConfigError, shown
 
@@ -78,7 +78,7 @@ class FolderData(DataSection):
 
     kind: Literal["folder"]
     mask_suffix: str | None = Field(default=None, min_length=1)
-    exif: Literal["apply", "ignore"] | None = None
+    exif: Annotated[Literal["ignore"] | None, BeforeValidator(lambda given: None if given == "apply" else given)] = None
     mask_threshold: float | None = Field(default=None, gt=0, lt=255)
     ignore_value: int | None = Field(default=None, ge=1, le=65535)
 

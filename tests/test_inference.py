@@ -1,5 +1,6 @@
 """`python -m src.inference` and its use from Python as a user meets them: real photos, real files, real processes."""
 
+import json
 import os
 import re
 import resource
@@ -10,12 +11,14 @@ import time
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 import src.inference
+from src.evaluate import evaluate
 from src.inference import load_model, predict
 from tests.conftest import PROJECT
 from tests.prediction.pictures import blocks, grey, save
@@ -129,6 +132,49 @@ def test_the_mask_of_a_turned_photo_is_that_of_the_turned_pixels(infer, tmp_path
     mask = grey(tmp_path / "masks" / "photo.jpg.mask.png")
     assert mask.shape == (60, 40)
     np.testing.assert_array_equal(mask, expected * np.uint8(255))
+
+
+def odd_photos(root: Path) -> Path:
+    """12 bits in 16, beside photos turned a quarter and with transparent pixels; a square on a darker ground."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for number in range(20):
+        mask = np.zeros((40, 30), dtype=np.uint8)
+        mask[10 : 20 + number % 7, 5 : 15 + number % 5] = 255
+        save(root / "masks" / f"{number:02}.png", mask)
+        photo = np.repeat(np.where(mask == 255, 200, 40)[..., np.newaxis], 3, axis=2).astype(np.uint8)
+        photo[..., number % 3] //= 2
+        path = root / "images" / f"{number:02}.png"
+        if number % 3 == 0:
+            path.parent.mkdir(exist_ok=True)
+            cv2.imwrite(str(path), photo.astype(np.uint16) * 16)
+        elif number % 3 == 1:
+            save(path, np.rot90(photo), exif=exif)
+        else:
+            save(path, np.dstack([photo, mask // 2]))
+    return root
+
+
+def test_photos_are_read_as_in_training(here, train, tmp_path):
+    """Dice of the masks that inference writes is the Dice at its own size that evaluate gives the image."""
+    root = odd_photos(tmp_path / "data")
+    data = ["data=folder", f"data.root={root}", f"data.cache={tmp_path}/cache", "data.image_size=32", "data.workers=0"]
+    few = ["model.width=4", "trainer.epochs=6", "trainer.batch_size=4", "optimizer.lr=0.01", "device=cpu"]
+    assert train(*data, *few, "augmentation=none", f"output={tmp_path}/runs").returncode == 0
+    (run,) = (path.parent for path in tmp_path.glob("runs/*/*/run.json"))
+    assert json.loads((run / "run.json").read_text())["data"]["bits"] == 12
+    done = here(src.inference.inference, f"run={run}", "device=cpu", f"input={root}/images", f"output={tmp_path}/masks")
+    assert done.returncode == 0
+    scored = here(evaluate, f"run={run}", "device=cpu", "split=train", "images=0", f"cache={tmp_path}/cache")
+    assert scored.returncode == 0, scored.stderr
+    table = pd.read_csv(run / "train_images.csv", dtype={"stem": str})
+    table = table[table["protocol"] == "native"]
+    assert len(table) == 16 and table["dice"].nunique() > 8
+    for stem, dice in zip(table["stem"], table["dice"], strict=True):
+        predicted = grey(tmp_path / "masks" / f"{stem}.png.mask.png") > 0
+        truth = grey(root / "masks" / f"{stem}.png") > 0
+        area = int(predicted.sum() + truth.sum())
+        assert dice == pytest.approx(2 * int((predicted & truth).sum()) / area, abs=1e-9), stem
 
 
 def test_nothing_is_overwritten_unless_asked_for(infer, photos, tmp_path):

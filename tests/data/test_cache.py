@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from src.data import cache as cache_module
-from src.data import dataset
+from src.data import unchanged
 from src.data.audit import audited, fingerprint
 from src.data.cache import CachedPairs, open_cache
 from src.data.dataset import PairFiles
@@ -213,15 +213,15 @@ def test_a_file_that_was_exchanged_after_the_audit_is_refused_and_nothing_is_kep
         open_cache(own, "f", [32], tmp_path / "cache", progress=False)
     assert not [place for place in (tmp_path / "cache" / "images").iterdir() if place.is_dir()]
     path.write_bytes(content)
-    cached, plain = open_cache(own, "f", [32], tmp_path / "cache", progress=False), PairFiles(own.read_trimap)
+    cached, plain = open_cache(own, "f", [32], tmp_path / "cache", progress=False), PairFiles(own.reader)
     for kept, read in zip(cached(own.test[2], 32), plain(own.test[2], 32), strict=True):
         assert np.array_equal(kept, read)
 
 
-def test_a_file_that_is_exchanged_for_the_moment_of_its_decoding_is_decoded_again(own, tmp_path, monkeypatch):
+def test_a_file_that_is_exchanged_for_the_moment_of_its_decoding_is_refused(own, tmp_path, monkeypatch):
     """A synchronizing program swaps it and swaps it back: only the bytes that were audited are kept."""
-    right = PairFiles(own.read_trimap)(own.test[2], 32)
-    plain, path, swaps = dataset.read_image, own.test[2].image, []
+    right = PairFiles(own.reader)(own.test[2], 32)
+    plain, path, swaps = unchanged.read_file, own.test[2].image, []
 
     def swapping(read_path):
         if read_path != path or swaps:
@@ -231,9 +231,11 @@ def test_a_file_that_is_exchanged_for_the_moment_of_its_decoding_is_decoded_agai
         path.write_bytes(swaps[0])
         return wrong
 
-    monkeypatch.setattr(dataset, "read_image", swapping)
+    monkeypatch.setattr(unchanged, "read_file", swapping)
+    with pytest.raises(DataChanged, match=rf"{path.name}: has changed"):
+        open_cache(own, "f", [32], tmp_path / "cache", progress=False)
     cached = open_cache(own, "f", [32], tmp_path / "cache", progress=False)
-    assert swaps and np.array_equal(cached(own.test[2], 32)[0], right[0])
+    assert swaps and all(np.array_equal(kept, read) for kept, read in zip(cached(own.test[2], 32), right, strict=True))
 
 
 def test_a_run_says_which_file_has_changed_and_goes_on_with_the_old_one_back(train, small, own, tmp_path, monkeypatch):

@@ -223,6 +223,37 @@ def test_a_pipe_or_a_folder_is_refused_and_nobody_waits(tmp_path):
         read_image(tmp_path / "nix.jpg")
 
 
+def jpeg_segment(marker: int, data: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+
+def progressive(scans: int) -> bytes:
+    """A grey progressive JPEG of 64 x 64 pixels, whose scans after the first all refine nothing."""
+    lengths = bytes([1, *[0] * 15])  # one code, of one bit
+    tables = jpeg_segment(0xC4, b"\x00" + lengths + b"\x00") + jpeg_segment(0xC4, b"\x10" + lengths + b"\xe0")
+    frame = jpeg_segment(0xC2, struct.pack(">BHHB", 8, 64, 64, 1) + b"\x01\x11\x00")
+    first = jpeg_segment(0xDA, b"\x01\x01\x00\x00\x00\x00") + bytes(8)  # 64 blocks of a bit each
+    later = jpeg_segment(0xDA, b"\x01\x01\x00\x01\x3f\x00") + b"\x00\x00"
+    head = b"\xff\xd8" + jpeg_segment(0xDB, b"\x00" + bytes([1] * 64)) + frame + tables
+    return head + first + later * (scans - 1) + b"\xff\xd9"
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    (tmp_path / "bomb.jpg").write_bytes(progressive(5000))
+    with pytest.raises(ValueError, match=r"bomb\.jpg: .*\(a progressive JPEG of 5,000 scans, at most 100 are read\)"):
+        read_image(tmp_path / "bomb.jpg")
+    (tmp_path / "many.jpg").write_bytes(progressive(100))
+    assert read_image(tmp_path / "many.jpg").shape == (64, 64, 3)
+
+
+def test_what_only_looks_like_scans_does_not_count(tmp_path: Path) -> None:
+    """Bytes within a segment, as of a thumbnail, and behind the picture, as of a film that a telephone puts there."""
+    path = saved(tmp_path, Image.fromarray(quarters("RG BY")), "photo.jpg", "JPEG", progressive=True)
+    content, looks = path.read_bytes(), b"\xff\xda\x00\x02" * 1000
+    path.write_bytes(content[:2] + jpeg_segment(0xE5, looks) + content[2:] + looks)
+    assert read_image(path).shape == (32, 48, 3)
+
+
 # --- resizing
 
 
@@ -265,6 +296,12 @@ def test_border_becomes_what_the_policy_says(border: str, code: int) -> None:
     target = trimap_to_target(TRIMAP, border)  # type: ignore[arg-type]
     assert target.dtype == np.uint8
     np.testing.assert_array_equal(target, [[255, 0, code]])
+
+
+@pytest.mark.parametrize("border", ["foreground", "background", "ignore"])
+def test_what_does_not_count_is_ignored_whatever_the_border(border: str) -> None:
+    void = np.array([[1, 4, 2]], dtype=np.uint8)
+    np.testing.assert_array_equal(trimap_to_target(void, border), [[255, 127, 0]])  # type: ignore[arg-type]
 
 
 def test_random_border_is_half_foreground_and_leaves_the_rest() -> None:

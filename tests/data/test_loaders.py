@@ -293,11 +293,11 @@ def test_a_small_dev_shm_ends_every_kind_of_loader(pairs: list[Pair], size: str,
 from pathlib import Path
 from src.data import loaders
 from src.data.dataset import PairFiles
-from src.data.oxford_pet import read_trimap
 from src.data.pairs import Pair
+from src.data.reading import PairReader
 pairs = [Pair(f"pet_{{i}}", Path({folder!r}, f"pet_{{i}}.jpg"), Path({folder!r}, f"pet_{{i}}.png")) for i in range(5)]
 how = dict(image_size=128, batch_size=5, workers=1, pin_memory=False)
-read = read_trimap if {maker!r} == "whole" else PairFiles(read_trimap)
+read = PairReader() if {maker!r} == "whole" else PairFiles(PairReader())
 try:
     list(loaders.make_{maker}_loader(pairs, read, **how))
 except loaders.OutOfSharedMemory as error:

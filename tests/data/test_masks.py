@@ -267,8 +267,9 @@ def test_it_is_said_how_many_masks_lie_in_their_alpha(tmp_path: Path) -> None:
 def test_what_the_data_set_decided_is_remembered(tmp_path: Path) -> None:
     draw = in_alpha("RGBA", (0, 0, 0))
     write(tmp_path, [draw(SHAPE) for _ in range(10)])
-    assert opened(tmp_path) == opened(tmp_path)
-    assert (tmp_path / "cache" / "audit").exists()
+    first, again = opened(tmp_path), opened(tmp_path)
+    assert (tmp_path / "cache" / "audit").exists() and again.reader == first.reader
+    assert [pair.facts for pair in again.train] == [pair.facts for pair in first.train]
 
 
 def test_32_bit_values_beyond_16_are_refused(tmp_path: Path) -> None:

@@ -99,6 +99,12 @@ def test_no_outline_is_judged_where_the_border_is_left_out():
     assert entry_of(one, pairs(1), image_size=4, batch_size=1)["boundary_f"] is None
 
 
+def test_no_outline_is_judged_of_an_image_with_pixels_that_do_not_count():
+    void = np.where(np.arange(16).reshape(4, 4) == 0, 4, TRIMAP)
+    one = scored(Protocol("foreground", "square", "none", 0.5), (PROBABILITY, void.astype(np.uint8)))
+    assert entry_of(one, pairs(1), image_size=4, batch_size=1)["boundary_f"] is None and one.counts[0].sum() == 15
+
+
 def test_six_protocols_score_one_prediction_each_in_its_own_way():
     found = score_all([Prediction(0, PROBABILITY, TRIMAP)], protocols_of("none", 0.5, None))
     assert [one.counts[0].tolist() for one in found] == [[8, 4, 4, 0], [4, 8, 4, 0], [4, 4, 4, 0]] * 2

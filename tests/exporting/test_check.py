@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from src.config import RunConfig, parse_section
+from src.data.images import ImageReader
 from src.exporting.check import BOUND, Agreement, compare
 from src.prediction.trained import TrainedNetwork
 from src.runtime import Numerics
@@ -18,7 +19,9 @@ def red(composed) -> TrainedNetwork:
     red = nn.Conv2d(3, 1, kernel_size=1, bias=False)
     red.weight.data = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
     numerics = Numerics(torch.device("cpu"), config.numerics)
-    return TrainedNetwork(Network(red, numerics, config.data.mean, config.data.std), config, Path("a run"))
+    return TrainedNetwork(
+        Network(red, numerics, config.data.mean, config.data.std), config, Path("a run"), ImageReader()
+    )
 
 
 def pages(white: int) -> torch.Tensor:

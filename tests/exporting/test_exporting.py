@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from src.config import RunConfig, build, parse_section
+from src.data.images import ImageReader
 from src.exporting.exporting import export_network, export_run
 from src.exporting.metadata import describe, read_run
 from src.exporting.options import ExportOptions
@@ -34,7 +35,7 @@ def pictures(count: int = 6, size: int = 64) -> torch.Tensor:
 
 def network_of(config: RunConfig, model: nn.Module) -> TrainedNetwork:
     network = Network(model, Numerics(CPU, config.numerics), config.data.mean, config.data.std)
-    return TrainedNetwork(network, config, Path("a run"))
+    return TrainedNetwork(network, config, Path("a run"), ImageReader())
 
 
 def initialised(composed, *overrides: str, size: int = 64) -> TrainedNetwork:
@@ -198,7 +199,7 @@ def test_the_file_of_a_run_says_which_run_it_is_of(run_copy):
     assert [path.name for path in exported.file.parent.iterdir()] == [exported.file.name]
     extra = {"segsweep.json": ""}
     torch.export.load(exported.file, extra_files=extra)
-    assert json.loads(extra["segsweep.json"]) == describe(read_run(run_copy))
+    assert json.loads(extra["segsweep.json"]) == describe(read_run(run_copy), ImageReader())
 
 
 def test_photos_given_by_the_user_are_what_the_file_is_checked_on(run_copy, synthetic_root):

@@ -3,18 +3,19 @@ import re
 
 import pytest
 
+from src.data.images import ImageReader
 from src.exporting.metadata import describe, read_run
 
 
 def test_a_run_without_scores_is_described_without_them(run_copy):
     change(run_copy, status="interrupted", scores={}, best_epoch=None)
-    told = describe(read_run(run_copy))["run"]
+    told = describe(read_run(run_copy), ImageReader())["run"]
     assert (told["status"], told["test_dice"], told["best_epoch"]) == ("interrupted", None, None)
 
 
 def test_the_description_survives_json_and_names_no_machine(run_copy):
     run = json.loads((run_copy / "run.json").read_text())
-    described = describe(read_run(run_copy))
+    described = describe(read_run(run_copy), ImageReader())
     assert json.loads(json.dumps(described, allow_nan=False)) == described
     assert set(described["run"]) == {"run_id", "config_id", "status", "best_epoch", "test_dice"}
     assert described["run"]["test_dice"] == run["scores"]["test_dice"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.data.images import ImageReader
 from src.prediction.outputs import OUTLINE, Outputs, as_16_bit, as_png, overlaid
 from src.prediction.predict import Prediction
 from tests.prediction.pictures import blocks, grey, save
@@ -34,7 +35,7 @@ def test_names_keep_the_folders_and_the_whole_name(tmp_path):
 
 def test_pictures_hold_what_was_predicted(tmp_path, source):
     wanted = outputs(tmp_path, overlay=True, probability=True)
-    wanted.write(source, PHOTO, PREDICTION, wanted.to_write(PHOTO))
+    wanted.write(source, PHOTO, PREDICTION, wanted.to_write(PHOTO), ImageReader())
     mask, probability = (grey(wanted.path(PHOTO, kind)) for kind in ("mask", "probability"))
     np.testing.assert_array_equal(mask, [[0, 0], [255, 255]])
     np.testing.assert_array_equal(probability, [[0, 16384], [32768, 65535]])  # of 65535, rounded (half to even)
@@ -48,7 +49,9 @@ def test_pictures_hold_what_was_predicted(tmp_path, source):
 def test_a_photo_that_has_vanished_has_no_overlay(tmp_path):
     wanted = outputs(tmp_path, overlay=True)
     with pytest.raises(ValueError, match=r"gone\.jpg: no such file"):
-        wanted.write(tmp_path / "gone.jpg", Path("gone.jpg"), PREDICTION, wanted.to_write(Path("gone.jpg")))
+        wanted.write(
+            tmp_path / "gone.jpg", Path("gone.jpg"), PREDICTION, wanted.to_write(Path("gone.jpg")), ImageReader()
+        )
     assert [path.name for path in (tmp_path / "masks").iterdir()] == ["gone.jpg.mask.png"]
 
 
@@ -82,7 +85,7 @@ def test_16_bits_reach_from_0_to_1():
 
 
 def test_only_what_is_missing_is_written_unless_all_is_to_be_overwritten(tmp_path, source):
-    outputs(tmp_path).write(source, PHOTO, PREDICTION, ["mask"])
+    outputs(tmp_path).write(source, PHOTO, PREDICTION, ["mask"], ImageReader())
     assert outputs(tmp_path).to_write(PHOTO) == []
     assert outputs(tmp_path, probability=True).to_write(PHOTO) == ["probability"]
     assert outputs(tmp_path, overlay=True, overwrite=True).to_write(PHOTO) == ["mask", "overlay"]
@@ -117,7 +120,7 @@ def test_a_link_in_the_place_of_a_mask_is_replaced_and_not_followed(tmp_path, so
     (tmp_path / "precious").write_text("precious")
     path.symlink_to(tmp_path / "precious")
     assert outputs(tmp_path).to_write(PHOTO) == []  # it is there: without overwrite it stays
-    wanted.write(source, PHOTO, PREDICTION, wanted.to_write(PHOTO))
+    wanted.write(source, PHOTO, PREDICTION, wanted.to_write(PHOTO), ImageReader())
     assert (tmp_path / "precious").read_text() == "precious" and not path.is_symlink()
 
 
