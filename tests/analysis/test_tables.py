@@ -113,7 +113,7 @@ def test_shortening():
         ("`code` **bold** _slanted_ ~~gone~~", "\\`code\\` \\*\\*bold\\*\\* \\_slanted\\_ \\~~gone\\~~"),
         ("\\](http://a)", "\\\\\\](http\\://a)"),  # a backslash in front of a sign takes nothing off it
         ("&lt;b&gt; & &#60;", "\\&lt;b\\&gt; & \\&#60;"),
-        ("a\n# title\x1b[5m", "a # title\\x1b[5m"),
+        ("a\n# title\x1b[5m", "a # title\\\\x1b[5m"),
         ("flip_jitter, lr < 0.01, −0.2 [−0.5, 0.1]: 3 ~ 4", "flip_jitter, lr < 0.01, −0.2 [−0.5, 0.1]: 3 ~ 4"),
     ],
 )
