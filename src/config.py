@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from src.errors import LONGEST, ConfigError, shown
+from src.errors import LONGEST, ConfigError, cut, shown
 
 # Only what these packages define is ever built from a config, whoever wrote it, unless a user allows more.
 ALLOWED_PACKAGES = ("src.", "torch.nn.", "torch.optim.", "albumentations.")
 
 # Names of options stand in the names of folders.
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,39}$"
+MOST_PROBLEMS = 100  # that are told; a stranger's file may have any number of them
 OptionName = Annotated[str, Field(pattern=NAME)]
 
 
@@ -293,8 +294,8 @@ def problems_of(model: type[BaseModel], plain: dict[str, Any], prefix: str) -> l
 
 def _lines(error: ValidationError, model: type[BaseModel], prefix: str) -> list[str]:
     lines: dict[str, str] = {}
-    for detail in error.errors(include_url=False):
-        key = prefix + ".".join(str(part) for part in detail["loc"] if not _UNION_LABEL.fullmatch(str(part)))
+    for detail in error.errors(include_url=False)[:MOST_PROBLEMS]:
+        key = cut(prefix + ".".join(str(part) for part in detail["loc"] if not _UNION_LABEL.fullmatch(str(part))))
         if detail["type"] == "extra_forbidden":
             line = f"{key}: unknown key (got {shown(detail['input'])}); {_known_keys(model, detail['loc'])}"
         elif detail["type"] == "missing":

@@ -22,10 +22,14 @@ CHOICE_SECTIONS = (*BUILT_SECTIONS, *FIXED_SECTIONS)
 
 @dataclass(frozen=True)
 class Identity:
-    """`config_id` is shared by all seeds of a setting; `run_id` names one of its runs and its folder."""
+    """`config_id` is shared by all seeds of a setting; `run_id` names one of its runs and its folder.
+
+    `init_digest`: of the weights that training starts from, which both ids depend on.
+    """
 
     run_id: str
     config_id: str
+    init_digest: str | None = None
 
 
 def identify(config: RunConfig, init_digest: str | None = None) -> Identity:
@@ -38,7 +42,7 @@ def identify(config: RunConfig, init_digest: str | None = None) -> Identity:
     config_id = _digest(setting)
     choices = choices_of(config)
     readable = "-".join([*(choices[section] for section in NAMED_IN_RUN_ID), f"seed{config.seed}"])
-    return Identity(f"{readable}-{_digest({**setting, 'seed': config.seed})}", config_id)
+    return Identity(f"{readable}-{_digest({**setting, 'seed': config.seed})}", config_id, init_digest)
 
 
 def setting_of(config: RunConfig) -> dict[str, Any]:

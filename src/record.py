@@ -20,14 +20,13 @@ from src.config import Section, parse_section
 from src.errors import ConfigError, one_line, shown
 from src.files import naming, open_regular, parse_json, read_json, read_regular, replacing, write_json, write_text
 from src.locks import Held, Lost, SharedLock
-from src.spreadsheets import quoted, unquoted
 
 SCHEMA = 1
 STATUSES = ("running", "finished", "failed", "interrupted")
 TEST_IMAGE_COLUMNS = ("protocol", "stem", "dice", "iou", "tp", "fp", "fn")
 # What is read of a folder that may be a stranger's, in bytes and lines: many times what a run writes.
 LARGEST_RUN, LARGEST_EPOCHS, LARGEST_IMAGES = 1_000_000, 30_000_000, 60_000_000
-MOST_EPOCHS = 100_000
+MOST_EPOCHS, MOST_IMAGES = 100_000, 1_000_000
 STORY = "src.story"  # the name of a logger: what it is told stands in train.log only
 
 
@@ -230,8 +229,7 @@ class RunRecord:
     def read_test_images(self, split: str = "test") -> list[dict[str, Any]]:
         """The rows of `<split>_images.csv` as text; none where there is no file yet."""
         path = self.folder / f"{split}_images.csv"
-        rows = _rows_in(path) if path.exists() else ()
-        return [dict(zip(TEST_IMAGE_COLUMNS, map(unquoted, row), strict=True)) for row in rows]
+        return [dict(zip(TEST_IMAGE_COLUMNS, row, strict=True)) for row in _rows_in(path)] if path.exists() else []
 
     def read_epochs(self) -> list[dict[str, Any]]:
         """The rows of epochs.jsonl; a last line that was cut off is left out. Raises ValueError for another one."""
@@ -300,7 +298,7 @@ class _LogFile(logging.FileHandler):
 
 
 def _rows(protocol: str, images: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    return [[protocol, *(quoted(image[column]) for column in TEST_IMAGE_COLUMNS[1:])] for image in images]
+    return [[protocol, *(image[column] for column in TEST_IMAGE_COLUMNS[1:])] for image in images]
 
 
 def _rows_in(path: Path) -> Iterator[list[str]]:
@@ -310,6 +308,8 @@ def _rows_in(path: Path) -> Iterator[list[str]]:
             for number, line in enumerate(csv.reader(file)):
                 if len(line) != len(TEST_IMAGE_COLUMNS) or (number == 0 and line != [*TEST_IMAGE_COLUMNS]):
                     raise ValueError(f"line {number + 1} has other columns than {', '.join(TEST_IMAGE_COLUMNS)}")
+                if number > MOST_IMAGES:
+                    raise ValueError(f"more than {MOST_IMAGES:,} lines")
                 if number > 0:
                     yield line
         except (ValueError, csv.Error) as error:

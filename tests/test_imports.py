@@ -20,7 +20,6 @@ BASE = {
     "locks",
     "command_line",
     "console",
-    "spreadsheets",
 }
 MAY_IMPORT = {
     "data": BASE | {"data"},
@@ -35,9 +34,8 @@ MAY_IMPORT = {
 }
 # the ground floor, from bottom to top
 ORDER = [
-    "errors",
     "console",
-    "spreadsheets",
+    "errors",
     "files",
     "locks",
     "neighbours",

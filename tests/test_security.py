@@ -26,6 +26,7 @@ from src.inference import inference, load_model
 from src.prediction.trained import load_trained
 from src.training.checks import checked
 from tests.conftest import PROJECT
+from tests.prediction.strangers import disguise
 
 TARGETS = [
     "os.system",
@@ -260,9 +261,7 @@ def test_what_a_runs_own_config_allows_is_a_strangers_word(run_copy, here, evil,
 
 
 def test_a_network_of_ones_own_is_loaded_where_the_caller_allows_it(run_copy, here, own, tmp_path):
-    config = yaml.safe_load((run_copy / "config.yaml").read_text())
-    config["model"]["_target_"] = "my_package.nets.Own"
-    (run_copy / "config.yaml").write_text(yaml.safe_dump(config))
+    disguise(run_copy, lambda config: config["model"].update(_target_="my_package.nets.Own"))
     assert type(load_model(run_copy, "cpu", ["my_package"]).network.model).__name__ == "Own"
     done = here(evaluate, f"run={run_copy}", "allow_targets=[my_package.nets]", "images=0", "device=cpu")
     assert done.returncode == 0, done.stderr

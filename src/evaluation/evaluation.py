@@ -22,7 +22,7 @@ from src.evaluation.plots import save_reliability
 from src.evaluation.protocol import Protocol, protocols_of
 from src.evaluation.scoring import Prediction, Scored, entry_of, predictions, rows_of, score_all
 from src.evaluation.threshold import best_threshold
-from src.files import refuse_links, write_text
+from src.files import write_text
 from src.prediction.trained import TrainedNetwork, load_trained
 from src.record import RunRecord
 
@@ -45,11 +45,11 @@ def evaluate_run(asked: EvaluateOptions) -> Evaluated:
     when another process is at work on it.
     """
     folder = Path(asked.run).expanduser()
-    if asked.output is None:
-        refuse_links(folder / "evaluation")
     trained = load_trained(folder, asked.device, asked.allow_targets)
     record = RunRecord(folder)
-    splits = _its_data(trained.config, _finished(record, trained.config), asked)
+    finished = _finished(record, trained.config)
+    record.read_scores(asked.split), record.read_test_images(asked.split)  # what cannot be added to is refused at once
+    splits = _its_data(trained.config, finished, asked)
     trained.network.numerics.set_up(Path(asked.cache))
     with record.locked():
         threshold, on = _threshold(trained, splits, asked)
@@ -90,7 +90,7 @@ def _its_data(config: RunConfig, run: dict[str, Any], asked: EvaluateOptions) ->
         splits, found = open_audited(data, make=False, cache=asked.cache)
     except ValueError as error:
         raise ValueError(f"{error}\n(evaluating takes the run's own data; root=… says where they lie now)") from error
-    before = run["data"]["fingerprint"]
+    before = str(run.get("data", {}).get("fingerprint"))
     if found != before:
         raise ValueError(
             f"{asked.run}: was trained on data with fingerprint {before[:12]}, those in {data.root} have {found[:12]}; "
@@ -133,6 +133,12 @@ def _recorded(
     """Adds what was scored to the record, and returns the entries as they stand there."""
     new = {one.protocol.name: (_entry(one, pairs, config), rows_of(one, pairs)) for one in scored}
     for name, entry in record.read_scores(split).items():
+        ours = new[name][0] if name in new else {}
+        if not _is_like(entry, {key: ours[key] for key in ours if key in entry}):
+            raise ValueError(
+                f"{record.folder / f'{split}.json'}: what stands there under {name} was not written by an evaluation; "
+                "bring the file back from a copy, or move it away together with the images' scores"
+            )
         if name in new and abs(entry["dice"]["mean"] - new[name][0]["dice"]["mean"]) > SAME:
             log.warning(
                 "%s: the record has mean Dice %.6f, this time it is %.6f; the record stays",
@@ -141,6 +147,18 @@ def _recorded(
     record.add_scores(split, new)
     there = record.read_scores(split)
     return {name: there[name] for name in new}
+
+
+def _is_like(found: Any, ours: Any) -> bool:
+    """Whether `found`, out of a record, has the keys, words and kinds of values that `ours` has."""
+    if isinstance(ours, dict):
+        return isinstance(found, dict) and all(key in found and _is_like(found[key], ours[key]) for key in ours)
+    if isinstance(ours, list):
+        same_length = isinstance(found, list) and len(found) == len(ours)
+        return same_length and all(map(_is_like, found, ours))
+    if isinstance(ours, int | float):
+        return isinstance(found, int | float) and not isinstance(found, bool)
+    return bool(found == ours)
 
 
 def _entry(scored: Scored, pairs: Sequence[Pair], config: RunConfig) -> dict[str, Any]:

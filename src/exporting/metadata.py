@@ -47,8 +47,6 @@ def read_run(folder: Path) -> RecordedRun:
     plain = RunRecord(folder).read()
     if plain is None:
         raise ValueError(f"{folder}: has no run.json; a run has one from its start on")
-    if not isinstance(plain, dict):
-        raise ValueError(f"{file}: holds a {type(plain).__name__}; it should be a mapping")
     try:
         return RecordedRun(config, parse_section(RunFacts, plain))
     except ConfigError as error:

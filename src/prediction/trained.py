@@ -1,5 +1,6 @@
 """A trained network out of a run's folder, which is read as data: nothing that is named in it is executed."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +9,21 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from src.config import FolderData, RunConfig, build, parse_section
+from src.config import FolderData, RunConfig, parse_section
 from src.data.images import DEPTHS, ImageReader
-from src.errors import ConfigError, shown
+from src.errors import ConfigError, cut, one_line, shown
 from src.files import read_yaml
+from src.identity import identify
 from src.record import RunRecord
 from src.runtime import Numerics, pick_device
+from src.training.blueprint import blueprint, channels_of, size_problems
 from src.training.checkpoint import load_weights
 from src.training.metrics import foreground_logit
 from src.training.network import Network
 
+log = logging.getLogger(__name__)
 Tta = Literal["none", "hflip", "flips"]
+FRACTIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # The axes of (B, 3, H, W) that each view is flipped along; test-time augmentation averages the views' probabilities.
 VIEWS: dict[Tta, tuple[tuple[int, ...], ...]] = {
     "none": ((),),
@@ -68,13 +73,13 @@ def load_trained(folder: Path, device: str = "auto", allow_targets: Sequence[str
     Raises ValueError when the folder is no run, when it names anything else, or when weights and network do not fit.
     """
     config = read_config(folder)
-    # on the device `meta` a network takes no memory, however wide a stranger's config says it is
-    with torch.device("meta"):
-        model = build(config.model, nn.Module, allow_targets)
+    model = _blueprint(config, folder, allow_targets)
+    _check_identity(config, folder)
     weights_file = folder / "checkpoints" / "best.pt"
-    if not weights_file.is_file():
+    if not weights_file.exists():
         raise ValueError(f"{folder}: has no checkpoints/best.pt; a run has one from its first epoch on")
-    _fill(model, load_weights(weights_file), weights_file)
+    needed = sum(value.nbytes for value in model.state_dict().values())
+    _fill(model, load_weights(weights_file, largest=2 * needed + 1_000_000), weights_file)
     numerics = Numerics(pick_device(device), config.numerics)
     return TrainedNetwork(
         Network(model.eval(), numerics, config.data.mean, config.data.std),
@@ -82,6 +87,37 @@ def load_trained(folder: Path, device: str = "auto", allow_targets: Sequence[str
         folder,
         _photo_reader(folder, config),
     )
+
+
+def _check_identity(config: RunConfig, folder: Path) -> None:
+    """Raises ValueError where `config` is not the one that the run was begun with: its id says so."""
+    run = RunRecord(folder).read()
+    before = folder.resolve().name if run is None else run.get("run_id")
+    digest = None if run is None else run.get("init_digest")
+    if config.init_from is not None and digest is None:
+        log.warning("%s: that config.yaml is the run's cannot be checked (it began from other weights)", folder)
+    elif (found := identify(config, digest).run_id) != before:
+        where = f"the folder, which has no run.json, is called {before}" if run is None else f"run.json says {before}"
+        raise ValueError(
+            f"{folder / 'config.yaml'}: is the config of the run {found}, but {where}; one of the two was changed: "
+            "bring it back from a copy"
+        )
+
+
+def _blueprint(config: RunConfig, folder: Path, allow_targets: Sequence[str]) -> nn.Module:
+    """The network of `config` before it has weights. Raises ConfigError for one that no run is trained with."""
+    try:
+        model = blueprint(config, allow_targets)
+        problems = size_problems(config, model)
+        if not problems and (channels := channels_of(config, model)) not in (1, 2):
+            problems = [f"model.out_channels: got {channels}; allowed: 1, 2"]
+    except ConfigError as error:
+        problems = error.problems
+    except Exception as error:  # a negative width is a RuntimeError of torch's
+        problems = [f"model: cannot be built ({cut(one_line(str(error)))})"]
+    if problems:
+        raise ConfigError([f"{folder / 'config.yaml'}: {problem}" for problem in problems])
+    return model
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -117,11 +153,21 @@ def _photo_reader(folder: Path, config: RunConfig) -> ImageReader:
 
 def _fill(model: nn.Module, weights: dict[str, torch.Tensor], file: Path) -> None:
     """Puts `weights` in the place of the parameters and buffers of `model`, which were never in memory."""
+    wanted = model.state_dict()
     try:
+        odd = [name for name in wanted if name in weights and not _is_like(weights[name], wanted[name])]
+        if odd:
+            raise RuntimeError(f"{odd[0]} holds other numbers than the network has there")
         model.load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        told = " ".join(str(error).split())
+        told = cut(" ".join(str(error).split()))
         raise ValueError(f"{file}: these weights do not fit the network that config.yaml names: {told}") from error
     if not all(torch.isfinite(value).all() for value in weights.values()):
         raise ValueError(f"{file}: holds weights that are no finite numbers; nothing can be predicted with them")
     model.float()
+
+
+def _is_like(value: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Whether `value` is in memory, dense, and of whole numbers or of fractions as `wanted` is."""
+    dense = value.device.type == "cpu" and value.layout == torch.strided and not value.is_quantized
+    return dense and (value.dtype in FRACTIONS if wanted.is_floating_point() else value.dtype == wanted.dtype)

@@ -107,6 +107,7 @@ def record_end(job: Job, status: str, reason: str, output: str, code: int | None
                 facts = {
                     "run_id": job.identity.run_id,
                     "config_id": job.identity.config_id,
+                    "init_digest": job.identity.init_digest,
                     "choices": choices_of(job.config),
                     "seed": job.config.seed,
                     "data": {"fingerprint": job.data_fingerprint},

@@ -1,11 +1,12 @@
 """Checkpoints: tensors and plain values only, written whole or not at all, loaded without running any code."""
 
 import hashlib
+import os
 import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -47,9 +48,13 @@ def _write(content: dict[str, Any], path: Path) -> None:
         raise
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """What `save_checkpoint` wrote, on the CPU. Raises ValueError naming a file that is no such thing, or damaged."""
-    with open_regular(path) as file:  # a file that may not be read is no damaged one
+def load_checkpoint(path: Path, largest: int | None = None) -> dict[str, Any]:
+    """What `save_checkpoint` wrote, on the CPU. Raises ValueError naming a file that is no such thing, or damaged.
+
+    `largest`: bytes that it may have; then a file in the format of torch before 1.6 is refused too.
+    """
+    with open_regular(path, largest) as file:  # a file that may not be read is no damaged one
+        _check_unpacked_size(file, path, must_be_zip=largest is not None)
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a different type for each way a file can be damaged
@@ -64,9 +69,20 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_weights(path: Path) -> dict[str, torch.Tensor]:
+def _check_unpacked_size(file: BinaryIO, path: Path, must_be_zip: bool) -> None:
+    """Raises ValueError for a file that takes more memory than room: torch compresses nothing."""
+    if zipfile.is_zipfile(file):
+        unpacked = sum(member.file_size for member in zipfile.ZipFile(file).infolist())
+        if unpacked > os.fstat(file.fileno()).st_size:
+            raise ValueError(f"{path}: not a readable checkpoint: it is packed, {unpacked:,} bytes would come out")
+    elif must_be_zip:
+        raise ValueError(f"{path}: not a readable checkpoint: it is damaged, or from another program")
+    file.seek(0)
+
+
+def load_weights(path: Path, largest: int | None = None) -> dict[str, torch.Tensor]:
     """The network's weights in `path`: a checkpoint (of a run, or of another program) or a bare state dict (.pth)."""
-    content = load_checkpoint(path)
+    content = load_checkpoint(path, largest)
     weights: Any = next((content[key] for key in HOLDERS if _is_weights(content.get(key))), content)
     if not _is_weights(weights):
         raise ValueError(

@@ -4,7 +4,7 @@ import inspect
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from src.data.augment import check_transforms
 from src.errors import ConfigError
 from src.identity import BUILT_SECTIONS
 from src.runtime import pick_device
+from src.training.blueprint import blueprint, channels_of, size_problems
 from src.training.checkpoint import fitting_weights
 from src.training.losses import Loss
 from src.training.schedules import Schedule
@@ -71,7 +72,7 @@ def _combination_problems(plain: str) -> list[str]:
     problems: list[str] = []
     if config.augmentation.copies and not config.augmentation.copy_transforms:
         problems.append("augmentation.copies: got copies without copy_transforms, they would equal their originals")
-    model = _try("model", lambda: _meta_model(config), problems)
+    model = _try("model", lambda: blueprint(config, config.allow_targets), problems)
     loss = _try("loss", lambda: build(config.loss, Loss, config.allow_targets), problems)
     optimizer = _try("optimizer", lambda: build_optimizer(config, [nn.Parameter(torch.zeros(1))]), problems)
     if optimizer is not None:
@@ -79,7 +80,7 @@ def _combination_problems(plain: str) -> list[str]:
     if model is not None:
         problems += _model_problems(config, model)
     if loss is not None and model is not None:
-        channels = config.model.get("out_channels") or _default_channels(model)
+        channels = channels_of(config, model)
         if channels not in loss.channels:
             allowed = " or ".join(str(number) for number in sorted(loss.channels))
             problems.append(
@@ -118,20 +119,8 @@ def _try(section: str, make: Any, problems: list[str]) -> Any:
         return None
 
 
-def _meta_model(config: RunConfig) -> nn.Module:
-    with torch.device("meta"):
-        return build(config.model, nn.Module, config.allow_targets)
-
-
 def _model_problems(config: RunConfig, model: nn.Module) -> list[str]:
-    problems = []
-    if not isinstance(getattr(model, "minimum_size", None), int):
-        return [f"model._target_: {type(model).__name__} has no minimum_size, the smallest image side it works on"]
-    smallest = cast(int, model.minimum_size)
-    if config.data.image_size < smallest:
-        problems.append(
-            f"data.image_size: got {config.data.image_size}; {config.model['name']} works from {smallest} pixels on"
-        )
+    problems = size_problems(config, model)
     if config.init_from is not None:
         problems += _weights_problems(Path(config.init_from), model)
     return problems
@@ -147,11 +136,6 @@ def _weights_problems(path: Path, model: nn.Module) -> list[str]:
     except ValueError as error:
         return [f"init_from: {error}"]
     return []
-
-
-def _default_channels(model: nn.Module) -> int:
-    parameter = inspect.signature(type(model)).parameters.get("out_channels")
-    return 1 if parameter is None else int(parameter.default)
 
 
 def _device_problems(config: RunConfig) -> list[str]:

@@ -271,6 +271,7 @@ def _facts(
     return {
         "run_id": identity.run_id,
         "config_id": identity.config_id,
+        "init_digest": identity.init_digest,
         "choices": choices_of(config),
         "seed": config.seed,
         "tags": config.tags,

@@ -1,5 +1,7 @@
+import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,12 @@ import torch
 import yaml
 from torch import nn
 
-from src.config import build
+from src.config import RunConfig, build
 from src.data.images import ImageReader, resize_image
+from src.identity import identify
 from src.prediction.trained import load_trained
 from src.training.checkpoint import load_weights, save_checkpoint
+from tests.prediction.strangers import disguise
 
 
 def photo_batch(size: int = 32) -> torch.Tensor:
@@ -102,14 +106,12 @@ def test_nothing_a_strangers_config_names_is_executed(run_copy, target, tmp_path
 
 @pytest.mark.parametrize("section", ["loss", "optimizer", "scheduler", "augmentation"])
 def test_what_prediction_does_not_need_is_not_even_built(run_copy, section, tmp_path):
-    config = yaml.safe_load((run_copy / "config.yaml").read_text())
     proof = tmp_path / "proof"
     evil = {"_target_": "os.system", "command": f"touch {proof}"}
     if section == "augmentation":
-        config[section]["transforms"] = [evil]
+        disguise(run_copy, lambda config: config[section].update(transforms=[evil]))
     else:
-        config[section] = {"name": "evil", **evil}
-    (run_copy / "config.yaml").write_text(yaml.safe_dump(config))
+        disguise(run_copy, lambda config: config.update({section: {"name": "evil", **evil}}))
     load_trained(run_copy, "cpu")
     assert not proof.exists()
 
@@ -148,11 +150,147 @@ def test_a_pickle_with_code_in_it_is_refused(run_copy, writer, tmp_path):
 
 
 def test_a_network_said_to_be_enormous_takes_no_memory(run_copy):
-    config = yaml.safe_load((run_copy / "config.yaml").read_text())
-    config["model"]["width"] = 500_000  # 3.8 million GB of weights
-    (run_copy / "config.yaml").write_text(yaml.safe_dump(config))
+    disguise(run_copy, lambda config: config["model"].update(width=500_000))  # 3.8 million GB of weights
     with pytest.raises(ValueError, match=r"these weights do not fit the network that config\.yaml names"):
         load_trained(run_copy, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ({"_target_": "src.models.unet.UNet", "width": 10**8}, "cannot be built .*overflow"),
+        ({"_target_": "src.models.unet.UNet", "width": -1}, "cannot be built"),
+        ({"_target_": "src.models.unet.UNet", "width": 2, "out_channels": 3}, "out_channels: got 3; allowed: 1, 2"),
+        ({"_target_": "src.models.unet.UNet", "width": 2**70}, "64 bits"),
+        (
+            {"_target_": "src.models.blocks.BasicBlock", "in_channels": 3, "out_channels": 1, "stride": 1},
+            "has no minimum",
+        ),
+        (
+            {"_target_": "torch.nn.Transformer", "d_model": 8, "nhead": 2, "num_encoder_layers": 10**9},
+            "it has too many parts",
+        ),
+        (
+            {"_target_": "torch.nn.Transformer", "d_model": 8, "nhead": 2, "num_decoder_layers": 10**9},
+            "it has too many parts",
+        ),
+        ({"_target_": "torch.nn.ConvTranspose2d", "in_channels": 3, "out_channels": 1, "kernel_size": -1}, "cannot be"),
+        ({"_target_": "torch.nn.Linear", "in_features": 10**12, "out_features": 10**12}, "cannot be built .*overflow"),
+        ({"_target_": "torch.nn.Upsample", "scale_factor": 100_000}, "has no minimum_size"),
+        ({"_target_": "torch.nn.Identity"}, "has no minimum_size"),
+        ({"_target_": "torch.nn.Conv2d", "in_channels": 4, "out_channels": 1, "kernel_size": 1}, "has no minimum_size"),
+    ],
+)
+def test_a_network_that_no_run_is_trained_with_is_refused_in_a_line(run_copy, model, why):
+    config = yaml.safe_load((run_copy / "config.yaml").read_text())
+    (run_copy / "config.yaml").write_text(yaml.safe_dump({**config, "model": {"name": "unet", **model}}))
+    with pytest.raises(ValueError, match=rf"^{run_copy}/config\.yaml: .*{why}") as raised:
+        load_trained(run_copy, "cpu")
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 700
+
+
+def change_mean(config):
+    config["data"]["mean"][0] = 0.985
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_mean,
+        lambda config: config.update(seed=7),
+        lambda config: config["data"].update(image_size=64),
+        lambda config: config["optimizer"].update(lr=0.5),
+        lambda config: config["numerics"].update(tf32=True),
+    ],
+)
+def test_a_config_that_is_not_the_runs_is_refused_with_both_ids(run_copy, change):
+    before = json.loads((run_copy / "run.json").read_text())["run_id"]
+    sound = (run_copy / "config.yaml").read_text()
+    config = yaml.safe_load(sound)
+    change(config)
+    (run_copy / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ValueError, match=rf"config\.yaml: is the config of the run \S+, but run\.json says {before};"):
+        load_trained(run_copy, "cpu")
+    (run_copy / "config.yaml").write_text(sound.replace("workers: 0", "workers: 3"))  # which changes no result
+    load_trained(run_copy, "cpu")
+
+
+def test_without_its_record_the_folders_name_is_held_against_the_config(run_copy):
+    (run_copy / "run.json").unlink()
+    load_trained(run_copy, "cpu")
+    with pytest.raises(ValueError, match=r"but the folder, which has no run\.json, is called mine; "):
+        load_trained(run_copy.rename(run_copy.with_name("mine")), "cpu")
+
+
+def test_a_run_that_began_from_weights_is_known_by_their_digest(run_copy):
+    def from_weights(config):
+        config["init_from"] = "weights.pth"
+
+    disguise(run_copy, from_weights)
+    change_record(run_copy, init_digest="0" * 64)
+    with pytest.raises(ValueError, match="is the config of the run"):
+        load_trained(run_copy, "cpu")
+    config = RunConfig.model_validate(yaml.safe_load((run_copy / "config.yaml").read_text()))
+    change_record(run_copy, run_id=identify(config, "0" * 64).run_id)
+    load_trained(run_copy, "cpu")
+
+
+def change_record(run, **facts):
+    file = run / "run.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **facts}))
+
+
+def packed(path, compression=zipfile.ZIP_DEFLATED, padding=b""):
+    """The zip at `path` written anew, with an entry of `padding` more."""
+    with zipfile.ZipFile(path) as sound:
+        entries = [(member.filename, sound.read(member)) for member in sound.infolist()]
+    with zipfile.ZipFile(path, "w", compression) as other:
+        for name, content in [*entries, *([(f"{entries[0][0].split('/')[0]}/data/x", padding)] if padding else [])]:
+            other.writestr(name, content)
+
+
+def test_weights_that_inflate_are_refused_before_they_are_read(run_copy):
+    best = run_copy / "checkpoints" / "best.pt"
+    packed(best, padding=bytes(300_000_000))
+    assert best.stat().st_size < 1_000_000
+    with pytest.raises(ValueError, match=r"best\.pt: .*it is packed, 30\d,\d{3},\d{3} bytes would come out"):
+        load_trained(run_copy, "cpu")
+
+
+def test_a_file_much_larger_than_the_networks_weights_is_refused(run_copy):
+    with (run_copy / "checkpoints" / "best.pt").open("r+b") as file:
+        file.truncate(10**12)  # a hole: it takes no room
+    with pytest.raises(ValueError, match=r"best\.pt: has 1,000,000,000,000 bytes; at most "):
+        load_trained(run_copy, "cpu")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda value: value.to(torch.complex64),
+        lambda value: value.to(torch.int8),
+        lambda value: value.to_sparse(),
+        lambda value: value.to("meta"),
+        lambda value: torch.zeros(()).expand(10**9, *value.shape),
+    ],
+)
+def test_weights_of_another_kind_are_refused_by_name(run_copy, spoil):
+    best = run_copy / "checkpoints" / "best.pt"
+    weights = load_weights(best)
+    name = next(name for name, value in weights.items() if value.dim() == 4)
+    best.unlink()
+    save_checkpoint(best, {"model": {**weights, name: spoil(weights[name])}, "epoch": 1})
+    with pytest.raises(ValueError, match=r"best\.pt: "):
+        load_trained(run_copy, "cpu")
+
+
+def test_a_pipe_in_the_place_of_any_file_is_refused_by_name(run_copy):
+    for name in ("run.json", "config.yaml", "checkpoints/best.pt"):
+        (run_copy / name).rename(run_copy / "aside")
+        os.mkfifo(run_copy / name)
+        with pytest.raises(ValueError, match=rf"{name}: is a pipe, socket or device"):
+            load_trained(run_copy, "cpu")
+        (run_copy / "aside").replace(run_copy / name)
 
 
 def test_weights_that_are_no_numbers_are_refused(run_copy):
