@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and read as a stranger's: regular files only, within bounds."""
 
 import errno
+import glob
 import io
 import itertools
 import json
@@ -82,6 +83,27 @@ def replacing(path: Path, flush: bool = True, check: Callable[[], None] = allowe
                 flush_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def making(folder: Path, check: Callable[[], None] = allowed) -> Iterator[Path]:
+    """Yields a new folder beside `folder`, which becomes `folder` when the block ends well, and is deleted otherwise.
+
+    What another process left half made is deleted first, so that one which was only stopped cannot go on with it;
+    `check` as in `replacing`. Raises OSError, as where something lies in `folder` already.
+    """
+    beginning = f".making-{folder.name}-"
+    for left in folder.parent.glob(f"{glob.escape(beginning)}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    workplace = folder.with_name(f"{beginning}{secrets.token_hex(4)}")
+    try:
+        workplace.mkdir(parents=True)
+        yield workplace
+        check()
+        workplace.rename(folder)
+        flush_to_disk(folder.parent)
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
 
 
 def flush_to_disk(path: Path) -> None:

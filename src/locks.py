@@ -33,7 +33,7 @@ class Held(RuntimeError):
     """Another process has the lock; the message says which, as far as that is known."""
 
 
-class Lost(RuntimeError):
+class Lost(OSError):
     """This process had the lock until it was stopped for a while; the message says which one has it now."""
 
 
@@ -65,7 +65,7 @@ class SharedLock:
         try:
             lock.acquire(timeout=-1 if wait else 1)  # a second, since looking at it holds it for an instant
         except Timeout as error:
-            raise Held(self._holder()) from error
+            raise Held(self.holder()) from error
         try:
             with self._beating(wait):
                 yield
@@ -75,7 +75,7 @@ class SharedLock:
     def check(self) -> None:
         """Raises Lost where this process had the lock and has it no more; says nothing outside of `held`."""
         if self._token is not None and not self._is_ours():
-            raise Lost(self._holder())
+            raise Lost(f"another process took {self._file} over while this one was stopped ({self.holder()})")
 
     def is_held(self) -> bool:
         """Whether a process has the lock; asking changes nothing, waits for nothing and needs no right to write.
@@ -146,7 +146,7 @@ class SharedLock:
             time.sleep(PERIOD / 10)
             now = self._read()
             if now is not None and now != seen and not wait:
-                raise Held(self._holder())
+                raise Held(self.holder())
             if now != seen:
                 seen, since = now, time.monotonic()
         return seen
@@ -169,7 +169,8 @@ class SharedLock:
     def _is_ours(self) -> bool:
         return _facts(self._read()).get("token") == self._token
 
-    def _holder(self) -> str:
+    def holder(self) -> str:
+        """The process whose heartbeat lies there, in words."""
         beat = _facts(self._read())
         return f"process {beat['pid']} on {beat['name']}" if beat else "which one is not known"
 

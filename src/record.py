@@ -102,8 +102,8 @@ class RunRecord:
             self._lock.check()
         except Lost as error:
             raise RunLost(
-                f"{self.folder} was taken over by another process ({error}) while this one was stopped or could not "
-                "reach its files; this one writes nothing more"
+                f"{self.folder} was taken over by another process ({self._lock.holder()}) while this one was stopped "
+                "or could not reach its files; this one writes nothing more"
             ) from error
 
     def read(self) -> dict[str, Any] | None:

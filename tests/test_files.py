@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.files import read_json, read_regular, read_yaml, replacing, write_json
+from src.files import making, read_json, read_regular, read_yaml, replacing, write_json
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path):
@@ -113,3 +113,31 @@ def test_what_is_not_a_regular_file_is_refused_without_being_opened(tmp_path):
 def test_a_file_that_hides_its_size_is_read_no_further_than_allowed():
     with pytest.raises(ValueError, match=r"has more than 10 bytes"):
         read_regular(Path("/proc/self/status"), 10)
+
+
+def test_a_folder_is_whole_or_absent_and_nobody_goes_on_with_what_another_process_left(tmp_path):
+    with pytest.raises(RuntimeError), making(tmp_path / "folder") as workplace:
+        (workplace / "half").touch()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError), making(tmp_path / "folder") as stopped:
+        (stopped / "one").touch()
+        with making(tmp_path / "folder") as successor:
+            (successor / "other").touch()
+    assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == ["folder", "folder/other"]
+    with pytest.raises(OSError, match="taken over"), making(tmp_path / "second", refusing("taken over")):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+
+
+def refusing(reason):
+    def check():
+        raise OSError(reason)
+
+    return check
+
+
+def test_a_file_that_may_not_be_written_any_more_is_not_even_begun(tmp_path):
+    with pytest.raises(OSError, match="taken over"):
+        write_json(tmp_path / "value.json", 1, refusing("taken over"))
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -23,8 +24,9 @@ ELSEWHERE = """
     file, locks.HOST, meanwhile = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     locks.PERIOD, locks.SILENCE, everywhere = 0.2, {silence}, locks.FileLock
     locks.FileLock = lambda file: everywhere(f"{{file}} of {{locks.HOST}}")
+    lock = locks.SharedLock(file)
     try:
-        with locks.SharedLock(file).held(wait=False):
+        with lock.held(wait=False):
             print("holding", flush=True)
             exec(meanwhile)
     except locks.Held:
@@ -50,7 +52,11 @@ def elsewhere(tmp_path: Path) -> Iterator[Start]:
     def start(machine: str = "another", meanwhile: str = "time.sleep(60)", silence: float = SILENCE):
         code = textwrap.dedent(ELSEWHERE.format(silence=silence))
         arguments = [sys.executable, "-c", code, str(tmp_path / "run.lock"), machine, meanwhile]
-        started.append(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True))
+        started.append(
+            subprocess.Popen(
+                arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        )
         return started[-1]
 
     yield start
@@ -159,3 +165,19 @@ def test_a_heartbeat_keeps_no_process_alive(tmp_path):
 def test_looking_changes_nothing_and_needs_nothing_there(lock, tmp_path):
     assert not lock.is_held()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_was_stopped_and_lost_the_lock_is_told_so_and_takes_nothing_away(lock, elsewhere, tmp_path):
+    stopped = elsewhere("stopped", meanwhile="input(); lock.check()", silence=SILENCE)
+    assert stopped.stdout.readline() == "holding\n"
+    stopped.send_signal(signal.SIGSTOP)
+    with lock.held(wait=False):
+        lock.check()
+        token = json.loads(heartbeat(tmp_path).read_text())["token"]
+        stopped.send_signal(signal.SIGCONT)
+        said, _ = stopped.communicate("\n", timeout=20)
+        assert stopped.returncode == 1 and "Lost" in said
+        assert json.loads(heartbeat(tmp_path).read_text())["token"] == token
+        lock.check()
+    assert not heartbeat(tmp_path).exists()
+    lock.check()  # outside of `held` there is nothing to lose

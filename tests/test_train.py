@@ -37,7 +37,7 @@ def test_a_sweep_and_its_report(train, command, small, tmp_path):
     assert swept.returncode == 0, swept.stderr
     folders = run_folders(tmp_path)
     assert len(folders) == 2 and {folder.parent for folder in folders} == {tmp_path / "runs" / "adhoc"}
-    told = command("aggregate", f"sweep={tmp_path}/runs/adhoc")
+    told = command("aggregate", f"sweep={tmp_path}/runs/adhoc", "claim_files=report_a")
     assert told.returncode == 0 and told.stderr == "", told.stderr
     assert "Best mean test Dice: " in told.stdout and "No verdict on settings with fewer than 3 seeds: " in told.stdout
     assert f"report: {tmp_path}/runs/adhoc/report/index.html" in told.stdout

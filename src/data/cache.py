@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from src.data.dataset import PairFiles, ReadPair
 from src.data.pairs import Pair, Splits
 from src.data.reading import PairReader
 from src.environment import usable_cores
-from src.files import flush_to_disk, read_json, write_json
+from src.files import flush_to_disk, making, read_json, write_json
 from src.locks import SharedLock
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def _have(place: Path, pairs: Sequence[Pair], reader: PairReader, size: int, pro
     with lock.held(wait=True):
         if not _is_sound(place, len(pairs), size):  # another process may have made it meanwhile
             _require_room(place.parent, len(pairs), size)
-            _make(place, pairs, reader, size, progress)
+            _make(place, pairs, reader, size, progress, lock.check)
 
 
 def _key(splits: Splits, fingerprint: str, size: int) -> str:
@@ -146,19 +146,15 @@ def _require_room(folder: Path, images: int, size: int) -> None:
         raise OSError(f"{needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free (1 GB is to stay so)")
 
 
-def _make(place: Path, pairs: Sequence[Pair], reader: PairReader, size: int, progress: bool) -> None:
+def _make(
+    place: Path, pairs: Sequence[Pair], reader: PairReader, size: int, progress: bool, check: Callable[[], None]
+) -> None:
     """Writes both arrays into a folder beside `place`, which becomes `place` when all is on the disk."""
-    workplace = place.with_name(f".making-{place.name}")
-    shutil.rmtree(workplace, ignore_errors=True)  # of a process that was killed
-    try:
-        workplace.mkdir()
+    with making(place, check) as workplace:
         _fill(workplace, pairs, PairFiles(reader), size, progress)
         write_json(workplace / INDEX, {"schema": SCHEMA, "checksums": _checksums(_arrays(workplace))})
+        check()
         shutil.rmtree(place, ignore_errors=True)  # what was damaged; who has it open keeps it
-        workplace.rename(place)
-        flush_to_disk(place.parent)
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
 
 
 def _fill(workplace: Path, pairs: Sequence[Pair], read: PairFiles, size: int, progress: bool) -> None:

@@ -1,6 +1,5 @@
 """A data set of drawn pets in the official layout: for trying everything out where the real one is not at hand."""
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from src.data.animals import BREEDS
 from src.data.oxford_pet import IMAGES, TEST_LIST, TRAINVAL_LIST, TRIMAPS
 from src.data.scenes import draw_scene
+from src.files import making
 from src.locks import SharedLock
 
 OVERVIEW_LIST = "annotations/list.txt"
@@ -29,13 +29,12 @@ def make_synthetic(root: Path, trainval: int, test: int, size: int, seed: int) -
     folder = _folder(root, trainval, test, size, seed)
     if folder.is_dir():
         return folder
-    workplace = root / f".drawing-{folder.name}"
+    lock = SharedLock(root / f".drawing-{folder.name}.lock")
     try:
-        with SharedLock(root / f"{workplace.name}.lock").held(wait=True):
+        with lock.held(wait=True):
             if not folder.is_dir():
-                shutil.rmtree(workplace, ignore_errors=True)  # of a process that was killed
-                _draw_all(workplace, trainval, test, size, seed)
-                workplace.rename(folder)
+                with making(folder, lock.check) as workplace:
+                    _draw_all(workplace, trainval, test, size, seed)
     except OSError as error:
         raise ValueError(f"cannot write the synthetic data to {folder.absolute()}: {error}") from error
     return folder

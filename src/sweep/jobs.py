@@ -48,13 +48,12 @@ def make_jobs(points: Sequence[Point], sweep: str, device_here: bool = True) -> 
 def write_plan(jobs: Sequence[Job], folder: Path) -> None:
     """Adds `jobs` to `<sweep>/plan.json`: the runs that are meant to be there, begun or not."""
     path = folder / "plan.json"
-    with SharedLock(folder / ".locks" / "plan.lock").held(
-        wait=True
-    ):  # somebody may be launching another part of the sweep
+    lock = SharedLock(folder / ".locks" / "plan.lock")
+    with lock.held(wait=True):  # another part of the sweep may be launched at this moment
         before = read_json(path)["runs"] if path.exists() else []
         planned = {run["run_id"]: run for run in before} | {job.identity.run_id: _plan_of(job) for job in jobs}
         if list(planned.values()) != before:
-            write_json(path, {"schema": 1, "runs": list(planned.values())})
+            write_json(path, {"schema": 1, "runs": list(planned.values())}, lock.check)
 
 
 def _plan_of(job: Job) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def launch(points: Sequence[Point], sweep: str, backend: Backend) -> int:
     """
     jobs = make_jobs(points, sweep, backend.device_here)
     folder = jobs[0].record.folder.parent
+    _check_records(jobs)
     to_do = [job for job in jobs if _is_to_do(job)]
     write_plan(jobs, folder)
     _say(f"{len(jobs)} runs in {folder}: {len(jobs) - len(to_do)} need nothing, {len(to_do)} to do")
@@ -49,6 +50,18 @@ def launch(points: Sequence[Point], sweep: str, backend: Backend) -> int:
         _say("stopped; the same command goes on from here")
         return 128 + signal_number
     return 1 if unfinished else 0
+
+
+def _check_records(jobs: Sequence[Job]) -> None:
+    """Raises ValueError with a line for each run that is there and is broken, or was begun on other data."""
+    problems = []
+    for job in jobs:
+        try:
+            finished_before(job.record, job.data_fingerprint)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))
 
 
 def _is_to_do(job: Job) -> bool:

@@ -1,7 +1,6 @@
 """Runs that need not be trained again: finished here before, or in a sibling sweep, on the same data."""
 
 import logging
-import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from src.environment import git_state
-from src.files import link_or_copy
+from src.files import link_or_copy, making
 from src.record import RunRecord
 from src.training.checkpoint import BEST, load_checkpoint
 from src.training.metrics import dice_per_image, iou_per_image, pooled_dice
@@ -98,13 +97,8 @@ def take_over(source: Path, record: RunRecord) -> None:
     Its weights are linked where that is possible, so they take no room and outlive the other folder: they are replaced
     and never written to. All else is copied.
     """
-    beginning = f".{record.folder.name}.taking"
-    for left in record.folder.parent.glob(f"{beginning}*"):  # of a process that was killed or stopped
-        shutil.rmtree(left, ignore_errors=True)
-    temporary = record.folder.with_name(f"{beginning}-{secrets.token_hex(4)}")
-    shutil.copytree(source, temporary, copy_function=_take)
-    record.check()
-    temporary.rename(record.folder)
+    with making(record.folder, record.check) as workplace:
+        shutil.copytree(source, workplace, copy_function=_take, dirs_exist_ok=True)
 
 
 def warn_of_other_code(record: RunRecord, run: dict[str, Any]) -> None:

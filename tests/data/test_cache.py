@@ -108,7 +108,7 @@ def test_a_worker_process_gets_where_it_lies_and_not_all_images(splits, tmp_path
 
 
 def test_a_builder_that_is_killed_leaves_nothing_that_is_used(splits, tmp_path):
-    workplace = tmp_path / "images" / f".making-{cache_module._key(splits, fingerprint(splits, tmp_path), 32)}"
+    workplace = tmp_path / "images" / f".making-{cache_module._key(splits, fingerprint(splits, tmp_path), 32)}-ab12cd34"
     workplace.mkdir(parents=True)
     (workplace / "images.npy").write_bytes(b"half")
     cached = opened(splits, tmp_path)

@@ -96,14 +96,15 @@ def test_half_a_data_set_of_a_killed_process_is_drawn_again(tmp_path: Path) -> N
     process = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT, stdout=-1)
     assert process.stdout is not None
     process.stdout.readline()
-    while not list(tmp_path.glob(".drawing-*/images/*.jpg")):
+    while not list(tmp_path.glob(".making-*/images/*.jpg")):
         assert process.poll() is None
     process.kill()
     process.communicate()
     assert not (tmp_path / "100000-1-32-0").exists()
-    (tmp_path / ".drawing-100000-1-32-0").rename(tmp_path / ".drawing-9-1-32-0")
+    (left,) = tmp_path.glob(".making-*")
+    left = left.rename(tmp_path / ".making-9-1-32-0-ab12cd34")
     folder = make_synthetic(tmp_path, 9, 1, 32, 0)
-    assert len(list((folder / "images").iterdir())) == 10
+    assert len(list((folder / "images").iterdir())) == 10 and not left.exists()
 
 
 def test_two_processes_at_once_make_one_data_set(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_two_processes_at_once_make_one_data_set(tmp_path: Path) -> None:
     answers = [process.communicate(timeout=120) for process in processes]
     assert answers == [(f"{tmp_path / '30-3-32-0'}\n", "")] * 2
     assert len(open_oxford_pet(tmp_path / "30-3-32-0").test) == 3
-    assert not (tmp_path / ".drawing-30-3-32-0").exists()
+    assert not list(tmp_path.glob(".making-*"))
 
 
 def test_numbers_that_make_no_data_set_are_all_refused(tmp_path: Path) -> None:
