@@ -14,6 +14,8 @@ import pytest
 
 from src import locks
 from src.locks import Held, SharedLock
+from tests.analysis.sweeps import is_stopped
+from tests.sweep.test_launch import wait_for
 
 # A process on a machine whose file locks nobody else sees. Arguments: the lock, the machine, what it does meanwhile.
 ELSEWHERE = """
@@ -171,6 +173,7 @@ def test_who_was_stopped_and_lost_the_lock_is_told_so_and_takes_nothing_away(loc
     stopped = elsewhere("stopped", meanwhile="input(); lock.check()", silence=SILENCE)
     assert stopped.stdout.readline() == "holding\n"
     stopped.send_signal(signal.SIGSTOP)
+    wait_for(lambda: is_stopped(stopped.pid))
     with lock.held(wait=False):
         lock.check()
         token = json.loads(heartbeat(tmp_path).read_text())["token"]

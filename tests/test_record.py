@@ -9,7 +9,7 @@ import pytest
 from src import locks
 from src.files import replacing
 from src.record import RunBusy, RunLost, RunRecord
-from tests.analysis.sweeps import another_process
+from tests.analysis.sweeps import another_process, is_stopped
 from tests.sweep.test_launch import wait_for
 
 FACTS = {"run_id": "unet-seed0-c0", "config_id": "c1", "choices": {"model": "unet"}, "seed": 0}
@@ -299,6 +299,7 @@ def test_a_process_that_is_stopped_and_wakes_up_leaves_the_run_to_its_successor(
     with another_process(at_work) as other:
         wait_for(lambda: len(record.read_epochs()) > 3)
         os.kill(other.pid, signal.SIGSTOP)
+        wait_for(lambda: is_stopped(other.pid))
         with record.locked():
             record.begin(FACTS, {}, [])
             record.write_epochs([{"epoch": 1}])

@@ -81,6 +81,15 @@ def another_process(code: str) -> Iterator[subprocess.Popen]:
             process.kill()
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP has reached all threads of a process; False where it has ended."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    try:
+        return {thread.read_text().rpartition(")")[2].split()[0] for thread in threads} == {"T"}
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def holding(record: RunRecord) -> str:
     """Code of a process that holds the lock of `record` until it is killed."""
     return f"""

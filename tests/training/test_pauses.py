@@ -13,17 +13,11 @@ from src.analysis.loading import load_records
 from src.record import RunRecord
 from src.sweep.worker import BUSY
 from src.training.checks import checked
+from tests.analysis.sweeps import is_stopped
 from tests.sweep.test_launch import wait_for
 from tests.training.attempts import Death, attempt, differences, end_of, exit_code
 
 PAUSES = int(os.environ.get("SEGSWEEP_PAUSES", "24"))
-
-
-def is_stopped(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    except FileNotFoundError:
-        return False
 
 
 def send(process, number: int) -> None:
