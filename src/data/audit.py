@@ -157,6 +157,8 @@ def _audit(splits: Splits, workers: int | None, progress: bool) -> _Verdict:
         )
     findings, reader = _judged(looked, splits.reader)
     facts = {finding.pair.stem: _facts(finding, reader) for finding in findings if not finding.problems}
+    if facts and (settings := reader.masks.settings()) and not any(each.foreground for each in facts.values()):
+        raise ValueError(f"no mask has any foreground with {' and '.join(settings)}")
     return _Verdict(reader, facts, tuple(finding for finding in findings if finding.problems))
 
 

@@ -34,7 +34,8 @@ def open_folder(
     """Pair `images/<stem>.*` with `masks/<stem><mask_suffix>.*` under `root`, in their subfolders too.
 
     A stem is a path without ending below `images/`, in Unicode's form NFC. Files that are not images are left out, as
-    hidden ones are, and so are masks without the suffix; `notes` says which.
+    hidden ones are, and so are masks without the suffix; `notes` says which. Without a suffix, masks as inference
+    writes them (`cat.jpg.mask.png`) pair too.
 
     With `train.txt`, `valid.txt` and `test.txt` in `root` (see `find_lists` and `read_names`) these are the splits,
     and what they do not name is left out. Without them, stem i of the sorted stems is valid when i % 10 == fold, test
@@ -84,6 +85,9 @@ def _pair_up(
         others = [path for stem, paths in masks.items() if not stem.endswith(suffix) for path in paths]
         masks = {stem.removesuffix(suffix): paths for stem, paths in masks.items() if stem.endswith(suffix)}
         notes += _left_out(f"masks whose names do not end with data.mask_suffix={mask_suffix}", root, others)
+    else:
+        masks, others = _of_inference(images, masks)
+        notes += _left_out("overlays and probabilities beside masks", root, others)
     said = "".join(f"\n  {note}" for note in notes)
     if not images and not masks:
         raise ValueError(f"images and masks in {root.absolute()} do not pair up:\n  both folders are empty{said}")
@@ -110,6 +114,23 @@ def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
         else:
             others.append(path)
     return files, others
+
+
+def _of_inference(
+    images: dict[str, list[Path]], masks: dict[str, list[Path]]
+) -> tuple[dict[str, list[Path]], list[Path]]:
+    """The masks, also those that inference wrote, as cat.jpg.mask.png; and what else it wrote of these images."""
+    stems = {f"{stem}{path.suffix}": stem for stem, paths in images.items() for path in paths}
+    found: dict[str, list[Path]] = {}
+    others = []
+    for name, paths in masks.items():
+        image, _, kind = name.rpartition(".")
+        of_inference = image in stems and name not in images
+        if of_inference and kind in ("overlay", "probability"):
+            others += paths
+        else:
+            found.setdefault(stems[image] if of_inference and kind == "mask" else name, []).extend(paths)
+    return found, others
 
 
 def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:

@@ -123,7 +123,8 @@ def decode(path: Path, content: bytes | None = None) -> Decoded:
     try:
         with Image.open(io.BytesIO(content), formats=_formats()) as image:
             _check_effort(image, content)
-            sixteen = image.format in ("PNG", "TIFF") and ";16" in str(image.tile)
+            depth = str([tile.args for tile in image.tile])  # what Pillow's decoders are told, 65535 that of PPM
+            sixteen = image.format in ("PNG", "TIFF", "PPM") and (";16" in depth or ", 65535" in depth)
             of_tiff = image.format == "TIFF"  # which Pillow and OpenCV turn as they decode it; the tag is gone then
             orientation = _orientation(image) if of_tiff else 1
             image.load()

@@ -120,10 +120,7 @@ class MaskReader:
         return MaskSeen(channels.decisive, by_channel)
 
     def decided(self, seen: Sequence[MaskSeen]) -> "MaskReader":
-        """This reader for a data set of whose masks all that was `seen`.
-
-        Raises ValueError when the settings leave no mask any foreground.
-        """
+        """This reader for a data set of whose masks all that was `seen`."""
         if not self.binary:
             return self
         ways = {one.decisive for one in seen if one.decisive is not None}
@@ -134,15 +131,12 @@ class MaskReader:
             if one.highest > 0:
                 highest.setdefault(one.kind, Counter())[one.highest] += 1
         whites = tuple(sorted((kind, self._commonest(counts)) for kind, counts in highest.items()))
-        reader = replace(self, channel=channel, whites=whites)
-        settings = [
-            f"data.{name}={value:g}"
-            for name, value in (("mask_threshold", self.threshold), ("ignore_value", self.ignore))
-            if value is not None
-        ]
-        if settings and values and all(one.highest <= reader._limit(reader._white(one)) for one in values):
-            raise ValueError(f"no mask has any foreground with {' and '.join(settings)}")
-        return reader
+        return replace(self, channel=channel, whites=whites)
+
+    def settings(self) -> list[str]:
+        """The keys that say what foreground is, where they do."""
+        keys = {"mask_threshold": self.threshold, "ignore_value": self.ignore}
+        return [f"data.{key}={value:g}" for key, value in keys.items() if value is not None]
 
     def is_by_alpha(self, seen: MaskSeen) -> bool:
         """Whether the mask that was `seen` lies in the file's alpha."""
@@ -265,7 +259,7 @@ def _color(decoded: Decoded, tinted: bool) -> np.ndarray | None:
     if decoded.deep is not None:
         codes = decoded.deep
     elif image.mode == "P":
-        codes = _indices(image)
+        codes = _indices(image, tinted)
     else:
         codes = np.asarray(image)
     if codes.ndim == 2:
@@ -280,10 +274,10 @@ def _color(decoded: Decoded, tinted: bool) -> np.ndarray | None:
     return np.asarray(image.convert("L")) if tinted and int((high - low).max()) <= JPEG_TINT else None
 
 
-def _indices(image: Image.Image) -> np.ndarray:
-    """Of a palette: its indices (as in Pascal VOC masks), unless the colors in use are black and white alone.
+def _indices(image: Image.Image, tinted: bool) -> np.ndarray:
+    """Of a palette: its indices (as in Pascal VOC masks), unless its colors are shades from black to white.
 
-    Where black and white would not tell apart what the indices do, it is the indices that count.
+    Where the colors in use do not tell apart what the indices do, it is the indices that count.
     """
     indices = np.asarray(image)
     palette = np.asarray(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
@@ -291,13 +285,10 @@ def _indices(image: Image.Image) -> np.ndarray:
     if used[-1] >= len(palette) or _is_one_color(palette):
         return indices
     colors = palette[used]
-    if (len(used) > 1 and _is_one_color(colors)) or not _are_black_or_white(colors):
+    shades = set(colors[:, 0].tolist())
+    if (colors != colors[:, :1]).any() or (len(used) > 1 and len(shades) == 1):
         return indices
-    return palette[indices][..., 0]
-
-
-def _are_black_or_white(colors: np.ndarray) -> bool:
-    return bool((np.isin(colors, (0, 255)) & (colors == colors[:, :1])).all())
+    return palette[indices][..., 0] if tinted or shades <= {0, 255} or {0, 255} <= shades else indices
 
 
 def _alpha(decoded: Decoded) -> np.ndarray | None:

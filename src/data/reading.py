@@ -86,10 +86,7 @@ class PairReader:
         ), problems
 
     def decided(self, seen: Sequence[Seen]) -> "PairReader":
-        """This reader for a data set of whose pairs all that was `seen`.
-
-        Raises ValueError when the settings leave no mask any foreground.
-        """
+        """This reader for a data set of whose pairs all that was `seen`."""
         highest = [one.highest for one in seen if one.highest is not None]
         return PairReader(
             replace(self.images, bits=bits_for(max(highest)) if highest else None),
@@ -109,9 +106,7 @@ class PairReader:
     def marks(self) -> list[str]:
         """What tells the reading of this data set from the plain one, for its fingerprint."""
         bits, masks = self.images.bits, self.masks
-        settings = {"threshold": masks.threshold, "ignore": masks.ignore}
-        marks = [f"{name} {value:g}" for name, value in settings.items() if value is not None]
-        return marks if bits in (None, 16) else [*marks, f"bits {bits}"]
+        return [*masks.settings(), *([] if bits in (None, 16) else [f"bits {bits}"])]
 
     def marks_of(self, seen: Seen) -> tuple[str, ...]:
         """What tells the reading of the pair that was `seen` from the plain one."""

@@ -229,6 +229,24 @@ def write_suffixed(root: Path, count: int, suffix: str) -> None:
         (root / "masks" / f"{stem}.png").rename(root / "masks" / f"{stem}{suffix}.png")
 
 
+def test_masks_that_inference_wrote_pair_and_its_other_pictures_are_left_out(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 10)
+    for mask in list((tmp_path / "masks").iterdir()):
+        for kind in ("overlay", "probability"):
+            (tmp_path / "masks" / f"{mask.stem}.jpg.{kind}.png").write_bytes(mask.read_bytes())
+        mask.rename(tmp_path / "masks" / f"{mask.stem}.jpg.mask.png")
+    (tmp_path / "masks" / "summary.csv").write_text("input,status")
+    splits = open_folder(tmp_path)
+    assert [pair.mask.name for pair in splits.valid] == ["leaf_00.jpg.mask.png"]
+    assert splits.notes[0] == "files that are not images, left out (1): masks/summary.csv"
+    assert splits.notes[1].startswith(
+        "overlays and probabilities beside masks, left out (20): masks/leaf_00.jpg.overlay"
+    )
+    (tmp_path / "masks" / "leaf_00.png").write_bytes((tmp_path / "masks" / "leaf_00.jpg.mask.png").read_bytes())
+    with pytest.raises(ValueError, match=r"several files of one stem: leaf_00\.jpg\.mask\.png, leaf_00\.png"):
+        open_folder(tmp_path)
+
+
 def test_a_suffix_pairs_masks_and_others_are_left_out(tmp_path: Path) -> None:
     write_suffixed(tmp_path, 10, "_mask")
     Image.new("L", (4, 3)).save(tmp_path / "masks" / "leaf_03_edge.png")

@@ -71,6 +71,7 @@ READ: dict[str, Draw] = {
     "grey as opaque RGBA": opaque,
     "grey with opaque alpha": lambda shape: Image.fromarray(shape * 255).convert("LA"),
     "a palette of classes": palette(VOC),
+    "a palette of shades": lambda shape: palette([255, 255, 255, 128, 128, 128, 0, 0, 0])(2 - 2 * shape),
     "a palette of black and white": palette([0, 0, 0, 255, 255, 255]),
     "a palette of white and black": lambda shape: palette([255, 255, 255, 0, 0, 0])(1 - shape),
     "a palette of black alone": palette([0] * 6),
@@ -187,6 +188,13 @@ def test_a_threshold_reads_blurred_masks_of_any_depth(tmp_path: Path, threshold:
     write(tmp_path, [masks[0], masks[1], *[masks[0]] * 8])
     found = trimaps(opened(tmp_path, threshold=threshold))
     assert found[0].tolist() == [[2, 2, 2, 1, 1, 1]] and found[1].tolist() == [[2] * 6]
+
+
+def test_a_threshold_reads_the_shades_of_a_palette(tmp_path: Path) -> None:
+    """As programs store few shades of grey: the commonest first."""
+    shades = palette([0, 0, 0, 255, 255, 255, 140, 140, 140, 100, 100, 100])
+    write(tmp_path, [shades(np.array([[0, 1, 2, 3]], dtype=np.uint8))] * 10)
+    assert trimaps(opened(tmp_path, threshold=127))[0].tolist() == [[2, 1, 1, 2]]
 
 
 def test_a_threshold_reads_hard_masks_as_they_are(tmp_path: Path) -> None:

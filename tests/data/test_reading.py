@@ -192,8 +192,9 @@ def deep(values: np.ndarray, kind: str = ".png") -> bytes:
     return cv2.imencode(kind, values.astype(np.uint16))[1].tobytes()
 
 
-@pytest.mark.parametrize("kind", [".png", ".tiff"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("kind", "channels"), [(".png", 1), (".png", 3), (".png", 4), (".tiff", 1), (".tiff", 3), (".tiff", 4), (".ppm", 3)]
+)
 @pytest.mark.parametrize(("highest", "bits"), [(255, 8), (256, 10), (1023, 10), (4095, 12), (4096, 16), (65535, 16)])
 def test_the_bits_in_use_are_those_of_the_highest_value(
     tmp_path: Path, highest: int, bits: int, channels: int, kind: str

@@ -78,3 +78,19 @@ def test_tilde_is_the_home_folder(open_chosen, tmp_path: Path, write_oxford_pet,
     write_oxford_pet(tmp_path / "pets", ["Cat_1", "Cat_2"], ["dog_1"])
     monkeypatch.setenv("HOME", str(tmp_path))
     assert counts(open_chosen("data=oxford_pet", "data.root='~/pets'")) == (1, 1, 1)
+
+
+def test_the_keys_of_a_folder_reach_its_reader(composed, tmp_path: Path) -> None:
+    """Applying EXIF data is what is done without the key, so it leaves the id as it is."""
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            Image.new("L", (4, 3)).save(tmp_path / name / f"{number}.png")
+    folder = ("data=folder", f"data.root={tmp_path}")
+    plain, applied, ignored = (
+        parse_data(composed(*folder, *more)["data"])
+        for more in ([], ["data.exif=apply"], ["data.exif=ignore", "data.mask_threshold=0.5", "data.ignore_value=255"])
+    )
+    assert plain == applied and open_data(plain).reader.images.exif == "apply"
+    reader = open_data(ignored).reader
+    assert (reader.images.exif, reader.masks.threshold, reader.masks.ignore) == ("ignore", 0.5, 255)
