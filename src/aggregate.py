@@ -33,9 +33,10 @@ def main(composed: DictConfig) -> None:
     try:
         options = parse_section(AggregateOptions, _given(composed))
         sweeps = options.sweeps()
+        folder = options.folder(sweeps)
         report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100, options.on_any_data)
         print(told(report), flush=True)  # before the figures, which take seconds
-        print(f"report: {write_report(report, options.folder(sweeps))}")
+        print(f"report: {write_report(report, folder)}")
     except (ValueError, OSError) as error:
         sys.exit(refusal(error))
 

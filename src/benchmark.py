@@ -20,7 +20,7 @@ from src.composing import command, not_taken, one_line_each
 from src.errors import ConfigError
 
 OWN = ("output", "networks", "repeats", "steps", "images")
-DRAWN = ["data=synthetic", "data.size=500", "data.test=1"]  # photos of the size of the real ones
+DRAWN = ["data=synthetic", "data.size=500", "data.test=1"]  # about the size of the real photos
 SMALL = ["trainer=small", "data.image_size=128", "trainer.batch_size=8", "data.workers=1"]
 FULL = ["trainer=report_a", "numerics=fast"]
 
@@ -40,42 +40,32 @@ def benchmark() -> None:
 
 
 def measure(composed: DictConfig, of_runs: list[str]) -> None:
-    """Check, measure, say what was found."""
+    """Check, measure, print."""
     # torch takes seconds to import: --help must not wait for it
     import torch
 
-    from src.analysis.tables import plain_table
-    from src.benchmarking.benchmark import run_benchmark
-    from src.benchmarking.options import BenchmarkOptions
-    from src.benchmarking.table import RIGHT, sentences, table_columns
+    from src.benchmarking.benchmark import BenchmarkOptions, run_benchmark, summary
     from src.config import parse_section
     from src.training.checks import checked
 
     on_cpu = not torch.cuda.is_available() or "device=cpu" in of_runs
-    usual = forcing_values([*_data(of_runs, 160 if on_cpu else 1500), *(SMALL if on_cpu else FULL)])
+    drawn = (
+        []
+        if any(given.startswith("data=") for given in of_runs)
+        else [*DRAWN, f"data.trainval={160 if on_cpu else 1500}"]
+    )
+    usual = [*drawn, *(SMALL if on_cpu else FULL)]
     try:
         options = parse_section(BenchmarkOptions, plain_values(composed))
         if problems := not_taken(of_runs):
             raise ConfigError(problems)
         with one_line_each(of_runs):
-            composed_runs = [
-                compose("train", [*usual, *forcing_values(of_runs), f"model={name}"]) for name in options.networks
-            ]
-        configs = [checked(plain_values(one)) for one in composed_runs]
-        found = run_benchmark(options, configs)
+            runs = [compose("train", forcing_values([*usual, *of_runs, f"model={name}"])) for name in options.networks]
+        found = run_benchmark(options, [checked(plain_values(run)) for run in runs])
     except (ValueError, OSError) as error:
         sys.exit(refusal(error))
-    width = shutil.get_terminal_size((160, 24)).columns
-    print("\n".join(plain_table(table_columns(found), RIGHT, {"measured": 20}, width)), end="\n\n")
-    print("\n".join(sentences(found)), end="\n\n")
+    print("\n".join(summary(found, shutil.get_terminal_size((160, 24)).columns)), end="\n\n")
     print(f"written: {options.output}/benchmark.json")
-
-
-def _data(of_runs: list[str], images: int) -> list[str]:
-    """Synthetic images of about the size of the real ones, unless a data set is named."""
-    if any(argument.startswith("data=") for argument in of_runs):
-        return []
-    return [*DRAWN, f"data.trainval={images}"]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import errno
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -15,6 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from src.errors import one_line
+
+CLEAR = "\x1b[H\x1b[J"  # to the upper left corner, and everything from there on away
 INTERRUPTED = 128 + signal.SIGINT
 PATIENCE = 5.0  # seconds from Ctrl-C to the end, where something in between does not let go
 
@@ -33,13 +37,19 @@ def console() -> Iterator[None]:
     """Around the whole work of a command.
 
     Ctrl-C unwinds the block, whatever its exception becomes on the way, prints "interrupted" and ends with exit code
-    130. Signs that the terminal's encoding lacks are escaped. A reader that has seen enough, as `| head` has, changes
+    130. Signs that the terminal's encoding lacks, and those that it would obey, are escaped: texts come from files that
+    may be a stranger's. A reader that has seen enough, as `| head` has, changes
     nothing; where the output cannot be written for another reason, the work is done and the exit code is 1.
     """
     output, errors = _Stream(sys.stdout), _Stream(sys.stderr)
     with redirect_stdout(output), redirect_stderr(errors), _one_word_for_ctrl_c():
         try:
             yield
+        except SystemExit as end:
+            if not isinstance(end.code, str):
+                raise
+            print(end.code, file=sys.stderr)  # Python would print it past us
+            sys.exit(1)
         finally:
             output.flush()
         if output.error is not None and output.error.errno != errno.EPIPE:
@@ -59,7 +69,7 @@ class _Stream:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        return self._tried(self.stream.write, text) or len(text)
+        return self._tried(self.stream.write, _harmless(text)) or len(text)
 
     def flush(self) -> None:
         self._tried(self.stream.flush)
@@ -72,6 +82,20 @@ class _Stream:
             with Path(os.devnull).open("wb") as nowhere:
                 os.dup2(nowhere.fileno(), self.stream.fileno())  # else Python itself would try again at its end
             return None
+
+
+def clear_screen() -> None:
+    """Has the terminal forget what it shows."""
+    (sys.stdout.stream if isinstance(sys.stdout, _Stream) else sys.stdout).write(CLEAR)
+
+
+def _harmless(text: str) -> str:
+    """`text` as it can be shown; a progress bar goes back to the beginning of its line, or some lines up."""
+    if text.isprintable() or re.fullmatch(r"(\x1b\[A)+", text):
+        return text
+    body = text.strip("\r")
+    before, _, after = text.partition(body) if body else (text, "", "")
+    return before + re.sub(r"[^\n\t]+", lambda part: one_line(part[0]), body) + after
 
 
 @contextmanager

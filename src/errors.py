@@ -25,4 +25,11 @@ def cut(text: str) -> str:
 
 def one_line(text: str) -> str:
     """`text` without line ends, and with other signs that a terminal would act on as escapes."""
+    if text.isprintable():
+        return text
     return "".join(sign if sign.isprintable() else " " if sign.isspace() else repr(sign)[1:-1] for sign in text)
+
+
+def printable(text: str) -> str:
+    """The lines of `text`, each as `one_line` has it."""
+    return "\n".join(map(one_line, text.split("\n")))

@@ -135,6 +135,13 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
+def refuse_links(folder: Path) -> None:
+    """Raises ValueError where `folder`, in which files are to be written, or a folder in it leads elsewhere."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink() and (path == folder or path.is_dir()):
+            raise ValueError(f"{path}: is a symbolic link to {path.readlink()}, where nothing is written; remove it")
+
+
 def write_text(path: Path, text: str, check: Callable[[], None] = allowed) -> None:
     """Writes UTF-8 `text` to `path`, whole or not at all; `check` as in `replacing`."""
     with replacing(path, check=check) as temporary:

@@ -20,6 +20,7 @@ from src.config import Section, parse_section
 from src.errors import ConfigError, one_line, shown
 from src.files import naming, open_regular, parse_json, read_json, read_regular, replacing, write_json, write_text
 from src.locks import Held, Lost, SharedLock
+from src.spreadsheets import quoted, unquoted
 
 SCHEMA = 1
 STATUSES = ("running", "finished", "failed", "interrupted")
@@ -229,7 +230,8 @@ class RunRecord:
     def read_test_images(self, split: str = "test") -> list[dict[str, Any]]:
         """The rows of `<split>_images.csv` as text; none where there is no file yet."""
         path = self.folder / f"{split}_images.csv"
-        return [dict(zip(TEST_IMAGE_COLUMNS, row, strict=True)) for row in _rows_in(path)] if path.exists() else []
+        rows = _rows_in(path) if path.exists() else ()
+        return [dict(zip(TEST_IMAGE_COLUMNS, map(unquoted, row), strict=True)) for row in rows]
 
     def read_epochs(self) -> list[dict[str, Any]]:
         """The rows of epochs.jsonl; a last line that was cut off is left out. Raises ValueError for another one."""
@@ -298,7 +300,7 @@ class _LogFile(logging.FileHandler):
 
 
 def _rows(protocol: str, images: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    return [[protocol, *(image[column] for column in TEST_IMAGE_COLUMNS[1:])] for image in images]
+    return [[protocol, *(quoted(image[column]) for column in TEST_IMAGE_COLUMNS[1:])] for image in images]
 
 
 def _rows_in(path: Path) -> Iterator[list[str]]:

@@ -19,11 +19,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import forcing_values, plain_values
+from src.command_line import forcing_values, plain_values, refusal
 from src.composing import command
+from src.console import clear_screen
+from src.errors import shown
 
 KEYS = ("sweep", "watch", "interval")
-CLEAR = "\x1b[H\x1b[J"  # to the upper left corner, and everything from there on away
 
 
 @command("status")
@@ -35,8 +36,8 @@ def main(composed: DictConfig) -> None:
     options = plain_values(composed)
     try:
         look(Path(str(options["sweep"])), options["interval"] if options["watch"] else None)
-    except ValueError as error:
-        sys.exit(str(error))
+    except (ValueError, OSError) as error:
+        sys.exit(refusal(error))
 
 
 def look(sweep: Path, interval: float | None) -> None:
@@ -54,6 +55,8 @@ def look(sweep: Path, interval: float | None) -> None:
         runs = load_runs(sweep)
         last = interval is None or has_ended(runs)
         text = progress(runs, size.columns, size.lines - 3 if on_terminal and not last else None)
+        if on_terminal:
+            clear_screen()
         print(_headed(text, sweep, on_terminal) if interval else text, flush=True)
         if interval is None or last:
             return
@@ -63,14 +66,17 @@ def look(sweep: Path, interval: float | None) -> None:
 def _headed(text: str, sweep: Path, on_terminal: bool) -> str:
     """One look of several: in place of the one before, or below it with an empty line between."""
     title = f"{sweep} at {datetime.now():%H:%M:%S}"
-    return f"{CLEAR}{title}\n\n{text}" if on_terminal else f"{title}\n\n{text}\n"
+    return f"{title}\n\n{text}" if on_terminal else f"{title}\n\n{text}\n"
 
 
 def _problems(composed: DictConfig) -> list[str]:
     """One line for each key that is missing, unknown or wrong."""
     problems = [f"{key}: unknown key; allowed: {', '.join(KEYS)}" for key in map(str, composed) if key not in KEYS]
+    it_takes = "it takes the folder of a sweep, for example sweep=multirun_outputs/demo"
     if OmegaConf.is_missing(composed, "sweep"):
-        problems.append("sweep: missing; it takes the folder of a sweep, for example sweep=multirun_outputs/demo")
+        problems.append(f"sweep: missing; {it_takes}")
+    elif not isinstance(sweep := composed["sweep"], str | int | float) or not str(sweep).strip():
+        problems.append(f"sweep: got {shown(sweep)}; {it_takes}")
     watch: Any = composed["watch"]
     interval: Any = composed["interval"]
     if not isinstance(watch, bool):

@@ -1,5 +1,9 @@
 """`python -m src.aggregate` as a user meets it: from folders of runs to a report, or what is wrong in a few lines."""
 
+import csv
+import json
+import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -8,6 +12,7 @@ import pandas as pd
 import pytest
 
 import src.aggregate
+from src.analysis.loading import load_records
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish, replicates
 from tests.conftest import PROJECT
@@ -68,7 +73,7 @@ def test_several_sweeps_count_a_run_once_and_say_what_does_not_count(aggregate, 
     assert told.returncode == 0 and told.stdout.endswith(f"report: {tmp_path}/it's (new)/index.html\n")
     text = (tmp_path / "it's (new)" / "report.md").read_text()
     assert "10 runs: 9 finished, 1 failed, of which 3 do not count." in text and "| 3 runs " in text
-    assert f"the same run counts from {folder}/all already" in text and "out of memory" in text
+    assert f"the same run counts from {folder}/again already" in text and "out of memory" in text
     again = aggregate(f"sweep={folder}/a*", f"output={tmp_path}/it's (new)")
     assert again.returncode == 0 and (tmp_path / "it's (new)" / "report.md").read_text() != ""
 
@@ -131,3 +136,90 @@ def test_a_mistake_gets_clear_lines_and_exit_code_1(aggregate, folder, arguments
     assert len(lines) == len(said), refused.stderr
     for words, line in zip(said, lines, strict=True):
         assert line.strip().startswith(words.format(folder=folder))
+
+
+PICTURE, TAG = "![x](http://evil.example/leak.png)", "<img src=x onerror=alert(1)>"
+ESCAPE = "\x1b[5mblink"
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """Two settings of three runs each, in whose files every text that is free is one of the above."""
+    for model in ("unet", "resnet34_unet"):
+        for record in replicates(tmp_path / "sweep", f"model={model}", "scheduler=cosine", images=4):
+            run = json.loads(record.run_file.read_text())
+            choices = run["choices"] | {"model": f"{TAG}/../{model}", "loss": PICTURE + ESCAPE}
+            changed = {"choices": choices, "device": f"=1+1{TAG}", "git": {"commit": PICTURE}}
+            record.run_file.write_text(json.dumps({**run, **changed}))
+            table = record.folder / "test_images.csv"
+            table.write_text(table.read_text().replace("Pet_1", f"'=1+cmd{TAG}"))
+            (record.folder / "overrides.yaml").write_text(json.dumps([f"notes=```\n{TAG}", f"seed={run['seed']}"]))
+    sweeps.fail(tmp_path / "sweep", f"{PICTURE} {ESCAPE}", model=f"=2+{TAG}".replace("/", ""))
+    return tmp_path / "sweep"
+
+
+def test_what_records_say_is_text_in_every_file_and_on_the_terminal(aggregate, hostile):
+    told = aggregate(f"sweep={hostile}", "claim_files=null")
+    assert told.returncode == 0 and "\x1b" not in told.stdout + told.stderr
+    report = hostile / "report"
+    text = (report / "report.md").read_text()
+    prose, block, _ = re.split(r"(?m)^````$", text)  # a fence that is longer than the one in it
+    assert TAG in block and not re.search(r"(?<!\\)<img|(?<!\\)\]\(http", prose) and "\\<img" in prose
+    written = [path for path in report.rglob("*") if path.is_file()]
+    assert all("\x1b" not in path.read_text() for path in written if path.suffix != ".png")
+    assert {path.parent for path in written} == {report, report / "figures"}
+    for path in report.glob("*.csv"):
+        cells = [cell for row in csv.reader(path.open(newline="")) for cell in row]
+        assert not [cell for cell in cells if re.match(r"[=@\t\r]|[+-](?![\d.]+( |$))", cell) and cell != "-"]
+
+
+def test_stems_that_begin_like_formulas_are_the_same_images_again(tmp_path):
+    record = finish(tmp_path, dice=[0.5, 0.5])
+    rows = [{**row, "stem": stem} for row, stem in zip(record.read_test_images(), ("=1+1", "'=1+1"), strict=True)]
+    with record.locked():
+        record.write_test("headline", {}, rows)
+    assert [row["stem"] for row in record.read_test_images()] == ["=1+1", "'=1+1"]
+    assert "headline,'=1+1," in (record.folder / "test_images.csv").read_text()
+    assert load_records([tmp_path]).stems(str(record.folder)) == ["'=1+1", "=1+1"]
+
+
+def test_a_report_is_not_written_through_a_link(aggregate, folder, tmp_path):
+    sweep = tmp_path / "sweep"
+    shutil.copytree(folder / "all", sweep, ignore=shutil.ignore_patterns("report"))
+    (tmp_path / "elsewhere").mkdir()
+    (sweep / "report").mkdir()
+    (sweep / "report" / "figures").symlink_to(tmp_path / "elsewhere")
+    for link in ("report/figures", "report"):
+        refused = aggregate(f"sweep={sweep}", "claim_files=null")
+        said = f"{sweep}/{link}: is a symbolic link to {tmp_path}/elsewhere, where nothing is written; remove it\n"
+        assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", said)
+        if link == "report/figures":
+            shutil.rmtree(sweep / "report")
+            (sweep / "report").symlink_to(tmp_path / "elsewhere")
+    assert [*(tmp_path / "elsewhere").iterdir()] == []
+    typed = aggregate(f"sweep={sweep}", "claim_files=null", f"output={sweep}/report")  # a link of the user's own
+    assert typed.returncode == 0 and (tmp_path / "elsewhere" / "figures").is_dir()
+
+
+def test_one_broken_run_is_named_and_ends_nothing(aggregate, tmp_path):
+    for scheduler in ("cosine", "onecycle"):
+        records = replicates(tmp_path, f"scheduler={scheduler}", seeds=4)
+    table = records[0].folder / "test_images.csv"
+    table.write_text(re.sub(r"(Pet_3,[\d.]+),[\d.]+", r"\1,", table.read_text()))
+    records[1].run_file.write_text('{"a":' * 100_000)
+    records[2].epochs_file.write_text(records[2].epochs_file.read_text() * 2)
+    told = aggregate(f"sweep={tmp_path}", "claim_files=null")
+    assert told.returncode == 0 and "\nonecycle  1 of 3 " in told.stdout, told.stdout
+    named = [line for line in told.stdout.splitlines() if line.startswith("does not count: ")]
+    reasons = ("the iou of Pet_3 is empty", "run.json: is not readable JSON", "line 7 is that of epoch 1")
+    for record, reason in zip(records, reasons, strict=False):
+        assert [record.folder.name in line and reason in line for line in named].count(True) == 1
+
+
+def test_runs_that_do_not_count_leave_nothing_to_compare(aggregate, tmp_path):
+    finish(tmp_path / "a", dice=[0.5])
+    finish(tmp_path / "b", dice=[0.25])
+    for sweep in (f"{tmp_path}/a,{tmp_path}/b", f"{tmp_path}/b,{tmp_path}/a"):
+        told = aggregate(f"sweep={sweep}", f"output={tmp_path}/report")
+        assert told.stdout.startswith("No run counts, so there is nothing to compare.") and "0 of 1" in told.stdout
+        assert "No run counts" in (tmp_path / "report" / "report.md").read_text()

@@ -115,3 +115,35 @@ def test_output_that_nobody_takes_costs_no_stack(small, place, code, trains):
     *said, ended = shell.stderr.splitlines()
     assert int(ended) == code
     assert said == (["the output cannot be written: No space left on device"] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("unet 0.9196 ± 0.0260\n\tb\n", "unet 0.9196 ± 0.0260\n\tb\n"),
+        ("\x1b[5mblink\x1b]0;title\x07\n", "\\x1b[5mblink\\x1b]0;title\\x07\n"),
+        ("\x9b2J", "\\x9b2J"),  # one sign that some terminals take for ESC [
+        ("right\rwrong", "right wrong"),
+        ("\u202eleft", "\\u202eleft"),  # letters in another order than they are written in
+        ("\udc80", "\\udc80"),
+        ("\r 42%|████▏     | 21/50\r", "\r 42%|████▏     | 21/50\r"),  # a progress bar
+        ("\x1b[A\x1b[A", "\x1b[A\x1b[A"),  # which goes back to its line
+        ("\r", "\r"),
+        ("", ""),
+    ],
+)
+def test_a_terminal_shows_what_it_would_obey(text, shown, monkeypatch):
+    out, err = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    with console():
+        print(text, end="")
+        print(text, end="", file=sys.stderr)
+    assert out.getvalue() == err.getvalue() == shown
+
+
+def test_the_last_words_of_a_command_are_shown_likewise(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with pytest.raises(SystemExit) as ended, console():
+        sys.exit("no \x1b[31mrun\nnor another")
+    assert ended.value.code == 1 and sys.stderr.getvalue() == "no \\x1b[31mrun\nnor another\n"

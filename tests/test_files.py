@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.files import making, read_json, read_regular, read_yaml, replacing, write_json
+from src.files import making, read_json, read_regular, read_yaml, refuse_links, replacing, write_json
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path):
@@ -141,3 +141,19 @@ def test_a_file_that_may_not_be_written_any_more_is_not_even_begun(tmp_path):
     with pytest.raises(OSError, match="taken over"):
         write_json(tmp_path / "value.json", 1, refusing("taken over"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    report = tmp_path / "report"
+    refuse_links(report)  # which is not there yet
+    (report / "deep").mkdir(parents=True)
+    (report / "page.html").symlink_to(elsewhere / "page.html")  # a file is replaced, not followed
+    refuse_links(report)
+    (report / "deep" / "figures").symlink_to(elsewhere)
+    with pytest.raises(ValueError, match=f"{report}/deep/figures: is a symbolic link to {elsewhere}, where nothing is"):
+        refuse_links(report)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="link: is a symbolic link to "):
+        refuse_links(tmp_path / "link")

@@ -20,6 +20,7 @@ BASE = {
     "locks",
     "command_line",
     "console",
+    "spreadsheets",
 }
 MAY_IMPORT = {
     "data": BASE | {"data"},
@@ -34,8 +35,9 @@ MAY_IMPORT = {
 }
 # the ground floor, from bottom to top
 ORDER = [
-    "console",
     "errors",
+    "console",
+    "spreadsheets",
     "files",
     "locks",
     "neighbours",

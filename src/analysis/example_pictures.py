@@ -14,6 +14,7 @@ from PIL import Image
 from src.analysis.loading import Records
 from src.analysis.matching import Setting
 from src.analysis.words import one_line
+from src.files import open_regular
 
 CONTACT_SHEET = Path("evaluation") / "test" / "contact_sheet.png"  # in the folder of a run
 MOST_PIXELS = 64_000_000  # a small file may claim to hold gigabytes of them
@@ -82,7 +83,7 @@ def _caption(run: str, dice: float, label: str) -> str:
 def _source(path: Path) -> str:
     """A PNG as the source of an `<img>`, of at most MOST_BYTES before base64. Raises ValueError otherwise."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with open_regular(path) as file, Image.open(file, formats=["PNG"]) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width} × {image.height} pixels, at most {MOST_PIXELS:,} are read")
             sheet = image.convert("RGB")

@@ -1,5 +1,6 @@
 """The figures of a sweep: which ones its runs call for, each with a caption, drawn one at a time and saved."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from src.analysis.plots import curves, dice_against_time, dots, effects, paired,
 
 MOST_ROWS = 30  # of a figure with a row for each setting or effect
 MOST_PAIRS = 6  # scatter plots of single images
+LONGEST_NAME = 100  # characters of a file's name
 MOST_NETWORKS = 4  # with curves of their own
 CURVES = {  # report A's figures 2 to 19
     "lr": "Learning rate",
@@ -130,7 +132,7 @@ def _pairs(found: Sequence[Effect]) -> Iterator[Picture]:
         arms = effect.comparison.arms
         first, second = (_profile(effect, sign) for sign in (1.0, -1.0))
         yield Picture(
-            f"images_{number}_{effect.factor.replace('.', '_')}",
+            _file_name(f"images_{number}_{effect.factor}"),
             f"Each test image under {effect.first} and {effect.second}: mean Dice over "
             f"{'seeds' if len(arms) == 2 else 'seeds and contexts'}; above the line {effect.first} is better."
             f"{_of(min(len(both), MOST_PAIRS), len(both), 'such figures', 'first')}",
@@ -150,13 +152,13 @@ def _all_curves(records: Records, settings: Sequence[Setting], scores: pd.DataFr
     for setting in settings:
         if setting.folders:
             networks.setdefault(str(setting.values.get("model")), []).append(setting)
-    for model, own in list(networks.items())[:MOST_NETWORKS]:
+    for number, (model, own) in enumerate(list(networks.items())[:MOST_NETWORKS], start=1):
         best = sorted(own, key=lambda setting: rank[setting.label])[: len(LOOKS)]
         shown = [setting for setting in own if setting in best]
         epochs = _epochs_of(records, shown)
         for column, words in CURVES.items() if len(epochs) else ():
             yield Picture(
-                f"curves_{model}_{column}",
+                _file_name(f"curves_{model}_{column}", number),
                 f"{words} of {model} over epochs: mean over seeds, band from the smallest to the largest."
                 f"{_of(len(shown), len(own), 'settings')}"
                 f"{_of(min(len(networks), MOST_NETWORKS), len(networks), 'networks', 'first')}",
@@ -188,6 +190,12 @@ def _profile(effect: Effect, sign: float) -> npt.NDArray[np.float64]:
 
 def _word(effect: Effect) -> str:
     return effect.word if effect.is_main else "part of a mean"
+
+
+def _file_name(name: str, number: int | None = None) -> str:
+    """`name` without signs that mean something in a path; where that changed it, with the `number`."""
+    safe = re.sub(r"\W", "_", name, flags=re.ASCII)[:LONGEST_NAME]
+    return safe if number is None or safe == name else f"{safe}_{number}"
 
 
 def _of(shown: int, there: int, what: str, which: str = "best") -> str:

@@ -15,11 +15,14 @@ from pandas.api.types import union_categoricals
 from tqdm import tqdm
 
 from src.analysis.runs import LAYOUT, load_runs_and_epochs
+from src.errors import one_line
 from src.files import open_regular
 from src.record import LARGEST_IMAGES
+from src.spreadsheets import unquoted
 
 HEADLINE = "headline"  # docs/record.md
 NUMBERS = {"dice": "float64", "iou": "float64", "tp": "int64", "fp": "int64", "fn": "int64"}  # of each test image
+LARGEST = {"dice": 1, "iou": 1, "tp": 10**12, "fp": 10**12, "fn": 10**12}
 ROUNDING = 1e-9  # a mean of scores as text against the mean that the run itself took
 
 
@@ -119,7 +122,7 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE) -> Records:
     No run is left out of `runs`. Raises ValueError for a folder that is no sweep, naming the layout expected.
     """
     runs, epochs = load_runs_and_epochs(*sweeps)
-    runs["left_out"] = _left_out(runs, [str(sweep) for sweep in sweeps])
+    runs["left_out"] = _trials(runs)
     images: dict[str, pd.DataFrame] = {}
     names = pd.Index([])
     candidates = runs.loc[_may_count(runs), ["folder", "test_dice"]]
@@ -128,11 +131,12 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE) -> Records:
         try:
             images[folder] = _read_images(Path(folder), protocol, test_dice, names)
             names = images[folder]["stem"].cat.categories
-        except (ValueError, OSError, KeyError) as error:
+        except (ValueError, OSError) as error:
             runs.loc[index, "left_out"] = f"test_images.csv cannot be used: {error}"
-    for folder, reason in _of_other_images(runs, images).items():
-        runs.loc[runs["folder"] == folder, "left_out"] = reason
-        del images[folder]
+    for reasons_of in (_doubled, _of_other_images):
+        for folder, reason in reasons_of(runs, images).items():
+            runs.loc[runs["folder"] == folder, "left_out"] = reason
+            del images[folder]
     runs["counted"] = _may_count(runs)
     return Records(runs, epochs, _joined(images), protocol)
 
@@ -145,23 +149,40 @@ def _may_count(runs: pd.DataFrame) -> pd.Series:
     return runs["status"].eq("finished") & runs["left_out"].isna()
 
 
-def _left_out(runs: pd.DataFrame, sweeps: Sequence[str]) -> pd.Series:
-    """Why a finished run does not count, from what run.json says: it was a trial, or it is there twice."""
-    finished = runs["status"].eq("finished")
+def _trials(runs: pd.DataFrame) -> pd.Series:
+    """Why a finished run does not count, whatever its scores are."""
     reasons = pd.Series(pd.NA, index=runs.index, dtype="object")
     if "debug" in runs:
-        reasons[finished & runs["debug"].notna()] = "a debug run: it saw only a few batches"
-    candidates = runs[finished & reasons.isna()].sort_values("sweep", key=lambda names: names.map(sweeps.index))
+        reasons[runs["status"].eq("finished") & runs["debug"].notna()] = "a debug run: it saw only a few batches"
+    return reasons
+
+
+def _doubled(runs: pd.DataFrame, images: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """The runs that are there several times, and what is said: copies count once, those that disagree not at all.
+
+    Which of them is meant cannot be known, so the order in which their sweeps were named decides nothing.
+    """
+    candidates = runs.set_index("folder").loc[list(images)]
     data = candidates["fingerprint"].fillna(candidates.groupby("config_id")["fingerprint"].transform("first"))
+    reasons: dict[str, str] = {}
     # a setting has one run a seed, whatever its folder is called now
     for _, same in candidates.groupby(["config_id", "seed", data], dropna=False):
-        first = same.iloc[0]
-        for index in same.index[1:]:
-            other = same.loc[index]
-            differs = abs(other["test_dice"] - first["test_dice"]) > ROUNDING
-            and_gave = f", and gave test Dice {first['test_dice']:.4f} there but {other['test_dice']:.4f} here"
-            reasons[index] = f"the same run counts from {first['sweep']} already{and_gave if differs else ''}"
+        if len(same) == 1:
+            continue
+        first, *others = sorted(same.index)
+        if all(_agree(images[first], images[other]) for other in others):
+            reasons |= dict.fromkeys(others, f"the same run counts from {same.loc[first, 'sweep']} already")
+        else:
+            scores = ", ".join(f"{same.loc[folder, 'test_dice']:.6f} in {folder}" for folder in (first, *others))
+            reason = f"runs with the same config and seed gave different scores, so none of them counts: {scores}"
+            reasons |= dict.fromkeys(same.index, reason)
     return reasons
+
+
+def _agree(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Whether two runs have the same scores on the same images."""
+    same_images = np.array_equal(first["stem"].astype("object"), second["stem"].astype("object"))
+    return same_images and np.array_equal(first[list(NUMBERS)], second[list(NUMBERS)])
 
 
 def _of_other_images(runs: pd.DataFrame, images: Mapping[str, pd.DataFrame]) -> dict[str, str]:
@@ -182,25 +203,38 @@ def _read_images(folder: Path, protocol: str, test_dice: float, names: pd.Index)
 
     Raises ValueError for a file that is broken or contradicts `test_dice`, what run.json says.
     """
-    with open_regular(folder / "test_images.csv", LARGEST_IMAGES) as file:
-        table = pd.read_csv(
-            file,
-            usecols=["protocol", "stem", *NUMBERS],
-            dtype={"protocol": "category", "stem": "object", **NUMBERS},
-            keep_default_na=False,  # an image may be called NA
-            na_values={column: [""] for column in NUMBERS},
-        )
+    table = _read_table(folder / "test_images.csv")
     images = table[table["protocol"] == protocol].drop(columns="protocol")
     if images.empty:
         raise ValueError(
             f"it has no protocol {protocol!r}, only {', '.join(table['protocol'].cat.categories) or 'none'}"
         )
-    images["stem"] = _as_categories(images["stem"], names)
-    if images["stem"].duplicated().any() or not images["dice"].between(0, 1).all():
-        raise ValueError("an image is there twice, or its Dice is not between 0 and 1")
+    for column, most in LARGEST.items():
+        wrong = images[~images[column].between(0, most)]
+        if len(wrong):
+            value = "empty" if wrong[column].isna().any() else f"{wrong[column].iloc[0]}"
+            raise ValueError(f"the {column} of {one_line(wrong['stem'].iloc[0])} is {value}; it should be 0 to {most}")
+    images["stem"] = _as_categories(images["stem"].map(unquoted), names)
+    if images["stem"].duplicated().any():
+        raise ValueError("an image is there twice")
     if protocol == HEADLINE and abs(images["dice"].mean() - test_dice) > ROUNDING:
         raise ValueError(f"its mean Dice is {images['dice'].mean():.6f}, but run.json says {test_dice:.6f}")
     return images.sort_values("stem", ignore_index=True)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """The columns that are needed of test_images.csv. Raises ValueError or OSError, naming neither file nor run."""
+    with open_regular(path, LARGEST_IMAGES) as file:
+        try:
+            return pd.read_csv(
+                file,
+                usecols=["protocol", "stem", *NUMBERS],
+                dtype={"protocol": "category", "stem": "object", **NUMBERS},
+                keep_default_na=False,  # an image may be called NA
+                na_values={column: [""] for column in NUMBERS},
+            )
+        except Exception as error:  # a parser raises nearly anything on a damaged file, OverflowError for one
+            raise ValueError(str(error)) from error
 
 
 def _as_categories(stems: pd.Series, names: pd.Index) -> pd.Categorical:

@@ -27,7 +27,7 @@ class Setting:
 
     `shown`: the texts of what tells it from the other settings at hand, by name; `label`: all of them. `values`: every
     choice (`model`) and config value (`optimizer.lr`) that decides a result, the fingerprint of the data and the number
-    of images to train on. `folders`: of its counted runs; `unfinished`: how many others there are. `unset`: the texts
+    of images to train on. `folders`: of its counted runs; `unfinished`: how many seeds have others. `unset`: the texts
     of what others are told apart by and this one has as null.
     """
 
@@ -69,14 +69,14 @@ def settings_of(records: Records) -> list[Setting]:
         data_facts = {name: own[name].dropna().iloc[0] for name in DATA_FACTS if own[name].notna().any()}
         values = {**known, **dict.fromkeys(DATA_FACTS), **data_facts}
         counted = own[own["counted"]]
-        again = own["left_out"].notna() & own["seed"].isin(counted["seed"])
+        others = own[~own["counted"] & ~(own["left_out"].notna() & own["seed"].isin(counted["seed"]))]
         settings.append(
             Setting(
                 str(config_id),
                 {name: value_text(name, first[name]) for name in shown if not pd.isna(first[name])},
                 values,
                 tuple(counted["folder"]),
-                len(own) - len(counted) - int(again.sum()),
+                others["seed"].nunique(),
                 {name: value_text(name, None) for name in shown if name in known and known[name] is None},
             )
         )

@@ -9,6 +9,7 @@ from src.analysis.claims import ClaimFile, read_claims
 from src.analysis.loading import find_sweeps
 from src.config import Section
 from src.errors import ConfigError
+from src.files import refuse_links
 
 CLAIMS = Path(__file__).resolve().parents[2] / "conf" / "claims"
 
@@ -39,10 +40,15 @@ class AggregateOptions(Section):
         return find_sweeps(_listed(self.sweep))
 
     def folder(self, sweeps: list[Path]) -> Path:
-        """Where the report of `sweeps` is written."""
+        """Where the report of `sweeps` is written. Raises ValueError where it would be written through a link.
+
+        A sweep may be a stranger's; a link that was typed is the user's own.
+        """
         if self.output is not None:
             return Path(self.output)
-        return sweeps[0] / "report" if len(sweeps) == 1 else sweeps[0].parent / "report"
+        folder = sweeps[0] / "report" if len(sweeps) == 1 else sweeps[0].parent / "report"
+        refuse_links(folder)
+        return folder
 
     def claims(self) -> list[ClaimFile]:
         """The claims to judge. Raises ConfigError naming every file that is not there or wrong."""

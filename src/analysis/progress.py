@@ -13,6 +13,7 @@ from src.analysis.words import (
     epoch_texts,
     human_seconds,
     named,
+    one_line,
     reason_texts,
     score_texts,
     setting_texts,
@@ -105,7 +106,7 @@ def _reasons(runs: pd.DataFrame, width: int) -> list[list[str]]:
     """For each run the lines below its row: its folder, where nothing else says which run it is, and its reason."""
     unknown = runs["config_id"].isna()
     lines = [
-        [run_id if nameless else "", reason]
+        [one_line(run_id) if nameless else "", reason]
         for run_id, nameless, reason in zip(runs["run_id"], unknown, reason_texts(runs), strict=True)
     ]
     return [[INDENT + shortened(text, width - len(INDENT)) for text in pair if text] for pair in lines]

@@ -1,6 +1,7 @@
 """A report of some sweeps: loaded, judged, drawn, and written as a page, as Markdown and as tables to go on from."""
 
 import base64
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from src.analysis.claim_views import claim_rows, conditions_note, counted_words
 from src.analysis.claims import ClaimFile
@@ -22,9 +24,10 @@ from src.analysis.planner import DETECT, POWER, seed_plan
 from src.analysis.provenance import provenance_of
 from src.analysis.scores import settings_scores
 from src.analysis.settings import tell_apart
-from src.analysis.tables import Columns, latex_table, markdown_table, plain_table
+from src.analysis.tables import Columns, latex_table, markdown_table, markdown_text, plain_table, shortened, write_csv
 from src.analysis.verdicts import Verdict, judge
 from src.analysis.views import (
+    MOST_NAMES,
     answers,
     effect_columns,
     extreme_images,
@@ -34,10 +37,12 @@ from src.analysis.views import (
     trouble_columns,
 )
 from src.analysis.words import by_status, counted
-from src.files import replacing, write_text
+from src.errors import printable
+from src.files import refuse_links, write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 SECONDARY = ("max", "min", "std", "median", "test IoU", "time a run")  # columns, the least needed first
+LONGEST = 600  # characters of a line about a run that does not count
 LEFT = ("setting", "comparison", "image", "run", "sweep", "status", "reason", "verdict", "note")  # columns of words
 
 
@@ -99,18 +104,20 @@ def make_report(
 def write_report(report: Report, folder: Path) -> Path:
     """Writes index.html, report.md, table.csv, table.tex, effects.csv, verdicts.csv and figures/ into `folder`.
 
-    Each file is whole or not there; other files in the folder stay. Returns the path of the page.
+    Each file is whole or not there; other files in the folder stay. Returns the path of the page. Raises ValueError
+    where figures/ leads elsewhere.
     """
+    refuse_links(folder / "figures")
     folder.mkdir(parents=True, exist_ok=True)
     save_pictures(report.pictures, folder / "figures")
     content = _content(report)
     columns = settings_columns(report.scores)
-    write_text(folder / "report.md", _render("report.md.jinja", {**content, "table": _markdown}))
+    write_text(folder / "report.md", _render("report.md.jinja", {**content, "table": _markdown, "code": _code}))
     best = [0] if report.scores["n"].any() else []
-    write_text(folder / "table.tex", latex_table(columns, _right(columns), bold=best))
-    _write_csv(folder / "table.csv", report.scores.assign(per_seed=report.scores["per_seed"].map(_numbers)))
-    _write_csv(folder / "effects.csv", pd.DataFrame(effect_columns(report.effects)))
-    _write_csv(folder / "verdicts.csv", pd.DataFrame(_verdict_rows(content)))
+    write_text(folder / "table.tex", printable(latex_table(columns, _right(columns), bold=best)))
+    write_csv(folder / "table.csv", report.scores.assign(per_seed=report.scores["per_seed"].map(_numbers)))
+    write_csv(folder / "effects.csv", pd.DataFrame(effect_columns(report.effects)))
+    write_csv(folder / "verdicts.csv", pd.DataFrame(_verdict_rows(content)))
     page = folder / "index.html"
     figures = {picture.name: _data_uri(folder / "figures" / f"{picture.name}.svg") for picture in report.pictures}
     examples = example_pictures(report.records, report.settings, report.scores)
@@ -120,13 +127,33 @@ def write_report(report: Report, folder: Path) -> Path:
 
 
 def told(report: Report) -> str:
-    """What a terminal shows of a report: the answer, a line for each claim, the table of settings."""
+    """What a terminal shows of a report: the answer, a line for each claim, the table of settings, what is left out."""
     rows = [row for _, own in report.verdicts for row in claim_rows(own)]
     width = max((len(row["name"]) for row in rows), default=0)
     claims = [f"{row['name']:{width}}   {row['word']:9}  {row['says']}" for row in rows]
     table = _fitting(settings_columns(report.scores), shutil.get_terminal_size(fallback=(160, 24)).columns)
-    parts = [summary_lines(report), claims, table]
+    parts = [summary_lines(report) or [_nothing(report.records.runs)], claims, table, _left_out(report.records.runs)]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _left_out(runs: pd.DataFrame) -> list[str]:
+    """A line for each of the first runs that were to count and do not, with the reason."""
+    columns = trouble_columns(runs[runs["status"].eq("unreadable") | runs["left_out"].notna()])
+    sweeps: dict[tuple[str, str], list[str]] = {}  # of each run and reason
+    for run, sweep, reason in zip(columns["run"], columns["sweep"], columns["reason"], strict=True):
+        sweeps.setdefault((run, reason), []).append(sweep)
+    lines = [
+        shortened(f"does not count: {run} in {' and '.join(own)}: {reason}", LONGEST)
+        for (run, reason), own in sweeps.items()
+    ]
+    more = len(lines) - MOST_NAMES
+    return [*lines[:MOST_NAMES], *([f"and {more} more, which the report names"] if more > 0 else [])]
+
+
+def _nothing(runs: pd.DataFrame) -> str:
+    """Why there is no answer."""
+    finished = runs["status"].eq("finished").any()
+    return f"No run {'counts' if finished else 'has finished yet'}, so there is nothing to compare."
 
 
 def _fitting(columns: Columns, width: int) -> list[str]:
@@ -164,6 +191,7 @@ def _content(report: Report) -> dict[str, Any]:
         "sizes": _sizes(report.settings),
         "protocol": records.protocol,
         "answers": summary_lines(report),
+        "nothing": _nothing(records.runs),
         "claims": [
             {"source": file.source, "conditions_note": conditions_note(file, verdicts), "rows": claim_rows(verdicts)}
             for file, verdicts in report.verdicts
@@ -204,30 +232,38 @@ def _sizes(settings: Sequence[Setting]) -> dict[str, str]:
 
 
 def _render(template: str, content: dict[str, Any]) -> str:
-    """Values from files are escaped on the page: a picture's name may hold any character."""
+    """Values from files are escaped, on the page and in Markdown: a picture's name may hold any character."""
+    html = template.endswith(".html.jinja")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=template.endswith(".html.jinja"),
+        autoescape=html,
+        finalize=None if html else _markdown_value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(template).render(content, zip=zip)
+    return printable(environment.get_template(template).render(content, zip=zip))
 
 
 def _right(columns: Columns) -> list[str]:
     return [name for name in columns if name not in LEFT]
 
 
-def _markdown(columns: Columns, best: object = False) -> str:
+def _markdown(columns: Columns, best: object = False) -> Markup:
     """A table whose first row is in bold face where it is the `best`."""
-    bold = (
-        {name: [f"**{texts[0]}**" if texts[0] else "", *texts[1:]] for name, texts in columns.items()}
-        if best
-        else columns
-    )
-    return markdown_table(bold, _right(columns))
+    return Markup(markdown_table(columns, _right(columns), bold=[0] if best else []))
+
+
+def _markdown_value(value: object) -> object:
+    return markdown_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _code(lines: Sequence[str]) -> Markup:
+    """A block of code whose fence is longer than any in it."""
+    text = "\n".join(lines)
+    fence = max(["``", *re.findall("`+", text)], key=len) + "`"
+    return Markup(f"{fence}\n{text}\n{fence}")
 
 
 def _verdict_rows(content: dict[str, Any]) -> list[dict[str, str]]:
@@ -249,11 +285,6 @@ def _verdict_rows(content: dict[str, Any]) -> list[dict[str, str]]:
 
 def _numbers(values: Sequence[float]) -> str:
     return " ".join(map(str, values))
-
-
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)
 
 
 def _data_uri(path: Path) -> str:

@@ -5,17 +5,17 @@ import statistics
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from src.analysis.settings import ReadConfig, add_values, config_of_any, section_of, sort_key
 from src.config import Section, parse_section
-from src.errors import ConfigError
+from src.errors import ConfigError, one_line, shown
 from src.files import read_json, read_yaml
 from src.identity import CHOICE_SECTIONS
-from src.record import SCHEMA, STATUSES, RunRecord
+from src.record import RunRecord
 
 LAYOUT = "<folder>/<run_id>/run.json, as `python -m src.train` writes it under multirun_outputs/<sweep>/"
 DICE = ("valid_dice", "test_dice")
@@ -24,6 +24,8 @@ LAST = (*COSTS, "alone", "device", "train_images", "fingerprint", "error", "swee
 WHOLE_NUMBERS = ("seed", "epoch", "epochs", "best_epoch", "train_images")
 NUMBERS = (*DICE, *COSTS)
 WORDS = ("config_id", "device", "fingerprint", "error")
+COLUMNS = {"run_id", "config_id", "status", "left_out", "counted", *CHOICE_SECTIONS, *WHOLE_NUMBERS, *LAST}
+MOST_EPOCHS = 10**9  # of a plan
 RECORD_FILES = {"run.json", "config.yaml", "overrides.yaml", "epochs.jsonl", "test.json", "checkpoints", "train.log"}
 
 
@@ -54,17 +56,28 @@ def load_runs_and_epochs(*sweeps: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     config_of = cache(lambda folder: read_config(Path(folder)))  # parsing YAML is slow
     _add_epochs(runs, config_of)
     values = add_values(runs, config_of)
-    order = [*(name for name in CHOICE_SECTIONS if name in runs), *values, "seed", "run_id"]
+    order = [*(name for name in CHOICE_SECTIONS if name in runs), *values, "seed", "run_id", "folder"]
     return runs.sort_values(order, key=sort_key, ignore_index=True), pd.DataFrame(epochs)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config that the run in `folder` was begun with; empty where there is none that can be read."""
+    """The config that the run in `folder` was begun with; empty where there is none that can be read.
+
+    Keys and texts are as they can be shown; dates and whatever else YAML knows are texts.
+    """
     try:
-        config = read_yaml(folder / "config.yaml")
+        config = _plain(read_yaml(folder / "config.yaml"))
     except (OSError, ValueError):
         return {}
     return config if isinstance(config, dict) else {}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {one_line(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return list(map(_plain, value))
+    return value if value is None or isinstance(value, bool | int | float) else one_line(str(value))
 
 
 def _read_sweep(sweep: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
@@ -86,27 +99,30 @@ def _read_plan(sweep: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, A
     """What plan.json says of each run, by run_id; and a row that says so where it cannot be read."""
     path = sweep / "plan.json"
     try:
-        entries = read_json(path)["runs"] if path.exists() else []
-        return {run["run_id"]: _planned_facts(run) for run in entries}, []
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        plan = parse_section(_Plan, read_json(path) if path.exists() else {"runs": []})
+        return {run.run_id: run.facts for run in plan.runs}, []
+    except (ValueError, OSError) as error:
         reason = (
-            f"the runs that have not begun are not known ({error}); the next launch writes it anew if it is deleted"
+            f"the runs that have not begun are not known ({error}); the next launch writes it again if it is deleted"
         )
         return {}, [{"run_id": path.name, "status": "unreadable", "error": reason}]
-
-
-def _planned_facts(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {"config_id": run["config_id"], **run["choices"], "seed": run["seed"], "epoch": 0, "epochs": run["epochs"]}
 
 
 def _run_folders(sweep: Path, planned: Mapping[str, Any]) -> list[Path]:
     """The folders in `sweep` that are runs, or began to be: planned, with a file of a record, or still empty."""
     folders = [path for path in sweep.iterdir() if path.is_dir()] if sweep.is_dir() else []
-    files = {folder: {file.name for file in folder.iterdir()} for folder in folders if not folder.name.startswith(".")}
+    files = {folder: _names_in(folder) for folder in folders if not folder.name.startswith(".")}
     runs = [folder for folder in files if folder.name in planned or not files[folder] or files[folder] & RECORD_FILES]
     if not planned and not any(files[folder] for folder in runs):
         raise ValueError(_no_sweep(sweep))
     return runs
+
+
+def _names_in(folder: Path) -> set[str]:
+    try:
+        return {file.name for file in folder.iterdir()}
+    except OSError:
+        return {"run.json"}  # if it is a run, reading it will say why not
 
 
 def _no_sweep(sweep: Path) -> str:
@@ -129,66 +145,124 @@ def _read_run(record: RunRecord, planned: Mapping[str, Any]) -> tuple[dict[str, 
     except OSError as error:
         facts = {"status": "unreadable", "error": f"run.json cannot be read: {error}"}
     except ConfigError as error:
-        facts = {"status": "unreadable", "error": f"run.json is no record of a run: {'; '.join(error.problems)}"}
+        facts = {"status": "unreadable", "error": f"run.json is not the record of a run: {'; '.join(error.problems)}"}
     except ValueError as error:
         facts = {"status": "unreadable", "error": str(error)}
-    except (KeyError, TypeError) as error:
-        facts = {"status": "unreadable", "error": f"run.json is no record of a run: {error!r}"}
-    epochs = _read_epochs(record)
-    done = None if epochs is None else len(epochs)
-    return {"run_id": record.folder.name, **planned, "epoch": done, **_costs(epochs or []), **facts}, epochs or []
-
-
-def _read_epochs(record: RunRecord) -> list[dict[str, Any]] | None:
-    """None where they cannot be known: a line in the middle is broken, or the file may not be read."""
     try:
-        return record.read_epochs()
-    except (ValueError, OSError):
-        return None
+        epochs = _read_epochs(record)
+        done = {"epoch": len(epochs), **_costs(epochs)}
+    except (ValueError, OSError) as error:
+        epochs, done = [], {"epoch": None}
+        # what has ended is not to be trusted with a curve that is broken; what has not writes it again as it resumes
+        facts["status"] = "unreadable" if facts["status"] == "finished" else facts["status"]
+        facts["error"] = "; ".join(filter(None, [facts.get("error"), f"epochs.jsonl cannot be used: {error}"]))
+    return {"run_id": record.folder.name, **planned, **done, **facts}, epochs
 
 
-class _Data(Section):
-    model_config = ConfigDict(extra="ignore")
+def _read_epochs(record: RunRecord) -> list[dict[str, Any]]:
+    """Raises ValueError or OSError where they cannot be known."""
+    epochs = []
+    for number, line in enumerate(record.read_epochs(), start=1):
+        try:
+            epoch = parse_section(_Epoch, line)
+        except ConfigError as error:
+            raise ValueError(f"line {number}: {'; '.join(error.problems)}") from error
+        if epoch.epoch != number:
+            raise ValueError(f"line {number} is that of epoch {epoch.epoch}")
+        epochs.append(epoch.model_dump(exclude_unset=True))
+    return epochs
 
-    fingerprint: str | None = None
+
+Text = Annotated[str, AfterValidator(one_line)]  # as it can be shown: signs that a terminal would obey are escaped
+FolderName = Annotated[str, Field(pattern=r"^[^./\x00][^/\x00]*$")]
+Share = Annotated[float, Field(ge=0, le=1.000001)]  # of pixels; with room for rounding
+Number = Annotated[float, Field(ge=-1e100, le=1e100)]  # so that its square is one too
+Cost = Annotated[float, Field(ge=0, le=1e18)]  # seconds, bytes
+
+
+class _FromRecord(Section):
+    """Other keys than these are somebody else's; a number in quotes is a text."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, coerce_numbers_to_str=False)
+
+
+class _Planned(_FromRecord):
+    run_id: FolderName
+    config_id: Text
+    choices: dict[str, Text]
+    seed: int
+    epochs: int = Field(ge=1, le=MOST_EPOCHS)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        choices = _sections(self.choices)
+        return {"config_id": self.config_id, **choices, "seed": self.seed, "epoch": 0, "epochs": self.epochs}
+
+
+class _Plan(_FromRecord):
+    runs: list[_Planned]
+
+
+class _Epoch(_FromRecord):
+    """A line of epochs.jsonl; docs/record.md says what is what."""
+
+    epoch: int
+    lr: Number | None = None
+    momentum: Number | None = None
+    train_loss: Number | None = None
+    valid_loss: Number | None = None
+    train_dice: Share | None = None
+    valid_dice: Share | None = None
+    train_dice_batch_flattened: Share | None = None
+    valid_dice_batch_flattened: Share | None = None
+    valid_iou: Share | None = None
+    train_accuracy: Share | None = None
+    valid_accuracy: Share | None = None
+    images_per_second: Cost | None = None
+    train_seconds: Cost | None = None
+    peak_memory_bytes: Cost | None = None
+    device: Text | None = None
+    device_jobs: int | None = None
+
+
+class _Data(_FromRecord):
+    fingerprint: Text | None = None
     images: dict[str, int] = Field(default_factory=dict)
 
 
-class _Run(Section):
+class _Run(_FromRecord):
     """What is needed of run.json; docs/record.md has all of it."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    run_id: str
-    config_id: str
-    choices: dict[str, str]
+    run_id: FolderName
+    config_id: Text
+    choices: dict[str, Text]
     seed: int
-    seconds: float
-    scores: dict[str, float]
+    seconds: Cost
+    scores: dict[str, Number]
     best_epoch: int | None = None
     data: _Data = Field(default_factory=_Data)
-    device: str | None = None
+    device: Text | None = None
     machine: dict[str, Any] = Field(default_factory=dict)
-    error: str | None = None
+    error: Text | None = None
+
+
+def _sections(choices: Mapping[str, str]) -> dict[str, str]:
+    return {section: choices[section] for section in CHOICE_SECTIONS if section in choices}
 
 
 def _facts(content: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
-    """The columns that run.json gives. Raises ValueError, KeyError or TypeError for one that is broken."""
+    """The columns that run.json gives. Raises ValueError for one that is broken."""
     if content is None:
         raise ValueError("run.json is missing: the run was stopped as it began, or is half copied")
-    if content["schema"] != SCHEMA or content["status"] not in STATUSES:
-        raise ValueError(
-            f"run.json has schema {content['schema']} and status {content['status']!r}; this version knows schema "
-            f"{SCHEMA}"
-        )
     run, status = parse_section(_Run, content), content["status"]
+    _check_scores(run.scores, status)
     if run.run_id != folder.name and folder.with_name(run.run_id).exists():
         raise ValueError(f"is a copy of {run.run_id}, which is there too; counting both would count one run twice")
     gone = "no process is at it: it was killed, or it is at work on another machine"
     return {
         "run_id": folder.name,
         "config_id": run.config_id,
-        **run.choices,
+        **_sections(run.choices),
         "seed": run.seed,
         "status": status,
         **run.scores,
@@ -199,6 +273,20 @@ def _facts(content: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
         "device": _device_of(run),
         "error": run.error or (gone if status == "interrupted" else None),
     }
+
+
+def _check_scores(scores: Mapping[str, float], status: str) -> None:
+    problems = [f"scores.{shown(name)}: not the name of a score" for name in scores if not _names_a_score(name)]
+    outside = [name for name in DICE if not 0 <= scores.get(name, 0) <= 1]
+    problems += [f"scores.{name}: got {scores[name]}; it should be between 0 and 1" for name in outside]
+    if status == "finished" and "test_dice" not in scores:
+        problems.append("scores.test_dice: missing, though it has finished")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _names_a_score(name: str) -> bool:
+    return name.isidentifier() and name not in COLUMNS
 
 
 def _costs(epochs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -220,15 +308,16 @@ def _device_of(run: _Run) -> str | None:
     """The kind of device on which times can be compared: a model of GPU, or the cores of one machine."""
     if run.device != "cpu":
         return run.device
-    return f"cpu, {run.machine.get('cores')} cores of {run.machine.get('host')}"
+    return one_line(f"cpu, {run.machine.get('cores')} cores of {run.machine.get('host')}")
 
 
 def _add_epochs(runs: pd.DataFrame, config_of: ReadConfig) -> None:
     """Where no plan says how many epochs a run has in all, the config of its setting does."""
     unplanned = runs[runs["epochs"].isna()]
     for _, folders in unplanned.groupby("config_id")["folder"]:
-        trainer = section_of(config_of_any(folders, config_of), "trainer")
-        runs.loc[folders.index, "epochs"] = trainer.get("epochs", pd.NA)
+        epochs = section_of(config_of_any(folders, config_of), "trainer").get("epochs")
+        if type(epochs) is int and 1 <= epochs <= MOST_EPOCHS:
+            runs.loc[folders.index, "epochs"] = epochs
 
 
 def _typed(runs: pd.DataFrame) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def setting_values(config: Mapping[str, Any]) -> dict[str, Any]:
     Empty where there is no config.
     """
     names = {section: section_of(config, section).get("name") for section in CHOICE_SECTIONS}
-    return {section: name for section, name in names.items() if name is not None} | _dotted(config)
+    return {section: name for section, name in names.items() if isinstance(name, str)} | _dotted(config)
 
 
 def with_absent_keys(settings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ def with_absent_keys(settings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]
 
 def _kind(values: Mapping[str, Any], section: str) -> tuple[Any, ...]:
     """What a section is built into: only others of that kind have the same keys."""
-    return section, values.get(f"{section}._target_"), values.get(f"{section}.kind")
+    return section, str(values.get(f"{section}._target_")), str(values.get(f"{section}.kind"))
 
 
 def section_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from src.analysis.runs import load_runs
 from src.analysis.settings import tell_apart
-from src.analysis.tables import markdown_table
+from src.analysis.tables import markdown_table, markdown_text, write_csv
 from src.analysis.words import (
     by_status,
     counted,
@@ -17,7 +17,7 @@ from src.analysis.words import (
     setting_texts,
     time_texts,
 )
-from src.files import replacing, write_text
+from src.files import write_text
 
 TROUBLE = ("failed", "interrupted", "unreadable")
 SCORES = {
@@ -34,8 +34,7 @@ def write_summary(sweep: Path) -> Path:
     Raises ValueError for a folder that is no sweep.
     """
     runs = load_runs(sweep)
-    with replacing(sweep / "summary.csv") as temporary:
-        runs.to_csv(temporary, index=False)
+    write_csv(sweep / "summary.csv", runs)
     path = sweep / "summary.md"
     write_text(path, summary_text(runs, sweep.absolute().name))
     return path
@@ -44,7 +43,8 @@ def write_summary(sweep: Path) -> Path:
 def summary_text(runs: pd.DataFrame, title: str) -> str:
     """`runs` (of load_runs) as Markdown: how many stand how, the settings best first, what did not finish and why."""
     shared, _ = tell_apart(runs)
-    parts = [f"# {title}", f"{counted(runs)}{', all with ' + named(shared) if shared else ''}.\n{by_status(runs)}."]
+    all_with = f", all with {markdown_text(named(shared))}" if shared else ""
+    parts = [f"# {markdown_text(title)}", f"{counted(runs)}{all_with}.\n{by_status(runs)}."]
     settings = settings_table(runs)
     if len(settings):
         parts += ["## Settings", _explanation(settings), _settings_text(settings)]

@@ -2,8 +2,13 @@
 
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import pandas as pd
+
+from src.errors import one_line
+from src.files import replacing
+from src.spreadsheets import quoted
 
 GAP = "  "
 LAST_WIDTH = 20  # characters to which the last column of a Markdown table is padded at most
@@ -20,6 +25,8 @@ LATEX_LETTERS = {
     ">": "$>$",
     "|": "$|$",
 }
+# what Markdown would make code, emphasis, links, pictures, tags or signs of
+_MARKDOWN = re.compile(r"[\\`*]|<(?=[A-Za-z/!?])|\](?=[(\[])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|~(?=~)|:(?=//)|(?<=www)\.")
 Columns = Mapping[str, list[str]]  # the texts of each column under its name, all of the same length
 
 
@@ -38,9 +45,21 @@ def plain_table(columns: Columns, right: Collection[str], floors: Mapping[str, i
     return [GAP.join(row).rstrip() for row in shown]
 
 
-def markdown_table(columns: Columns, right: Collection[str] = ()) -> str:
-    """A Markdown table that reads well as plain text too; a last column of sentences is not padded."""
-    safe = {name: [text.replace("|", "\\|") for text in texts] for name, texts in columns.items()}
+def markdown_text(text: str) -> str:
+    """`text` as a part of a line of Markdown that shows just this."""
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
+
+
+def markdown_table(columns: Columns, right: Collection[str] = (), bold: Collection[int] = ()) -> str:
+    """A Markdown table that reads well as plain text too; a last column of sentences is not padded.
+
+    The rows numbered in `bold` (from 0) are in bold face.
+    """
+    safe = {name: [markdown_text(text).replace("|", "\\|") for text in texts] for name, texts in columns.items()}
+    safe = {
+        name: [f"**{text}**" if text and number in bold else text for number, text in enumerate(texts)]
+        for name, texts in safe.items()
+    }
     *_, last = safe
     widths = _widths(safe)
     widths[last] = min(widths[last], LAST_WIDTH)
@@ -63,6 +82,14 @@ def latex_table(columns: Columns, right: Collection[str] = (), bold: Collection[
     for letter, command in LATEX_LETTERS.items():
         text = text.replace(letter, command)
     return text
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Writes `table` to `path`; texts that a spreadsheet would take for formulas get a quote in front."""
+    words = table.select_dtypes(["object", "string"]).columns
+    with replacing(path) as temporary:
+        cells = table.assign(**{name: table[name].map(quoted) for name in words}).rename(columns=quoted)
+        cells.to_csv(temporary, index=False, errors="backslashreplace")
 
 
 def shortened(text: str, width: int) -> str:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from src import errors
+
 STATUS_ORDER = ("finished", "running", "planned", "interrupted", "failed", "unreadable")
 MISSING = "-"
 
@@ -22,7 +24,7 @@ def by_status(runs: pd.DataFrame) -> str:
 
 def named(settings: Mapping[str, Any]) -> str:
     """Names and values as a list: `loss bce, optimizer adamw`."""
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
+    return ", ".join(f"{name} {one_line(value)}" for name, value in settings.items())
 
 
 def value_text(name: str, value: Any) -> str:
@@ -68,8 +70,8 @@ def reason_texts(runs: pd.DataFrame) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """`text` without line breaks and other characters that would upset a terminal."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+    """`text` without line breaks, and with what a terminal would obey as escapes."""
+    return " ".join(errors.one_line(str(text)).split())
 
 
 def human_seconds(seconds: float) -> str:

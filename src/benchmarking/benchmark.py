@@ -1,13 +1,15 @@
-"""A whole benchmark: data path and each network on one device, into benchmark.json."""
+"""A whole benchmark: data path and each network on one device, into benchmark.json and as text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
+from src.analysis.tables import plain_table
 from src.benchmarking.data_path import measure_data_path
-from src.benchmarking.options import BenchmarkOptions
 from src.benchmarking.steps import measure_network
-from src.config import RunConfig
+from src.config import RunConfig, Section
 from src.data.cache import open_cache
 from src.data.dataset import load_size
 from src.data.splits import open_audited
@@ -17,12 +19,24 @@ from src.runtime import Numerics, device_name, pick_device
 from src.training.finished import PROJECT
 
 SCHEMA = 1
+TIMES = ("median", "min", "max")
+LOOPS = {"bare": "bare step", "memory": "our loop, batch in memory", "loop": "our loop", "reports": "the reports' loop"}
+
+
+class BenchmarkOptions(Section):
+    """See conf/benchmark.yaml."""
+
+    output: str = Field(min_length=1)
+    networks: list[str] = Field(min_length=1)
+    repeats: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    images: int = Field(ge=1)
 
 
 def run_benchmark(options: BenchmarkOptions, configs: Sequence[RunConfig]) -> dict[str, Any]:
-    """Measures what the configs, one for each network, say; returns and writes what was found.
+    """Measures what the configs, one for each network, describe; returns and writes what was found.
 
-    Raises ValueError when the data are not there or too few.
+    Raises ValueError for data that are missing or too few.
     """
     config = configs[0]
     splits, digest = open_audited(config.data)
@@ -53,3 +67,28 @@ def run_benchmark(options: BenchmarkOptions, configs: Sequence[RunConfig]) -> di
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "benchmark.json", found)
     return found
+
+
+def summary(found: Mapping[str, Any], width: int) -> list[str]:
+    """Lines of at most `width` characters: a table of what benchmark.json holds, and what follows from it."""
+    rows = list(_rows(found))
+    columns = {name: [row[number] for row in rows] for number, name in enumerate(("measured", *TIMES))}
+    said = [f"Data path: {found['data_path']['ratio_to_reports']:.1f} times the reports' on one core."]
+    for name, network in found["networks"].items():
+        memory = network["peak_memory_bytes"]
+        said.append(
+            f"{name}: {network['images_per_second']:.1f} images/s, {network['ratio_to_reports']:.2f} times the "
+            f"reports' loop; {network['overhead_over_bare_step']:+.1%} over the bare step, "
+            f"{network['waiting_for_data']:.1%} waiting for data, {network['utilisation']:.0%} of the device's "
+            "matrix product" + (f", {memory / 1e9:.2f} GB." if memory else ".")
+        )
+    return [*plain_table(columns, TIMES, {"measured": 20}, width), "", *said]
+
+
+def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for way, times in found["data_path"]["images_per_second_and_core"].items():
+        name = {"ours": "ours", "reports": "the reports'"}[way]
+        yield f"data path, {name}: images/s and core", *(f"{times[key]:.0f}" for key in TIMES)
+    for name, network in found["networks"].items():
+        for way, times in network["step_seconds"].items():
+            yield f"{name}, {LOOPS[way]}: ms a step", *(f"{1000 * times[key]:.1f}" for key in TIMES)

@@ -1,22 +1,28 @@
-"""Images a second that one core prepares for training, our way and the reports' way, and where our time goes."""
+"""Images per second that one core prepares for training, against a baseline: the way the five reports did it.
 
-from collections.abc import Callable
+Their code is not public; the baseline is what their texts describe, in the usual form of a PyTorch script: every JPEG
+is decoded in every epoch, in float32.
+"""
+
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
+import albumentations
 import cv2
-from torch.utils.data import DataLoader
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
-from src.benchmarking.reports_way import reports_loader
-from src.benchmarking.timing import in_turns, ratio_in_turns, spread
+from src.benchmarking.timing import interleaved_seconds, median_ratio, spread
 from src.config import RunConfig
-from src.data.augment import Draw, PairTransform, draw_seeds
-from src.data.dataset import ReadPair, load_size
-from src.data.images import trimap_to_target
+from src.data.augment import build_transform
+from src.data.dataset import ReadPair
 from src.data.loaders import make_train_loader, start_epoch
-from src.data.pairs import Splits
-
-NOTHING = {"_target_": "albumentations.NoOp", "p": 1.0}
+from src.data.pairs import Pair, Splits
+from src.data.reading import PairReader
 
 
 def measure_data_path(
@@ -25,24 +31,16 @@ def measure_data_path(
     """Both ways over the same `images`, in this process and on one thread; batches included, the network left out."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
+    pairs = splits.train[:images]
+    ours = our_loader(config, pairs, read_pair)
+    baseline = baseline_loader(pairs, splits.reader, config)
+    epochs = count(1)
+    work = {
+        "ours": lambda: sum(len(batch.images) for batch in start_epoch(ours, next(epochs))),
+        "reports": lambda: sum(len(batch) for batch, _ in baseline),
+    }
     try:
-        pairs = splits.train[:images]
-        reports = reports_loader(pairs, splits.reader, config, workers=0)
-        ours = make_train_loader(
-            pairs,
-            read_pair,
-            config.data.image_size,
-            config.data.border,
-            config.augmentation,
-            config.trainer.batch_size,
-            config.seed,
-            workers=0,
-            pin_memory=False,
-            allow_targets=config.allow_targets,
-        )
-        work = {"ours": _our_epochs(ours), "reports": lambda: sum(len(batch) for batch, _ in reports)}
-        seconds = in_turns(work, repeats, "data path")
-        stages = _stages(config, splits, read_pair, images, repeats)
+        seconds = interleaved_seconds(work, repeats, "data path")
     finally:
         cv2.setNumThreads(threads)
     return {
@@ -50,41 +48,81 @@ def measure_data_path(
         "augmentation": config.augmentation.name,
         "image_size": config.data.image_size,
         "images_per_second_and_core": {name: spread([1 / value for value in own]) for name, own in seconds.items()},
-        "ratio_to_reports": ratio_in_turns(seconds["reports"], seconds["ours"]),
-        "stages": stages,
+        "ratio_to_reports": median_ratio(seconds["reports"], seconds["ours"]),
     }
 
 
-def _our_epochs(loader: DataLoader) -> Callable[[], int]:
-    epochs = count(1)
-    return lambda: sum(len(batch.images) for batch in start_epoch(loader, next(epochs)))
+def our_loader(
+    config: RunConfig, pairs: Sequence[Pair], read_pair: ReadPair, workers: int = 0, **options: Any
+) -> DataLoader:
+    """The batches of a run of `config`; `options` as of make_train_loader."""
+    return make_train_loader(
+        pairs,
+        read_pair,
+        config.data.image_size,
+        config.data.border,
+        config.augmentation,
+        config.trainer.batch_size,
+        config.seed,
+        workers,
+        **{"pin_memory": False, "allow_targets": config.allow_targets, **options},
+    )
 
 
-def _stages(config: RunConfig, splits: Splits, read_pair: ReadPair, images: int, repeats: int) -> list[dict[str, Any]]:
-    """Milliseconds an image of each stage of our way, and its share; a transform's without what every one needs."""
-    size = load_size(config.data.image_size, config.augmentation)
-    pairs = splits.train[:images]
-    read = [read_pair(pair, size) for pair in pairs]
-    targets = [trimap_to_target(trimap, "foreground") for _, trimap in read]
-    seeds = [draw_seeds(config.seed, Draw.TRANSFORM, 0, index) for index in range(len(pairs))]
+class BaselineSet(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Opens, resizes (PIL), augments and normalizes a pair at every call: image float32 (3, S, S), mask (1, S, S)."""
 
-    def applying(node: dict[str, Any]) -> Callable[[], int]:
-        transform = PairTransform([node], allow_targets=config.allow_targets)
-        return lambda: len(
-            [transform(image, target, seed) for (image, _), target, seed in zip(read, targets, seeds, strict=True)]
+    def __init__(self, pairs: Sequence[Pair], reader: PairReader, config: RunConfig) -> None:
+        self.pairs = pairs
+        self.reader = reader
+        self.size = (config.data.image_size, config.data.image_size)
+        self.augment = build_transform(config.augmentation.transforms, allow_targets=config.allow_targets)
+        self.finish = albumentations.Compose(
+            [albumentations.Normalize(config.data.mean, config.data.std), albumentations.ToTensorV2()]
         )
 
-    names = {str(node["_target_"]).rpartition(".")[2]: node for node in config.augmentation.transforms}
-    work = {
-        "read the kept pair": lambda: len([read_pair(pair, size) for pair in pairs]),
-        "target from the trimap": lambda: len([trimap_to_target(trimap, "foreground") for _, trimap in read]),
-        "albumentations' frame and seeds": applying(NOTHING),
-        **{name: applying(node) for name, node in names.items()},
-    }
-    seconds = {name: spread(own)["median"] for name, own in in_turns(work, repeats, "stages").items()}
-    frame = seconds["albumentations' frame and seeds"]
-    alone = {name: max(0.0, value - frame) if name in names else value for name, value in seconds.items()}
-    return [
-        {"stage": name, "milliseconds": 1000 * value, "share": value / sum(alone.values())}
-        for name, value in sorted(alone.items(), key=lambda item: -item[1])
-    ]
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        photo, trimap = map(Image.fromarray, self.reader(self.pairs[index].image, self.pairs[index].mask))
+        image = np.array(photo.resize(self.size, Image.Resampling.BILINEAR))
+        mask = np.array(trimap.resize(self.size, Image.Resampling.NEAREST))
+        mask = np.where(mask == 2, 0, 255).astype(np.uint8)  # the border counts as foreground
+        done = self.finish(**self.augment(image=image, mask=mask))
+        return done["image"], done["mask"][None].float() / 255
+
+
+def baseline_loader(pairs: Sequence[Pair], reader: PairReader, config: RunConfig, workers: int = 0) -> DataLoader:
+    """Shuffled float32 batches as the usual script makes them: new workers in each epoch, memory that is not pinned."""
+    return DataLoader(
+        BaselineSet(pairs, reader, config),
+        batch_size=config.trainer.batch_size,
+        shuffle=True,
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+    )
+
+
+def baseline_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: DataLoader, device: torch.device, steps: int
+) -> int:
+    """Trains `steps` batches in float32, channels first, waiting for loss and Dice at each; returns the steps."""
+    model.train()
+    loss_of = nn.BCEWithLogitsLoss()
+    done = []
+    for _, (images, masks) in zip(range(steps), batches, strict=False):
+        images, masks = images.to(device), masks.to(device)
+        optimizer.zero_grad()
+        logits = model(images)[:, -1:]
+        loss = loss_of(logits, masks)
+        loss.backward()
+        optimizer.step()
+        predicted = (torch.sigmoid(logits) > 0.5).float()
+        dice = 2 * (predicted * masks).sum() / (predicted.sum() + masks.sum() + 1e-8)
+        done.append((loss.item(), dice.item()))
+    return len(done)
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)

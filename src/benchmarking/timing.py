@@ -1,4 +1,4 @@
-"""Measuring in turns: what is compared is done one after the other, again and again, so that a slow moment hits all."""
+"""Interleaved timing: what is compared takes turns, so that a slowdown of the machine affects all variants alike."""
 
 import statistics
 import time
@@ -7,20 +7,24 @@ from typing import Any
 
 from tqdm import tqdm
 
+Work = Callable[[], int]  # does its work and returns how many units (images, steps) that was
 
-def in_turns(work: Mapping[str, Callable[[], int]], repeats: int, what: str) -> dict[str, list[float]]:
+
+def interleaved_seconds(
+    work: Mapping[str, Work], repeats: int, what: str, wait: Callable[[], None] = lambda: None
+) -> dict[str, list[float]]:
     """Seconds a unit of each of `work`, `repeats` times, in turns after one round that does not count.
 
-    A callable does its work, waits until it is really done, and returns how many units (images, steps) that was.
+    `wait`: returns once the device is done.
     """
     found: dict[str, list[float]] = {name: [] for name in work}
     for repeat in tqdm(range(repeats + 1), what, unit="turn", disable=None, leave=False):
         for name, do in work.items():
             started = time.perf_counter()
             units = do()
-            seconds = (time.perf_counter() - started) / units
+            wait()
             if repeat > 0:
-                found[name].append(seconds)
+                found[name].append((time.perf_counter() - started) / units)
     return found
 
 
@@ -29,6 +33,6 @@ def spread(values: list[float]) -> dict[str, Any]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "values": values}
 
 
-def ratio_in_turns(first: list[float], second: list[float]) -> float:
-    """The median over turns of `first` / `second`: what both met in a turn cancels out."""
+def median_ratio(first: list[float], second: list[float]) -> float:
+    """The median over turns of `first` / `second`: what slowed both in a turn cancels out."""
     return statistics.median(one / other for one, other in zip(first, second, strict=True))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from src.analysis.tables import Columns, markdown_table
+from src.analysis.tables import Columns, markdown_table, markdown_text
 from src.evaluation.boundary import TOLERANCE
 
 BORDERS = {"foreground": "foreground", "background": "background", "ignore": "left out"}
@@ -50,7 +50,7 @@ def card_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def card_markdown(title: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
     """The card as Markdown: table, notes, and Dice by species and breed where they are known."""
     first = next(iter(entries.values()))
-    parts = [f"# {title}", markdown_table(card_columns(entries), RIGHT), *card_notes(entries)]
+    parts = [f"# {markdown_text(title)}", markdown_table(card_columns(entries), RIGHT), *card_notes(entries)]
     for what in ("species", "breed"):
         groups = first[f"by_{what}"]
         if groups:

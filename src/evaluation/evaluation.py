@@ -22,7 +22,7 @@ from src.evaluation.plots import save_reliability
 from src.evaluation.protocol import Protocol, protocols_of
 from src.evaluation.scoring import Prediction, Scored, entry_of, predictions, rows_of, score_all
 from src.evaluation.threshold import best_threshold
-from src.files import write_text
+from src.files import refuse_links, write_text
 from src.prediction.trained import TrainedNetwork, load_trained
 from src.record import RunRecord
 
@@ -45,6 +45,8 @@ def evaluate_run(asked: EvaluateOptions) -> Evaluated:
     when another process is at work on it.
     """
     folder = Path(asked.run).expanduser()
+    if asked.output is None:
+        refuse_links(folder / "evaluation")
     trained = load_trained(folder, asked.device, asked.allow_targets)
     record = RunRecord(folder)
     finished = _finished(record, trained.config)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from src.files import replacing
 from src.prediction.outputs import SUMMARY
+from src.spreadsheets import quoted
 
 HEADER = ("input", "status", "reason", "width", "height", "foreground", "mask")
 Status = Literal["written", "kept", "failed"]
@@ -35,7 +36,15 @@ class Outcome:
         """The columns of HEADER; what is not known is empty."""
         height, width = self.size or ("", "")
         share = "" if self.foreground is None else f"{self.foreground:.6f}"
-        return [self.input, self.status, self.reason, width, height, share, self.mask.as_posix() if self.mask else ""]
+        return [
+            str(self.input),
+            self.status,
+            self.reason,
+            width,
+            height,
+            share,
+            self.mask.as_posix() if self.mask else "",
+        ]
 
 
 def check_output(folder: Path) -> None:
@@ -63,7 +72,7 @@ def write_summary(outcomes: Iterable[Outcome], folder: Path) -> Path:
     ):
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(HEADER)
-        rows.writerows(outcome.row() for outcome in outcomes)
+        rows.writerows(map(quoted, outcome.row()) for outcome in outcomes)
     return path
 
 

@@ -58,19 +58,38 @@ def test_a_run_that_was_scored_on_other_images_than_most_does_not_count(sweep):
     assert left_out(sweep) == {("sweep", 0): reason}
 
 
-def test_a_run_in_two_sweeps_counts_once_and_from_the_one_named_first(tmp_path):
+def test_a_run_in_two_sweeps_counts_once_whichever_is_named_first(tmp_path):
     record = finish(tmp_path / "b", dice=[0.5], seed=0)
     shutil.copytree(record.folder, tmp_path / "a" / record.folder.name, copy_function=os.link)
     finish(tmp_path / "a", dice=[0.6], seed=1)
-    assert left_out(tmp_path / "b", tmp_path / "a") == {("a", 0): f"the same run counts from {tmp_path}/b already"}
-    assert left_out(tmp_path / "a", tmp_path / "b") == {("b", 0): f"the same run counts from {tmp_path}/a already"}
+    said = {("b", 0): f"the same run counts from {tmp_path}/a already"}
+    assert left_out(tmp_path / "b", tmp_path / "a") == left_out(tmp_path / "a", tmp_path / "b") == said
 
 
-def test_a_run_that_gave_other_scores_in_another_sweep_is_said(tmp_path):
-    finish(tmp_path / "a", dice=[0.5])
-    finish(tmp_path / "b", dice=[0.25])
-    ((_, reason),) = left_out(tmp_path / "a", tmp_path / "b").items()
-    assert reason.endswith("/a already, and gave test Dice 0.5000 there but 0.2500 here")
+@pytest.mark.parametrize("dice", [[0.25, 0.25], [0.75, 0.25]], ids=["another mean", "the same mean of others"])
+def test_runs_that_should_be_one_and_disagree_are_named_and_none_counts(tmp_path, dice):
+    folders = [finish(tmp_path / name, dice=own).folder for name, own in (("a", [0.5, 0.5]), ("b", dice))]
+    finish(tmp_path / "b", dice=[0.5, 0.5], seed=1)
+    both = left_out(tmp_path / "a", tmp_path / "b")
+    assert both == left_out(tmp_path / "b", tmp_path / "a") and set(both) == {("a", 0), ("b", 0)}
+    scores = f"0.500000 in {folders[0]}, {np.mean(dice):.6f} in {folders[1]}"
+    reason = f"runs with the same config and seed gave different scores, so none of them counts: {scores}"
+    assert set(both.values()) == {reason}
+
+
+def test_two_that_agree_with_each_other_and_not_with_a_third_do_not_count_either(tmp_path):
+    for name, dice in (("a", 0.5), ("b", 0.5), ("c", 0.25)):
+        finish(tmp_path / name, dice=[dice])
+    assert len(left_out(*(tmp_path / name for name in "abc"))) == 3
+
+
+def test_a_copy_that_is_broken_takes_nothing_from_the_one_that_is_sound(tmp_path):
+    for name in "ab":
+        finish(tmp_path / name, dice=[0.5])
+    (broken,) = (tmp_path / "a").glob("*/test_images.csv")
+    broken.unlink()
+    ((run, reason),) = left_out(tmp_path / "a", tmp_path / "b").items()
+    assert run == ("a", 0) and reason.startswith("test_images.csv cannot be used: ")
 
 
 def test_a_renamed_copy_of_a_run_counts_once_too(tmp_path):
@@ -113,8 +132,12 @@ HEADER = "protocol,stem,dice,iou,tp,fp,fn\n"
         (HEADER, "it has no protocol 'headline', only none"),
         (HEADER + "other,a,0.5,0.3,1,1,1\n", "it has no protocol 'headline', only other"),
         (HEADER + "headline,a,0.5,0.3,1,1,1\nheadline,a,0.5,0.3,1,1,1\n", "an image is there twice"),
-        (HEADER + "headline,a,1.5,0.3,1,1,1\n", "its Dice is not between 0 and 1"),
-        (HEADER + "headline,a,,0.3,1,1,1\n", "its Dice is not between 0 and 1"),
+        (HEADER + "headline,a,1.5,0.3,1,1,1\n", "the dice of a is 1.5; it should be 0 to 1"),
+        (HEADER + "headline,a,0.5,,1,1,1\n", "the iou of a is empty; it should be 0 to 1"),
+        (HEADER + "headline,a,0.5,inf,1,1,1\n", "the iou of a is inf; it should be 0 to 1"),
+        (HEADER + "headline,a,0.5,0.3,-1,1,1\n", "the tp of a is -1; it should be 0 to 1000000000000"),
+        (HEADER + f"headline,a,0.5,0.3,{10**400},1,1\n", "test_images.csv cannot be used: "),
+        (HEADER + "headline,a,,0.3,1,1,1\n", "the dice of a is empty; it should be 0 to 1"),
         (HEADER + "headline,a,high,0.3,1,1,1\n", "could not convert string to float"),
         (HEADER + "headline,a,0.5,0.3\n", "Integer column has NA"),
         (HEADER + "headline,a,0.25,0.3,1,1,1\n", "its mean Dice is 0.250000, but run.json says 0.500000"),

@@ -3,9 +3,18 @@
 import shutil
 import subprocess
 
+import pandas as pd
 import pytest
 
-from src.analysis.tables import latex_table, markdown_table, plain_table, shortened, shortened_inside
+from src.analysis.tables import (
+    latex_table,
+    markdown_table,
+    markdown_text,
+    plain_table,
+    shortened,
+    shortened_inside,
+    write_csv,
+)
 
 COLUMNS = {"model": ["unet", "resnet34_unet"], "seed": ["0", "10"], "status": ["finished", "failed"]}
 
@@ -93,3 +102,38 @@ def test_latex_takes_any_name_in_any_cell(tmp_path):
 def test_shortening():
     assert (shortened("abcdef", 6), shortened("abcdefg", 6)) == ("abcdef", "abcde…")
     assert (shortened_inside("abcdef", 6), shortened_inside("abcdefg", 6)) == ("abcdef", "ab…efg")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("![x](http://evil.example/leak.png)", "![x\\](http\\://evil.example/leak.png)"),
+        ("[a][b] www.evil.example", "[a\\][b] www\\.evil.example"),
+        ("<img src=x onerror=alert(1)>", "\\<img src=x onerror=alert(1)>"),
+        ("`code` **bold** _slanted_ ~~gone~~", "\\`code\\` \\*\\*bold\\*\\* \\_slanted\\_ \\~~gone\\~~"),
+        ("\\](http://a)", "\\\\\\](http\\://a)"),  # a backslash in front of a sign takes nothing off it
+        ("&lt;b&gt; & &#60;", "\\&lt;b\\&gt; & \\&#60;"),
+        ("a\n# title\x1b[5m", "a # title\\\\x1b[5m"),
+        ("flip_jitter, lr < 0.01, −0.2 [−0.5, 0.1]: 3 ~ 4", "flip_jitter, lr < 0.01, −0.2 [−0.5, 0.1]: 3 ~ 4"),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text, shown):
+    assert markdown_text(text) == shown
+
+
+def test_the_first_row_of_a_markdown_table_in_bold_face():
+    assert markdown_table({"a": ["*x*", "y"], "b": ["", "z"]}, bold=[0]).splitlines()[2:] == [
+        "| **\\*x\\*** |   |",
+        "| y         | z |",
+    ]
+
+
+def test_texts_of_a_csv_file_are_no_formulas(tmp_path):
+    table = pd.DataFrame({"name": ["=1+1", "b", None], "=x": [-0.5, 0.25, 1.0], "sweep": ["+a", "\udc80", "-0.5"]})
+    write_csv(tmp_path / "table.csv", table)
+    assert (tmp_path / "table.csv").read_text().splitlines() == [
+        "name,'=x,sweep",
+        "'=1+1,-0.5,'+a",
+        "b,0.25,\\udc80",
+        ",1.0,-0.5",
+    ]

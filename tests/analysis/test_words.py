@@ -37,4 +37,4 @@ def test_counts_stand_in_the_order_of_a_run_s_life():
 
 
 def test_a_reason_is_one_line_that_leaves_the_terminal_alone():
-    assert one_line("RuntimeError:\n  CUDA \x1b[31mout of\tmemory\r\n") == "RuntimeError: CUDA [31mout of memory"
+    assert one_line("RuntimeError:\n  CUDA \x1b[31mout of\tmemory\r\n") == "RuntimeError: CUDA \\x1b[31mout of memory"

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from src.benchmarking.timing import in_turns, ratio_in_turns, spread
+from src.benchmarking.timing import interleaved_seconds, median_ratio, spread
 
 
 def test_work_is_done_in_turns_and_the_first_round_does_not_count():
@@ -11,7 +11,7 @@ def test_work_is_done_in_turns_and_the_first_round_does_not_count():
     def doing(name: str, units: int):
         return lambda: done.append(name) or units
 
-    found = in_turns({"a": doing("a", 1), "b": doing("b", 2)}, repeats=2, what="test")
+    found = interleaved_seconds({"a": doing("a", 1), "b": doing("b", 2)}, repeats=2, what="test")
     assert done == ["a", "b"] * 3
     assert {name: len(seconds) for name, seconds in found.items()} == {"a": 2, "b": 2}
 
@@ -21,13 +21,13 @@ def test_seconds_are_of_one_unit():
         time.sleep(0.05)
         return 10
 
-    (seconds,) = in_turns({"sleep": sleep}, repeats=1, what="test")["sleep"]
+    (seconds,) = interleaved_seconds({"sleep": sleep}, repeats=1, what="test")["sleep"]
     assert 0.005 <= seconds < 0.05  # not the 0.05 of all ten
 
 
 def test_what_both_met_in_a_turn_cancels_out():
     # twice as long in each turn, the second of which was slow for both; in the fourth only one was slow
-    assert ratio_in_turns([2.0, 6.0, 2.0, 2.0, 2.0], [1.0, 3.0, 1.0, 4.0, 1.0]) == 2.0
+    assert median_ratio([2.0, 6.0, 2.0, 2.0, 2.0], [1.0, 3.0, 1.0, 4.0, 1.0]) == 2.0
 
 
 def test_spread_by_hand():

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from src.benchmarking.reports_way import reports_epoch, reports_loader
+from src.benchmarking.data_path import baseline_epoch, baseline_loader
 from src.data.splits import open_data
 from src.training.checks import checked
 
@@ -17,7 +17,7 @@ def config(composed, small):
 
 def test_an_image_is_decoded_resized_and_normalised_as_pil_and_albumentations_do(config):
     splits = open_data(config.data)
-    image, mask = reports_loader(splits.train, splits.reader, config, workers=0).dataset[3]
+    image, mask = baseline_loader(splits.train, splits.reader, config).dataset[3]
     pair = splits.train[3]
     by_hand = np.array(Image.open(pair.image).convert("RGB").resize((32, 32), Image.Resampling.BILINEAR))
     by_hand = albumentations.Normalize()(image=by_hand)["image"].transpose(2, 0, 1)
@@ -28,11 +28,11 @@ def test_an_image_is_decoded_resized_and_normalised_as_pil_and_albumentations_do
 
 def test_its_epoch_takes_the_steps_and_trains(config):
     splits = open_data(config.data)
-    loader = reports_loader(splits.train, splits.reader, config, workers=0)
+    loader = baseline_loader(splits.train, splits.reader, config)
     torch.manual_seed(0)
     model = nn.Conv2d(3, 1, 1)
     before = model.weight.clone()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    assert reports_epoch(model, optimizer, loader, torch.device("cpu"), steps=2) == 2
+    assert baseline_epoch(model, optimizer, loader, torch.device("cpu"), steps=2) == 2
     assert not torch.equal(model.weight, before)
-    assert reports_epoch(model, optimizer, loader, torch.device("cpu"), steps=100) == 5  # 18 images in batches of 4
+    assert baseline_epoch(model, optimizer, loader, torch.device("cpu"), steps=100) == 5  # 18 images in batches of 4
