@@ -8,10 +8,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.errors import ConfigError, one_line
+from src.errors import ConfigError, did_you_mean, one_line, shown
 from src.files import WHAT_TO_DO, CannotWrite
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+PATHS = ("output", "init_from", "data.root", "data.cache")
 _VALUE_OVERRIDE = re.compile(r"^\+{0,2}(?P<key>[^\s=~+@-][^=@]*)=")
 
 
@@ -26,9 +27,10 @@ def forcing_values(arguments: list[str]) -> list[str]:
     for argument in arguments:
         match = _VALUE_OVERRIDE.match(argument)
         own = match is not None and match["key"] not in groups and not match["key"].startswith("hydra")
+        if match is not None and match["key"] in PATHS:  # Hydra's grammar has no ~
+            argument = re.sub(r"(?<=[=,])~(?=/|,|$)", lambda _: str(Path.home()), argument)
         forced.append(f"++{argument.lstrip('+')}" if own else argument)
-    # argparse takes overrides on one side of a flag only; these may stand anywhere
-    return sorted(forced, key=lambda argument: not re.match(r"(-m|--multirun)$|--config-dir=", argument))
+    return forced
 
 
 def quoting_values(arguments: list[str], keys: Collection[str]) -> list[str]:
@@ -50,23 +52,24 @@ def _escaped(value: str) -> str:
     return re.sub(r"\\+$", lambda match: match[0] * 2, value)
 
 
-def check_experiment(arguments: list[str]) -> None:
-    """Raises ConfigError for `experiment=` with a list, or with a name that is not there.
+def experiment_problems(overrides: Iterable[str], folders: Iterable[Path]) -> list[str]:
+    """One line for `experiment=` with a list, or with a name that none of the config `folders` has.
 
     Of a list Hydra would silently drop the grids, and for a wrong name it would list only the folders.
     """
-    names = [argument.partition("=")[2] for argument in arguments if re.match(r"\+{0,2}experiment=", argument)]
-    known = sorted(file.relative_to(CONF / "experiment").with_suffix("").as_posix() for file in _experiments())
+    names = [override.partition("=")[2] for override in overrides if re.match(r"\+{0,2}experiment=", override)]
+    files = [(folder / "experiment", file) for folder in folders for file in (folder / "experiment").rglob("*.yaml")]
+    known = sorted({file.relative_to(folder).with_suffix("").as_posix() for folder, file in files})
+    problems = []
     for name in names:
         if re.search(r"[,*(]", name):
-            raise ConfigError(
-                [
-                    f"experiment: got {name!r}; one at a time, because each brings a grid of its own and a sweep over "
-                    "experiments would drop them all: run the command once for each (what they share is trained once)"
-                ]
+            problems.append(
+                f"experiment: got {name!r}; one at a time, because each brings a grid of its own and a sweep over "
+                "experiments would drop them all: run the command once for each (what they share is trained once)"
             )
-        if name not in [*known, "null"]:
-            raise ConfigError([f"experiment: got {name!r}; allowed: {', '.join(known)}"])
+        elif name not in [*known, "null"]:
+            problems.append(f"experiment: got {name!r}; allowed: {', '.join(known)}")
+    return problems
 
 
 def check_groups(arguments: list[str]) -> None:
@@ -78,13 +81,50 @@ def check_groups(arguments: list[str]) -> None:
         raise ConfigError([f"{group}: got null; every run needs one, see --help for the options" for group in missing])
 
 
-def _experiments() -> list[Path]:
-    return [*(CONF / "experiment").rglob("*.yaml")]
+def check_by_model(
+    config: DictConfig, plain: dict[str, Any], overrides: Iterable[str], networks: Collection[str]
+) -> None:
+    """Raises ConfigError for keys of `trainer.by_model` that change nothing: of no network, or read by no other key.
+
+    `config`: as composed, with its interpolations, and `plain`: without. `networks`: the names of all that there are,
+    beside the run's own. A key that was typed, as `trainer.batch_size=8`, may replace what an option says by network.
+    """
+    by_model = plain["trainer"]["by_model"] if isinstance(plain.get("trainer"), dict) else None
+    if not by_model or not isinstance(by_model, dict):  # what else it may be is for the schema to say
+        return
+    given = typed(overrides)
+    by_network = " ".join(one for one in given if one.startswith("trainer.by_model"))
+    keys = [one.partition("=")[0] for one in given]
+    replaced = {key for key in keys if key.removeprefix("trainer.") not in by_network}
+    text = OmegaConf.to_yaml(config)
+    read = sorted(set(re.findall(r"trainer\.by_model\.(?:\$\{[^}]*\}|\w+)\.(\w+)", text)))
+    model = plain.get("model")
+    known = {*networks, model.get("name") if isinstance(model, dict) else None}
+    problems = []
+    for name, settings in by_model.items():
+        where = f"trainer.by_model.{name}"
+        if name not in known:
+            hint = did_you_mean(str(name), sorted(networks))
+            problems.append(f"{where}: got {shown(name)}, which is not a network; {hint}")
+        for key, value in settings.items() if isinstance(settings, dict) else ():
+            if key not in read and f"trainer.{key}" not in replaced:
+                hint = did_you_mean(str(key), read)
+                problems.append(f"{where}.{key}: got {shown(value)}, but no key looks it up by network; {hint}")
+    if problems:
+        raise ConfigError(problems)
 
 
 def sweep_name(chosen: object, experiment: str | None, otherwise: str) -> str:
     """The folder of runs that belong together: as chosen, else the experiment's name, else `otherwise`."""
     return str(chosen or experiment or otherwise).replace("/", "_")
+
+
+def task_overrides(hydra: Any) -> list[str]:
+    """The overrides of a composed config, beside those of Hydra's own part; interpolations are not resolved.
+
+    Iterating over the list in the config would resolve them with the values from before the sweep.
+    """
+    return OmegaConf.to_container(hydra.overrides.task, resolve=False)  # type: ignore[return-value]
 
 
 def typed(overrides: Iterable[str]) -> list[str]:

@@ -13,6 +13,7 @@ from hydra import version
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -23,7 +24,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from src.command_line import CONF, refusal, typed
+from src.command_line import CONF, experiment_problems, refusal, task_overrides, typed
 from src.console import console
 from src.errors import ConfigError, shown
 
@@ -75,11 +76,20 @@ def one_line_each(overrides: Sequence[str]) -> Iterator[None]:
         raise ConfigError([_told(error, overrides)]) from error
 
 
+def network_names(loader: ConfigLoader, group: str = "model") -> set[str]:
+    """What the options of the group `model` are called, of conf and of --config-dir, and what their files are."""
+    names: set[str] = set()
+    for option in loader.get_group_options(group):
+        found = loader.repository.load_config(f"{group}/{option}")  # type: ignore[attr-defined]
+        names |= {option, str(found.config.get("name", option))}
+    return names.union(*(network_names(loader, f"{group}/{inner}") for inner in loader.list_groups(group)))
+
+
 def _start(task: Task, name: str, arguments: list[str]) -> None:
     """Answers a question such as --help, or does `task` once, or hands its grid to the sweeper."""
     parser = get_args_parser()
-    asked = parser.parse_args(arguments)
-    _check_typed(asked)
+    asked = parser.parse_intermixed_args(arguments)
+    _check_typed(asked, name)
     version.setbase("1.3")
     search_path = create_config_search_path(f"file://{CONF}")
     if asked.config_dir is not None:
@@ -98,7 +108,7 @@ def _start(task: Task, name: str, arguments: list[str]) -> None:
         GlobalHydra.instance().clear()
 
 
-def _check_typed(asked: argparse.Namespace) -> None:
+def _check_typed(asked: argparse.Namespace, name: str) -> None:
     """Raises ConfigError for flags and keys with which Hydra would unpickle, import or write something."""
     flags = {"--experimental-rerun": asked.experimental_rerun, "--config-path": asked.config_path}
     flags["--config-name"] = asked.config_name
@@ -109,9 +119,24 @@ def _check_typed(asked: argparse.Namespace) -> None:
     ]
     if asked.config_dir is not None and not Path(asked.config_dir).is_dir():
         problems.append(f"--config-dir: got {shown(asked.config_dir)}, which is no folder")
+    elif asked.config_dir is not None:
+        problems += [
+            f"--config-dir: {file} is an option of the project too, which would be taken instead; rename yours"
+            for file in _hidden(Path(asked.config_dir))
+        ]
     problems += not_taken(asked.overrides)
+    if name == "train" and not problems:
+        folders = [CONF, *([Path(asked.config_dir)] if asked.config_dir else [])]
+        problems += experiment_problems(asked.overrides, folders)
     if problems:
         raise ConfigError(problems)
+
+
+def _hidden(folder: Path) -> list[str]:
+    """The files of `folder` that Hydra would pass over, because conf has another of the same name."""
+    files = [file.relative_to(CONF) for file in sorted(CONF.rglob("*.yaml"))]
+    there = [file for file in files if (folder / file).is_file()]
+    return [str(file) for file in there if (folder / file).read_bytes() != (CONF / file).read_bytes()]
 
 
 def not_taken(overrides: Sequence[str]) -> list[str]:
@@ -141,8 +166,10 @@ def _composed(hydra: Hydra, name: str, asked: argparse.Namespace) -> DictConfig:
     """The config with Hydra's own part, which is judged; its `mode` says whether it is a sweep."""
     config = hydra.compose_config(name, asked.overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
     mode = RunMode.MULTIRUN if asked.multirun else config.hydra.mode or RunMode.RUN
-    config.hydra.mode = mode
     _check_sweeps(asked.overrides, allowed=mode == RunMode.MULTIRUN)
+    if mode == RunMode.RUN and config.hydra.mode is None and OmegaConf.select(config.hydra, "sweeper.params"):
+        raise ConfigError(["hydra.sweeper.params: holds a grid, which one run does not use; -m makes a sweep of it"])
+    config.hydra.mode = mode
     check_hydra(config.hydra)
     return config
 
@@ -207,7 +234,7 @@ def _once(config: DictConfig, task: Task) -> Callable[[], None]:
 def _sweep(hydra: Hydra, config: DictConfig, task: Task) -> Callable[[], None]:
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
     sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=task, config=config)
-    return functools.partial(sweeper.sweep, list(config.hydra.overrides.task))
+    return functools.partial(sweeper.sweep, task_overrides(config.hydra))
 
 
 def _told(error: Exception, overrides: Sequence[str]) -> str:
@@ -222,6 +249,9 @@ def _told(error: Exception, overrides: Sequence[str]) -> str:
             f"{shown(override)}: cannot be read; an override is key=value, with quotes around a value that has any of "
             "the signs ,=:()[]{}'\" in it, for example 'notes=\"first, second\"'"
         )
+    relative = re.match(r"In '(experiment/.+)': Could not override 'experiment/([^'@]+)", str(error))
+    if relative is not None:
+        return f"{relative[1]}: override {relative[2]}: begins in the folder experiment; write override /{relative[2]}:"
     reason = str(error).partition("\nTo append")[0].strip()
     if error.__cause__ is not None:
         reason = reason.rstrip(".") + ": " + str(error.__cause__).partition("\n")[0]

@@ -1,6 +1,5 @@
 """What a run may be asked to do: the schema of its sections, and the guarded build of its parts."""
 
-import difflib
 import importlib
 import inspect
 import re
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from src.errors import LONGEST, ConfigError, cut, shown
+from src.errors import LONGEST, ConfigError, cut, did_you_mean, shown
 
 # Only what these packages define is ever built from a config, whoever wrote it, unless a user allows more.
 ALLOWED_PACKAGES = ("src.", "torch.nn.", "torch.optim.", "albumentations.")
@@ -124,7 +123,7 @@ class NumericsSection(Section):
     autocast: Literal["bfloat16"] | None
     channels_last: bool
     tf32: bool
-    cpu_threads: int | None = Field(ge=1)
+    cpu_threads: int | None = Field(ge=1, le=1024)  # far more than any machine has cores; tens of thousands crash
     fused: bool | None = None  # null counts as absent here too
     compile: bool | None = None
 
@@ -316,10 +315,7 @@ def _known_keys(model: Any, location: Sequence[str | int]) -> str:
         annotation = model.model_fields[str(part)].annotation
         sections = [option for option in (annotation, *typing.get_args(annotation)) if _is_section(option)]
         model = sections[0]
-    known = sorted(model.model_fields)
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}allowed: {', '.join(known) or 'none'}"
+    return did_you_mean(str(location[-1]), sorted(model.model_fields))
 
 
 def _is_section(annotation: Any) -> bool:

@@ -1,5 +1,6 @@
 """What commands say to users."""
 
+import difflib
 from collections.abc import Sequence
 
 LONGEST = 200  # characters of a value that a message repeats
@@ -21,6 +22,13 @@ def shown(value: object) -> str:
 def cut(text: str) -> str:
     """`text`, or its beginning and how long it is."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+
+
+def did_you_mean(word: str, allowed: Sequence[str]) -> str:
+    """The hint at the end of a message about an unknown `word`: the closest of `allowed`, and all of them."""
+    close = difflib.get_close_matches(word, allowed, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}allowed: {', '.join(allowed) or 'none'}"
 
 
 def one_line(text: str) -> str:

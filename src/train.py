@@ -13,19 +13,21 @@ if __name__ == "__main__":  # the imports below take seconds
 import signal
 import sys
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.command_line import (
-    check_experiment,
+    check_by_model,
     check_groups,
     forcing_values,
     plain_values,
     refusal,
     sweep_name,
+    task_overrides,
     typed,
 )
-from src.composing import command
+from src.composing import command, network_names
 from src.errors import ConfigError
 
 
@@ -35,17 +37,19 @@ def main(composed: DictConfig) -> None:
     # torch takes seconds to import: --help, --cfg and typos must not wait for it
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from src.record import RunBusy, RunLost
+    from src.record import RunBusy, RunLost, RunRecord
     from src.training.checks import checked
+    from src.training.labels import add_labels
     from src.training.run import run
 
     try:
-        config = checked(plain_values(composed))
+        plain, overrides = plain_values(composed), task_overrides(HydraConfig.get())
+        check_by_model(composed, plain, overrides, network_names(GlobalHydra.instance().config_loader()))
+        config = checked(plain)
         experiment = HydraConfig.get().runtime.choices.get("experiment")
         with logging_redirect_tqdm():
-            outcome = run(
-                config, sweep_name(config.sweep.name, experiment, "single"), typed(HydraConfig.get().overrides.task)
-            )
+            outcome = run(config, sweep_name(config.sweep.name, experiment, "single"), typed(overrides))
+        labels = "" if outcome.ran else add_labels(RunRecord(outcome.folder), config, typed(overrides))
     except (ValueError, OSError) as error:
         sys.exit(refusal(error))
     except RunLost as error:
@@ -59,13 +63,12 @@ def main(composed: DictConfig) -> None:
     if outcome.status == "failed":
         sys.exit(f"failed: {outcome.error}; the full story is in {outcome.folder / 'train.log'}")
     said = "finished" if outcome.ran else "finished before, nothing to do"
-    print(f"{said}: test Dice {outcome.scores['test_dice']:.4f}, {outcome.folder}")
+    print(f"{said}: test Dice {outcome.scores['test_dice']:.4f}, {outcome.folder}{labels}")
 
 
 def train() -> None:
     """The command: what is typed is put right for Hydra, then `main` runs once, or the launcher runs a sweep."""
     try:
-        check_experiment(sys.argv[1:])
         check_groups(sys.argv[1:])
     except ConfigError as error:
         sys.exit(refusal(error))

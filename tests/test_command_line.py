@@ -5,7 +5,7 @@ from hydra import compose, initialize_config_dir
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from src.command_line import CONF, forcing_values, quoting_values
+from src.command_line import CONF, check_by_model, forcing_values, plain_values, quoting_values
 from src.errors import ConfigError
 
 
@@ -30,9 +30,16 @@ def test_values_are_forced_in_and_groups_are_not(typed, passed_on):
     assert forcing_values([typed]) == [passed_on]
 
 
-def test_multirun_may_be_asked_for_anywhere():
-    assert forcing_values(["model=unet", "-m", "seed=0,1"]) == ["-m", "model=unet", "++seed=0,1"]
-    assert forcing_values(["seed=1", "--config-dir=/own"]) == ["--config-dir=/own", "++seed=1"]
+def test_a_home_folder_may_be_typed_where_hydra_has_no_sign_for_it(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    typed = ["output=~/runs", "data.root=~/a,~/b", "notes=~/x", "data.cache=~", "output=a~/b"]
+    assert forcing_values(typed) == [
+        "++output=/home/me/runs",
+        "++data.root=/home/me/a,/home/me/b",
+        "++notes=~/x",
+        "++data.cache=/home/me",
+        "++output=a~/b",
+    ]
 
 
 def test_a_value_of_a_list_can_be_changed(composed):
@@ -72,3 +79,59 @@ def test_null_stays_null():
         "sweep='null.txt'",
         "-m",
     ]
+
+
+def by_model(*overrides):
+    """What is wrong with `trainer.by_model`, with two networks beside the one that is chosen."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        forced = forcing_values(list(overrides))
+        config = compose("train", forced)
+    try:
+        check_by_model(config, plain_values(config), forced, ["unet", "resnet34_unet"])
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["trainer.by_model={unet:{epochs:3},unett:{batch_size:2}}"],
+            [
+                "trainer.by_model.unet.epochs: got 3, but no key looks it up by network; allowed: batch_size",
+                "trainer.by_model.unett: got 'unett', which is not a network; did you mean 'unet'? "
+                "allowed: resnet34_unet, unet",
+            ],
+        ),
+        (
+            ["trainer.by_model.resnet34_unet.batchsize=3"],
+            [
+                "trainer.by_model.resnet34_unet.batchsize: got 3, but no key looks it up by network; "
+                "did you mean 'batch_size'? allowed: batch_size"
+            ],
+        ),
+        # report D's batch size is the same for every network, and so is one that is typed
+        (
+            ["trainer=report_d", "trainer.by_model={unet:{batch_size:2}}"],
+            ["trainer.by_model.unet.batch_size: got 2, but no key looks it up by network; allowed: none"],
+        ),
+        (
+            ["trainer.batch_size=4", "trainer.by_model={unet:{batch_size:2}}"],
+            ["trainer.by_model.unet.batch_size: got 2, but no key looks it up by network; allowed: none"],
+        ),
+        (["trainer=report_b", "trainer.by_model.unet.epochs=3", "model=resnet34_unet_plain"], []),
+        (
+            ["trainer=report_b", "trainer.epochs=3", "model=resnet34_unet_plain"],
+            [],
+        ),  # what is typed replaces an option's
+        (["trainer=report_a", "model=resnet34_unet", "trainer.batch_size=64"], []),
+        (["model.name=own", "trainer.by_model={own:{batch_size:2}}"], []),
+        (["trainer.by_model={}"], []),
+        (["trainer.by_model=3"], []),  # for the schema to say
+        (["trainer.by_model.unet=3"], []),
+        (["model.width='${oc.select:trainer.by_model.${model.name}.width,64}'", "trainer.by_model.unet.width=4"], []),
+    ],
+)
+def test_what_by_model_says_is_read_by_something(overrides, said):
+    assert by_model(*overrides) == said

@@ -231,7 +231,7 @@ def jobs_of(experiment: str, *typed: str) -> list[list[str]]:
     assert hydra.mode == RunMode.MULTIRUN, "it sweeps by itself, without -m"
     with initialize_config_dir(str(CONF), version_base="1.3"):
         sweeper, recorder = instantiate(hydra.sweeper), Recorder()
-        sweeper.launcher = recorder
+        sweeper.launcher, sweeper.config = recorder, OmegaConf.create({"hydra": {"sweeper": hydra.sweeper}})
         sweeper.hydra_context = HydraContext(GlobalHydra.instance().config_loader(), callbacks=None)
         sweeper.sweep(forcing_values([f"experiment={experiment}", *typed]))
     return recorder.jobs

@@ -8,6 +8,7 @@ import tempfile
 import time
 
 import pytest
+import yaml
 
 from src.record import RunRecord
 from tests.conftest import PROJECT, _small
@@ -191,3 +192,81 @@ def test_a_run_json_of_a_wrong_shape_is_named_in_one_line(train, run_copy, synth
         said = [line for line in refused.stderr.splitlines() if str(folder) in line]
         assert refused.returncode == 1 and "Traceback" not in refused.stderr and len(said) == 1, refused.stderr
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+
+
+SWEEP = """# @package _global_
+defaults:
+  - override {slash}hydra/launcher: slurm
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params:
+      seed: 0,1
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """`own("experiment/mine", "seed: 3")`: the override that adds a folder with this option of the user's own."""
+
+    def write(option: str, content: str) -> str:
+        file = tmp_path / "own" / f"{option}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+        return f"--config-dir={tmp_path}/own"
+
+    return write
+
+
+def test_an_experiment_of_ones_own_chooses_its_launcher(train, own):
+    folder = own("experiment/deep/mine", SWEEP.format(slash="/"))
+    for typed in ([folder, "experiment=deep/mine"], ["experiment=deep/mine", *folder.split("="), "seed=1"]):
+        shown = train(*typed, "--cfg=hydra")
+        assert "hydra_plugins.segsweep.launchers.SlurmLauncher" in shown.stdout, shown
+    shown = train(folder, "experiment=deep/mine", "hydra/launcher=local", "--cfg=hydra")
+    assert "hydra_plugins.segsweep.launchers.LocalLauncher" in shown.stdout
+    assert "hydra_plugins.segsweep.launchers.LocalLauncher" in train("experiment=demo", "--cfg=hydra").stdout
+
+
+def test_an_override_without_its_slash_says_what_to_write(train, own):
+    refused = train(own("experiment/mine", SWEEP.format(slash="")), "experiment=mine")
+    said = "experiment/mine: override hydra/launcher: begins in the folder experiment; write override /hydra/launcher:"
+    assert refused.returncode == 1 and said in refused.stderr
+
+
+def test_an_experiment_of_ones_own_is_swept(train, own, small, tmp_path):
+    grid = "# @package _global_\ndata:\n  fold: ${seed}\nhydra:\n  sweeper:\n    params: {seed: '3,4,3'}\n"
+    folder = own("experiment/mine", grid)
+    refused = train(*small, folder, "experiment=mine")  # its file does not say that it sweeps
+    assert refused.returncode == 1
+    assert "hydra.sweeper.params: holds a grid, which one run does not use; -m" in refused.stderr
+    swept = train(*small, "-m", folder, "experiment=mine", "trainer.epochs=1", "notes=run ${seed}")
+    assert swept.returncode == 0, swept.stderr
+    assert f"2 runs in {tmp_path}/runs/mine (3 asked, 2 different): 0 need nothing, 2 to do" in swept.stderr
+    folders = run_folders(tmp_path)
+    assert [yaml.safe_load((folder / "config.yaml").read_text())["data"]["fold"] for folder in folders] == [3, 4]
+    assert "notes=run ${seed}" in yaml.safe_load((folders[0] / "overrides.yaml").read_text())
+    assert RunRecord(folders[0]).read()["notes"] == "run 3"
+
+    again = train(*small, "-m", folder, "experiment=mine", "trainer.epochs=1", "tags=[late]", "sweep.name=other")
+    assert again.stderr.count("; tags changed") == 2 and again.stderr.count("reused ") == 2
+    assert [RunRecord(folder).read()["tags"] for folder in run_folders(tmp_path)] == [[], [], ["late"], ["late"]]
+
+
+def test_an_option_that_the_projects_own_would_hide_is_refused(train, own):
+    refused = train(own("model/unet", "name: unet\n_target_: src.models.unet.UNet\nwidth: 8\n"))
+    assert refused.returncode == 1
+    assert "--config-dir: model/unet.yaml is an option of the project too, which would be taken" in refused.stderr
+
+
+@pytest.mark.parametrize("mode", [[], ["-m"]])
+def test_by_model_knows_networks_of_ones_own(train, own, small, mode):
+    folder = own("model/my_file", "name: my_net\n_target_: src.models.unet.UNet\nwidth: 8\n")
+    refused = train(*mode, *small, folder, "trainer.by_model={my_net:{batch_size:2},my_nett:{batch_size:2}}")
+    assert refused.returncode == 1 and "trainer.by_model.my_net:" not in refused.stderr
+    assert "trainer.by_model.my_nett: got 'my_nett', which is not a network; did you mean 'my_net'?" in refused.stderr
+
+
+def test_flags_may_stand_anywhere(train, small):
+    refused = train(*small, "-m", "seed=0,x", "model=unet")
+    assert refused.returncode == 1 and "(at seed=x)" in refused.stderr

@@ -10,8 +10,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import plain_values, refusal, sweep_name, typed
-from src.composing import one_line_each
+from src.command_line import check_by_model, plain_values, refusal, sweep_name, task_overrides, typed
+from src.composing import network_names, one_line_each
 from src.errors import ConfigError
 
 
@@ -32,9 +32,9 @@ class SegsweepLauncher(Launcher):
 
         experiment = self.config.hydra.runtime.choices.get("experiment")
         try:
-            with one_line_each(self.config.hydra.overrides.task):
+            with one_line_each(task_overrides(self.config.hydra)):
                 points = self.compose(job_overrides)
-            code = launch(points, sweep_name(self.config.sweep.name, experiment, "adhoc"), self.backend())
+            code = launch(points, sweep_name(None, experiment, "adhoc"), self.backend())
         except (ValueError, OSError) as error:
             raise SystemExit(refusal(error)) from error
         if code:
@@ -56,11 +56,17 @@ class SegsweepLauncher(Launcher):
         if not job_overrides:
             raise ConfigError(["the grid is empty: a range or list without values was given"])
         shared = set(job_overrides[0]).intersection(*job_overrides)
-        varying = {one: parser.parse_override(one) for overrides in job_overrides for one in {*overrides} - shared}
-        places = {parsed.key_or_group for parsed in varying.values()} & {"sweep.name", "output"}
-        if places:
-            raise ConfigError([f"{place}: got several; all runs of a sweep lie in one folder" for place in places])
-        values = {one: parsed for one, parsed in varying.items() if _is_plain_value(parsed)}
+        parsed = {text: parser.parse_override(text) for text in set().union(*job_overrides)}
+        # what sets or deletes whole sections is applied by Hydra in the order of the overrides
+        whole = [one for one in parsed.values() if one.is_delete() or isinstance(one.value(), dict | list)]
+        sections = tuple(f"{one.key_or_group}." for one in whole)
+        values = {
+            text: one
+            for text, one in parsed.items()
+            if text not in shared and _is_plain_value(one) and not f"{one.key_or_group}.".startswith(sections)
+        }
+        named = {str(one.value()) for one in parsed.values() if one.key_or_group == "model.name"}
+        networks = network_names(loader) | named
         composed: dict[tuple[str, ...], DictConfig] = {}
         points = []
         for overrides in job_overrides:
@@ -72,7 +78,9 @@ class SegsweepLauncher(Launcher):
             for one in overrides:  # a grid gives every job the same keys, so none keeps a value of the job before it
                 if one in values:
                     OmegaConf.update(composed[chosen], values[one].key_or_group, values[one].value(), force_add=True)
-            points.append((plain_values(composed[chosen]), typed(overrides)))
+            plain = plain_values(composed[chosen])
+            check_by_model(composed[chosen], plain, overrides, networks)
+            points.append((plain, typed(overrides)))
         return points
 
 

@@ -1,13 +1,16 @@
 """The sweeper: every combination of the values given, handed to the launcher at once."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from src.command_line import forcing_values
 from src.composing import one_line_each
+from src.errors import ConfigError, shown
 
 
 class GridSweeper(BasicSweeper):
@@ -18,10 +21,19 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Sequence[Any]:
         """Launches the product of `hydra.sweeper.params` and `arguments`, which replace params of the same key."""
-        assert self.hydra_context is not None and self.launcher is not None
-        params = [f"{key}={value}" for key, value in (self.params or {}).items()]
+        assert self.hydra_context is not None and self.launcher is not None and self.config is not None
+        # not self.params, whose interpolations Hydra has resolved: each job resolves them with its own values
+        sweeper: Any = OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)
+        if not isinstance(sweeper["params"], dict | None):
+            raise ConfigError([f"hydra.sweeper.params: got {shown(sweeper['params'])}; it takes key: values"])
+        params = [f"{key}={value}" for key, value in (sweeper["params"] or {}).items()]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         typed = [*forcing_values(params), *arguments]
         with one_line_each(typed):
-            (batch,) = self.split_arguments(parser.parse_overrides(typed), max_batch_size=None)
-        return self.launcher.launch(batch, initial_job_idx=0)
+            values: dict[str, list[str]] = {}
+            for override in parser.parse_overrides(typed):
+                key, given = override.get_key_element(), [override.input_line]
+                if override.is_sweep_override():
+                    given = [f"{key}={value}" for value in override.sweep_string_iterator()]
+                values[key] = given
+        return self.launcher.launch([list(job) for job in itertools.product(*values.values())], initial_job_idx=0)

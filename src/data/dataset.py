@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,11 @@ from torch.utils.data import Dataset
 
 from src.config import AugmentationSection
 from src.data.augment import Draw, PairTransform, draw_seeds
-from src.data.images import BorderPolicy, resize_image, resize_mask, trimap_to_target
+from src.data.images import BACKGROUND, PET, BorderPolicy, resize_image, resize_mask, trimap_to_target
 from src.data.pairs import Pair
 from src.data.reading import PairReader
 
+LARGEST_TRY = 2048  # pixels a side; takes about a second
 # Gives the image uint8 (size, size, 3) and the trimap uint8 (size, size) of a pair; neither is written to.
 ReadPair = Callable[[Pair, int], tuple[np.ndarray, np.ndarray]]
 
@@ -127,6 +129,34 @@ class TrainSet(Dataset[Sample]):
                 f"the transforms gave an image of {image.dtype} and a target of {target.dtype}, both must "
                 "stay uint8: leave out normalisation, which is done on the device"
             )
+
+
+def why_not_augmented(
+    augmentation: AugmentationSection, image_size: int, allow_targets: Sequence[str] = ()
+) -> str | None:
+    """Why `augmentation` cannot make samples of `image_size`; None where no reason shows.
+
+    It is tried on an image of noise: as it is, with all that may be applied, and with only what always is.
+    """
+    size = load_size(image_size, augmentation)
+    if size > LARGEST_TRY:
+        return None
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    trimap = np.full((size, size), BACKGROUND, np.uint8)
+    trimap[size // 4 : size // 2, size // 4 : size // 2] = PET
+    pair = Pair("noise", Path("noise"), Path("noise"))
+    for applied in (None, True, False):
+        samples = TrainSet([pair], lambda *_: (image, trimap), image_size, "foreground", augmentation, 0, allow_targets)
+        if applied is not None:
+            samples.transform.decide(applied)
+            samples.copy_transform.decide(applied)
+        try:
+            for epoch in range(min(16, max(1, 2**20 // size**2))):  # a choice among transforms takes several tries
+                for index in {0, len(samples) - 1}:  # the image, and where there are any, its last copy
+                    samples[(epoch, index)]
+        except ValueError as error:
+            return str(error.__cause__) or type(error.__cause__).__name__
+    return None
 
 
 class EvalSet(Dataset[Sample]):

@@ -8,6 +8,7 @@ from src.data.audit import audited
 from src.data.download import download_oxford_pet
 from src.data.folder import open_folder
 from src.data.images import ImageReader
+from src.data.lists import find_lists
 from src.data.masks import MaskReader
 from src.data.notes import notes_of
 from src.data.oxford_pet import open_oxford_pet
@@ -28,7 +29,14 @@ def open_data(data: OxfordPetData | SyntheticData | FolderData, make: bool = Tru
     if isinstance(data, FolderData):
         masks = MaskReader(binary=True, threshold=data.mask_threshold, ignore=data.ignore_value)
         reader = PairReader(ImageReader(data.exif or "apply"), masks)
-        return open_folder(root, data.fold, data.on_error, data.mask_suffix, reader)
+        splits = open_folder(root, data.fold, data.on_error, data.mask_suffix, reader)
+        # runs from before this was refused can still be looked at
+        if make and data.fold != 0 and (lists := find_lists(root)) is not None:
+            raise ValueError(
+                f"data.fold: got {data.fold}, but {', '.join(path.name for path in lists)} in {root.absolute()} decide "
+                "the splits, so every fold would be the same run; leave data.fold at 0, or move the lists away"
+            )
+        return splits
     if isinstance(data, SyntheticData):
         settings = (data.trainval, data.test, data.size, data.seed)
         root = make_synthetic(root, *settings) if make else drawn_before(root, *settings)

@@ -12,6 +12,7 @@ from src.sweep.job import Job
 from src.sweep.jobs import Point, make_jobs, write_plan
 from src.sweep.progress import Progress
 from src.training.finished import finished_before, finished_elsewhere, take_over
+from src.training.labels import add_labels
 
 
 class Backend(Protocol):
@@ -23,18 +24,21 @@ class Backend(Protocol):
         """Does all `jobs`, telling `progress`; returns the signal that stopped it, if one did."""
 
 
-def launch(points: Sequence[Point], sweep: str, backend: Backend) -> int:
+def launch(points: Sequence[Point], default_name: str, backend: Backend) -> int:
     """Runs what is missing of `points`; returns the exit code, 0 only when all of them are finished.
+
+    `default_name`: of the sweep, where the config gives none (`sweep.name`).
 
     Raises ConfigError with the problems of all points, and ValueError for data that are missing, broken or others than
     those a run was begun on; nothing has started then.
     """
-    jobs = make_jobs(points, sweep, backend.device_here)
+    jobs = make_jobs(points, default_name, backend.device_here)
     folder = jobs[0].record.folder.parent
     _check_records(jobs)
     to_do = [job for job in jobs if _is_to_do(job)]
     write_plan(jobs, folder)
-    _say(f"{len(jobs)} runs in {folder}: {len(jobs) - len(to_do)} need nothing, {len(to_do)} to do")
+    asked = f" ({len(points)} asked, {len(jobs)} different)" if len(points) > len(jobs) else ""
+    _say(f"{len(jobs)} runs in {folder}{asked}: {len(jobs) - len(to_do)} need nothing, {len(to_do)} to do")
     signal_number = None
     if to_do:
         progress = Progress(len(to_do))
@@ -69,7 +73,8 @@ def _is_to_do(job: Job) -> bool:
     record, run_id = job.record, job.identity.run_id
     run = finished_before(record, job.data_fingerprint)
     if run is not None:
-        _say(f"skipped      {run_id}: finished before, test Dice {run['scores']['test_dice']:.4f}")
+        labels = add_labels(record, job.config, job.overrides)
+        _say(f"skipped      {run_id}: finished before, test Dice {run['scores']['test_dice']:.4f}{labels}")
         return False
     status = record.status()
     if status == "failed" and not job.config.sweep.retry_failed:
@@ -89,7 +94,8 @@ def _took_over(source: Path, job: Job) -> bool:
     except RunBusy:
         return False
     score = (record.read() or {})["scores"]["test_dice"]
-    _say(f"reused       {job.identity.run_id}: finished in {source.parent.name}, test Dice {score:.4f}")
+    labels = add_labels(record, job.config, job.overrides)
+    _say(f"reused       {job.identity.run_id}: finished in {source.parent.name}, test Dice {score:.4f}{labels}")
     return True
 
 

@@ -9,9 +9,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from src.config import RunConfig, build, cast_arguments, find_target, node_problems, schema_problems
+from src.config import (
+    AugmentationSection,
+    RunConfig,
+    build,
+    cast_arguments,
+    find_target,
+    node_problems,
+    schema_problems,
+)
 from src.data.augment import check_transforms
-from src.errors import ConfigError
+from src.data.dataset import why_not_augmented
+from src.errors import ConfigError, one_line, shown
 from src.identity import BUILT_SECTIONS
 from src.runtime import pick_device
 from src.training.blueprint import blueprint, channels_of, size_problems
@@ -50,9 +59,8 @@ def checked(plain: dict[str, Any], device_here: bool = True) -> RunConfig:
     if problems:
         raise ConfigError(problems)
     config = RunConfig.model_validate(plain)
-    config = config.model_copy(
-        update={name: cast_arguments(getattr(config, name), *BASES[name], allowed) for name in BUILT_SECTIONS}
-    )
+    built = {name: cast_arguments(getattr(config, name), *BASES[name], allowed) for name in BUILT_SECTIONS}
+    config = _expanded(config.model_copy(update=built))
     # runs of a sweep that differ in their seed alone are alike in all this
     problems = list(_combination_problems(config.model_copy(update={"seed": 0}).model_dump_json()))
     problems += _device_problems(config) if device_here else []
@@ -61,9 +69,31 @@ def checked(plain: dict[str, Any], device_here: bool = True) -> RunConfig:
     return config
 
 
+def _expanded(config: RunConfig) -> RunConfig:
+    """`config` with the home folder for `~` in its paths. Raises ConfigError for a user that is not there."""
+    data = {key: _home(f"data.{key}", getattr(config.data, key)) for key in ("root", "cache")}
+    own = {key: _home(key, getattr(config, key)) for key in ("output", "init_from")}
+    return config.model_copy(update={**own, "data": config.data.model_copy(update=data)})
+
+
+def _home(key: str, path: str | None) -> str | None:
+    if path is None or not path.startswith("~"):
+        return path
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError as error:
+        raise ConfigError([f"{key}: got {shown(path)}; there is no such user"]) from error
+
+
 @cache
 def _transform_problems(nodes: str, where: str, allowed: tuple[str, ...]) -> list[str]:
     return check_transforms(json.loads(nodes), where, allowed)
+
+
+@cache
+def _augmentation_problems(augmentation: str, image_size: int, allowed: tuple[str, ...]) -> list[str]:
+    reason = why_not_augmented(AugmentationSection.model_validate_json(augmentation), image_size, allowed)
+    return [] if reason is None else [f"augmentation: {one_line(reason)}"]
 
 
 @cache
@@ -72,6 +102,14 @@ def _combination_problems(plain: str) -> list[str]:
     problems: list[str] = []
     if config.augmentation.copies and not config.augmentation.copy_transforms:
         problems.append("augmentation.copies: got copies without copy_transforms, they would equal their originals")
+    else:
+        augmentation = config.augmentation.model_dump_json()
+        problems += _augmentation_problems(augmentation, config.data.image_size, config.allow_targets)
+    if config.data.kind == "folder" and config.data.border != "foreground":
+        problems.append(
+            f"data.border: got {config.data.border!r}; the masks of data=folder have no border class, so this key "
+            "changes nothing: leave it at 'foreground'"
+        )
     model = _try("model", lambda: blueprint(config, config.allow_targets), problems)
     loss = _try("loss", lambda: build(config.loss, Loss, config.allow_targets), problems)
     optimizer = _try("optimizer", lambda: build_optimizer(config, [nn.Parameter(torch.zeros(1))]), problems)

@@ -25,6 +25,7 @@ from src.runtime import Numerics, device_key, device_name, pick_device, seed_eve
 from src.training.checkpoint import BEST, PREVIOUS, file_digest, load_weights
 from src.training.failures import explain
 from src.training.finished import PROJECT, finished_before, finished_elsewhere, take_over, warn_of_other_code
+from src.training.labels import united_labels
 from src.training.learner import Learner, make_learner
 from src.training.loop import NonFiniteLoss, evaluate, fit
 from src.training.metrics import dice_per_image, iou_per_image, pooled_accuracy, pooled_dice, pooled_iou, summary
@@ -82,7 +83,8 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
             warn_of_other_code(record, begun)
         numerics = Numerics(pick_device(config.device), config.numerics)
         record.begin(
-            _facts(config, identity, data_fingerprint, splits, numerics),
+            _facts(config, identity, data_fingerprint, splits, numerics)
+            | united_labels(begun or {}, config, overrides),
             config.model_dump(mode="json"),
             overrides,
         )
@@ -274,8 +276,6 @@ def _facts(
         "init_digest": identity.init_digest,
         "choices": choices_of(config),
         "seed": config.seed,
-        "tags": config.tags,
-        "notes": config.notes,
         "allow_targets": list(config.allow_targets),
         "data": {
             "fingerprint": data_fingerprint,

@@ -30,6 +30,22 @@ def test_oxford_pet_is_read_from_its_root(open_chosen, tmp_path: Path, write_oxf
     assert open_chosen("data=oxford_pet", f"data.root={root}", "data.fold=4").valid[0].stem == "Cat_4"
 
 
+def test_folds_and_lists_of_a_folder_do_not_go_together(open_chosen, composed, tmp_path: Path) -> None:
+    for folder, value in (("images", 7), ("masks", 1)):
+        (tmp_path / folder).mkdir()
+        for stem in "abc":
+            Image.new("L", (8, 8), value).save(tmp_path / folder / f"{stem}.png")
+    chosen = ("data=folder", f"data.root={tmp_path}")
+    assert sum(counts(open_chosen(*chosen, "data.fold=2"))) == 3
+    for stem, name in zip("abc", ("training.txt", "val.txt", "test.txt"), strict=True):
+        (tmp_path / name).write_text(stem)
+    assert counts(open_chosen(*chosen)) == (1, 1, 1)
+    with pytest.raises(ValueError, match=r"data\.fold: got 2, but training\.txt, val\.txt, test\.txt in .* decide"):
+        open_chosen(*chosen, "data.fold=2")
+    recorded = parse_data(composed(*chosen, "data.fold=2")["data"])  # of a run from before it was refused
+    assert counts(open_data(recorded, make=False)) == (1, 1, 1)
+
+
 def test_download_leaves_data_alone_that_are_there(open_chosen, tmp_path: Path, write_oxford_pet) -> None:
     root = write_oxford_pet(tmp_path / "pets", ["Cat_1", "Cat_2"], ["dog_1"])
     assert counts(open_chosen("data=oxford_pet", f"data.root={root}", "data.download=true")) == (1, 1, 1)

@@ -69,6 +69,75 @@ def test_starting_weights_must_be_there_and_fit(problems, tmp_path):
     assert "not a readable checkpoint" in problems(f"init_from={tmp_path}/text.pth")[0]
 
 
+@pytest.mark.parametrize(
+    ("transforms", "said"),
+    [
+        (
+            "{_target_: albumentations.Crop}",
+            "Values for crop should be non negative and equal or smaller than image sizes",
+        ),
+        ("{_target_: albumentations.PadIfNeeded}", "the transforms gave an image of (1024, 1024, 3) "),
+        ("{_target_: albumentations.RandomScale}", "the transforms gave an image of ("),
+        ("{_target_: albumentations.Normalize}", "the transforms gave an image of float32 "),
+        ("{_target_: albumentations.Rotate, limit: [45, 45], fill_mask: 7}", "a transform wrote [7] into the target; "),
+        # rare, chosen among others, below others, or missing at times
+        ("{_target_: albumentations.CenterCrop, height: 32, width: 32, p: 0.001}", "the transforms gave an image of ("),
+        (
+            "{_target_: albumentations.OneOf, p: 0.001, transforms: [{_target_: albumentations.Transpose}, "
+            "{_target_: albumentations.Normalize}]}",
+            "the transforms gave an image of float32 ",
+        ),
+        (
+            "{_target_: albumentations.PadIfNeeded, min_height: 80, min_width: 80}, "
+            "{_target_: albumentations.CenterCrop, height: 64, width: 64, p: 0.999}",
+            "the transforms gave an image of (80, 80, 3) ",
+        ),
+    ],
+)
+def test_transforms_that_cannot_work_are_refused(problems, transforms, said):
+    (problem,) = problems("data.image_size=64", f"augmentation.transforms=[{transforms}]")
+    assert problem.startswith(f"augmentation: {said}") and "\n" not in problem
+    (problem,) = problems(
+        "data.image_size=64", "augmentation=offline_copies", f"augmentation.copy_transforms=[{transforms}]"
+    )
+    assert problem.startswith(f"augmentation: {said}")
+
+
+def test_a_size_to_load_at_needs_a_crop(problems):
+    (problem,) = problems("augmentation=flip_jitter", "augmentation.load_scale=4", "data.image_size=64")
+    assert "an image of (256, 256, 3) and a target of (256, 256) (loaded at 256), but data.image_size is 64" in problem
+
+
+def test_transforms_that_work_are_taken(composed):
+    for transforms in (
+        "{_target_: albumentations.CenterCrop, height: 999, width: 999, p: 0.0}",  # never applied
+        "{_target_: albumentations.PadIfNeeded, min_height: 80, min_width: 80}, "
+        "{_target_: albumentations.RandomCrop, height: 64, width: 64}",
+    ):
+        checked(composed("device=cpu", "data.image_size=64", f"augmentation.transforms=[{transforms}]"))
+
+
+def test_masks_of_a_folder_have_no_border_class(problems, composed):
+    assert problems("data=folder", "data.border=ignore") == [
+        "data.border: got 'ignore'; the masks of data=folder have no border class, so this key changes nothing: leave "
+        "it at 'foreground'"
+    ]
+    assert checked(composed("data=folder", "device=cpu")).data.border == "foreground"
+
+
+def test_the_number_of_threads_has_a_bound(problems):
+    assert problems("numerics.cpu_threads=50000") == [
+        "numerics.cpu_threads: got 50000; input should be less than or equal to 1024"
+    ]
+
+
+def test_a_path_may_begin_with_the_home_folder(composed, problems, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = checked(composed("data=synthetic", "device=cpu", "output='~/x'", "data.root='~/d'", "data.cache='~'"))
+    assert (config.output, config.data.root, config.data.cache) == ("/home/me/x", "/home/me/d", "/home/me")
+    assert problems("output='~nobody_here/x'") == ["output: got '~nobody_here/x'; there is no such user"]
+
+
 def test_what_a_config_names_is_not_run(problems, tmp_path):
     mark = tmp_path / "mark"
     found = problems("model._target_=os.system", f"+model.command='touch {mark}'")
