@@ -92,7 +92,7 @@ class MaskReader:
     def trimap(self, decoded: Decoded) -> np.ndarray:
         """The trimap that `decoded` is; as `__call__`."""
         try:
-            codes = channels_of(decoded, tinted=self.threshold is not None).chosen(self.channel)
+            codes = channels_of(decoded, self.binary, self.threshold is not None).chosen(self.channel)
             values = self._values(codes)
             if problem := self.problem(values):
                 raise ValueError(problem)
@@ -108,7 +108,7 @@ class MaskReader:
     def look(self, decoded: Decoded) -> MaskSeen:
         """What `decoded` tells of its data set."""
         try:
-            channels = channels_of(decoded, tinted=self.threshold is not None)
+            channels = channels_of(decoded, self.binary, self.threshold is not None)
         except ValueError as error:
             return MaskSeen(None, dict.fromkeys(("color", "alpha", "both"), str(error)))
         by_channel: dict[Channel, Values | str] = {}
@@ -223,13 +223,16 @@ def _white_for(highest: float) -> int:
     return next((white for white in WHITES if highest <= white), WHITES[-1])
 
 
-def channels_of(decoded: Decoded, tinted: bool = False) -> Channels:
-    """Where the mask of a decoded file may lie; `tinted`: colors that are nearly grey, as of a JPEG, count as grey.
+def channels_of(decoded: Decoded, binary: bool, tinted: bool) -> Channels:
+    """Where the mask of a decoded file may lie.
 
-    Raises ValueError for colors that are no mask, and where color and alpha contradict each other.
+    `binary`: it holds foreground and background, not classes. `tinted`: colors that are nearly grey count as grey, as
+    of a JPEG. Raises ValueError for colors that are no mask, and where color and alpha contradict each other.
     """
-    color, alpha = _color(decoded, tinted), _alpha(decoded)
+    color, alpha = _color(decoded, binary, tinted), _alpha(decoded)
     colored = f"a mask needs one value a pixel, this one is colored (mode {decoded.image.mode})"
+    if alpha is None and color is None:
+        raise ValueError(colored)
     varied = not (_is_one_color(_shown(decoded)) if color is None else _is_constant(color))
     if alpha is None or (varied and _is_constant(alpha)):
         if color is None:
@@ -253,13 +256,13 @@ def channels_of(decoded: Decoded, tinted: bool = False) -> Channels:
     return Channels(None, alpha, "alpha") if color is None or len(np.unique(alpha)) > 2 else Channels(color, alpha)
 
 
-def _color(decoded: Decoded, tinted: bool) -> np.ndarray | None:
+def _color(decoded: Decoded, binary: bool, tinted: bool) -> np.ndarray | None:
     """The one value of each pixel, (H, W): grey, or the index of a palette; None for colors."""
     image = decoded.image
     if decoded.deep is not None:
         codes = decoded.deep
     elif image.mode == "P":
-        codes = _indices(image, tinted)
+        codes = _indices(image, binary, tinted)
     else:
         codes = np.asarray(image)
     if codes.ndim == 2:
@@ -274,15 +277,15 @@ def _color(decoded: Decoded, tinted: bool) -> np.ndarray | None:
     return np.asarray(image.convert("L")) if tinted and int((high - low).max()) <= JPEG_TINT else None
 
 
-def _indices(image: Image.Image, tinted: bool) -> np.ndarray:
-    """Of a palette: its indices (as in Pascal VOC masks), unless its colors are shades from black to white.
+def _indices(image: Image.Image, binary: bool, tinted: bool) -> np.ndarray:
+    """Of a palette: its indices (as in Pascal VOC masks), unless those of a binary mask are black and white or shades.
 
     Where the colors in use do not tell apart what the indices do, it is the indices that count.
     """
     indices = np.asarray(image)
     palette = np.asarray(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
     used = np.unique(indices)
-    if used[-1] >= len(palette) or _is_one_color(palette):
+    if not binary or used[-1] >= len(palette) or _is_one_color(palette):
         return indices
     colors = palette[used]
     shades = set(colors[:, 0].tolist())

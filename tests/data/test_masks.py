@@ -234,6 +234,7 @@ REFUSED: dict[str, tuple[Draw, dict[str, object], str]] = {
         {},
         "this one is colored",
     ),
+    "a print": (lambda shape: opaque(shape).convert("RGB").convert("CMYK"), {"format": "TIFF"}, "colored (mode CMYK)"),
     "color against alpha": (contradicting, {}, "its color and its alpha say different things"),
     "index against alpha": (palette([0] * 6), {"transparency": b"\xff\x00"}, "its index and its alpha say different"),
     "nothing but white that is not seen": (in_alpha("RGBA", (255,) * 3), {}, "is transparent everywhere"),
@@ -292,6 +293,8 @@ def test_32_bit_values_beyond_16_are_refused(tmp_path: Path) -> None:
 def test_official_trimaps_are_their_codes_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "trimap.png"
     Image.fromarray(SHAPE + 1).save(path)
+    np.testing.assert_array_equal(MaskReader()(path), SHAPE + 1)
+    palette([9] * 3 + [0] * 3 + [255] * 3 + [128] * 3, first=1)(SHAPE).save(path)
     np.testing.assert_array_equal(MaskReader()(path), SHAPE + 1)
     Image.fromarray(SHAPE).save(path)
     with pytest.raises(ValueError, match=r"trimap\.png: trimap values 0, 1, allowed are 1 pet, 2 background, 3 border"):
