@@ -16,8 +16,9 @@ from src.data.pairs import Pair, Splits
 from src.data.reading import PairReader
 from src.data.splits import open_audited
 from src.evaluation.card import card_markdown
-from src.evaluation.gallery import Example, chosen, write_gallery
 from src.evaluation.options import EvaluateOptions
+from src.evaluation.pictures.gallery import chosen, write_gallery
+from src.evaluation.pictures.panels import Example
 from src.evaluation.plots import save_reliability
 from src.evaluation.protocol import Protocol, protocols_of
 from src.evaluation.scoring import Prediction, Scored, entry_of, predictions, rows_of, score_all

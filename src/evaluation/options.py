@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from src.config import PackageName, Section
-from src.evaluation.gallery import STYLES
+from src.evaluation.pictures.panels import STYLES
 from src.prediction.trained import Tta
 
 

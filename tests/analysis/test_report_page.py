@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from src.analysis.claims import read_claims
 from src.analysis.report import make_report, write_report
 from src.command_line import CONF
-from src.evaluation.gallery import write_gallery
+from src.evaluation.pictures.gallery import write_gallery
 from tests.analysis import sweeps
 from tests.analysis.recorded import replicates
 from tests.evaluation.examples import example

@@ -4,14 +4,11 @@ import os
 
 import numpy as np
 import pytest
-from matplotlib.image import AxesImage
-from matplotlib.text import Text
 from PIL import Image
 
-from src.evaluation.contact_sheet import THUMBNAIL, Row, contact_sheet
-from src.evaluation.gallery import chosen, write_gallery
-from src.evaluation.paper import drawing
-from src.evaluation.pictures import STYLES
+from src.evaluation.pictures.contact_sheet import THUMBNAIL
+from src.evaluation.pictures.gallery import chosen, write_gallery
+from src.evaluation.pictures.panels import STYLES
 from tests.evaluation.examples import example, small
 
 BLUE, VERMILLION = (0, 114, 178), (213, 94, 0)
@@ -99,41 +96,10 @@ def test_stems_of_any_length_and_letters_become_names_that_a_disk_takes(tmp_path
 def test_the_sheet_shows_what_was_missed_and_invented(tmp_path):
     sheet = write_gallery(tmp_path, {"worst": [small()]}, [], "a run")[-1]
     with Image.open(sheet) as image:
-        colours = {colour: count for count, colour in image.convert("RGB").getcolors(1_000_000)}
-    square = (THUMBNAIL / 4) ** 2  # a pixel of the image; one swatch of each colour is in the legend
-    assert colours[BLUE] == pytest.approx(4 * square, rel=0.05)
-    assert colours[VERMILLION] == pytest.approx(4 * square, rel=0.05)
-
-
-def test_the_sheet_has_a_headed_block_for_each_group_and_a_row_for_each_image():
-    blocks = {"Worst": [Row.of(small("Pet_7", 0.25)), Row.of(small("Pet_2", 0.5))], "Best": []}
-    figure = contact_sheet("a run", blocks)
-    texts = sorted((text.get_position()[::-1], text.get_text()) for text in figure.findobj(Text) if text.get_text())
-    written = [text for _, text in texts]
-    assert written[0] == "a run" and {"image", "truth", "prediction", "probability", "errors"} <= set(written)
-    assert written[-5:] == [
-        "Worst",
-        "01 · Dice 0.2500 · Pet_7",
-        "02 · Dice 0.5000 · Pet_2",
-        "Best",
-        "no image is left for this group: there are too few",
-    ]
-    rows = [image for image in figure.findobj(AxesImage) if image.get_gid()]
-    assert [image.get_gid() for image in rows] == ["image", "truth", "prediction", "probability", "errors"] * 2
-
-
-def test_a_sheet_of_thirty_images_is_1280_pixels_wide_and_its_texts_lie_side_by_side():
-    rows = [Row.of(example(48, 64, stem="W" * 200)) for _ in range(10)]
-    figure = contact_sheet("W" * 300, dict.fromkeys(["Worst", "Median", "Best"], rows))
-    width, height = figure.get_size_inches() * 72
-    assert width == pytest.approx(1280) and 6000 < height < 8000
-    with drawing():
-        figure.draw_without_rendering()
-        boxes = [text.get_window_extent() for text in figure.findobj(Text) if text.get_text()]
-    assert min(box.x0 for box in boxes) >= 0 and max(box.x1 for box in boxes) <= 1280 and len(boxes) > 40
-    assert [(a, b) for number, a in enumerate(boxes) for b in boxes[:number] if a.padded(-1).overlaps(b)] == []
-    extents = [image.get_extent() for image in figure.findobj(AxesImage)]
-    assert max(right for _, right, _, _ in extents) <= 1260 and max(bottom for _, _, bottom, _ in extents) < height
+        colors = {color: count for count, color in image.convert("RGB").getcolors(1_000_000)}
+    square = (THUMBNAIL / 4) ** 2  # a pixel of the image; one swatch of each color is in the legend
+    assert colors[BLUE] == pytest.approx(4 * square, rel=0.05)
+    assert colors[VERMILLION] == pytest.approx(4 * square, rel=0.05)
 
 
 def test_of_more_than_ten_images_the_sheet_says_how_many_it_leaves_out(tmp_path):
@@ -180,7 +146,7 @@ def test_pictures_that_are_no_longer_in_the_gallery_are_deleted_and_no_other_fil
 @pytest.mark.parametrize(
     ("groups", "styles", "said"),
     [
-        ({"worst": []}, ["report_b"], "style is 'report_b', allowed are panels, report_a, report_d"),
+        ({"worst": []}, ["report_b"], "style is 'report_b', allowed are panels, report_a, report_a_overlay, report_d"),
         ({"../out": []}, ["panels"], "group is '../out'; it becomes part of names of files"),
     ],
 )

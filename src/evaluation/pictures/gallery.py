@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
-from src.evaluation.contact_sheet import Row, contact_sheet
-from src.evaluation.paper import save_png
-from src.evaluation.pictures import STYLES, Example, draw
+from src.evaluation.pictures.contact_sheet import Row, contact_sheet, draw
+from src.evaluation.pictures.panels import STYLES, Example
+from src.files import replacing
 
 CONTACT_SHEET = "contact_sheet.png"
 MOST_ROWS = 10  # of a group on the sheet
@@ -23,7 +24,7 @@ def chosen(dice: Sequence[float], k: int) -> dict[str, list[int]]:
     `worst` begins with the lowest Dice, `best` with the highest; `median`, the k nearest in rank to the middle, goes
     upwards. Of equal Dice the earlier position comes first. No image is taken twice: with fewer than 3k images they are
     shared out evenly, and what is left over goes to `worst` first, then to `best`. Raises ValueError for a k below 1 or
-    a Dice that is no number.
+    a Dice that is not a number.
     """
     if k < 1:
         raise ValueError(f"k is {k}; at least 1 image of each kind can be chosen")
@@ -65,12 +66,12 @@ def write_gallery(
             counts[group] += 1
             for style in styles:
                 written.append(folder / "gallery" / _file_name(group, counts[group], example.stem, style))
-                save_png(draw(example, style), written[-1])
+                _save(draw(example, style), written[-1])
             if counts[group] <= MOST_ROWS:
                 rows[group].append(Row.of(example))
     _delete_earlier(folder / "gallery", groups, styles, set(written))
     sheet = contact_sheet(title, {_heading(group, counts[group]): rows[group] for group in groups})
-    save_png(sheet, folder / CONTACT_SHEET)
+    _save(sheet, folder / CONTACT_SHEET)
     return [*written, folder / CONTACT_SHEET]
 
 
@@ -99,3 +100,9 @@ def _delete_earlier(folder: Path, groups: Iterable[str], styles: Iterable[str], 
 def _heading(group: str, count: int) -> str:
     some = f" (the first {MOST_ROWS} of {count})" if count > MOST_ROWS else ""
     return f"{group.capitalize()}{some}"
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    """Whole or not at all; the same picture gives the same bytes."""
+    with replacing(path) as temporary:
+        picture.save(temporary, format="PNG")
