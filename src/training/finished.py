@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from src.config import RunConfig, parse_section
 from src.environment import git_state
-from src.files import link_or_copy, making
+from src.errors import one_line
+from src.files import link_or_copy, making, read_yaml
+from src.identity import identify
 from src.record import RunRecord
 from src.training.checkpoint import BEST, load_checkpoint
 from src.training.metrics import dice_per_image, iou_per_image, pooled_dice
@@ -53,7 +56,7 @@ def finished_elsewhere(record: RunRecord, data_fingerprint: str) -> Path | None:
                 _check_whole(sibling, run)
                 return sibling.folder
         except (ValueError, KeyError, TypeError, OSError) as error:  # a broken record is the other sweep's affair
-            log.warning("%s is not reused: %s", sibling.folder, error)
+            log.warning("%s is not reused: %s", sibling.folder, one_line(str(error)))
     return None
 
 
@@ -62,6 +65,9 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
     for file in (record.folder / "config.yaml", record.epochs_file, record.checkpoints / BEST):
         if not file.exists():
             raise ValueError(f"{file} is missing")
+    config = parse_section(RunConfig, read_yaml(record.folder / "config.yaml"))
+    if not identify(config, run.get("init_digest")).run_id == run["run_id"] == record.folder.name:
+        raise ValueError("config.yaml or run.json is of another run")
     best, scores = load_checkpoint(record.checkpoints / BEST), run["scores"]
     epochs = {epoch["epoch"]: epoch["valid_dice"] for epoch in record.read_epochs()}
     compared = [

@@ -86,6 +86,12 @@ HOLLOW = {
     "no test.json": lambda record: (record.folder / "test.json").unlink(),
     "another mean in test.json": lambda record: in_test_json(record, dice={"mean": 0.99}),
     "no mean in test.json": lambda record: in_test_json(record, dice=0.99),
+    "an edited config.yaml": lambda record: lines(
+        record, "config.yaml", lambda rows: [row.replace("width: 2", "width: 3") for row in rows]
+    ),
+    "an empty config.yaml": lambda record: (record.folder / "config.yaml").write_text(""),
+    "a config.yaml that is none": lambda record: (record.folder / "config.yaml").write_text("seed: x\ntrainer: 3\n"),
+    "the run_id of another": lambda record: edit(record.run_file, run_id="unet-seed9"),
     "no config.yaml": lambda record: (record.folder / "config.yaml").unlink(),
     "no epochs.jsonl": lambda record: record.epochs_file.unlink(),
     "epochs without the best one": lambda record: record.epochs_file.write_text(""),
