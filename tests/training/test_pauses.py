@@ -61,7 +61,6 @@ def certify(config, pauses: int, draw: random.Random) -> int:
     for number in range(pauses):
         codes = pause(config, f"run{number}", draw, seconds)
         output = Path(config(f"run{number}").output)
-        print(codes, seconds, flush=True)
         assert sorted(codes) in ([0, 0], [0, BUSY]), codes
         assert differences(whole, end_of(output)) == []
         (run_file,) = output.glob("single/*/run.json")
