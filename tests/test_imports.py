@@ -27,9 +27,10 @@ MAY_IMPORT = {
     "models": BASE | {"models"},
     "training": BASE | {"data", "models", "training"},
     "prediction": BASE | {"data", "models", "training", "prediction"},
-    "analysis": BASE | {"analysis"},
+    "display": BASE | {"display"},
+    "analysis": BASE | {"display", "analysis"},
     "exporting": BASE | {"data", "models", "training", "prediction", "exporting"},
-    "evaluation": BASE | {"data", "models", "training", "prediction", "analysis", "evaluation"},
+    "evaluation": BASE | {"data", "models", "training", "prediction", "display", "analysis", "evaluation"},
     "benchmarking": BASE | {"data", "models", "training", "analysis", "benchmarking"},
     "sweep": BASE | {"data", "training", "analysis", "sweep"},
 }

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from src.analysis.effects import Effect
 from src.analysis.loading import Records
 from src.analysis.matching import Setting
-from src.analysis.plot_style import COLUMN_WIDTH, LOOKS, legend_height, new_figure, saved
 from src.analysis.plots import curves, dice_against_time, dots, effects, paired, rows_height
+from src.display.figure_style import COLUMN_WIDTH, LOOKS, legend_height, new_figure, saved
 
 MOST_ROWS = 30  # of a figure with a row for each setting or effect
 MOST_PAIRS = 6  # scatter plots of single images

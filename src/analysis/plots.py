@@ -11,18 +11,15 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from src.analysis.plot_style import (
+from src.display.figure_style import (
     BLACK,
     BLUE,
     GREY,
     LOOKS,
-    SMALL,
-    TEXT,
     VERMILLION,
     label_rows,
-    legend_below,
+    legend_above,
     note,
-    room,
     styled,
     wrapped,
 )
@@ -41,6 +38,7 @@ LABELS = {
     "peak_memory_bytes": "peak memory (bytes)",
 }
 SCORES = ("dice", "iou", "flattened")  # how the names of columns end that rise to 1
+NAME, NOTE = 36, 24  # characters of a line of a name in `paired`, beside the axes and in them
 FAR_APART = 30  # a learning rate 30 times smaller than another is a flat line at the bottom of a linear axis
 MANY_IMAGES = 1000  # from here on single points hide each other, and cells that count them say more
 FEW_TO_MANY = LinearSegmentedColormap.from_list("few_to_many", ["#A6CBE3", BLUE, "#001A29"])
@@ -52,7 +50,7 @@ OTHER_VERDICTS = "D^vPX*"  # markers, all black and hollow
 def curves(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
     """A line for each setting over epochs: the mean of its seeds, in a band from the smallest to the largest.
 
-    `epochs`: one row an ended epoch, with `setting` (its order is that of colours and legend), `seed`, `epoch` (from 1)
+    `epochs`: one row an ended epoch, with `setting` (its order is that of colors and legend), `seed`, `epoch` (from 1)
     and `column`. Where not all seeds of a setting have a value, there is no mean, and single seeds go on as thin lines;
     where none has one, there is a gap. The first 8 settings are drawn. The learning rate is on a log axis where the
     peaks of two settings are more than 30 times apart. An axis of loss is cut at the top and one of Dice at the bottom
@@ -69,7 +67,7 @@ def curves(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     notes = [_limit_y(ax, column, tables), _count_of(len(shown), len(names))]
     note(ax, "\n".join(filter(None, notes)), "bottom right" if column.endswith(SCORES) else "top right")
-    legend_below(ax, list(zip(lines, shown, strict=True)))
+    legend_above(ax, list(zip(lines, shown, strict=True)))
     return ax
 
 
@@ -95,7 +93,7 @@ def dots(ax: Axes, settings: pd.DataFrame, quantity: str = TEST_DICE) -> Axes:
     known = bool(np.isfinite(low).any())
     mark = Line2D([], [], color=BLUE, marker="o", markersize=5, linewidth=1.8, linestyle="-" if known else "")
     entries = [(mark, "mean, 95 % interval" if known else "mean"), (single, "one seed")]
-    legend_below(ax, entries + [(printed, "reported")] * bool(np.isfinite(reported).any()), centred=False)
+    legend_above(ax, entries + [(printed, "reported")] * bool(np.isfinite(reported).any()))
     return ax
 
 
@@ -116,10 +114,10 @@ def paired(ax: Axes, first: Values, second: Values, names: tuple[str, str]) -> A
         raise ValueError(f"{len(first)} and {len(second)} images: give the Dice of the same images under both settings")
     ax.plot([0, 1], [0, 1], color=BLACK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-    ax.set_xlabel(wrapped(f"Dice: {names[0]}", 0.7 * room(ax), TEXT, most=2))
-    ax.set_ylabel(wrapped(f"Dice: {names[1]}", 0.9 * ax.bbox.height / ax.figure.dpi * 72, TEXT, most=2))
+    ax.set_xlabel(wrapped(f"Dice: {names[0]}", NAME, most=2))
+    ax.set_ylabel(wrapped(f"Dice: {names[1]}", NAME, most=2))
     if len(first) > MANY_IMAGES:
-        legend_below(ax, _cells(ax, first, second))
+        legend_above(ax, _cells(ax, first, second))
     else:
         ax.scatter(first, second, s=9, color=BLUE, alpha=0.45, linewidths=0)
     _count_better(ax, first, second, names)
@@ -146,7 +144,7 @@ def effects(ax: Axes, effects: pd.DataFrame) -> Axes:
         (points,) = ax.plot(effect[here], rows[here], marker, color=color, markerfacecolor=filling, markersize=5)
         entries.append((points, verdict))
     label_rows(ax, effects["comparison"], "difference in test Dice × 100")
-    legend_below(ax, entries, centred=False)
+    legend_above(ax, entries)
     return ax
 
 
@@ -172,7 +170,7 @@ def dice_against_time(ax: Axes, settings: pd.DataFrame, quantity: str = TEST_DIC
     ax.set(xlabel="mean training time (minutes)", ylabel=_unit_below(quantity))
     ax.set_xlim(0, 1.08 * known["minutes"].max() if len(known) else 1)
     note(ax, _count_of(len(known), len(settings)), "bottom right")
-    legend_below(ax, entries)
+    legend_above(ax, entries)
     return ax
 
 
@@ -301,7 +299,7 @@ def _cells(ax: Axes, first: Values, second: Values) -> list[tuple[Artist, str]]:
 def _count_better(ax: Axes, first: Values, second: Values, names: tuple[str, str]) -> None:
     """How many images are better under each setting, on its side of the diagonal, and how many are equal."""
     below, above, equal = (first > second).sum(), (second > first).sum(), (first == second).sum()
-    left = wrapped(f"{above} better under {names[1]}", 0.45 * room(ax), SMALL) + f"\n{equal} equal" * bool(equal)
-    right = wrapped(f"{below} better under {names[0]}", 0.45 * room(ax), SMALL)
+    left = wrapped(f"{above} better under {names[1]}", NOTE) + f"\n{equal} equal" * bool(equal)
+    right = wrapped(f"{below} better under {names[0]}", NOTE)
     note(ax, left, "top left")
     note(ax, right, "bottom right")

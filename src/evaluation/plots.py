@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from src.analysis.plot_style import BLUE, GREY, new_figure, note, saved, styled
+from src.display.figure_style import BLUE, GREY, new_figure, note, saved, styled
 
 
 @styled

@@ -8,8 +8,8 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from src.analysis.plot_style import BLACK, BLUE, VERMILLION
 from src.data.images import FOREGROUND, IGNORED
+from src.display.figure_style import BLACK, BLUE, VERMILLION
 
 STYLES = {
     "panels": ("image", "truth", "prediction", "probability", "errors"),

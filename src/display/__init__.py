@@ -1,0 +1,1 @@
+"""How texts, tables and figures look, for all that shows something."""
