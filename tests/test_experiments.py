@@ -192,7 +192,7 @@ SETTINGS = {
     "report_d/resnet34_unet_cbam_batch_32": "validation Dice about 0.919",
     "report_e/unet": "IoU about 0.8",
     "report_e/resnet34_unet_plain": "IoU about 0.8",
-    **dict.fromkeys((*INGREDIENTS, *RECIPES), "in no report"),
+    **dict.fromkeys((*INGREDIENTS, *RECIPES), "not in any report"),
 }
 
 HERE = ("data=synthetic", "device=cpu")  # what a machine without the pets and without a GPU can check
@@ -408,12 +408,12 @@ def test_a_body_holds_nothing_that_a_group_could_say(file):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_head_tells_the_command_the_cost_and_what_was_printed(file):
+def test_a_head_tells_the_command_the_cost_and_what_was_reported(file):
     group, name = file.split("/", maxsplit=1)
     package, *rest = head(file)
     assert package == "# @package _global_"
-    labels = [match[1] for line in rest if (match := re.match(r"# (Command|Cost|Printed): \S", line))]
-    assert labels == ["Command", "Cost", "Printed"]
+    labels = [match[1] for line in rest if (match := re.match(r"# (Command|Cost|Reported): \S", line))]
+    assert labels == ["Command", "Cost", "Reported"]
     assert f"# Command: python -m src.train {group}={name}" in rest
     if group == "setting":
         assert SETTINGS[name] in " ".join(rest)
