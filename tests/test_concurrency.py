@@ -20,8 +20,9 @@ PROGRAM = """
 import json, logging, os, sys, traceback
 from pathlib import Path
 from src.config import RunConfig
-from src.data import cache, synthetic
+from src.data import cache
 from src.data.oxford_pet import open_oxford_pet
+from src.data.synthetic import dataset
 from src.identity import identify
 from src.record import RunBusy
 from src.sweep.job import Job
@@ -39,9 +40,9 @@ def run_it(number):
         return ["busy", str(busy)]
 
 def draw(number):
-    drawn, made = [], synthetic._draw_all
-    synthetic._draw_all = lambda *arguments: (drawn.append(1), made(*arguments))
-    found = synthetic.make_synthetic(folder / "drawn", 12, 4, 48, 0)
+    drawn, made = [], dataset._draw_all
+    dataset._draw_all = lambda *arguments: (drawn.append(1), made(*arguments))
+    found = dataset.make_synthetic(folder / "drawn", 12, 4, 48, 0)
     return [len(drawn), len(list(found.rglob("*.png")))]
 
 def decode(number):

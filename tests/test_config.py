@@ -34,6 +34,16 @@ def test_keys_of_the_kind_of_data_are_known(composed):
     ]
 
 
+def test_numbers_that_make_no_synthetic_data_are_all_named(composed):
+    wrong = ("data.trainval=1", "data.test=0", "data.size=8", "data.seed=-1")
+    assert schema_problems(composed("data=synthetic", *wrong)) == [
+        "data.trainval: got 1; input should be greater than or equal to 3",
+        "data.test: got 0; input should be greater than or equal to 1",
+        "data.size: got 8; input should be greater than or equal to 16",
+        "data.seed: got -1; input should be greater than or equal to 0",
+    ]
+
+
 def test_a_built_node_is_held_against_the_signature_of_its_class():
     node = {**ADAMW, "lr": "fast", "weight_decai": 1}
     assert node_problems("optimizer", node, torch.optim.Optimizer, ("params",)) == [

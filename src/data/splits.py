@@ -14,7 +14,7 @@ from src.data.notes import notes_of
 from src.data.oxford_pet import open_oxford_pet
 from src.data.pairs import Splits
 from src.data.reading import PairReader
-from src.data.synthetic import drawn_before, make_synthetic
+from src.data.synthetic.dataset import drawn_before, make_synthetic
 
 
 def open_data(data: OxfordPetData | SyntheticData | FolderData, make: bool = True) -> Splits:

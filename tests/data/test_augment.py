@@ -15,10 +15,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from src.config import AugmentationSection
-from src.data.animals import BREEDS
 from src.data.augment import Draw, PairTransform, build_transform, check_transforms, draw_seeds
 from src.data.images import resize_image, resize_mask, trimap_to_target
-from src.data.scenes import draw_scene
+from src.data.synthetic.animals import BREEDS
+from src.data.synthetic.scenes import draw_scene
 
 ROOT = Path(__file__).parents[2]
 CHOICES = [

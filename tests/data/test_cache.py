@@ -21,7 +21,7 @@ from src.data.cache import CachedPairs, open_cache
 from src.data.dataset import PairFiles
 from src.data.oxford_pet import open_oxford_pet
 from src.data.pairs import Splits
-from src.data.synthetic import make_synthetic
+from src.data.synthetic.dataset import make_synthetic
 from src.data.unchanged import DataChanged
 from src.record import RunRecord
 from src.training import run as run_module

@@ -1,0 +1,1 @@
+"""Drawn animals in the official layout of Oxford-IIIT Pet."""
