@@ -166,7 +166,7 @@ def open_regular(path: Path, largest: int | None = None) -> io.BufferedReader:
     if largest is not None and found.st_size > largest:
         raise ValueError(f"{path}: has {found.st_size:,} bytes; at most {largest:,} are read")
     # not blocking, in case that a pipe has taken its place meanwhile
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    return io.BufferedReader(io.FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)))
 
 
 def read_regular(path: Path, largest: int) -> bytes:

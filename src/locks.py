@@ -13,11 +13,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from src.files import naming
+from src.files import naming, open_regular, read_regular
 
 PERIOD = 5.0  # seconds between two beats
 SILENCE = 30.0  # seconds without a beat after which a host is taken for dead; a long step may hold up a beat or two
 SETTLED = 1.0  # seconds after which two hosts that took over the same dead one's place see who was last
+LONGEST_BEAT = 10_000  # bytes of a heartbeat
 
 
 def _this_host() -> str:
@@ -84,12 +85,12 @@ class SharedLock:
         heartbeat of another host is believed for SILENCE by this machine's clock, which `held` does not rely on.
         """
         try:
-            with self._file.open("rb") as file:
+            with open_regular(self._file) as file:
                 # shared, so that two who ask at once do not take each other for the holder
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        except OSError:
+        except (OSError, ValueError):
             pass
         try:
             beat, last = self._read(), self._heartbeat.stat().st_mtime
@@ -162,9 +163,11 @@ class SharedLock:
     def _read(self) -> bytes | None:
         # opened anew each time: a network file system brings a file up to date when it is opened
         try:
-            return self._heartbeat.read_bytes()
+            return read_regular(self._heartbeat, LONGEST_BEAT)
         except FileNotFoundError:
             return None
+        except ValueError:  # a pipe, or too long: nothing that a process of ours has written
+            return b""
 
     def _is_ours(self) -> bool:
         return _facts(self._read()).get("token") == self._token
@@ -204,5 +207,5 @@ def _facts(beat: bytes | None) -> dict[str, object]:
     try:
         facts = json.loads(beat or b"{}")
         return facts if isinstance(facts, dict) and {"host", "name", "pid"} <= facts.keys() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}

@@ -224,7 +224,7 @@ def _read_images(folder: Path, protocol: str, test_dice: float, names: pd.Index)
 
 def _read_table(path: Path) -> pd.DataFrame:
     """The columns that are needed of test_images.csv. Raises ValueError or OSError, naming neither file nor run."""
-    with open_regular(path, LARGEST_IMAGES) as file:
+    with open_regular(path, LARGEST_IMAGES) as file, np.errstate(invalid="ignore"):
         try:
             return pd.read_csv(
                 file,

@@ -81,10 +81,14 @@ def sound(tmp_path_factory):
     return sweep
 
 
+class NoEnd(BaseException):
+    """Not a TimeoutError, which passes for one of the disk's."""
+
+
 @contextmanager
 def patience(seconds):
     def give_up(*_):
-        raise TimeoutError(f"no end after {seconds} s")
+        raise NoEnd(f"after {seconds} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(seconds)
@@ -198,6 +202,7 @@ def damage(draw, folder):
         path.write_text(change(draw, path.read_text()), errors="surrogatepass")
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "batch", [pytest.param(number, marks=[pytest.mark.long] * (number > 0)) for number in range(BATCHES)]
 )
@@ -205,19 +210,18 @@ def test_no_damage_to_a_run_ends_the_report_on_the_others(here, sound, tmp_path,
     draw = random.Random(batch)
     sweep = tmp_path / "sweep"
     shutil.copytree(sound, sweep)
-    shutil.copy(next(sweep.glob("*/run.json")), sweep / "plan.json")
     (sweep / "plan.json").write_text(another_value(draw, json.dumps(a_plan(sweep))))
     victims = sorted(sweep.glob("unet-*"), key=lambda folder: int(folder.name.split("seed")[1].split("-")[0]))[3:]
     assert len(victims) == VICTIMS
     for folder in victims:
         damage(draw, folder)
-    if batch % 5:
+    if batch % 5 != 1:
         monkeypatch.setattr("src.analysis.report.pictures_of", lambda *_: [])  # they take most of the time
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with patience(PATIENCE):
+        records = load_records([sweep])  # first, since a run may seem to be at work for half a minute, and not later
         told = here(src.aggregate.aggregate, f"sweep={sweep}", "claim_files=null", f"output={tmp_path}/report")
         shown = here(src.status.main, f"sweep={sweep}")
-        records = load_records([sweep])
         write_summary(sweep)
     for done in (told, shown):
         assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr, done
@@ -225,7 +229,8 @@ def test_no_damage_to_a_run_ends_the_report_on_the_others(here, sound, tmp_path,
     runs = records.runs[records.runs["status"].ne("planned")].set_index("run_id")
     begun = {path.name for path in sweep.iterdir() if path.is_dir() and path.name[0] != "."}
     assert begun <= set(runs.index)
-    left_out = runs[~runs["counted"]]
+    # a heartbeat that cannot be read may be another host's
+    left_out = runs[~runs["counted"] & runs["status"].ne("running")]
     assert not left_out["left_out"].fillna(left_out["error"]).isna().any()
     text = (tmp_path / "report" / "report.md").read_text()
     assert [name for name in left_out.index if name.isprintable() and markdown_text(name) not in text] == []
