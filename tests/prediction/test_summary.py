@@ -60,3 +60,11 @@ def test_the_first_failures_are_named_and_the_rest_counted():
     assert failures([WRITTEN, FAILED]) == ['failed: in/"x".jpg: no such file']
     lines = failures([FAILED] * (NAMED + 1200))
     assert len(lines) == NAMED + 1 and lines[-1] == "failed: 1,200 more"
+
+
+def test_names_that_begin_like_formulas_are_no_formulas(tmp_path):
+    name = "=1+cmd|' C'!A0"
+    write_summary([Outcome(Path(f"{name}.jpg"), "written", "", (2, 3), 0.5, Path(f"{name}.mask.png"))], tmp_path)
+    with (tmp_path / "summary.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["input"], row["mask"], row["foreground"]) == (f"'{name}.jpg", f"'{name}.mask.png", "0.500000")
