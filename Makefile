@@ -10,7 +10,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 help:  ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
-setup: .venv/installed  ## Makes .venv from requirements.txt
+setup: .venv/installed  ## Creates .venv from requirements.txt
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -19,25 +19,25 @@ setup: .venv/installed  ## Makes .venv from requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-demo: setup  ## A small real sweep on synthetic images, then its report (minutes on a CPU)
+demo: setup  ## Runs a small real sweep on synthetic images and reports it (minutes on a CPU)
 	$(PY) -m src.train experiment=demo hydra.launcher.jobs=2
 	$(PY) -m src.aggregate sweep=multirun_outputs/demo
 
-test: setup  ## The tests, under 5 minutes on 2 cores
+test: setup  ## Runs the tests, under 5 minutes on 2 cores
 	$(PY) -m pytest -q -n 2
 
-test-long: setup  ## The longer campaigns, at most 30 minutes
+test-long: setup  ## Runs the long tests, at most 30 minutes
 	$(PY) -m pytest -q -n 2 -m long
 
-torture: setup  ## Runs killed 200 times, each time taken up again and compared bit for bit
+torture: setup  ## Kills runs 200 times, resumes them and compares the results bit for bit
 	SEGSWEEP_KILLS=200 $(PY) -m pytest -q -n 2 -m long tests/training/test_kills.py
 
-lint: setup  ## Style, formatting and types
+lint: setup  ## Checks style, formatting and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-format: setup  ## Puts the code into its format
+format: setup  ## Formats the code
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
