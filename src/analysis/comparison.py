@@ -180,11 +180,11 @@ def _answer(
     arms = question.measure.arms(records, folders)
     unknown = sum(len(own) for own in folders) - sum(len(arm) for arm in arms)
     too_short = question.measure.too_short(records, [folder for own in folders for folder in own])
+    few = _too_few(choice, arms)
     if unknown:
-        notes = (*notes, f"not known of {unknown} of the runs{f': {too_short}' if too_short else ''}")
+        notes = (*notes, f"not known of {unknown} of the runs{f': {too_short}' if too_short and not few else ''}")
     if question.measure.cost:
         arms = [np.log(arm) for arm in arms]
-    few = _too_few(choice, arms)
     problem = (few and too_short) or few or _alike(choice, arms, question.measure)
     return Comparison(question, choice, tuple(arms), problem, notes)
 
