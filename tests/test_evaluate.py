@@ -155,3 +155,15 @@ def test_the_command_as_a_process_on_a_folder_with_an_odd_name(command, run_copy
     assert (odd / "evaluation" / "test" / "card.md").exists()
     done = command("evaluate", "--help")
     assert done.returncode == 0 and "split" in done.stdout
+
+
+def test_pictures_and_cards_are_not_written_through_a_link(here, run_copy, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (run_copy / "evaluation").mkdir()
+    (run_copy / "evaluation" / "test").symlink_to(tmp_path / "elsewhere")
+    refused = here(evaluate, f"run={run_copy}", "device=cpu")
+    said = (
+        f"{run_copy}/evaluation/test: is a symbolic link to {tmp_path}/elsewhere, where nothing is written; remove it\n"
+    )
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", said)
+    assert [*(tmp_path / "elsewhere").iterdir()] == [] and list(protocols(run_copy)) == ["headline"]
