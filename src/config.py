@@ -217,12 +217,17 @@ def node_problems(
         return [f"{section}.{problem}" for problem in error.problems]
     model = _signature_model(target, injected)
     problems = problems_of(model, _known_arguments(node, model), prefix=f"{section}.")
-    if not isinstance(node.get("name"), str):
-        problems.append(f"{section}.name: missing; every choice has one")
-    elif not re.fullmatch(NAME, node["name"]):
-        name = shown(node["name"])
-        problems.append(f"{section}.name: got {name}; it takes up to 40 of a-z, A-Z, 0-9, _ and, within, . + -")
-    return problems
+    return problems + name_problems(section, node)
+
+
+def name_problems(section: str, node: dict[str, Any]) -> list[str]:
+    """Why the name of the built node of `section`, a part of ids and folders, is none: one line, or none."""
+    name = node.get("name")
+    if not isinstance(name, str):
+        return [f"{section}.name: missing; every choice has one"]
+    if not re.fullmatch(NAME, name):
+        return [f"{section}.name: got {shown(name)}; it takes up to 40 of a-z, A-Z, 0-9, _ and, within, . + -"]
+    return []
 
 
 def build(node: dict[str, Any], base: type, allow_targets: Sequence[str] = (), **injected: Any) -> Any:

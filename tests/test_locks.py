@@ -184,3 +184,11 @@ def test_who_was_stopped_and_lost_the_lock_is_told_so_and_takes_nothing_away(loc
         lock.check()
     assert not heartbeat(tmp_path).exists()
     lock.check()  # outside of `held` there is nothing to lose
+
+
+def test_a_pipe_in_the_place_of_a_lock_or_heartbeat_is_not_waited_for(tmp_path):
+    lock = SharedLock(tmp_path / "run.lock")
+    os.mkfifo(tmp_path / "run.lock")
+    assert not lock.is_held()
+    os.mkfifo(heartbeat(tmp_path))
+    assert lock.is_held()  # perhaps by another machine, for SILENCE

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from src.config import FolderData, RunConfig, parse_section
+from src.config import FolderData, RunConfig, name_problems, parse_section
 from src.data.images import DEPTHS, ImageReader
 from src.errors import ConfigError, cut, one_line, shown
 from src.files import read_yaml
-from src.identity import identify
+from src.identity import BUILT_SECTIONS, identify
 from src.record import RunRecord
 from src.runtime import Numerics, pick_device
 from src.training.blueprint import blueprint, channels_of, size_problems
@@ -133,9 +133,12 @@ def read_config(folder: Path) -> RunConfig:
     if not isinstance(plain, dict):
         raise ValueError(f"{file}: holds a {type(plain).__name__}; the config of a run is a mapping")
     try:
-        return parse_section(RunConfig, plain)
+        config = parse_section(RunConfig, plain)
+        if problems := [line for section in BUILT_SECTIONS for line in name_problems(section, plain[section])]:
+            raise ConfigError(problems)
     except ConfigError as error:
         raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from error
+    return config
 
 
 def _photo_reader(folder: Path, config: RunConfig) -> ImageReader:

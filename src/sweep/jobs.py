@@ -95,10 +95,19 @@ def write_plan(jobs: Sequence[Job], folder: Path) -> None:
     path = folder / "plan.json"
     lock = SharedLock(folder / ".locks" / "plan.lock")
     with lock.held(wait=True):  # another part of the sweep may be launched at this moment
-        before = read_json(path)["runs"] if path.exists() else []
-        planned = {run["run_id"]: run for run in before} | {job.identity.run_id: _plan_of(job) for job in jobs}
-        if list(planned.values()) != before:
+        before = _planned(path)
+        planned = before | {job.identity.run_id: _plan_of(job) for job in jobs}
+        if planned != before:
             write_json(path, {"schema": 1, "runs": list(planned.values())}, lock.check)
+
+
+def _planned(path: Path) -> dict[str, Any]:
+    """The entries of a plan by run_id; none where there is no plan yet. Raises ValueError, naming it, for no plan."""
+    plan = read_json(path) if path.exists() else {"runs": []}
+    try:
+        return {str(run["run_id"]): run for run in plan["runs"]}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: is not the plan of a sweep; delete it, and this command writes it again") from error
 
 
 def _plan_of(job: Job) -> dict[str, Any]:

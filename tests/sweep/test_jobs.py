@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from src.errors import ConfigError
-from src.sweep.jobs import make_jobs
+from src.sweep.jobs import make_jobs, write_plan
 
 IN_ONE_FOLDER = "all runs of a sweep lie in one folder"
 ONE_DATA_SET = "a sweep has one data set: run the command once for each of them, each time with another sweep.name"
@@ -74,3 +74,14 @@ def test_all_of_them_are_named_at_once(jobs):
 )
 def test_what_is_asked_for_twice_is_one_run(jobs, axes, count):
     assert len(jobs(*axes)) == count
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "1", "{}", '{"runs": 1}', '{"runs": [{}]}', '{"runs": ["x"]}', '{"runs": {"a": 1}}']
+)
+def test_a_plan_of_a_wrong_shape_is_named_and_stays(composed, small, tmp_path, content):
+    path = tmp_path / "plan.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"^{path}: is not the plan of a sweep; delete it"):
+        write_plan(make_jobs([(composed(*small), small)], "adhoc"), tmp_path)
+    assert path.read_text() == content
