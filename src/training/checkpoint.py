@@ -4,7 +4,8 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -64,15 +65,29 @@ def load_checkpoint(path: Path, largest: int | None = None) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise ValueError(f"{path}: holds a {type(content).__name__}; a checkpoint is a dict")
         # torch does not compare the checksums; foreign files may come without any
-        if "format" in content and (damaged := zipfile.ZipFile(file).testzip()) is not None:
-            raise ValueError(f"{path}: is damaged, the checksum of {damaged} does not fit")
+        if "format" in content:
+            with _naming_damage(path):
+                damaged = zipfile.ZipFile(file).testzip()
+            if damaged is not None:
+                raise ValueError(f"{path}: is damaged, the checksum of {damaged} does not fit")
     return content
+
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    """Raises ValueError, naming `path`, for whatever zipfile raises in the block: a type for each kind of damage."""
+    try:
+        yield
+    except Exception as error:
+        reason = one_line(str(error)) or type(error).__name__
+        raise ValueError(f"{path}: not a readable checkpoint: it is damaged ({reason})") from error
 
 
 def _check_unpacked_size(file: BinaryIO, path: Path, must_be_zip: bool) -> None:
     """Raises ValueError for a file that takes more memory than room: torch compresses nothing."""
     if zipfile.is_zipfile(file):
-        unpacked = sum(member.file_size for member in zipfile.ZipFile(file).infolist())
+        with _naming_damage(path):
+            unpacked = sum(member.file_size for member in zipfile.ZipFile(file).infolist())
         if unpacked > os.fstat(file.fileno()).st_size:
             raise ValueError(f"{path}: not a readable checkpoint: it is packed, {unpacked:,} bytes would come out")
     elif must_be_zip:
