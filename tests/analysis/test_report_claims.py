@@ -13,6 +13,7 @@ from tests.test_experiments import INGREDIENTS, RECIPES, RUNS, jobs_of
 
 EPOCHS = 20  # a tenth of them is two
 SEEDS = 4
+CURVES = [f"{split}_{score}" for split in ("train", "valid") for score in ("loss", "dice", "accuracy")]
 
 
 def rising(end, slowness=3.0):
@@ -167,7 +168,17 @@ def test_the_experiments_of_a_report_make_the_runs_that_its_claims_need(tmp_path
         # one folder an experiment, as its sweep is, with what two experiments share in both
         dice = np.linspace(0.5, 0.9, 20)
         for seed in range(3):
-            finish(tmp_path / experiment.replace("/", "_"), *job, dice=dice + 0.001 * seed, seed=seed)
+            draw = np.random.default_rng(seed)  # seeds that agree to the last bit are not judged
+            curves = {name: draw.uniform(0.4, 0.6, 200).tolist() for name in CURVES}
+            costs = {"seconds": 10.0 + seed, "memory": 10**9 + seed * 10**6}
+            finish(
+                tmp_path / experiment.replace("/", "_"),
+                *job,
+                dice=dice * (1 - 0.01 * seed),
+                seed=seed,
+                curves=curves,
+                **costs,
+            )
     records = load_records(sorted(tmp_path.iterdir()))
     verdicts = judge(records, settings_of(records), read_claims(CLAIMS / f"{report}.yaml"))
     assert [(verdict.name, one.problem) for verdict in verdicts for one in verdict.comparisons if one.problem] == []
