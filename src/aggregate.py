@@ -6,7 +6,7 @@ wrong; 130: Ctrl-C.
 """
 
 if __name__ == "__main__":  # the imports below take seconds
-    from src.console import expect_ctrl_c
+    from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()
 
@@ -15,9 +15,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import forcing_values, plain_values, quoting_values, refusal
-from src.composing import command
-from src.errors import ConfigError
+from src.base.errors import ConfigError
+from src.cli.hydra_entry import command
+from src.cli.overrides import forcing_values, plain_values, quoting_values, refusal
 
 PATHS = ("sweep", "output", "claim_files")
 
@@ -26,9 +26,9 @@ PATHS = ("sweep", "output", "claim_files")
 def main(composed: DictConfig) -> None:
     """Check, load, judge, write, say what was found."""
     # pandas, scipy and matplotlib take a second to import: --help must not wait for them
-    from src.analysis.options import AggregateOptions
-    from src.analysis.report import make_report, told, write_report
-    from src.config import parse_section
+    from src.analysis.report.options import AggregateOptions
+    from src.analysis.report.report import make_report, told, write_report
+    from src.base.config import parse_section
 
     try:
         options = parse_section(AggregateOptions, _given(composed))

@@ -5,7 +5,7 @@ Prints a table and writes `benchmark.json` into `output`. Keys: conf/benchmark.y
 """
 
 if __name__ == "__main__":  # the imports below take seconds
-    from src.console import expect_ctrl_c
+    from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()
 
@@ -15,9 +15,9 @@ import sys
 from hydra import compose
 from omegaconf import DictConfig
 
-from src.command_line import forcing_values, plain_values, quoting_values, refusal
-from src.composing import command, not_taken, one_line_each
-from src.errors import ConfigError
+from src.base.errors import ConfigError
+from src.cli.hydra_entry import command, not_taken, one_line_each
+from src.cli.overrides import forcing_values, plain_values, quoting_values, refusal
 
 OWN = ("output", "networks", "repeats", "steps", "images")
 DRAWN = ["data=synthetic", "data.size=500", "data.test=1"]  # about the size of the real photos
@@ -44,8 +44,8 @@ def measure(composed: DictConfig, of_runs: list[str]) -> None:
     # torch takes seconds to import: --help must not wait for it
     import torch
 
+    from src.base.config import parse_section
     from src.benchmarking.benchmark import BenchmarkOptions, run_benchmark, summary
-    from src.config import parse_section
     from src.training.checks import checked
 
     on_cpu = not torch.cuda.is_available() or "device=cpu" in of_runs

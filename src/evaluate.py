@@ -6,7 +6,7 @@ stands there is changed; writes card, calibration and pictures of the worst, med
 """
 
 if __name__ == "__main__":  # the imports below take seconds
-    from src.console import expect_ctrl_c
+    from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()
 
@@ -16,9 +16,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import forcing_values, plain_values, quoting_values, refusal
-from src.composing import command
-from src.errors import ConfigError
+from src.base.errors import ConfigError
+from src.cli.hydra_entry import command
+from src.cli.overrides import forcing_values, plain_values, quoting_values, refusal
 
 PATHS = ("run", "root", "output", "cache")
 
@@ -27,12 +27,12 @@ PATHS = ("run", "root", "output", "cache")
 def main(composed: DictConfig) -> None:
     """Check, predict, score, write, say what came out."""
     # torch takes seconds to import: --help must not wait for it
-    from src.analysis.tables import plain_table
-    from src.config import parse_section
+    from src.base.config import parse_section
+    from src.base.record import RunBusy
+    from src.display.tables import plain_table
     from src.evaluation.card import RIGHT, card_columns, card_notes
     from src.evaluation.evaluation import evaluate_run
     from src.evaluation.options import EvaluateOptions
-    from src.record import RunBusy
 
     try:
         done = evaluate_run(parse_section(EvaluateOptions, _given(composed)))

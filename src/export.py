@@ -6,7 +6,7 @@ what the network says; 1: not written, and why; 130: Ctrl-C.
 """
 
 if __name__ == "__main__":  # the imports below take seconds
-    from src.console import expect_ctrl_c
+    from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()
 
@@ -16,10 +16,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import forcing_values, plain_values, quoting_values, refusal
-from src.composing import command
-from src.config import parse_section, problems_of
-from src.errors import ConfigError
+from src.base.config import parse_section, problems_of
+from src.base.errors import ConfigError
+from src.cli.hydra_entry import command
+from src.cli.overrides import forcing_values, plain_values, quoting_values, refusal
 from src.exporting.options import ExportOptions
 
 PATHS = ("run", "output", "inputs")

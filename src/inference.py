@@ -7,7 +7,7 @@ Exit code 0: every photo has its mask; 3: some photo failed, the others are done
 """
 
 if __name__ == "__main__":  # the imports below take seconds
-    from src.console import expect_ctrl_c
+    from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()
 
@@ -23,16 +23,16 @@ import numpy as np
 import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import forcing_values, plain_values, quoting_values, refusal
-from src.composing import command
-from src.errors import ConfigError
+from src.base.errors import ConfigError
+from src.cli.hydra_entry import command
+from src.cli.overrides import forcing_values, plain_values, quoting_values, refusal
 
 if TYPE_CHECKING:
     from src.prediction.batches import Inference
     from src.prediction.inference_options import InferenceOptions
+    from src.prediction.load_model import TrainedNetwork, Tta
+    from src.prediction.outputs import Outcome
     from src.prediction.predict import Prediction
-    from src.prediction.summary import Outcome
-    from src.prediction.trained import TrainedNetwork, Tta
 
 NEEDED = {
     "run": "the folder of a run, for example run=multirun_outputs/demo/unet-…",
@@ -48,7 +48,7 @@ def load_model(run: str | Path, device: str = "auto", allow_targets: Sequence[st
     Nothing that the folder names is executed, unless it lies in one of the packages `allow_targets`. Raises ValueError
     for a folder that is no run, or a device not there.
     """
-    from src.prediction.trained import load_trained
+    from src.prediction.load_model import load_trained
 
     return load_trained(Path(run), device, allow_targets)
 
@@ -95,7 +95,7 @@ def main(composed: DictConfig) -> None:
 def _options(composed: DictConfig) -> "InferenceOptions":
     """The options, judged. Raises ConfigError with every problem, missing keys among them."""
     # torch takes seconds to import: --help must not wait for it
-    from src.config import parse_section
+    from src.base.config import parse_section
     from src.prediction.inference_options import InferenceOptions
 
     missing = [key for key in NEEDED if OmegaConf.is_missing(composed, key)]
@@ -110,7 +110,7 @@ def _options(composed: DictConfig) -> "InferenceOptions":
 
 def _predict_all(job: "Inference") -> int:
     """The exit code of predicting all photos; a summary is left however it ends."""
-    from src.prediction.summary import failures, told, write_summary
+    from src.prediction.outputs import failures, told, write_summary
 
     folder = job.outputs.folder
     outcomes: list[Outcome] = []

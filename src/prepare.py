@@ -5,7 +5,7 @@ that the runs need not. Reads the group `data` only. Exit code 0: ready; 1: not,
 """
 
 if __name__ == "__main__":  # the imports below take seconds
-    from src.console import expect_ctrl_c
+    from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()
 
@@ -13,17 +13,17 @@ import sys
 
 from omegaconf import DictConfig
 
-from src.command_line import forcing_values, plain_values, refusal
-from src.composing import command
-from src.config import parse_data
-from src.errors import ConfigError
+from src.base.config import parse_data
+from src.base.errors import ConfigError
+from src.cli.hydra_entry import command
+from src.cli.overrides import forcing_values, plain_values, refusal
 
 
 @command("prepare")
 def main(composed: DictConfig) -> None:
     """Open, check, say what is there."""
     from src.data.audit import skipped_text
-    from src.data.splits import open_audited
+    from src.data.open_data import open_audited
 
     try:
         values = plain_values(composed)

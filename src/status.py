@@ -5,7 +5,7 @@ the folder is no sweep, or a key is wrong; 130: Ctrl-C, which is how a watch end
 """
 
 if __name__ == "__main__":  # the imports below take seconds
-    from src.console import expect_ctrl_c
+    from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()
 
@@ -19,10 +19,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import forcing_values, plain_values, refusal
-from src.composing import command
-from src.console import clear_screen
-from src.errors import shown
+from src.base.errors import shown
+from src.cli.console import clear_screen
+from src.cli.hydra_entry import command
+from src.cli.overrides import forcing_values, plain_values, refusal
 
 KEYS = ("sweep", "watch", "interval")
 
@@ -46,8 +46,8 @@ def look(sweep: Path, interval: float | None) -> None:
     On a terminal each look takes the place of the one before, and only what fits is shown until the last.
     """
     # pandas takes a while to import: --help and typos must not wait for it
-    from src.analysis.progress import has_ended, progress
-    from src.analysis.runs import load_runs
+    from src.analysis.records.runs import load_runs
+    from src.analysis.status.progress import has_ended, progress
 
     on_terminal = interval is not None and sys.stdout.isatty()
     while True:

@@ -6,7 +6,7 @@ SIGTERM, SIGUSR1 (the same command goes on from there).
 """
 
 if __name__ == "__main__":  # the imports below take seconds
-    from src.console import expect_ctrl_c
+    from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()
 
@@ -17,7 +17,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from src.command_line import (
+from src.base.errors import ConfigError
+from src.cli.hydra_entry import command, network_names
+from src.cli.overrides import (
     check_by_model,
     check_groups,
     forcing_values,
@@ -27,8 +29,6 @@ from src.command_line import (
     task_overrides,
     typed,
 )
-from src.composing import command, network_names
-from src.errors import ConfigError
 
 
 @command("train")
@@ -37,7 +37,7 @@ def main(composed: DictConfig) -> None:
     # torch takes seconds to import: --help, --cfg and typos must not wait for it
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from src.record import RunBusy, RunLost, RunRecord
+    from src.base.record import RunBusy, RunLost, RunRecord
     from src.training.checks import checked
     from src.training.labels import add_labels
     from src.training.run import run

@@ -20,7 +20,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src.command_line import CONF, forcing_values, plain_values
+from src.cli.overrides import CONF, forcing_values, plain_values
 
 PROJECT = CONF.parent
 hypothesis.settings.register_profile("any machine", deadline=None)  # a slow moment is no wrong answer

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import src.aggregate
-from src.analysis.loading import load_records
+from src.analysis.records.loading import load_records
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish, replicates
 from tests.conftest import PROJECT

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from src.data.dataset import PairFiles
-from src.data.oxford_pet import open_oxford_pet
-from src.prediction.trained import read_config
-from src.record import RunRecord
+from src.base.record import RunRecord
+from src.data.loaders import PairFiles
+from src.data.sources.oxford_pet import open_oxford_pet
+from src.prediction.load_model import read_config
 from tests.conftest import PROJECT
 
 AT_ONCE = 8
@@ -19,14 +19,14 @@ AT_ONCE = 8
 PROGRAM = """
 import json, logging, os, sys, traceback
 from pathlib import Path
-from src.config import RunConfig
+from src.base.config import RunConfig
 from src.data import cache
-from src.data.oxford_pet import open_oxford_pet
+from src.data.sources.oxford_pet import open_oxford_pet
 from src.data.synthetic import dataset
-from src.identity import identify
-from src.record import RunBusy
+from src.base.identity import identify
+from src.base.record import RunBusy
 from src.sweep.job import Job
-from src.sweep.jobs import write_plan
+from src.sweep.plan import write_plan
 from src.training.run import run
 
 config, folder, count = RunConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.base.record import RunRecord
 from src.evaluate import evaluate
-from src.record import RunRecord
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hydra.types import HydraContext, RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.command_line import CONF, forcing_values, plain_values
-from src.config import RunConfig, arguments_of
-from src.identity import identify, setting_of
+from src.base.config import RunConfig, arguments_of
+from src.base.identity import identify, setting_of
+from src.cli.overrides import CONF, forcing_values, plain_values
 from src.training.checks import checked
 
 # model, augmentation, scheduler, optimizer, lr, loss, batch size, epochs, seed

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 import src.export
+from src.prediction.load_model import load_trained
 from src.prediction.predict import predict_photo
-from src.prediction.trained import load_trained
 from tests.conftest import PROJECT
 
 DOCUMENT = PROJECT / "docs" / "export.md"

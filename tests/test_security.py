@@ -16,14 +16,14 @@ import torch
 import yaml
 from torch import nn
 
-from src.config import build, find_target
+from src.base.config import build, find_target
+from src.base.errors import ConfigError
+from src.base.files import _YAML_LOADER
 from src.data.augment import check_transforms
-from src.errors import ConfigError
 from src.evaluate import evaluate
 from src.export import export
-from src.files import _YAML_LOADER
 from src.inference import inference, load_model
-from src.prediction.trained import load_trained
+from src.prediction.load_model import load_trained
 from src.training.checks import checked
 from tests.conftest import PROJECT
 from tests.prediction.strangers import disguise
@@ -46,9 +46,9 @@ TARGETS = [
     "albumentations.core.serialization.from_dict",
     "src.train.sys.exit",
     "src.train.train",
-    "src.data.download.download_oxford_pet",
-    "src.config.importlib.import_module",
-    "src.runtime.os.system",
+    "src.data.sources.download.download_oxford_pet",
+    "src.base.config.importlib.import_module",
+    "src.base.runtime.os.system",
     "src.__builtins__.exec",
     "src..os.system",
     "src",

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from src.analysis.progress import progress
-from src.analysis.runs import load_runs
+from src.analysis.records.runs import load_runs
+from src.analysis.status.progress import progress
 from tests.analysis.sweeps import another_process, begin, fail, finish, holding, plan
 from tests.conftest import PROJECT
 
 TRAINS = """
-    from src.record import RunRecord
+    from src.base.record import RunRecord
     from tests.analysis.sweeps import facts_of
     print("ready", flush=True)
     input()
@@ -154,5 +154,6 @@ def test_a_mistake_gets_clear_lines_and_exit_code_1(command, tmp_path, arguments
 
 
 def test_it_does_without_torch():
-    code = "import sys, src.status, src.analysis.progress, src.analysis.summary; sys.exit('torch' in sys.modules)"
+    modules = "src.status, src.analysis.status.progress, src.analysis.status.summary"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT).returncode == 0

@@ -13,10 +13,10 @@ import pytest
 import torch
 import yaml
 
-from src.config import RunConfig
+from src.base.config import RunConfig
+from src.base.identity import identify
 from src.evaluate import evaluate
 from src.export import export
-from src.identity import identify
 from src.inference import inference
 
 NASTY = [None, True, -1, 0, 1, 0.5, 1e308, 2**62, "", "x" * 3000, "\x1b[5m", "../..", [], {}, [1, [2]], {"mean": "x"}]

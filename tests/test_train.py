@@ -10,7 +10,7 @@ import time
 import pytest
 import yaml
 
-from src.record import RunRecord
+from src.base.record import RunRecord
 from tests.conftest import PROJECT, _small
 from tests.sweep.test_launch import wait_for
 

@@ -10,9 +10,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import check_by_model, plain_values, refusal, sweep_name, task_overrides, typed
-from src.composing import network_names, one_line_each
-from src.errors import ConfigError
+from src.base.errors import ConfigError
+from src.cli.hydra_entry import network_names, one_line_each
+from src.cli.overrides import check_by_model, plain_values, refusal, sweep_name, task_overrides, typed
 
 
 class SegsweepLauncher(Launcher):

@@ -8,9 +8,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from src.command_line import forcing_values
-from src.composing import one_line_each
-from src.errors import ConfigError, shown
+from src.base.errors import ConfigError, shown
+from src.cli.hydra_entry import one_line_each
+from src.cli.overrides import forcing_values
 
 
 class GridSweeper(BasicSweeper):

@@ -6,17 +6,16 @@ from typing import Any
 
 from pydantic import Field
 
-from src.analysis.tables import plain_table
+from src.base.config import RunConfig, Section
+from src.base.environment import PROJECT, git_state, machine, versions
+from src.base.files import write_json
+from src.base.runtime import Numerics, device_name, pick_device
 from src.benchmarking.data_path import measure_data_path
 from src.benchmarking.steps import measure_network
-from src.config import RunConfig, Section
 from src.data.cache import open_cache
-from src.data.dataset import load_size
-from src.data.splits import open_audited
-from src.environment import git_state, machine, versions
-from src.files import write_json
-from src.runtime import Numerics, device_name, pick_device
-from src.training.finished import PROJECT
+from src.data.loaders import load_size
+from src.data.open_data import open_audited
+from src.display.tables import plain_table
 
 SCHEMA = 1
 TIMES = ("median", "min", "max")

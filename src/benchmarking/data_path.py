@@ -16,11 +16,10 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from src.base.config import RunConfig
 from src.benchmarking.timing import interleaved_seconds, median_ratio, spread
-from src.config import RunConfig
 from src.data.augment import build_transform
-from src.data.dataset import ReadPair
-from src.data.loaders import make_train_loader, start_epoch
+from src.data.loaders import ReadPair, make_train_loader, start_epoch
 from src.data.pairs import Pair, Splits
 from src.data.reading import PairReader
 

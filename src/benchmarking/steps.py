@@ -9,19 +9,17 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
+from src.base.config import RunConfig, build
+from src.base.runtime import Numerics, seed_everything
 from src.benchmarking.data_path import baseline_epoch, baseline_loader, our_loader
 from src.benchmarking.timing import Work, interleaved_seconds, median_ratio, spread
-from src.config import RunConfig, build
-from src.data.dataset import ReadPair
 from src.data.images import FOREGROUND
-from src.data.loaders import Batch, start_epoch
+from src.data.loaders import Batch, ReadPair, start_epoch
 from src.data.pairs import Splits
-from src.runtime import Numerics, seed_everything
 from src.training.checks import build_optimizer
-from src.training.learner import Learner, make_learner
 from src.training.loop import train_epoch
 from src.training.losses import Loss
-from src.training.network import Network
+from src.training.state import Learner, Network, make_learner
 from src.training.stopping import StopRequest
 
 BACKWARD_TOO = 3  # a training step costs about three forward passes

@@ -15,12 +15,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from src.base.errors import one_line
+from src.base.files import read_json, write_json
 from src.data.images import Decoded, decode, read_file
 from src.data.pairs import Facts, OnError, Pair, Splits
 from src.data.reading import PairReader, Seen
 from src.data.unchanged import State, state_of
-from src.errors import one_line
-from src.files import read_json, write_json
 
 SCHEMA = 4  # raise it when the audit checks more, or the fingerprint is made differently
 SHOWN = 50  # offenders that a message lists

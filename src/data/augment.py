@@ -19,9 +19,9 @@ import numpy as np
 from albumentations import BaseCompose, BasicTransform, DualTransform, ImageOnlyTransform, Transform3D
 from pydantic import ValidationError
 
-from src.config import find_target
+from src.base.config import find_target
+from src.base.errors import ConfigError
 from src.data.images import FOREGROUND, IGNORED
-from src.errors import ConfigError
 
 # No arguments for a config: strictness and seeds are decided here, nested transforms go under `transforms`.
 _OURS = {"self", "strict", "seed", "first", "second"}

@@ -16,12 +16,12 @@ import numpy as np
 import PIL
 from tqdm import tqdm
 
-from src.data.dataset import PairFiles, ReadPair
+from src.base.environment import usable_cores
+from src.base.files import flush_to_disk, making, read_json, write_json
+from src.base.locks import SharedLock
+from src.data.loaders import PairFiles, ReadPair
 from src.data.pairs import Pair, Splits
 from src.data.reading import PairReader
-from src.environment import usable_cores
-from src.files import flush_to_disk, making, read_json, write_json
-from src.locks import SharedLock
 
 log = logging.getLogger(__name__)
 SCHEMA = 3  # raise it when the same files give other pixels, or what is kept may not be trusted

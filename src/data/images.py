@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from src.files import read_regular
+from src.base.files import read_regular
 
 # Codes of a trimap, as in the official annotations (Oxford-IIIT Pet); 4 is ours: a pixel that never counts.
 PET = 1

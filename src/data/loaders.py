@@ -5,6 +5,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +14,219 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
-from src.config import AugmentationSection
-from src.data.augment import Draw, draw_seeds
-from src.data.dataset import EvalSet, ReadPair, Sample, TrainSet, WholeSample, WholeSet
-from src.data.images import BorderPolicy
+from src.base.config import AugmentationSection
+from src.base.environment import usable_cores
+from src.data.augment import Draw, PairTransform, draw_seeds
+from src.data.images import BACKGROUND, PET, BorderPolicy, resize_image, resize_mask, trimap_to_target
 from src.data.pairs import Pair
 from src.data.reading import PairReader
 from src.data.unchanged import DataChanged
-from src.environment import usable_cores
+
+LARGEST_TRY = 2048  # pixels a side; takes about a second
+# Gives the image uint8 (size, size, 3) and the trimap uint8 (size, size) of a pair; neither is written to.
+ReadPair = Callable[[Pair, int], tuple[np.ndarray, np.ndarray]]
+
+
+class Sample(NamedTuple):
+    """One image uint8 (3, S, S), its target uint8 (S, S), and its position (index) in the data set."""
+
+    image: torch.Tensor
+    target: torch.Tensor
+    position: int
+
+
+class WholeSample(NamedTuple):
+    """One image uint8 (3, S, S), its trimap uint8 (H, W) at its own size, and its position in the data set."""
+
+    image: torch.Tensor
+    trimap: np.ndarray
+    position: int
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """The plain `ReadPair`: decodes and resizes both files at every call."""
+
+    reader: PairReader
+
+    def __call__(self, pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Raises ValueError, naming the file, for one that cannot be read or is not what the audit checked."""
+        image, trimap = read_pair_files(pair, self.reader)
+        return resize_image(image, size), resize_mask(trimap, size)
+
+
+def read_pair_files(pair: Pair, reader: PairReader) -> tuple[np.ndarray, np.ndarray]:
+    """Image uint8 (H, W, 3) and trimap uint8 (H, W), of the bytes that the audit checked if there was one."""
+    return reader(pair.image, pair.mask, pair.facts and (pair.facts.image, pair.facts.mask))
+
+
+def load_size(image_size: int, augmentation: AugmentationSection) -> int:
+    """Pixels at which a `TrainSet` reads its pairs, before anything is cropped from them."""
+    return round(image_size * augmentation.load_scale)
+
+
+class TrainSet(Dataset[Sample]):
+    """Augmented pairs and their copies, `len(pairs) * (1 + copies)` samples.
+
+    Index i is copy i // n of image i % n, where n is the number of pairs and copy 0 is the original. Samples
+    are asked for by `(epoch, index)`, so that a worker process that lives on draws anew in each epoch.
+    A copy (report E) and a random border (report E made its masks once) are the same in every epoch.
+    Raises ValueError when there are no pairs, or when the augmentation cannot be built, with every problem.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        read_pair: ReadPair,
+        image_size: int,
+        border: BorderPolicy,
+        augmentation: AugmentationSection,
+        seed: int,
+        allow_targets: Sequence[str] = (),
+    ) -> None:
+        if not pairs:
+            raise ValueError("there are no training images; check data.root, and the split")
+        if augmentation.copies and not augmentation.copy_transforms:
+            raise ValueError(
+                f"augmentation: got copies {augmentation.copies} without copy_transforms; the copies would "
+                "equal their originals: name transforms, or set copies to 0"
+            )
+        self.pairs = pairs
+        self.read_pair = read_pair
+        self.image_size = image_size
+        self.load_size = load_size(image_size, augmentation)
+        self.border = border
+        self.copies = augmentation.copies
+        self.transform = PairTransform(augmentation.transforms, augmentation.mask_as_image, allow_targets)
+        self.copy_transform = PairTransform(augmentation.copy_transforms, augmentation.mask_as_image, allow_targets)
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.pairs) * (1 + self.copies)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """The sample of `(epoch, index)`; raises ValueError naming the file that it could not be made of."""
+        epoch, index = key
+        copy, image_index = divmod(index, len(self.pairs))
+        pair = self.pairs[image_index]
+        image, trimap = self.read_pair(pair, self.load_size)
+        target = _target_of(trimap, self.border, self.seed, image_index)
+        try:
+            if copy:
+                image, target = self.copy_transform(image, target, self._seeds(Draw.COPY, copy, image_index))
+            image, target = self.transform(image, target, self._seeds(Draw.TRANSFORM, epoch, index))
+            self._check_format(image, target)
+        except Exception as error:  # a transform raises what it likes, and never says on which image
+            raise ValueError(f"{pair.image}: cannot be augmented: {error}") from error
+        return _as_sample(image, target, index)
+
+    def _seeds(self, draw: Draw, first: int, second: int) -> np.random.SeedSequence:
+        return draw_seeds(self.seed, draw, first, second)
+
+    def _check_format(self, image: np.ndarray, target: np.ndarray) -> None:
+        size = self.image_size
+        if image.shape != (size, size, 3) or target.shape != (size, size):
+            raise ValueError(
+                f"the transforms gave an image of {image.shape} and a target of {target.shape} (loaded at "
+                f"{self.load_size}), but data.image_size is {size}: end with a crop or resize to "
+                "${data.image_size}, or set augmentation.load_scale to 1"
+            )
+        if image.dtype != np.uint8 or target.dtype != np.uint8:
+            raise ValueError(
+                f"the transforms gave an image of {image.dtype} and a target of {target.dtype}, both must "
+                "stay uint8: leave out normalisation, which is done on the device"
+            )
+
+
+def why_not_augmented(
+    augmentation: AugmentationSection, image_size: int, allow_targets: Sequence[str] = ()
+) -> str | None:
+    """Why `augmentation` cannot make samples of `image_size`; None where no reason shows.
+
+    It is tried on an image of noise: as it is, with all that may be applied, and with only what always is.
+    """
+    size = load_size(image_size, augmentation)
+    if size > LARGEST_TRY:
+        return None
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    trimap = np.full((size, size), BACKGROUND, np.uint8)
+    trimap[size // 4 : size // 2, size // 4 : size // 2] = PET
+    pair = Pair("noise", Path("noise"), Path("noise"))
+    for applied in (None, True, False):
+        samples = TrainSet([pair], lambda *_: (image, trimap), image_size, "foreground", augmentation, 0, allow_targets)
+        if applied is not None:
+            samples.transform.decide(applied)
+            samples.copy_transform.decide(applied)
+        try:
+            for epoch in range(min(16, max(1, 2**20 // size**2))):  # a choice among transforms takes several tries
+                for index in {0, len(samples) - 1}:  # the image, and where there are any, its last copy
+                    samples[(epoch, index)]
+        except ValueError as error:
+            return str(error.__cause__) or type(error.__cause__).__name__
+    return None
+
+
+class EvalSet(Dataset[Sample]):
+    """Pairs without augmentation, resized to the image size; asked for by their index in `pairs`.
+
+    `seed` only matters to the border policy "random", which then gives the same targets as a `TrainSet`
+    of the same pairs and size.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        read_pair: ReadPair,
+        image_size: int,
+        border: BorderPolicy = "foreground",
+        seed: int = 0,
+    ) -> None:
+        self.pairs = pairs
+        self.read_pair = read_pair
+        self.image_size = image_size
+        self.border = border
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample of `index`; raises ValueError, naming the file, for one that cannot be read."""
+        image, trimap = self.read_pair(self.pairs[index], self.image_size)
+        return _as_sample(image, _target_of(trimap, self.border, self.seed, index), index)
+
+
+class WholeSet(Dataset[WholeSample]):
+    """Pairs for scoring at any size: the image resized to the image size, the trimap as it is stored."""
+
+    def __init__(self, pairs: Sequence[Pair], reader: PairReader, image_size: int) -> None:
+        self.pairs = pairs
+        self.reader = reader
+        self.image_size = image_size
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> WholeSample:
+        """The sample of `index`; raises ValueError, naming the file, for one that cannot be read."""
+        pair = self.pairs[index]
+        image, trimap = read_pair_files(pair, self.reader)
+        return WholeSample(_channels_first(resize_image(image, self.image_size)), trimap, index)
+
+
+def _target_of(trimap: np.ndarray, border: BorderPolicy, seed: int, image_index: int) -> np.ndarray:
+    """The target, its random border (if that is the policy) decided by the seed and the image alone."""
+    generator = np.random.default_rng(draw_seeds(seed, Draw.BORDER, image_index)) if border == "random" else None
+    return trimap_to_target(trimap, border, generator)
+
+
+def _as_sample(image: np.ndarray, target: np.ndarray, index: int) -> Sample:
+    return Sample(_channels_first(image), torch.from_numpy(np.ascontiguousarray(target)), index)
+
+
+def _channels_first(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (3, S, S)
+
 
 # Below this many images a worker process takes longer to start than it saves.
 FEW_IMAGES = 128

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations
 
+from src.base.errors import one_line
 from src.data.pairs import Facts, Pair, Splits
 from src.data.reading import MASK_IN_ALPHA, MASK_TURNED, MASK_TURNED_LIKE_IMAGE, ON_WHITE, TURNED, PairReader
-from src.errors import one_line
 
 NEARLY_ALL = 0.99  # of a mask's pixels
 FEW = 0.05  # of a data set's images, of which nothing is said

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from src.errors import one_line
-from src.files import replacing
+from src.base.errors import one_line
+from src.base.files import replacing
 
 COLUMN_WIDTH = 3.5  # inches, a column of a two-column paper
 TEXT, SMALL = 8, 7  # points

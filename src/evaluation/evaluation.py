@@ -9,23 +9,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from src.config import RunConfig
+from src.base.config import RunConfig
+from src.base.files import refuse_links, write_text
+from src.base.record import RunRecord
 from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import make_whole_loader
+from src.data.open_data import open_audited
 from src.data.pairs import Pair, Splits
 from src.data.reading import PairReader
-from src.data.splits import open_audited
-from src.evaluation.card import card_markdown
+from src.evaluation.card import card_markdown, save_reliability
 from src.evaluation.options import EvaluateOptions
 from src.evaluation.pictures.gallery import chosen, write_gallery
 from src.evaluation.pictures.panels import Example
-from src.evaluation.plots import save_reliability
-from src.evaluation.protocol import Protocol, protocols_of
+from src.evaluation.protocol import Protocol, best_threshold, protocols_of
 from src.evaluation.scoring import Prediction, Scored, entry_of, predictions, rows_of, score_all
-from src.evaluation.threshold import best_threshold
-from src.files import refuse_links, write_text
-from src.prediction.trained import TrainedNetwork, load_trained
-from src.record import RunRecord
+from src.prediction.load_model import TrainedNetwork, load_trained
 
 log = logging.getLogger(__name__)
 SAME = 1e-4  # Dice: what another device or batch may change in a mean over images

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from src.config import PackageName, Section
+from src.base.config import PackageName, Section
 from src.evaluation.pictures.panels import STYLES
-from src.prediction.trained import Tta
+from src.prediction.load_model import Tta
 
 
 class EvaluateOptions(Section):

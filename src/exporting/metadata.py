@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from src.config import RunConfig, Section, parse_section
+from src.base.config import RunConfig, Section, parse_section
+from src.base.environment import versions
+from src.base.errors import ConfigError
+from src.base.record import RunRecord
 from src.data.images import ImageReader
-from src.environment import versions
-from src.errors import ConfigError
-from src.prediction.trained import read_config
-from src.record import RunRecord
+from src.prediction.load_model import read_config
 
 # Raised when a key changes its meaning, so that readers can tell.
 SCHEMA = 1

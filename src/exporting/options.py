@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from src.config import PackageName, Section
-from src.errors import ConfigError
+from src.base.config import PackageName, Section
+from src.base.errors import ConfigError
 
 FormatName = Literal["onnx", "torch_export"]
 SUFFIXES: dict[FormatName, str] = {"onnx": ".onnx", "torch_export": ".pt2"}

@@ -1,12 +1,63 @@
 """The parts that several networks share: double convolutions, up-blocks with a skip, checks of arguments."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.models.attention import CBAM
+REDUCTION = 16  # report D
+
+
+class ChannelAttention(nn.Module):
+    """One weight in (0, 1) a channel, from its average and its maximum: (B, C, H, W) -> (B, C, 1, 1).
+
+    The two 1x1 convolutions (no bias, C / 16 channels between them, at least one) are shared by both.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(1, channels // REDUCTION)
+        self.shared = nn.Sequential(
+            nn.Conv2d(channels, hidden, kernel_size=1, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, channels, kernel_size=1, bias=False),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> weights (B, C, 1, 1)."""
+        # mean and amax, not adaptive pools: the backward of those is not deterministic on CUDA
+        average = features.mean(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
+        maximum = features.amax(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
+        return torch.sigmoid(self.shared(average) + self.shared(maximum))
+
+
+class SpatialAttention(nn.Module):
+    """One weight in (0, 1) a position, from mean and maximum over channels: (B, C, H, W) -> (B, 1, H, W)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> weights (B, 1, H, W)."""
+        summary = torch.cat([features.mean(dim=1, keepdim=True), features.amax(dim=1, keepdim=True)], dim=1)
+        return torch.sigmoid(self.conv(summary))  # from (B, 2, H, W)
+
+
+class CBAM(nn.Module):
+    """Weighs channels, then positions; the shape (B, C, H, W) stays."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channel = ChannelAttention(channels)
+        self.spatial = SpatialAttention()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        features = features * self.channel(features)
+        return features * self.spatial(features)
 
 
 class DoubleConv(nn.Sequential):
@@ -151,3 +202,52 @@ def check_images(images: Tensor, minimum_size: int) -> None:
             f"which needs at least {minimum_size} x {minimum_size}; "
             "resize them to that or more (data.image_size in a run)"
         )
+
+
+BLOCKS_PER_STAGE = (3, 4, 6, 3)
+
+
+class EncoderMaps(NamedTuple):
+    """Feature maps from the largest to the deepest; heights and widths are rounded up."""
+
+    stem: Tensor  # (B, stem_channels, H/2, W/2), before the max-pool
+    stage1: Tensor  # (B, width, H/4, W/4)
+    stage2: Tensor  # (B, 2 width, H/8, W/8)
+    stage3: Tensor  # (B, 4 width, H/16, W/16)
+    stage4: Tensor  # (B, 8 width, H/32, W/32)
+
+
+class ResNet34Encoder(nn.Module):
+    """Stem of `stem_channels`, then stages of 3, 4, 6, 3 basic blocks with 1, 2, 4, 8 x `width` channels.
+
+    `stem_channels` = `width` = 64 is the standard layout (reports B and D); report A's stem has 32.
+    """
+
+    def __init__(self, width: int, stem_channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, stem_channels, kernel_size=7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(stem_channels),
+            nn.ReLU(inplace=True),
+        )
+        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.stages = nn.ModuleList()
+        channels = stem_channels
+        for level, blocks in enumerate(BLOCKS_PER_STAGE):
+            self.stages.append(_stage(channels, width * 2**level, blocks, stride=1 if level == 0 else 2))
+            channels = width * 2**level
+
+    def forward(self, images: Tensor) -> EncoderMaps:
+        """Images (B, 3, H, W) -> the maps of all five levels."""
+        stem = self.stem(images)  # (B, 64, H/2, W/2)
+        features = self.pool(stem)  # (B, 64, H/4, W/4)
+        maps = []
+        for stage in self.stages:
+            features = stage(features)
+            maps.append(features)
+        return EncoderMaps(stem, *maps)
+
+
+def _stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
+    first = BasicBlock(in_channels, out_channels, stride)
+    return nn.Sequential(first, *(BasicBlock(out_channels, out_channels, stride=1) for _ in range(blocks - 1)))

@@ -4,8 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from src.models.blocks import UpBlock, check_arguments, check_images, match_size, mean_over_mirrored
-from src.models.resnet34_encoder import ResNet34Encoder
+from src.models.blocks import ResNet34Encoder, UpBlock, check_arguments, check_images, match_size, mean_over_mirrored
 
 
 class ResNet34UNet(nn.Module):

@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from src.models.attention import CBAM
-from src.models.blocks import DoubleConv, check_arguments, check_images, join_skip, match_size
-from src.models.resnet34_encoder import ResNet34Encoder
+from src.models.blocks import CBAM, DoubleConv, ResNet34Encoder, check_arguments, check_images, join_skip, match_size
 
 
 class ResNet34UNetCBAM(nn.Module):

@@ -3,8 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.models.blocks import UpBlock, check_arguments, check_images
-from src.models.resnet34_encoder import ResNet34Encoder
+from src.models.blocks import ResNet34Encoder, UpBlock, check_arguments, check_images
 
 
 class ResNet34UNetPlain(nn.Module):

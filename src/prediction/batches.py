@@ -14,10 +14,9 @@ import torch
 
 from src.data.images import resize_image
 from src.prediction.inputs import Inputs
-from src.prediction.outputs import Kind, Outputs
+from src.prediction.load_model import TrainedNetwork, Tta
+from src.prediction.outputs import Kind, Outcome, Outputs, Status
 from src.prediction.predict import Map, Mask, Photo, at_size, square_probabilities
-from src.prediction.summary import Outcome, Status
-from src.prediction.trained import TrainedNetwork, Tta
 
 # After these no other photo can be written either; any other refusal of the disk concerns one photo.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)

@@ -5,14 +5,13 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from src.config import PackageName, Section
-from src.environment import usable_cores
-from src.errors import ConfigError
+from src.base.config import PackageName, Section
+from src.base.environment import usable_cores
+from src.base.errors import ConfigError
 from src.prediction.batches import Inference
 from src.prediction.inputs import expanded, find_inputs
-from src.prediction.outputs import Outputs
-from src.prediction.summary import check_output
-from src.prediction.trained import Tta, load_trained
+from src.prediction.load_model import Tta, load_trained
+from src.prediction.outputs import Outputs, check_output
 
 MOST_WORKERS = 8  # each may hold a photo of 64 million pixels
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from src.base.errors import ConfigError
 from src.data.images import resize_image
-from src.errors import ConfigError
-from src.prediction.trained import VIEWS, TrainedNetwork, Tta
+from src.prediction.load_model import VIEWS, TrainedNetwork, Tta
 
 Photo = npt.NDArray[np.uint8]  # RGB (H, W, 3)
 Mask = npt.NDArray[np.bool_]  # (H, W)

@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.config import RunConfig
-from src.identity import Identity
-from src.record import RunRecord
+from src.base.config import RunConfig
+from src.base.identity import Identity
+from src.base.record import RunRecord
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from src.analysis.summary import write_summary
-from src.record import RunBusy
+from src.analysis.status.summary import write_summary
+from src.base.record import RunBusy
 from src.sweep.job import Job
-from src.sweep.jobs import Point, make_jobs, write_plan
+from src.sweep.plan import Point, make_jobs, write_plan
 from src.sweep.progress import Progress
-from src.training.finished import finished_before, finished_elsewhere, take_over
 from src.training.labels import add_labels
+from src.training.reuse import finished_before, finished_elsewhere, take_over
 
 
 class Backend(Protocol):

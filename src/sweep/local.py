@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import torch
 
-from src.environment import usable_cores
-from src.errors import ConfigError
+from src.base.environment import usable_cores
+from src.base.errors import ConfigError
 from src.sweep.job import Job
-from src.sweep.process import JobProcess, stop_all
+from src.sweep.process import JobProcess, collected_signals, stop_all
 from src.sweep.progress import Progress
-from src.sweep.signals import collected_signals
 
 CORES_PER_JOB = 4  # without a GPU, unless `jobs` says how many
 Slot = dict[str, str]  # the environment variables that give a job its share of the machine

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from src.identity import choices_of
-from src.record import RunBusy, RunRecord
+from src.base.identity import choices_of
+from src.base.record import RunBusy, RunRecord
 from src.sweep.job import Job
 from src.sweep.worker import BUSY, PATIENCE
 
@@ -129,3 +130,16 @@ def stop_all(processes: list[JobProcess], patience: float = PATIENCE) -> None:
         time.sleep(0.05)
     for process in processes:
         process.kill()
+
+
+@contextmanager
+def collected_signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM inside the block instead of ending the program."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda caught, frame: received.append(caught)) for number in numbers]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

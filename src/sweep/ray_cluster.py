@@ -8,12 +8,11 @@ from typing import Any
 
 from pydantic import Field
 
-from src.config import Section, problems_of
-from src.errors import ConfigError
-from src.sweep.cluster import Lost, follow
+from src.base.config import Section, problems_of
+from src.base.errors import ConfigError
+from src.sweep.cluster import Lost, RemoteJob, follow
 from src.sweep.job import Job
 from src.sweep.progress import Progress
-from src.sweep.remote import RemoteJob
 from src.sweep.worker import PATIENCE
 
 

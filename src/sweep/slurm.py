@@ -14,12 +14,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from src.config import Section, problems_of
-from src.errors import ConfigError
-from src.sweep.cluster import Lost, follow, remote_jobs
+from src.base.config import Section, problems_of
+from src.base.errors import ConfigError
+from src.sweep.cluster import Lost, RemoteJob, follow, remote_jobs
 from src.sweep.job import Job
 from src.sweep.progress import Progress
-from src.sweep.remote import RemoteJob
 
 ARRAY_SIZE = 1000  # SLURM's MaxArraySize is 1001 unless a site raises it
 QUEUE_LOOK = 20.0  # seconds between two questions to the queue

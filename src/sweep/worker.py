@@ -25,7 +25,7 @@ def main() -> None:
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     message = json.load(sys.stdin)
-    from src.record import RunBusy
+    from src.base.record import RunBusy
     from src.training.checks import checked
     from src.training.run import run
 

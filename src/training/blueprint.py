@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from src.config import RunConfig, build
+from src.base.config import RunConfig, build
 
 MOST_CALLS = 5_000_000  # of functions; the largest of our networks takes 73,000, and a billion layers would never end
 

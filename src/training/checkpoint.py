@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 import torch
 
-from src.errors import one_line
-from src.files import allowed, flush_to_disk, link_or_copy, open_regular, replacing
-from src.training.memory import is_out_of_memory
+from src.base.errors import one_line
+from src.base.files import allowed, flush_to_disk, link_or_copy, open_regular, replacing
+from src.training.failures import is_out_of_memory
 
 FORMAT = 1
 LAST, PREVIOUS = "last.pt", "previous.pt"  # everything to go on from, and the same as it was one checkpoint before

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from src.config import (
+from src.base.config import (
     AugmentationSection,
     RunConfig,
     build,
@@ -18,11 +18,11 @@ from src.config import (
     node_problems,
     schema_problems,
 )
+from src.base.errors import ConfigError, one_line, shown
+from src.base.identity import BUILT_SECTIONS
+from src.base.runtime import pick_device
 from src.data.augment import check_transforms
-from src.data.dataset import why_not_augmented
-from src.errors import ConfigError, one_line, shown
-from src.identity import BUILT_SECTIONS
-from src.runtime import pick_device
+from src.data.loaders import why_not_augmented
 from src.training.blueprint import blueprint, channels_of, size_problems
 from src.training.checkpoint import fitting_weights
 from src.training.losses import Loss

@@ -1,8 +1,41 @@
 """Why a run failed, in one line: what happened and what to do."""
 
-from src.config import RunConfig
-from src.files import CannotWrite
-from src.training.memory import is_out_of_memory
+import errno
+from collections.abc import Iterator
+
+import torch
+
+from src.base.config import RunConfig
+from src.base.files import CannotWrite
+
+# of torch on the CPU, in shared memory, on CUDA and MPS, of cuBLAS, C++ and OpenCV, all in exceptions of general types
+SIGNS = (
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "bad_alloc",
+    "Insufficient memory",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error`, or one that it was raised from, says that there was not enough memory."""
+    return any(_says_so(one) for one in _chain(error))
+
+
+def _says_so(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return any(sign in str(error) for sign in SIGNS)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def explain(error: BaseException, config: RunConfig) -> str:

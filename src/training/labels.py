@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.config import RunConfig
-from src.record import RunBusy, RunRecord
+from src.base.config import RunConfig
+from src.base.record import RunBusy, RunRecord
 
 
 def united_labels(run: Mapping[str, Any], config: RunConfig, overrides: Sequence[str]) -> dict[str, Any]:

@@ -12,18 +12,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from src.config import TrainerSection
+from src.base.config import TrainerSection
+from src.base.device_sharing import Neighbours
+from src.base.record import RunRecord
+from src.base.runtime import device_name
 from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import Batch, epoch_batches, start_epoch
-from src.neighbours import Neighbours
-from src.record import RunRecord
-from src.runtime import device_name
 from src.training.checkpoint import BEST, LAST, PENDING_BEST, PREVIOUS, save_checkpoint
-from src.training.learner import Learner
-from src.training.metrics import confusion, foreground_logit
-from src.training.network import Network
+from src.training.metrics import EpochMetrics, MetricAccumulator, confusion, foreground_logit
+from src.training.state import Learner, Network
 from src.training.stopping import Interrupted, StopRequest
-from src.training.tally import Scores, Tally
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +94,10 @@ def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, s
 
 
 @torch.inference_mode()
-def evaluate(network: Network, loss: nn.Module, loader: DataLoader, what: str, stop: StopRequest) -> Scores:
-    """Scores every image of `loader` once, in its order, with the network in evaluation mode."""
+def evaluate(network: Network, loss: nn.Module, loader: DataLoader, what: str, stop: StopRequest) -> EpochMetrics:
+    """EpochMetrics every image of `loader` once, in its order, with the network in evaluation mode."""
     network.model.eval()
-    tally = Tally()
+    tally = MetricAccumulator()
     for batch in tqdm(loader, desc=what, unit="batch", disable=None, leave=False):
         tally.add(*score(network, loss, batch))
         stop.check()
@@ -127,7 +125,7 @@ def _step(learner: Learner, clip_norm: float | None) -> None:
     learner.schedule.after_batch()
 
 
-def _finish_epoch(learner: Learner, valid: Scores, device_jobs: int | None) -> dict[str, Any]:
+def _finish_epoch(learner: Learner, valid: EpochMetrics, device_jobs: int | None) -> dict[str, Any]:
     """Reads the epoch's tally, refuses losses that are no numbers, moves `learner` on and returns the epoch's row."""
     _check_finite(learner)
     if not np.isfinite(valid.loss):
@@ -156,7 +154,7 @@ def _finish_epoch(learner: Learner, valid: Scores, device_jobs: int | None) -> d
     if valid.dice > learner.best_dice:
         learner.best_epoch, learner.best_dice = learner.epoch, valid.dice
     learner.schedule.after_epoch(valid.loss, valid.dice)
-    learner.epoch, learner.batch, learner.seconds, learner.tally = learner.epoch + 1, 0, 0.0, Tally()
+    learner.epoch, learner.batch, learner.seconds, learner.tally = learner.epoch + 1, 0, 0.0, MetricAccumulator()
     return row
 
 

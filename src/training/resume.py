@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from src.record import RunRecord
+from src.base.record import RunRecord
 from src.training.checkpoint import BEST, LAST, PENDING_BEST, PREVIOUS, load_checkpoint
-from src.training.learner import Learner
+from src.training.state import Learner
 
 log = logging.getLogger(__name__)
 

@@ -8,32 +8,30 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from src.config import RunConfig
+from src.base.config import RunConfig
+from src.base.device_sharing import Neighbours
+from src.base.environment import PROJECT, git_state, machine, versions
+from src.base.files import CannotWrite, check_writable
+from src.base.identity import Identity, choices_of, identify
+from src.base.record import HEADLINE, STORY, RunRecord
+from src.base.runtime import Numerics, device_key, device_name, pick_device, seed_everything
 from src.data.audit import skipped_text
 from src.data.cache import open_cache
-from src.data.dataset import PairFiles, ReadPair, load_size
 from src.data.images import BorderPolicy
-from src.data.loaders import make_eval_loader, make_train_loader
+from src.data.loaders import PairFiles, ReadPair, load_size, make_eval_loader, make_train_loader
+from src.data.open_data import open_audited
 from src.data.pairs import Pair, Splits
-from src.data.splits import open_audited
-from src.environment import git_state, machine, versions
-from src.files import CannotWrite, check_writable
-from src.identity import Identity, choices_of, identify
-from src.neighbours import Neighbours
-from src.record import STORY, RunRecord
-from src.runtime import Numerics, device_key, device_name, pick_device, seed_everything
 from src.training.checkpoint import BEST, PREVIOUS, file_digest, load_weights
 from src.training.failures import explain
-from src.training.finished import PROJECT, finished_before, finished_elsewhere, take_over, warn_of_other_code
 from src.training.labels import united_labels
-from src.training.learner import Learner, make_learner
 from src.training.loop import NonFiniteLoss, evaluate, fit
 from src.training.metrics import dice_per_image, iou_per_image, pooled_accuracy, pooled_dice, pooled_iou, summary
 from src.training.resume import resume
+from src.training.reuse import finished_before, finished_elsewhere, take_over, warn_of_other_code
+from src.training.state import Learner, make_learner
 from src.training.stopping import Interrupted, StopRequest
 
 log = logging.getLogger(__name__)
-HEADLINE = "headline"  # the protocol whose numbers are compared unless another is named; see docs/record.md
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from src.command_line import CONF, forcing_values, plain_values
-from src.config import RunConfig
-from src.identity import choices_of, identify
-from src.record import RunRecord
+from src.base.config import RunConfig
+from src.base.identity import choices_of, identify
+from src.base.record import RunRecord
+from src.cli.overrides import CONF, forcing_values, plain_values
 from src.training.checks import checked
 
 PIXELS = 1000  # of the truth and of the prediction of every image, so that Dice is tp / 1000

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from src.files import write_json
-from src.record import RunRecord
+from src.base.files import write_json
+from src.base.record import RunRecord
 from tests.conftest import PROJECT
 
 SHARED = {"loss": "bce", "data": "synthetic"}
@@ -93,7 +93,7 @@ def is_stopped(pid: int) -> bool:
 def holding(record: RunRecord) -> str:
     """Code of a process that holds the lock of `record` until it is killed."""
     return f"""
-        from src.record import RunRecord
+        from src.base.record import RunRecord
         with RunRecord(Path({str(record.folder)!r})).locked():
             print("holding", flush=True)
             input()

@@ -12,9 +12,9 @@ import pytest
 
 import src.aggregate
 import src.status
-from src.analysis.loading import load_records
-from src.analysis.summary import write_summary
-from src.analysis.tables import markdown_text
+from src.analysis.records.loading import load_records
+from src.analysis.status.summary import write_summary
+from src.display.tables import markdown_text
 from tests.analysis.recorded import replicates
 
 BATCHES = 60
@@ -216,7 +216,7 @@ def test_no_damage_to_a_run_ends_the_report_on_the_others(here, sound, tmp_path,
     for folder in victims:
         damage(draw, folder)
     if batch % 5 != 1:
-        monkeypatch.setattr("src.analysis.report.pictures_of", lambda *_: [])  # they take most of the time
+        monkeypatch.setattr("src.analysis.report.report.pictures_of", lambda *_: [])  # they take most of the time
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with patience(PATIENCE):
         records = load_records([sweep])  # first, since a run may seem to be at work for half a minute, and not later

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.analysis.example_pictures import CONTACT_SHEET, MOST_BYTES, example_pictures
-from src.analysis.loading import load_records
-from src.analysis.matching import settings_of
-from src.analysis.report import make_report, write_report
-from src.analysis.scores import settings_scores
+from src.analysis.records.loading import load_records
+from src.analysis.records.matching import settings_of
+from src.analysis.report.provenance import CONTACT_SHEET, MOST_BYTES, example_pictures
+from src.analysis.report.report import make_report, write_report
+from src.analysis.statistics.ranking import settings_scores
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish
 

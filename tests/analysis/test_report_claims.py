@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from src.analysis.claims import read_claims
-from src.analysis.loading import load_records
-from src.analysis.matching import settings_of
-from src.analysis.options import CLAIMS
-from src.analysis.verdicts import judge
+from src.analysis.claims.claim_file import read_claims
+from src.analysis.claims.verdicts import judge
+from src.analysis.records.loading import load_records
+from src.analysis.records.matching import settings_of
+from src.analysis.report.options import CLAIMS
 from tests.analysis.recorded import finish
 from tests.test_experiments import INGREDIENTS, RECIPES, RUNS, jobs_of
 

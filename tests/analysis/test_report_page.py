@@ -12,9 +12,9 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from src.analysis.claims import read_claims
-from src.analysis.report import make_report, write_report
-from src.command_line import CONF
+from src.analysis.claims.claim_file import read_claims
+from src.analysis.report.report import make_report, write_report
+from src.cli.overrides import CONF
 from src.evaluation.pictures.gallery import write_gallery
 from tests.analysis import sweeps
 from tests.analysis.recorded import replicates

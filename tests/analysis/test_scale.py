@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 import yaml
 
-from src.analysis.claims import read_claims
-from src.analysis.effects import Effect, factor_effects
-from src.analysis.loading import load_records
-from src.analysis.matching import settings_of
-from src.analysis.options import CLAIMS
-from src.analysis.report import make_report
-from src.config import RunConfig
-from src.identity import choices_of, identify
-from src.record import RunRecord
+from src.analysis.claims.claim_file import read_claims
+from src.analysis.records.loading import load_records
+from src.analysis.records.matching import settings_of
+from src.analysis.report.options import CLAIMS
+from src.analysis.report.report import make_report
+from src.analysis.statistics.effects import Effect, factor_effects
+from src.base.config import RunConfig
+from src.base.identity import choices_of, identify
+from src.base.record import RunRecord
 from tests.analysis.recorded import config_of, finish
 from tests.conftest import PROJECT
 

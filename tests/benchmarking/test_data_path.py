@@ -6,7 +6,7 @@ from PIL import Image
 from torch import nn
 
 from src.benchmarking.data_path import baseline_epoch, baseline_loader
-from src.data.splits import open_data
+from src.data.open_data import open_data
 from src.training.checks import checked
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from src.data import audit
 from src.data.audit import audited, fingerprint
-from src.data.oxford_pet import open_oxford_pet
 from src.data.pairs import Pair, Splits
 from src.data.reading import PairReader
+from src.data.sources.oxford_pet import open_oxford_pet
 
 PROJECT = Path(__file__).parents[2]
 TRAINVAL = [f"Cat_{number}" for number in range(12)]
@@ -242,7 +242,7 @@ def test_unwritable_cache_costs_only_the_memory_and_warns_once(
 def test_two_processes_at_once_agree(root: Path, cache: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from src.data.audit import fingerprint;"
-        "from src.data.oxford_pet import open_oxford_pet;"
+        "from src.data.sources.oxford_pet import open_oxford_pet;"
         "print(fingerprint(open_oxford_pet(Path(sys.argv[1])), Path(sys.argv[2])))"
     )
     command = [sys.executable, "-c", program, str(root), str(cache)]

@@ -14,7 +14,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from src.config import AugmentationSection
+from src.base.config import AugmentationSection
 from src.data.augment import Draw, PairTransform, build_transform, check_transforms, draw_seeds
 from src.data.images import resize_image, resize_mask, trimap_to_target
 from src.data.synthetic.animals import BREEDS

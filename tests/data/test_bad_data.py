@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from src.data.audit import audited, fingerprint, skipped_text
-from src.data.folder import open_folder
-from src.data.oxford_pet import open_oxford_pet
 from src.data.pairs import Splits
+from src.data.sources.folder import open_folder
+from src.data.sources.oxford_pet import open_oxford_pet
 from src.evaluate import evaluate
 from src.prepare import main as prepare
 

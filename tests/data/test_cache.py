@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from src.base.record import RunRecord
 from src.data import cache as cache_module
 from src.data import unchanged
 from src.data.audit import audited, fingerprint
 from src.data.cache import CachedPairs, open_cache
-from src.data.dataset import PairFiles
-from src.data.oxford_pet import open_oxford_pet
+from src.data.loaders import PairFiles
 from src.data.pairs import Splits
+from src.data.sources.oxford_pet import open_oxford_pet
 from src.data.synthetic.dataset import make_synthetic
 from src.data.unchanged import DataChanged
-from src.record import RunRecord
 from src.training import run as run_module
 
 
@@ -137,7 +137,7 @@ def test_a_disk_that_fills_up_meanwhile_is_a_warning_and_no_crash(splits, tmp_pa
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         from src.data import cache
-        from src.data.oxford_pet import open_oxford_pet
+        from src.data.sources.oxford_pet import open_oxford_pet
         splits = open_oxford_pet(pathlib.Path({str(splits.train[0].image.parent.parent)!r}))
         read = cache.open_cache(splits, "f", [32], pathlib.Path({str(tmp_path)!r}))
         print(type(read).__name__)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from src.config import AugmentationSection
-from src.data.dataset import EvalSet, PairFiles, TrainSet, WholeSet
+from src.base.config import AugmentationSection
+from src.data.loaders import EvalSet, PairFiles, TrainSet, WholeSet
 from src.data.masks import MaskReader
 from src.data.pairs import Pair
 from src.data.reading import PairReader

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from src.data.audit import audited
-from src.data.dataset import PairFiles
-from src.data.folder import open_folder
 from src.data.images import ImageReader
+from src.data.loaders import PairFiles
 from src.data.masks import MaskReader
+from src.data.sources.folder import open_folder
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LONGEST = 20.0  # seconds for one small file, on a machine that has other things to do

@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from src.command_line import CONF
-from src.config import AugmentationSection
-from src.data.dataset import PairFiles
+from src.base.config import AugmentationSection
+from src.cli.overrides import CONF
 from src.data.loaders import (
     Batch,
     EpochBatches,
     OutOfSharedMemory,
+    PairFiles,
     count_workers,
     make_eval_loader,
     make_train_loader,
@@ -292,7 +292,7 @@ def test_a_small_dev_shm_ends_every_kind_of_loader(pairs: list[Pair], size: str,
     program = f"""
 from pathlib import Path
 from src.data import loaders
-from src.data.dataset import PairFiles
+from src.data.loaders import PairFiles
 from src.data.pairs import Pair
 from src.data.reading import PairReader
 pairs = [Pair(f"pet_{{i}}", Path({folder!r}, f"pet_{{i}}.jpg"), Path({folder!r}, f"pet_{{i}}.png")) for i in range(5)]

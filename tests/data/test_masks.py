@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from src.data.audit import audited
-from src.data.folder import open_folder
 from src.data.images import ImageReader
 from src.data.masks import MaskReader
 from src.data.notes import notes_of
 from src.data.pairs import Splits
 from src.data.reading import PairReader
+from src.data.sources.folder import open_folder
 
 SHAPE = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 0, 1]], dtype=np.uint8)  # 1 is foreground
 TRIMAP = np.where(SHAPE == 1, 1, 2)

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from src.data.audit import audited
-from src.data.folder import open_folder
 from src.data.images import Exif, ImageReader
 from src.data.masks import MaskReader
 from src.data.notes import notes_of
 from src.data.pairs import Splits
 from src.data.reading import PairReader
+from src.data.sources.folder import open_folder
 
 SCENE = np.zeros((20, 30, 3), dtype=np.uint8)  # as annotation tools show it: a white corner, cut off
 SCENE[:8, :20] = 255

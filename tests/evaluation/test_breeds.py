@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from src.data.pairs import Pair
-from src.evaluation.breeds import breeds_of, by_group
+from src.evaluation.scoring import breeds_of, by_group
 
 
 def pairs_under(root: Path, *stems: str) -> list[Pair]:

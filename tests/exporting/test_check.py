@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from src.config import RunConfig, parse_section
+from src.base.config import RunConfig, parse_section
+from src.base.runtime import Numerics
 from src.data.images import ImageReader
-from src.exporting.check import BOUND, Agreement, compare
-from src.prediction.trained import TrainedNetwork
-from src.runtime import Numerics
-from src.training.network import Network
+from src.exporting.formats import BOUND, Agreement, compare
+from src.prediction.load_model import TrainedNetwork
+from src.training.state import Network
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from src.config import RunConfig, build, parse_section
+from src.base.config import RunConfig, build, parse_section
+from src.base.runtime import Numerics
 from src.data.images import ImageReader
 from src.exporting.exporting import export_network, export_run
 from src.exporting.metadata import describe, read_run
 from src.exporting.options import ExportOptions
-from src.prediction.trained import TrainedNetwork
-from src.runtime import Numerics
+from src.prediction.load_model import TrainedNetwork
 from src.training.checkpoint import load_weights, save_checkpoint
-from src.training.network import Network
+from src.training.state import Network
 from tests.conftest import PROJECT
 
 MODELS = sorted(path.stem for path in (PROJECT / "conf" / "model").glob("*.yaml"))

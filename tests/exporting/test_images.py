@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from src.data.images import ImageReader
-from src.exporting.images import photos, read_photos
+from src.exporting.exporting import photos, read_photos
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.attention import CBAM, ChannelAttention, SpatialAttention
+from src.models.blocks import CBAM, ChannelAttention, SpatialAttention
 
 
 def test_channel_attention_by_hand():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.models.attention import CBAM
+from src.models.blocks import CBAM
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from src.models.resnet34_encoder import ResNet34Encoder
+from src.models.blocks import ResNet34Encoder
 from src.models.resnet34_unet import ResNet34UNet
 from src.models.resnet34_unet_cbam import ResNet34UNetCBAM
 from src.models.resnet34_unet_plain import ResNet34UNetPlain

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from src.models.resnet34_encoder import ResNet34Encoder
+from src.models.blocks import ResNet34Encoder
 
 
 def test_standard_layout_at_224():

@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.attention import CBAM
-from src.models.blocks import BasicBlock, DoubleConv
-from src.models.resnet34_encoder import ResNet34Encoder
+from src.models.blocks import CBAM, BasicBlock, DoubleConv, ResNet34Encoder
 from src.models.resnet34_unet import ResNet34UNet
 
 

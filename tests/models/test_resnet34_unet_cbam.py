@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from src.models.attention import CBAM
+from src.models.blocks import CBAM
 from src.models.resnet34_unet_cbam import ResNet34UNetCBAM
 
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from src.errors import ConfigError
-from src.models.attention import CBAM
-from src.models.blocks import BasicBlock, DoubleConv
+from src.base.errors import ConfigError
+from src.models.blocks import CBAM, BasicBlock, DoubleConv
 from src.models.unet import UNet
 from src.training.checks import checked
 

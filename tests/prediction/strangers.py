@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from src.config import RunConfig
-from src.identity import identify
+from src.base.config import RunConfig
+from src.base.identity import identify
 
 
 def disguise(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:

@@ -9,9 +9,9 @@ from PIL import Image
 
 from src.prediction.batches import Inference, in_order
 from src.prediction.inputs import find_inputs
+from src.prediction.load_model import load_trained
 from src.prediction.outputs import Outputs
 from src.prediction.predict import predict_photo
-from src.prediction.trained import load_trained
 from tests.prediction.pictures import blocks, grey, save
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from src.data.images import resize_image
+from src.prediction.load_model import load_trained
 from src.prediction.predict import at_size, predict_photo, square_probabilities
-from src.prediction.trained import load_trained
 from tests.prediction.pictures import blocks, save
 
 

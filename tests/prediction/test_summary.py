@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from src.prediction.summary import NAMED, Outcome, check_output, failures, told, write_summary
+from src.prediction.outputs import NAMED, Outcome, check_output, failures, told, write_summary
 
 WRITTEN = Outcome(Path("in/a,b.jpg"), "written", size=(2, 3), foreground=0.5, mask=Path("a,b.jpg.mask.png"))
 FAILED = Outcome(Path('in/"x".jpg'), "failed", "no such file")

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from hydra_plugins.segsweep.launchers import LocalLauncher
-from src.command_line import CONF, forcing_values, plain_values
+from src.cli.overrides import CONF, forcing_values, plain_values
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import src.models
-from src.record import RunRecord
+from src.base.record import RunRecord
 from tests.conftest import PROJECT
 
 # A network of the project's own that can be told to come to grief in its third step.

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from src.errors import ConfigError
-from src.record import RunRecord
+from src.base.errors import ConfigError
+from src.base.record import RunRecord
 from src.sweep.ray_cluster import RayBackend
 from tests.sweep.test_launch import runs_of, started, wait_for
 

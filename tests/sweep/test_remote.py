@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from src.sweep.jobs import make_jobs
-from src.sweep.remote import RemoteJob
+from src.sweep.cluster import RemoteJob
+from src.sweep.plan import make_jobs
 from tests.conftest import PROJECT
 from tests.sweep.test_launch import wait_for
 

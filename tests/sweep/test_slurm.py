@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.command_line import CONF
-from src.errors import ConfigError
-from src.record import RunRecord
+from src.base.errors import ConfigError
+from src.base.record import RunRecord
+from src.cli.overrides import CONF
 from src.sweep.slurm import SlurmBackend
 from tests.sweep.test_launch import runs_of, started, wait_for
 
@@ -174,7 +174,7 @@ def test_without_slurm_there_is_no_queue(monkeypatch):
 def test_the_settings_of_the_launcher_are_all_in_its_yaml():
     from omegaconf import OmegaConf
 
-    from src.command_line import CONF
+    from src.cli.overrides import CONF
 
     given = dict(OmegaConf.load(CONF / "hydra" / "launcher" / "slurm.yaml"))
     del given["_target_"]

@@ -15,9 +15,9 @@ import albumentations  # noqa: F401  # this and the next take seconds, which eac
 import torch
 import torch._inductor  # what exact numerics set up
 
-from src import locks
-from src.config import RunConfig
-from src.record import RunBusy, RunRecord
+from src.base import locks
+from src.base.config import RunConfig
+from src.base.record import RunBusy, RunRecord
 from src.sweep.worker import BUSY
 from src.training.checkpoint import load_checkpoint
 from src.training.run import run

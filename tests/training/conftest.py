@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from src.record import RunRecord
+from src.base.record import RunRecord
 from src.training.checks import checked
 from src.training.run import run
 

@@ -4,17 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from src.config import NumericsSection
-from src.data.splits import open_audited
-from src.record import RunRecord
-from src.runtime import Numerics
-from src.training.averaging import WeightAverage
+from src.base.config import NumericsSection
+from src.base.record import RunRecord
+from src.base.runtime import Numerics
+from src.data.open_data import open_audited
 from src.training.checkpoint import load_checkpoint, load_weights
 from src.training.checks import checked
-from src.training.learner import make_learner
 from src.training.loop import evaluate
-from src.training.network import Network
 from src.training.run import _make_loaders, _reader
+from src.training.state import Network, WeightAverage, make_learner
 from src.training.stopping import StopRequest
 
 

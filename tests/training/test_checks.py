@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from src.errors import ConfigError
+from src.base.errors import ConfigError
 from src.training.checks import checked
 
 

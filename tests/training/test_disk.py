@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from src.record import RunRecord
+from src.base.record import RunRecord
 from src.training.checkpoint import load_checkpoint, save_checkpoint
 
 

@@ -6,14 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from src.data.dataset import PairFiles
-from src.data.loaders import make_train_loader
-from src.data.splits import open_data
-from src.runtime import Numerics, seed_everything
+from src.base.runtime import Numerics, seed_everything
+from src.data.loaders import PairFiles, make_train_loader
+from src.data.open_data import open_data
 from src.training.checks import build_optimizer, checked
-from src.training.learner import Learner, make_learner
 from src.training.loop import train_epoch
-from src.training.network import Network
+from src.training.state import Learner, Network, make_learner
 from src.training.stopping import StopRequest
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]

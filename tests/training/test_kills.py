@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from src.record import RunRecord
+from src.base.record import RunRecord
 from src.sweep.worker import BUSY
 from src.training.checkpoint import load_checkpoint
 from src.training.checks import checked

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from src.record import RunRecord
+from src.base.record import RunRecord
 from src.training.labels import add_labels
 
 

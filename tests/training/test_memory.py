@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import src.models
-from src.record import RunRecord
+from src.base.record import RunRecord
 from src.training.checks import checked
 from src.training.failures import explain
 from tests.training.attempts import attempt, exit_code

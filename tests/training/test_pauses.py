@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from src.analysis.loading import load_records
-from src.record import RunRecord
+from src.analysis.records.loading import load_records
+from src.base.record import RunRecord
 from src.sweep.worker import BUSY
 from src.training.checks import checked
 from tests.analysis.sweeps import is_stopped

@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from src.record import RunRecord
+from src.base.record import RunRecord
 from src.training.checkpoint import load_checkpoint, save_checkpoint
 from src.training.checks import checked
 from src.training.run import run

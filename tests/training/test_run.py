@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from src.record import RunRecord
+from src.base.record import RunRecord
 from src.training.checkpoint import load_checkpoint, load_weights
 from src.training.run import _warn_of_one_class
 

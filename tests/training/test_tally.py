@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from src.training.tally import Tally
+from src.training.metrics import MetricAccumulator
 
 
 @pytest.fixture
 def tally():
     """Two batches, of two images and of one; tp, fp, fn, tn of each image, the last two with ignored pixels."""
-    tally = Tally()
+    tally = MetricAccumulator()
     tally.add(torch.tensor(1.0), torch.tensor([[3, 1, 2, 4], [0, 0, 0, 8]]))
     tally.add(torch.tensor(4.0), torch.tensor([[2, 2, 0, 3]]))
     return tally
@@ -25,7 +25,7 @@ def test_scores_by_hand(tally):
 
 
 def test_a_tally_goes_on_after_a_checkpoint(tally):
-    again = Tally.from_state_dict(tally.state_dict(), torch.device("cpu"))
+    again = MetricAccumulator.from_state_dict(tally.state_dict(), torch.device("cpu"))
     more = (torch.tensor(1.0), torch.tensor([[0, 5, 5, 0]]))
     again.add(*more)
     assert again.read().accuracy == 20 / 35
@@ -35,4 +35,4 @@ def test_a_tally_goes_on_after_a_checkpoint(tally):
 def test_a_tally_of_an_earlier_version_is_refused():
     state = {"losses": [torch.tensor(1.0)], "counts": [torch.tensor([[3, 1, 2]])]}
     with pytest.raises(ValueError, match="did not count the true negatives; go on with that version, or delete"):
-        Tally.from_state_dict(state, torch.device("cpu"))
+        MetricAccumulator.from_state_dict(state, torch.device("cpu"))

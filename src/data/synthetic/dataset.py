@@ -6,11 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from src.data.oxford_pet import IMAGES, TEST_LIST, TRAINVAL_LIST, TRIMAPS
+from src.base.files import making
+from src.base.locks import SharedLock
+from src.data.sources.oxford_pet import IMAGES, TEST_LIST, TRAINVAL_LIST, TRIMAPS
 from src.data.synthetic.animals import BREEDS
 from src.data.synthetic.scenes import draw_scene
-from src.files import making
-from src.locks import SharedLock
 
 
 def make_synthetic(root: Path, trainval: int, test: int, size: int, seed: int) -> Path:

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from src.analysis.tables import shortened_inside
-from src.analysis.words import one_line
 from src.display.figure_style import BLACK, FONT
+from src.display.tables import shortened_inside
+from src.display.text import one_line
 from src.evaluation.pictures.panels import DARK, STYLES, VIRIDIS, WHITE, Example, legend, panel, viridis
 
 MARGIN, GAP = 20, 10  # pixels

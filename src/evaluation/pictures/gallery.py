@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from src.base.files import replacing
 from src.evaluation.pictures.contact_sheet import Row, contact_sheet, draw
 from src.evaluation.pictures.panels import STYLES, Example
-from src.files import replacing
 
 CONTACT_SHEET = "contact_sheet.png"
 MOST_ROWS = 10  # of a group on the sheet

@@ -10,7 +10,7 @@ import pytest
 
 from src.data.audit import fingerprint
 from src.data.masks import MaskReader
-from src.data.oxford_pet import open_oxford_pet
+from src.data.sources.oxford_pet import open_oxford_pet
 from src.data.synthetic.animals import BREEDS
 from src.data.synthetic.dataset import make_synthetic
 from src.data.synthetic.scenes import draw_scene

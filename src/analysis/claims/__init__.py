@@ -1,0 +1,1 @@
+"""YAML files of claims: questions, and the verdicts that the runs give."""

@@ -1,0 +1,172 @@
+"""Which settings can be compared: alike in everything but what a question is about."""
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from src.analysis.records.loading import Records
+from src.analysis.records.runs import read_config
+from src.analysis.records.setting_names import config_of_any, setting_values, tell_apart, with_absent_keys
+from src.base.identity import BUILT_SECTIONS, CHOICE_SECTIONS, NAMED_IN_RUN_ID
+from src.display.text import value_text
+
+Filter = Mapping[str, Any]  # names of choices and dotted config values with what they must be, a list for any of them
+# a network is exchanged as a whole, but a narrow one is not compared with a wide one
+KEPT_EQUAL = ("model.width",)
+DATA_FACTS = ("fingerprint", "train_images")  # what of the data is known beside their config
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one config trained on one data set is called, what it consists of, and its runs.
+
+    `shown`: the texts of what tells it from the other settings at hand, by name; `label`: all of them. `values`: every
+    choice (`model`) and config value (`optimizer.lr`) that decides a result, the fingerprint of the data and the number
+    of images to train on. `folders`: of its counted runs; `unfinished`: how many seeds have others. `unset`: the texts
+    of what others are told apart by and this one has as null.
+    """
+
+    config_id: str
+    shown: Mapping[str, str]
+    values: Mapping[str, Any]
+    folders: tuple[str, ...]
+    unfinished: int
+    unset: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """A short name: `unet, none, lr 0.0001`."""
+        return ", ".join(self.shown.values()) or ", ".join(self.unset.values()) or "all runs"
+
+    def meets(self, wanted: Filter) -> bool:
+        """Whether every key of `wanted` has the value named there, or one of the list named there."""
+        return all(
+            _same(self.values.get(key), value)
+            or (isinstance(value, list) and any(_same(self.values.get(key), option) for option in value))
+            for key, value in wanted.items()
+        )
+
+
+def settings_of(records: Records) -> list[Setting]:
+    """Every setting with a known config, in the order of the runs.
+
+    One of whose runs the data are not known yet counts with the data of its other runs.
+    """
+    runs = records.runs.dropna(subset="config_id")
+    data = runs["fingerprint"].fillna(runs.groupby("config_id")["fingerprint"].transform("first"))
+    runs = runs.assign(fingerprint=data)
+    shown = differing_columns(runs)
+    groups = list(runs.groupby(["config_id", "fingerprint"], dropna=False, sort=False))
+    configs = [config_of_any(own["folder"], lambda folder: read_config(Path(folder))) for _, own in groups]
+    settings = []
+    for ((config_id, _), own), known in zip(groups, with_absent_keys(map(setting_values, configs)), strict=True):
+        first = own.iloc[0]
+        data_facts = {name: own[name].dropna().iloc[0] for name in DATA_FACTS if own[name].notna().any()}
+        values = {**known, **dict.fromkeys(DATA_FACTS), **data_facts}
+        counted = own[own["counted"]]
+        others = own[~own["counted"] & ~(own["left_out"].notna() & own["seed"].isin(counted["seed"]))]
+        settings.append(
+            Setting(
+                str(config_id),
+                {name: value_text(name, first[name]) for name in shown if not pd.isna(first[name])},
+                values,
+                tuple(counted["folder"]),
+                others["seed"].nunique(),
+                {name: value_text(name, None) for name in shown if name in known and known[name] is None},
+            )
+        )
+    return settings
+
+
+def differing_columns(runs: pd.DataFrame) -> list[str]:
+    """The columns that tell the settings of `runs` apart, the data among them where they differ."""
+    _, differing = tell_apart(runs)
+    return [*differing, *(["fingerprint"] if runs["fingerprint"].nunique() > 1 else [])]
+
+
+def matched(
+    settings: Iterable[Setting], sides: Sequence[Filter], may_differ: Sequence[str] = ()
+) -> list[tuple[Setting, ...]]:
+    """Every choice of one setting for each of `sides` that agree in all else.
+
+    All else: every value but those of the keys in which the sides differ (a group's name stands for its whole section)
+    and `may_differ`. Where several sides come in variants of one of these too (two learning rates of each optimizer),
+    like is matched with like, as far as there is like. Only settings with counted runs.
+    """
+    differing = {key for side in sides for key in side if any(other.get(key) != side[key] for other in sides)}
+    free = differing | set(may_differ)
+    groups: dict[str, list[list[Setting]]] = {}
+    for number, side in enumerate(sides):
+        for setting in settings:
+            if setting.folders and setting.meets(side):
+                groups.setdefault(_rest(setting, free), [[] for _ in sides])[number].append(setting)
+    return [choice for group in groups.values() for choice in _like_with_like(group)]
+
+
+def also_differing(settings: Sequence[Setting], named: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+    """What else differs between compared `settings` than the keys in `named`: values that all of them have.
+
+    Of a section that is exchanged as a whole the single numbers, such as an optimizer's learning rate; what an
+    augmentation is made of is what is compared.
+    """
+    shared = set.intersection(*(set(setting.values) for setting in settings)) - set(named)
+    exchanged = {key for key in named if key in BUILT_SECTIONS}
+    names = sorted(
+        name
+        for name in shared
+        if not _is_only_a_name(name)
+        and (not _is_free(name, set(named)) or (name.partition(".")[0] in exchanged and not name.endswith("_target_")))
+    )
+    values = {name: tuple(setting.values[name] for setting in settings) for name in names}
+    return {name: options for name, options in values.items() if any(not _same(options[0], one) for one in options)}
+
+
+def _like_with_like(group: Sequence[Sequence[Setting]]) -> Iterable[tuple[Setting, ...]]:
+    """The combinations of `group`, a list of settings for each side, in which sides with the same variants agree."""
+    variants = [{key for key in _keys(side) if _differs(side, key) and not _is_only_a_name(key)} for side in group]
+    together = [
+        (one, other, key)
+        for one, other in itertools.combinations(range(len(group)), 2)
+        for key in variants[one] & variants[other]
+    ]
+    combinations = list(itertools.product(*group))
+    alike = [
+        choice
+        for choice in combinations
+        if all(_same(choice[one].values[key], choice[other].values[key]) for one, other, key in together)
+    ]
+    return alike or combinations
+
+
+def _keys(side: Sequence[Setting]) -> set[str]:
+    """The values that all of `side` have."""
+    return set.intersection(*(set(setting.values) for setting in side)) if side else set()
+
+
+def _differs(settings: Sequence[Setting], key: str) -> bool:
+    return any(not _same(settings[0].values[key], setting.values[key]) for setting in settings)
+
+
+def _rest(setting: Setting, free: set[str]) -> str:
+    rest = {key: value for key, value in setting.values.items() if not (_is_free(key, free) or _is_only_a_name(key))}
+    return json.dumps(rest, sort_keys=True, default=str)
+
+
+def _is_free(key: str, free: set[str]) -> bool:
+    section = key.partition(".")[0]
+    return key in free or (section in free and key not in KEPT_EQUAL)
+
+
+def _is_only_a_name(key: str) -> bool:
+    """Whether settings can differ in `key` and yet be one: `trainer=default` may mean what `trainer=report_a` does."""
+    return key in CHOICE_SECTIONS and key not in NAMED_IN_RUN_ID
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two values of a config mean the same: 1 is 1.0, but true is not 1."""
+    return first == second and isinstance(first, bool) == isinstance(second, bool)

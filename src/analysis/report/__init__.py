@@ -1,0 +1,1 @@
+"""The page, the Markdown, the tables and the figures of a report."""

@@ -1,0 +1,75 @@
+"""What an aggregation may be asked for, and what the words of its options name: folders, files of claims."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from src.analysis.claims.claim_file import ClaimFile, read_claims
+from src.analysis.records.loading import find_sweeps
+from src.base.config import Section
+from src.base.errors import ConfigError
+from src.base.files import refuse_links
+
+CLAIMS = Path(__file__).resolve().parents[3] / "conf" / "claims"
+
+
+class AggregateOptions(Section):
+    """See conf/aggregate.yaml. `detect`: Dice points."""
+
+    sweep: str
+    output: str | None
+    claim_files: str | None
+    protocol: str
+    detect: float = Field(gt=0, le=100)
+
+    @field_validator("sweep")
+    @classmethod
+    def _names_a_folder(cls, text: str) -> str:
+        if not _listed(text):
+            raise ValueError("it takes a folder of runs, for example sweep=multirun_outputs/demo")
+        return text
+
+    @property
+    def on_any_data(self) -> bool:
+        """Whether claims are put to runs on other data than they were reported with: to have that, they are named."""
+        return self.claim_files != "auto"
+
+    def sweeps(self) -> list[Path]:
+        """The folders that `sweep` names. Raises ValueError for a glob that meets none."""
+        return find_sweeps(_listed(self.sweep))
+
+    def folder(self, sweeps: list[Path]) -> Path:
+        """Where the report of `sweeps` is written. Raises ValueError where it would be written through a link.
+
+        A sweep may be a stranger's; a link that was typed is the user's own.
+        """
+        if self.output is not None:
+            return Path(self.output)
+        folder = sweeps[0] / "report" if len(sweeps) == 1 else sweeps[0].parent / "report"
+        refuse_links(folder)
+        return folder
+
+    def claims(self) -> list[ClaimFile]:
+        """The claims to judge. Raises ConfigError naming every file that is not there or wrong."""
+        if self.claim_files is None:
+            return []
+        known = {path.stem: path for path in sorted(CLAIMS.glob("*.yaml"))}
+        names = list(known) if self.claim_files == "auto" else _listed(self.claim_files)
+        if not names:
+            raise ConfigError([f"claim_files: got {self.claim_files!r}; {_allowed(known)}"])
+        missing = [name for name in names if name not in known and not Path(name).is_file()]
+        if missing:
+            raise ConfigError([f"claim_files: got {name!r}; {_allowed(known)}" for name in missing])
+        return [read_claims(known.get(name, Path(name))) for name in names]
+
+
+def _allowed(known: Iterable[str]) -> str:
+    return f"allowed: auto, null, {', '.join(known)}, or the path of a YAML file"
+
+
+def _listed(text: str) -> list[str]:
+    """`a,b` or `[a,b]` as two names, unless there is a file or folder of just that name."""
+    if text.strip() and Path(text).exists():
+        return [text]
+    return [name.strip() for name in text.removeprefix("[").removesuffix("]").split(",") if name.strip()]

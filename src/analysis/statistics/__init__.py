@@ -1,0 +1,1 @@
+"""From arrays of scores to estimates, intervals and p-values."""

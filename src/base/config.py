@@ -1,0 +1,327 @@
+"""What a run may be asked to do: the schema of its sections, and the guarded build of its parts."""
+
+import importlib
+import inspect
+import re
+import typing
+from collections.abc import Sequence
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+
+from src.base.errors import LONGEST, ConfigError, cut, did_you_mean, shown
+
+# Only what these packages define is ever built from a config, whoever wrote it, unless a user allows more.
+ALLOWED_PACKAGES = ("src.", "torch.nn.", "torch.optim.", "albumentations.")
+
+# Names of options stand in the names of folders.
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,39}$"
+MOST_PROBLEMS = 100  # that are told; a stranger's file may have any number of them
+OptionName = Annotated[str, Field(pattern=NAME)]
+
+
+# pydantic's locations name the member of a union that was tried, as `float` or the kind of data: no key of the user's.
+_UNION_LABEL = re.compile(
+    r"oxford_pet|synthetic|folder|int|float|str|bool|none|(is-instance|literal|tuple|list|dict)\[.*"
+)
+
+
+Above0 = Annotated[float, Field(gt=0)]
+PackageName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+
+
+class Section(BaseModel):
+    """A part of the config whose keys are known and fixed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+class DataSection(Section):
+    """What every data set has: see conf/data for units and sources."""
+
+    name: str
+    root: str
+    image_size: int = Field(ge=8, le=4096)
+    border: Literal["foreground", "background", "ignore", "random"]
+    fold: int = Field(ge=0, le=9)
+    mean: tuple[float, float, float]
+    std: tuple[Above0, Above0, Above0]
+    workers: int = Field(ge=-1)
+    cache: str
+    cached: bool = True  # with a default, so that records from before it still read
+    on_error: Literal["raise", "skip"] = "raise"
+
+
+class OxfordPetData(DataSection):
+    """Oxford-IIIT Pet in its official layout."""
+
+    kind: Literal["oxford_pet"]
+    download: bool
+
+
+class SyntheticData(DataSection):
+    """Drawn animals in the same layout, made by the project itself."""
+
+    kind: Literal["synthetic"]
+    trainval: int = Field(ge=3)
+    test: int = Field(ge=1)
+    size: int = Field(ge=16)
+    seed: int = Field(ge=0)
+
+
+class FolderData(DataSection):
+    """Any pair of folders images/ and masks/."""
+
+    kind: Literal["folder"]
+    mask_suffix: str | None = Field(default=None, min_length=1)
+    exif: Annotated[Literal["ignore"] | None, BeforeValidator(lambda given: None if given == "apply" else given)] = None
+    mask_threshold: float | None = Field(default=None, gt=0, lt=255)
+    ignore_value: int | None = Field(default=None, ge=1, le=65535)
+
+
+AnyData = Annotated[OxfordPetData | SyntheticData | FolderData, Field(discriminator="kind")]
+
+
+class _OnlyData(Section):
+    data: AnyData
+
+
+class AugmentationSection(Section):
+    """Lists of albumentations transforms; see conf/augmentation."""
+
+    name: OptionName
+    load_scale: float = Field(ge=1.0, le=4.0)
+    mask_as_image: bool
+    transforms: list[dict[str, Any]]
+    copies: int = Field(ge=0)
+    copy_transforms: list[dict[str, Any]]
+
+
+class TrainerSection(Section):
+    """How long and in which portions; see conf/trainer."""
+
+    name: str
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    accumulate: int = Field(ge=1)
+    clip_norm: float | None = Field(gt=0)
+    early_stop_patience: int | None = Field(ge=1)
+    keep_every: int | None = Field(ge=1)
+    by_model: dict[str, dict[str, int]]
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)  # null counts as absent, so that older ids stay
+
+
+class NumericsSection(Section):
+    """Speed against bit-reproducibility; see conf/numerics."""
+
+    name: str
+    deterministic: bool
+    autocast: Literal["bfloat16"] | None
+    channels_last: bool
+    tf32: bool
+    cpu_threads: int | None = Field(ge=1, le=1024)  # far more than any machine has cores; tens of thousands crash
+    fused: bool | None = None  # null counts as absent here too
+    compile: bool | None = None
+
+
+class DebugSection(Section):
+    """Short runs that show whether the chain works; see conf/debug."""
+
+    name: str
+    limit_batches: int = Field(ge=1)
+    overfit: bool
+
+
+class SweepSection(Section):
+    """Where the runs of one sweep are kept, and whether failed ones are tried again."""
+
+    name: str | None = Field(pattern=r"^[^./\\][^\\]*$")
+    retry_failed: bool
+
+
+class RunConfig(Section):
+    """One run: what `python -m src.train` composes from conf/train.yaml."""
+
+    seed: int = Field(ge=0, lt=2**32)
+    device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    output: str
+    init_from: str | None
+    allow_targets: tuple[PackageName, ...] = ()  # with a default, so that records from before it still read
+    tags: list[str]
+    notes: str
+    sweep: SweepSection
+    data: AnyData
+    model: dict[str, Any]
+    loss: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    augmentation: AugmentationSection
+    trainer: TrainerSection
+    numerics: NumericsSection
+    debug: DebugSection | None = None
+
+
+def schema_problems(plain: dict[str, Any]) -> list[str]:
+    """One line for each key of `plain` that is unknown, missing, of a wrong type or out of range."""
+    return problems_of(RunConfig, plain, prefix="")
+
+
+def parse_data(plain: dict[str, Any]) -> OxfordPetData | SyntheticData | FolderData:
+    """The typed section `data` alone. Raises ConfigError with every problem."""
+    return parse_section(_OnlyData, {"data": plain}).data
+
+
+def parse_section(model: type[AnySection], plain: dict[str, Any]) -> AnySection:
+    """`plain` as a `model`. Raises ConfigError with every problem."""
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigError(_lines(error, model, prefix="")) from error
+
+
+def find_target(node: dict[str, Any], base: type, allow_targets: Sequence[str] = ()) -> type:
+    """The class that `node["_target_"]` names, if it may be built at all.
+
+    It must be a subclass of `base` that an allowed package defines: an alias of something foreign does not count.
+    `allow_targets`: dotted names of packages or modules that are allowed beside ours; what lies in them is imported.
+    Raises ConfigError naming what it got and what is allowed.
+    """
+    path = node.get("_target_")
+    packages = (*ALLOWED_PACKAGES, *(f"{package}." for package in allow_targets))
+    if not isinstance(path, str) or not path.startswith(packages):
+        allowed = f"allowed are names under {', '.join(packages)} (allow_targets=[my_package] adds to them)"
+        raise ConfigError([f"_target_: got {shown(path)}; {allowed}"])
+    module_path, _, name = path.rpartition(".")
+    try:
+        target = getattr(importlib.import_module(module_path), name)
+    except Exception as error:  # a module of the user's own may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError([f"_target_: got {shown(path)}, which cannot be found ({reason})"]) from error
+    defined_in = f"{getattr(target, '__module__', None)}."
+    if not (inspect.isclass(target) and issubclass(target, base) and defined_in.startswith(packages)):
+        raise ConfigError([f"_target_: got {shown(path)}, which is not a {base.__qualname__} of an allowed package"])
+    return target
+
+
+def node_problems(
+    section: str, node: dict[str, Any], base: type, injected: tuple[str, ...], allow_targets: Sequence[str] = ()
+) -> list[str]:
+    """One line for each key of a built node that its target does not take, misses or would take in another type."""
+    try:
+        target = find_target(node, base, allow_targets)
+    except ConfigError as error:
+        return [f"{section}.{problem}" for problem in error.problems]
+    model = _signature_model(target, injected)
+    problems = problems_of(model, _known_arguments(node, model), prefix=f"{section}.")
+    return problems + name_problems(section, node)
+
+
+def name_problems(section: str, node: dict[str, Any]) -> list[str]:
+    """Why the name of the built node of `section`, a part of ids and folders, is none: one line, or none."""
+    name = node.get("name")
+    if not isinstance(name, str):
+        return [f"{section}.name: missing; every choice has one"]
+    if not re.fullmatch(NAME, name):
+        return [f"{section}.name: got {shown(name)}; it takes up to 40 of a-z, A-Z, 0-9, _ and, within, . + -"]
+    return []
+
+
+def build(node: dict[str, Any], base: type, allow_targets: Sequence[str] = (), **injected: Any) -> Any:
+    """Calls the target of `node` with its arguments (cast to the types its signature names) and `injected`.
+
+    `allow_targets`: as of `find_target`. Raises ConfigError when `node` names something outside the allow-list or does
+    not fit the signature.
+    """
+    target = find_target(node, base, allow_targets)
+    model = _signature_model(target, tuple(injected))
+    try:
+        arguments = model.model_validate(_known_arguments(node, model))
+    except ValidationError as error:
+        raise ConfigError(_lines(error, model, prefix="")) from error
+    return target(**{key: getattr(arguments, key) for key in arguments.model_fields_set}, **injected)
+
+
+def arguments_of(node: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a built node that go to its target."""
+    return {key: value for key, value in node.items() if key not in ("name", "_target_")}
+
+
+def _known_arguments(node: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """The arguments of `node`; a null that the target does not know counts as absent, as it does for ids."""
+    return {key: value for key, value in arguments_of(node).items() if value is not None or key in model.model_fields}
+
+
+def cast_arguments(
+    node: dict[str, Any], base: type, injected: tuple[str, ...], allow_targets: Sequence[str] = ()
+) -> dict[str, Any]:
+    """`node` with every argument in the type its target's signature names, so that 1 and 1.0 are one setting."""
+    model = _signature_model(find_target(node, base, allow_targets), injected)
+    cast = model.model_validate(_known_arguments(node, model))
+    return {**node, **{key: getattr(cast, key) for key in cast.model_fields_set}}
+
+
+@cache
+def _signature_model(target: type, injected: tuple[str, ...]) -> type[BaseModel]:
+    hints = _type_hints(target)
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(target).parameters.items():
+        if name in injected or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if name.startswith("_"):  # as of torch.nn.Embedding: its own business, and no name for a field
+            continue
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[name] = (hints.get(name, Any), default)
+    settings = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), allow_inf_nan=False)
+    return create_model(target.__name__, __config__=settings, **fields)
+
+
+def _type_hints(target: type) -> dict[str, Any]:
+    """Of the constructor's arguments; none where they name what is not there as the program runs."""
+    try:
+        return typing.get_type_hints(inspect.getattr_static(target, "__init__"))
+    except (NameError, TypeError):
+        return {}
+
+
+def problems_of(model: type[BaseModel], plain: dict[str, Any], prefix: str) -> list[str]:
+    """One line for each key of `plain` that `model` does not take as it is, named with `prefix` in front."""
+    try:
+        model.model_validate(plain)
+    except ValidationError as error:
+        return _lines(error, model, prefix)
+    return []
+
+
+def _lines(error: ValidationError, model: type[BaseModel], prefix: str) -> list[str]:
+    lines: dict[str, str] = {}
+    for detail in error.errors(include_url=False)[:MOST_PROBLEMS]:
+        key = cut(prefix + ".".join(str(part) for part in detail["loc"] if not _UNION_LABEL.fullmatch(str(part))))
+        if detail["type"] == "extra_forbidden":
+            line = f"{key}: unknown key (got {shown(detail['input'])}); {_known_keys(model, detail['loc'])}"
+        elif detail["type"] == "missing":
+            line = f"{key}: missing"
+        else:
+            message = detail["msg"].removeprefix("Value error, ")[:LONGEST]  # it may repeat what it got
+            line = f"{key}: got {shown(detail['input'])}; {message[0].lower()}{message[1:]}"
+        lines.setdefault(key, line)  # a union complains once for each of its members: the first is enough
+    return list(lines.values())
+
+
+def _known_keys(model: Any, location: Sequence[str | int]) -> str:
+    kinds = {"oxford_pet": OxfordPetData, "synthetic": SyntheticData, "folder": FolderData}
+    for part in location[:-1]:
+        if part in kinds:  # the tag of the union
+            model = kinds[str(part)]
+            continue
+        annotation = model.model_fields[str(part)].annotation
+        sections = [option for option in (annotation, *typing.get_args(annotation)) if _is_section(option)]
+        model = sections[0]
+    return did_you_mean(str(location[-1]), sorted(model.model_fields))
+
+
+def _is_section(annotation: Any) -> bool:
+    return inspect.isclass(annotation) and issubclass(annotation, BaseModel)

@@ -1,0 +1,331 @@
+"""The files of a run: one folder that explains itself, written whole or not at all, read without torch."""
+
+import csv
+import io
+import json
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, Field
+
+from src.base.config import Section, parse_section
+from src.base.errors import ConfigError, one_line, shown
+from src.base.files import naming, open_regular, parse_json, read_json, read_regular, replacing, write_json, write_text
+from src.base.locks import Held, Lost, SharedLock
+from src.base.spreadsheets import quoted, unquoted
+
+HEADLINE = "headline"  # the protocol whose numbers are compared unless another is named; see docs/record.md
+SCHEMA = 1
+STATUSES = ("running", "finished", "failed", "interrupted")
+TEST_IMAGE_COLUMNS = ("protocol", "stem", "dice", "iou", "tp", "fp", "fn")
+# What is read of a folder that may be a stranger's, in bytes and lines: many times what a run writes.
+LARGEST_RUN, LARGEST_EPOCHS, LARGEST_IMAGES = 1_000_000, 30_000_000, 60_000_000
+MOST_EPOCHS, MOST_IMAGES = 100_000, 1_000_000
+STORY = "src.story"  # the name of a logger: what it is told stands in train.log only
+
+
+class _Data(Section):
+    model_config = ConfigDict(extra="ignore")
+
+    fingerprint: str | None = None
+
+
+class _Run(Section):
+    """The keys of run.json that decide what becomes of a run; docs/record.md has all of them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    status: str
+    started: str | None = None
+    seconds: float = Field(0.0, ge=0)
+    best_epoch: int | None = None
+    scores: dict[str, float] = Field(default_factory=dict)
+    error: str | None = None
+    data: _Data = Field(default_factory=_Data)
+
+
+class RunBusy(RuntimeError):
+    """Another process is working on this run at this moment."""
+
+
+class RunLost(RunBusy):
+    """Another process has taken over the run that this one held, because this one was stopped for too long."""
+
+
+class RunRecord:
+    """The record of one run in `folder`; architecture of the files in docs/record.md.
+
+    Reading needs no lock. Everything that writes is to be called inside `with record.locked():`, and raises RunLost,
+    having written nothing, where another process has taken the run over meanwhile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run_file = folder / "run.json"
+        self.epochs_file = folder / "epochs.jsonl"
+        self.log_file = folder / "train.log"
+        self.checkpoints = folder / "checkpoints"
+        self._begun: float | None = None  # when this process began its attempt, if it has
+        self._seconds_before = 0.0  # taken by earlier attempts at this run
+        # beside the folder, so that asking for the lock of a finished run changes nothing in it
+        self._lock = SharedLock(folder.parent / ".locks" / f"{folder.name}.lock")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process; raises RunBusy when another one has it, on this machine or another.
+
+        The run of a process that died, however it died, is free: at once on its own machine, after at most half a
+        minute on another. What that process was writing is deleted first, see `replacing`.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._lock.held(wait=False))
+            except Held as error:
+                raise RunBusy(f"another process is working on {self.folder} ({error})") from error
+            for half_written in [*self.folder.glob(".*.tmp"), *self.checkpoints.glob(".*.tmp")]:
+                half_written.unlink(missing_ok=True)
+            try:
+                yield
+            except Exception:
+                self.check()  # in a run that was lost anything may go wrong: its files are deleted or replaced
+                raise
+
+    def check(self) -> None:
+        """Raises RunLost where this process held the run and another has it now; to be asked before each write."""
+        try:
+            self._lock.check()
+        except Lost as error:
+            raise RunLost(
+                f"{self.folder} was taken over by another process ({self._lock.holder()}) while this one was stopped "
+                "or could not reach its files; this one writes nothing more"
+            ) from error
+
+    def read(self) -> dict[str, Any] | None:
+        """The content of run.json; None where no run has begun. Raises ValueError, naming it, for a broken one."""
+        if not self.run_file.exists():
+            return None
+        content = read_json(self.run_file, LARGEST_RUN)
+        if not isinstance(content, dict):
+            raise _broken(self.run_file, f"it holds a {type(content).__name__}")
+        try:
+            parse_section(_Run, content)
+        except ConfigError as error:
+            raise _broken(self.run_file, one_line("; ".join(error.problems))) from error
+        if content.get("schema") != SCHEMA or content["status"] not in STATUSES:
+            raise ValueError(
+                f"{self.run_file}: has schema {shown(content.get('schema'))} and status {shown(content['status'])}; "
+                f"this version knows schema {SCHEMA}"
+            )
+        return content
+
+    def read_now(self) -> dict[str, Any] | None:
+        """The content of run.json with the status it has now: a `running` run that nobody holds was interrupted."""
+        run = self.read()
+        if run is None or run["status"] != "running" or self.is_held():
+            return run
+        run = self.read() or run  # its process may have ended well between the two looks
+        return {**run, "status": "interrupted"} if run["status"] == "running" else run
+
+    def status(self) -> str | None:
+        """One of STATUSES as of now, or None where no run has begun."""
+        run = self.read_now()
+        return None if run is None else str(run["status"])
+
+    def begin(self, facts: Mapping[str, Any], config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+        """Makes the folder, or goes on in it, with status `running`.
+
+        `facts`: the keys of run.json that are known at the start. Of an earlier attempt its start and the seconds
+        it took are kept. `config`: fully resolved; `overrides`: what was typed.
+        """
+        earlier = self.read() or {}
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        used, typed = self.folder / "config.yaml", self.folder / "overrides.yaml"
+        write_text(used, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), self.check)
+        write_text(typed, yaml.safe_dump(list(overrides), allow_unicode=True), self.check)
+        self._begun, self._seconds_before = time.monotonic(), float(earlier.get("seconds", 0.0))
+        fresh = {"schema": SCHEMA, **facts, "status": "running", "started": earlier.get("started", _now())}
+        unknown_yet: dict[str, Any] = {
+            "finished": None,
+            "seconds": self._seconds_before,
+            "best_epoch": None,
+            "scores": {},
+            "error": None,
+        }
+        write_json(self.run_file, fresh | unknown_yet, self.check)
+
+    def update(self, **facts: Any) -> None:
+        """Changes or adds keys of run.json; the process that began the run also brings its seconds up to now."""
+        seconds = {}
+        if self._begun is not None:
+            seconds["seconds"] = round(self._seconds_before + time.monotonic() - self._begun, 3)
+        write_json(self.run_file, {**(self.read() or {}), **seconds, **facts}, self.check)
+
+    def end(self, status: str, **facts: Any) -> None:
+        """Sets the status that stays: finished, failed or interrupted."""
+        assert status in STATUSES[1:], status
+        self.update(status=status, finished=_now(), **facts)
+
+    def write_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Makes epochs.jsonl hold just `rows`, one a line: after a resume, the epochs the checkpoint knows."""
+        write_text(self.epochs_file, "".join(_line(row) for row in rows), self.check)
+
+    def append_epoch(self, row: Mapping[str, Any]) -> None:
+        """Adds one epoch to epochs.jsonl, as one whole line."""
+        with naming(self.epochs_file), self.epochs_file.open("a", encoding="utf-8") as file:
+            self.check()  # once it is open: whoever takes over begins a file of its own, see `write_epochs`
+            file.write(_line(row))
+
+    def write_test(self, protocol: str, scores: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> None:
+        """Puts the scores of one protocol into test.json and its rows into test_images.csv; other protocols stay.
+
+        `images`: a row for each test image with the keys of TEST_IMAGE_COLUMNS except `protocol`.
+        """
+        entries = {**self.read_scores("test"), protocol: dict(scores)}
+        self._write_scores("test", entries, _rows(protocol, images), kept=entries.keys() - {protocol})
+
+    def add_scores(
+        self, split: str, added: Mapping[str, tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
+    ) -> None:
+        """Adds protocols, each with its scores and images as in `write_test`, to `<split>.json` and `_images.csv`.
+
+        What stands there already stays: of a protocol that is there, only keys that it lacks are added.
+        """
+        there = self.read_scores(split)
+        entries = there | {name: {**scores, **there.get(name, {})} for name, (scores, _) in added.items()}
+        new = [row for name, (_, images) in added.items() if name not in there for row in _rows(name, images)]
+        self._write_scores(split, entries, new, kept=there.keys())
+
+    def _write_scores(
+        self, split: str, entries: Mapping[str, Any], rows: Sequence[Sequence[Any]], kept: Collection[str]
+    ) -> None:
+        """Writes `rows` to `<split>_images.csv`, after those there of the protocols `kept`, and then `<split>.json`.
+
+        In this order, so that after a crash between the two no protocol is recorded without its rows.
+        """
+        path = self.folder / f"{split}_images.csv"
+        there = _rows_in(path) if path.exists() else ()
+        with replacing(path, check=self.check) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(TEST_IMAGE_COLUMNS)
+            writer.writerows(row for row in there if row[0] in kept)
+            writer.writerows(rows)
+        write_json(self.folder / f"{split}.json", {"schema": SCHEMA, "protocols": entries}, self.check)
+
+    def read_scores(self, split: str) -> dict[str, Any]:
+        """The scores of each protocol in `<split>.json`; none where there is no file yet."""
+        path = self.folder / f"{split}.json"
+        content = read_json(path) if path.exists() else {"protocols": {}}
+        protocols = content.get("protocols") if isinstance(content, dict) else None
+        if not isinstance(protocols, dict) or not all(isinstance(entry, dict) for entry in protocols.values()):
+            raise _broken(path, 'it is to be {"schema": …, "protocols": {name: {…}}}')
+        return protocols
+
+    def read_test_images(self, split: str = "test") -> list[dict[str, Any]]:
+        """The rows of `<split>_images.csv` as text; none where there is no file yet."""
+        path = self.folder / f"{split}_images.csv"
+        rows = _rows_in(path) if path.exists() else ()
+        return [dict(zip(TEST_IMAGE_COLUMNS, map(unquoted, row), strict=True)) for row in rows]
+
+    def read_epochs(self) -> list[dict[str, Any]]:
+        """The rows of epochs.jsonl; a last line that was cut off is left out. Raises ValueError for another one."""
+        if not self.epochs_file.exists():
+            return []
+        lines = read_regular(self.epochs_file, LARGEST_EPOCHS).split(b"\n")[:-1]
+        rows = [parse_json(line, self.epochs_file) for line in lines[: MOST_EPOCHS + 1]]
+        if len(rows) > MOST_EPOCHS or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f"{self.epochs_file}: holds other lines than one mapping for each of some epochs")
+        return rows
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Copies what is logged meanwhile to train.log, with the time; of our own modules from INFO on."""
+        self.add_to_log("")
+        handler = _LogFile(self.log_file, encoding="utf-8")
+        handler.addFilter(lambda _: not self._is_lost())  # then the log is another process's
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        root, own, story = logging.getLogger(), logging.getLogger("src"), logging.getLogger(STORY)
+        level = own.level
+        own.setLevel(logging.INFO)  # whatever the program around shows, the log of the run is complete
+        story.propagate = False
+        root.addHandler(handler)
+        story.addHandler(handler)
+        try:
+            yield
+        finally:
+            root.removeHandler(handler)
+            story.removeHandler(handler)
+            own.setLevel(level)
+            handler.close()
+
+    def add_to_log(self, text: str) -> None:
+        """Adds `text` to train.log, which becomes another file.
+
+        Whoever has the old one open, since they lost the run, or linked, since another sweep took it over, keeps that.
+        """
+        with replacing(self.log_file, check=self.check) as temporary, temporary.open("wb") as log:
+            if self.log_file.exists():
+                with open_regular(self.log_file) as before:
+                    shutil.copyfileobj(before, log)
+            log.write(text.encode())
+
+    def _is_lost(self) -> bool:
+        try:
+            self.check()
+        except RunLost:
+            return True
+        return False
+
+    def is_held(self) -> bool:
+        """Whether a process is at work on this run; asking changes nothing and needs no right to write."""
+        return self._lock.is_held()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cuts short, where the plain handler would print a traceback for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
+def _rows(protocol: str, images: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    return [[protocol, *(quoted(image[column]) for column in TEST_IMAGE_COLUMNS[1:])] for image in images]
+
+
+def _rows_in(path: Path) -> Iterator[list[str]]:
+    """The lines of a file of TEST_IMAGE_COLUMNS, one at a time. Raises ValueError, naming it, for another file."""
+    with io.TextIOWrapper(open_regular(path, LARGEST_IMAGES), encoding="utf-8", newline="") as file:
+        try:
+            for number, line in enumerate(csv.reader(file)):
+                if len(line) != len(TEST_IMAGE_COLUMNS) or (number == 0 and line != [*TEST_IMAGE_COLUMNS]):
+                    raise ValueError(f"line {number + 1} has other columns than {', '.join(TEST_IMAGE_COLUMNS)}")
+                if number > MOST_IMAGES:
+                    raise ValueError(f"more than {MOST_IMAGES:,} lines")
+                if number > 0:
+                    yield line
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path}: holds no rows of test images ({error})") from error
+
+
+def _broken(path: Path, reason: str) -> ValueError:
+    return ValueError(f"{path}: is not what a run records ({reason}); bring it back from a copy, or move it away")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

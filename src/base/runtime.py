@@ -1,0 +1,106 @@
+"""The device, the random numbers and the arithmetic a run is computed with."""
+
+import os
+import random
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from src.base.config import NumericsSection
+from src.base.errors import ConfigError
+
+ALL_THREADS = torch.get_num_threads()  # as torch or OMP_NUM_THREADS decided when the program began
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device named `wanted`; `auto` takes CUDA, else MPS, else the CPU. Raises ConfigError when it is not there."""
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if torch.cuda.is_available():
+        available = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count())), *available]
+    if wanted == "auto":
+        return torch.device(available[0])
+    if wanted not in available:
+        raise ConfigError([f"device: got {wanted!r}; this machine has {', '.join(available)} (or auto)"])
+    return torch.device(wanted)
+
+
+def device_name(device: torch.device) -> str:
+    """What the device calls itself, for example the GPU's model."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def device_key(device: torch.device) -> str:
+    """What tells `device` from the others of this machine, the same for every process: for a GPU by its UUID.
+
+    A process's own number of a GPU depends on what CUDA_VISIBLE_DEVICES shows it; it serves only where torch was built
+    without UUIDs.
+    """
+    if device.type != "cuda":
+        return device.type
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return f"cuda-{getattr(torch.cuda.get_device_properties(index), 'uuid', index)}"
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """The arithmetic of one run; see conf/numerics."""
+
+    device: torch.device
+    settings: NumericsSection
+
+    def set_up(self, cache: Path) -> None:
+        """Sets torch's global switches; called at the start of every run, since runs may share a process.
+
+        `cache`: where compiled networks are kept, for all runs.
+        """
+        exact = self.settings.deterministic
+        # read by cuBLAS when its first handle is made; without it, its matrix products are refused in exact mode
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(exact)
+        torch.backends.cudnn.benchmark = not exact
+        torch.backends.cudnn.allow_tf32 = self.settings.tf32
+        torch.backends.cuda.matmul.allow_tf32 = self.settings.tf32
+        torch.set_num_threads(self.settings.cpu_threads or ALL_THREADS)
+        if self.compiles:  # torch's own default, a temporary folder, is lost with the machine
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.expanduser().absolute() / "compiled"))
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of the forward pass: bfloat16 where asked for, on CUDA only (CPUs are slower with it)."""
+        enabled = self.settings.autocast is not None and self.device.type == "cuda"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    @property
+    def compiles(self) -> bool:
+        """Whether networks are compiled: where asked for, on CUDA only (on a CPU it takes longer than it saves)."""
+        return bool(self.settings.compile) and self.device.type == "cuda"
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of images and weights."""
+        return torch.channels_last if self.settings.channels_last else torch.contiguous_format
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, numpy and torch: initial weights depend on `seed` alone."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """torch's generators on the CPU and on `device`, as byte tensors."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Puts back what `random_state` took; a generator that this machine lacks is left out."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)

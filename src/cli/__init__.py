@@ -1,0 +1,1 @@
+"""The command line: overrides, the entry to Hydra, Ctrl-C and the terminal."""

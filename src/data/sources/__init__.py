@@ -1,0 +1,1 @@
+"""Where data sets come from: Oxford-IIIT Pet, and any pair of folders."""

@@ -1,0 +1,176 @@
+"""A trained network out of a run's folder, which is read as data: nothing that is named in it is executed."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from src.base.config import FolderData, RunConfig, name_problems, parse_section
+from src.base.errors import ConfigError, cut, one_line, shown
+from src.base.files import read_yaml
+from src.base.identity import BUILT_SECTIONS, identify
+from src.base.record import RunRecord
+from src.base.runtime import Numerics, pick_device
+from src.data.images import DEPTHS, ImageReader
+from src.training.blueprint import blueprint, channels_of, size_problems
+from src.training.checkpoint import load_weights
+from src.training.metrics import foreground_logit
+from src.training.state import Network
+
+log = logging.getLogger(__name__)
+Tta = Literal["none", "hflip", "flips"]
+FRACTIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# The axes of (B, 3, H, W) that each view is flipped along; test-time augmentation averages the views' probabilities.
+VIEWS: dict[Tta, tuple[tuple[int, ...], ...]] = {
+    "none": ((),),
+    "hflip": ((), (3,)),
+    "flips": ((), (3,), (2,), (2, 3)),
+}
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """The network of a run with its best weights, in evaluation mode; `folder` is the run's, `config` what it was.
+
+    `reader` reads photos as the run's own data were read.
+    """
+
+    network: Network
+    config: RunConfig
+    folder: Path
+    reader: ImageReader
+
+    @property
+    def image_size(self) -> int:
+        """Height and width, in pixels, of the images it was trained on; other sizes are resized to it."""
+        return self.config.data.image_size
+
+    @torch.inference_mode()
+    def probabilities(self, images: torch.Tensor, tta: Tta = "none") -> torch.Tensor:
+        """Of foreground: float32 (B, S, S) in [0, 1], on the device, for RGB images uint8 (B, 3, S, S) from anywhere.
+
+        `tta`: the mean over the image and its flips, `hflip` left to right, `flips` also upside down and both.
+        """
+        views = [self._of_view(images, axes) for axes in VIEWS[tta]]
+        return torch.stack(views).mean(dim=0)  # (B, S, S)
+
+    def _of_view(self, images: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        logits = self.network.logits(images.flip(axes))  # (B, C, S, S)
+        return torch.sigmoid(foreground_logit(logits.flip(axes)))  # (B, S, S)
+
+
+def load_trained(folder: Path, device: str = "auto", allow_targets: Sequence[str] = ()) -> TrainedNetwork:
+    """The network of the run in `folder`, with the weights of its best epoch, on `device` (`auto`, `cpu`, `cuda:1`).
+
+    `config.yaml` is read as plain YAML, judged by the schema, and builds only a network that this project or torch.nn
+    defines, or a package among the caller's `allow_targets`: those in `config.yaml` are a stranger's word. Weights are
+    loaded as tensors, never as pickled code. torch's global switches stay as they are.
+
+    Raises ValueError when the folder is no run, when it names anything else, or when weights and network do not fit.
+    """
+    config = read_config(folder)
+    model = _blueprint(config, folder, allow_targets)
+    _check_identity(config, folder)
+    weights_file = folder / "checkpoints" / "best.pt"
+    if not weights_file.exists():
+        raise ValueError(f"{folder}: has no checkpoints/best.pt; a run has one from its first epoch on")
+    needed = sum(value.nbytes for value in model.state_dict().values())
+    _fill(model, load_weights(weights_file, largest=2 * needed + 1_000_000), weights_file)
+    numerics = Numerics(pick_device(device), config.numerics)
+    return TrainedNetwork(
+        Network(model.eval(), numerics, config.data.mean, config.data.std),
+        config,
+        folder,
+        _photo_reader(folder, config),
+    )
+
+
+def _check_identity(config: RunConfig, folder: Path) -> None:
+    """Raises ValueError where `config` is not the one that the run was begun with: its id says so."""
+    run = RunRecord(folder).read()
+    before = folder.resolve().name if run is None else run.get("run_id")
+    digest = None if run is None else run.get("init_digest")
+    if config.init_from is not None and digest is None:
+        log.warning("%s: that config.yaml is the run's cannot be checked (it began from other weights)", folder)
+    elif (found := identify(config, digest).run_id) != before:
+        where = f"the folder, which has no run.json, is called {before}" if run is None else f"run.json says {before}"
+        raise ValueError(
+            f"{folder / 'config.yaml'}: is the config of the run {found}, but {where}; one of the two was changed: "
+            "bring it back from a copy"
+        )
+
+
+def _blueprint(config: RunConfig, folder: Path, allow_targets: Sequence[str]) -> nn.Module:
+    """The network of `config` before it has weights. Raises ConfigError for one that no run is trained with."""
+    try:
+        model = blueprint(config, allow_targets)
+        problems = size_problems(config, model)
+        if not problems and (channels := channels_of(config, model)) not in (1, 2):
+            problems = [f"model.out_channels: got {channels}; allowed: 1, 2"]
+    except ConfigError as error:
+        problems = error.problems
+    except Exception as error:  # a negative width is a RuntimeError of torch's
+        problems = [f"model: cannot be built ({cut(one_line(str(error)))})"]
+    if problems:
+        raise ConfigError([f"{folder / 'config.yaml'}: {problem}" for problem in problems])
+    return model
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The config of the run in `folder`, every key judged. Raises ValueError when the folder is no run's."""
+    file = folder / "config.yaml"
+    try:
+        plain: Any = read_yaml(file)
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: is no folder of a run ({error.strerror}: config.yaml); "
+            "give one that holds config.yaml and checkpoints, for example multirun_outputs/demo/unet-…"
+        ) from error
+    if not isinstance(plain, dict):
+        raise ValueError(f"{file}: holds a {type(plain).__name__}; the config of a run is a mapping")
+    try:
+        config = parse_section(RunConfig, plain)
+        if problems := [line for section in BUILT_SECTIONS for line in name_problems(section, plain[section])]:
+            raise ConfigError(problems)
+    except ConfigError as error:
+        raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from error
+    return config
+
+
+def _photo_reader(folder: Path, config: RunConfig) -> ImageReader:
+    """Photos are turned as their EXIF data say, unless those of the run were not; 16-bit ones use the same bits."""
+    run = RunRecord(folder).read()
+    data = run.get("data") if isinstance(run, dict) else None
+    bits = data.get("bits") if isinstance(data, dict) else None
+    if bits not in (None, *DEPTHS):
+        raise ValueError(
+            f"{folder / 'run.json'}: data.bits is {shown(bits)}, allowed are {', '.join(map(str, DEPTHS))}"
+        )
+    exif = config.data.exif if isinstance(config.data, FolderData) else None
+    return ImageReader(exif or "apply", bits)
+
+
+def _fill(model: nn.Module, weights: dict[str, torch.Tensor], file: Path) -> None:
+    """Puts `weights` in the place of the parameters and buffers of `model`, which were never in memory."""
+    wanted = model.state_dict()
+    try:
+        odd = [name for name in wanted if name in weights and not _is_like(weights[name], wanted[name])]
+        if odd:
+            raise RuntimeError(f"{odd[0]} holds other numbers than the network has there")
+        model.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        told = cut(" ".join(str(error).split()))
+        raise ValueError(f"{file}: these weights do not fit the network that config.yaml names: {told}") from error
+    if not all(torch.isfinite(value).all() for value in weights.values()):
+        raise ValueError(f"{file}: holds weights that are no finite numbers; nothing can be predicted with them")
+    model.float()
+
+
+def _is_like(value: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Whether `value` is in memory, dense, and of whole numbers or of fractions as `wanted` is."""
+    dense = value.device.type == "cpu" and value.layout == torch.strided and not value.is_quantized
+    return dense and (value.dtype in FRACTIONS if wanted.is_floating_point() else value.dtype == wanted.dtype)

@@ -1,0 +1,120 @@
+"""Runs that need not be trained again: finished here before, or in a sibling sweep, on the same data."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.base.config import RunConfig, parse_section
+from src.base.environment import PROJECT, git_state
+from src.base.errors import one_line
+from src.base.files import link_or_copy, making, read_yaml
+from src.base.identity import identify
+from src.base.record import RunRecord
+from src.training.checkpoint import BEST, load_checkpoint
+from src.training.metrics import dice_per_image, iou_per_image, pooled_dice
+
+log = logging.getLogger(__name__)
+ROUNDING = 1e-9  # a score as text against the one that the run itself computed
+
+
+def finished_before(record: RunRecord, data_fingerprint: str) -> dict[str, Any] | None:
+    """The run.json of `record` if the run is finished. Raises ValueError if it was begun on other data."""
+    run = record.read()
+    if run is None:
+        return None
+    before, finished = run.get("data", {}).get("fingerprint"), run["status"] == "finished"
+    if not isinstance(before, str) or (finished and "test_dice" not in run.get("scores", {})):
+        raise ValueError(
+            f"{record.run_file}: is not the record of a run, it lacks data.fingerprint or, of a finished one, "
+            f"scores.test_dice; bring it back from a copy, or move {record.folder} away"
+        )
+    if before != data_fingerprint:
+        raise ValueError(
+            f"{record.folder}: was begun on data with fingerprint {before[:12]}, the data there now have "
+            f"{data_fingerprint[:12]}; bring the old data back, or give another sweep.name for the new ones"
+        )
+    return run if finished else None
+
+
+def finished_elsewhere(record: RunRecord, data_fingerprint: str) -> Path | None:
+    """The folder of the same run, finished on the same data in another sweep beside this one and whole.
+
+    None where something lies in this run's own folder: it is begun again rather than deleted.
+    """
+    if record.folder.exists() and any(record.folder.iterdir()):
+        return None
+    for file in sorted(record.folder.parent.parent.glob(f"*/{record.folder.name}/run.json")):
+        sibling = RunRecord(file.parent)
+        try:
+            run = sibling.read()
+            if run and run["status"] == "finished" and run["data"]["fingerprint"] == data_fingerprint:
+                _check_whole(sibling, run)
+                return sibling.folder
+        except (ValueError, KeyError, TypeError, OSError) as error:  # a broken record is the other sweep's affair
+            log.warning("%s is not reused: %s", sibling.folder, one_line(str(error)))
+    return None
+
+
+def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
+    """Raises ValueError where weights, curves or images are not there, or the scores do not follow from them."""
+    for file in (record.folder / "config.yaml", record.epochs_file, record.checkpoints / BEST):
+        if not file.exists():
+            raise ValueError(f"{file} is missing")
+    config = parse_section(RunConfig, read_yaml(record.folder / "config.yaml"))
+    if not identify(config, run.get("init_digest")).run_id == run["run_id"] == record.folder.name:
+        raise ValueError("config.yaml or run.json is of another run")
+    best, scores = load_checkpoint(record.checkpoints / BEST), run["scores"]
+    epochs = {epoch["epoch"]: epoch["valid_dice"] for epoch in record.read_epochs()}
+    compared = [
+        ("best_epoch", run["best_epoch"], best["epoch"]),
+        ("valid_dice", scores["valid_dice"], best["valid_dice"]),
+        ("valid_dice in epochs.jsonl", epochs[best["epoch"]], best["valid_dice"]),
+    ]
+    images, protocols = record.read_test_images(), record.read_scores("test")
+    for protocol in {"headline": {}} | protocols:
+        rows = [row for row in images if row["protocol"] == protocol]
+        if not rows or len({row["stem"] for row in rows}) < len(rows):
+            raise ValueError(f"test_images.csv has no images of {protocol}, or one twice")
+        counts = np.array([[int(row["tp"]), int(row["fp"]), int(row["fn"]), 0] for row in rows])  # (images, 4)
+        dice, iou, entry = dice_per_image(counts), iou_per_image(counts), protocols[protocol]
+        means = {"dice": dice.mean(), "iou": iou.mean(), "pooled_dice": pooled_dice(counts)}
+        said = {"dice": entry["dice"]["mean"], "iou": entry["iou"]["mean"], "pooled_dice": entry["pooled_dice"]}
+        compared += [(f"{protocol} {name} in test.json", said[name], mean) for name, mean in means.items()]
+        compared += [("images in test.json", entry["images"], len(rows))]
+        for name, own in (("dice", dice), ("iou", iou)):
+            compared += [
+                (f"{name} of {row['stem']}", float(row[name]), one) for row, one in zip(rows, own, strict=True)
+            ]
+        if protocol == "headline":
+            compared += [(f"test_{name}", scores[f"test_{name}"], mean) for name, mean in means.items()]
+    for name, written, found in compared:
+        if not abs(written - found) <= ROUNDING:
+            raise ValueError(f"{name} is {written}, but {found} follows from its weights and test_images.csv")
+
+
+def take_over(source: Path, record: RunRecord) -> None:
+    """Makes the finished run at `source` a run of this sweep too, under the record's lock.
+
+    Its weights are linked where that is possible, so they take no room and outlive the other folder: they are replaced
+    and never written to. All else is copied.
+    """
+    with making(record.folder, record.check) as workplace:
+        shutil.copytree(source, workplace, copy_function=_take, dirs_exist_ok=True)
+
+
+def warn_of_other_code(record: RunRecord, run: dict[str, Any]) -> None:
+    """A run that goes on under another state of the code is worth a warning, but no refusal."""
+    state = git_state(PROJECT)
+    if run.get("git") != state:
+        log.warning("%s: was begun at the git state %s and goes on at %s", record.folder, run.get("git"), state)
+
+
+def _take(source: str, target: str) -> None:
+    if source.endswith(".pt"):
+        link_or_copy(Path(source), Path(target))
+    else:
+        shutil.copy2(source, target)

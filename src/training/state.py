@@ -1,0 +1,175 @@
+"""The learner: everything that changes while training, and so everything that a checkpoint holds."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from src.base.config import RunConfig, build
+from src.base.runtime import Numerics, random_state, set_random_state
+from src.training.checkpoint import fitting_weights
+from src.training.checks import build_optimizer, build_schedule
+from src.training.losses import Loss
+from src.training.metrics import MetricAccumulator
+from src.training.schedules import Schedule
+
+
+@dataclass
+class Network:
+    """A model, the arithmetic it is computed with, and the normalisation of its images (mean, std of RGB in [0, 1]).
+
+    Where the arithmetic asks for it, batches of `batch_size` images are computed by a compiled copy of the model's
+    forward pass, which shares its weights; others, such as a smaller last one, are not worth a compilation each.
+    """
+
+    model: nn.Module
+    numerics: Numerics
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        device = self.numerics.device
+        self.model.to(device, memory_format=self.numerics.memory_format)  # type: ignore[call-overload]
+        self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
+        self._compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
+        if self.numerics.compiles and self.batch_size is not None:
+            self._compiled = torch.compile(self.model)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 (B, C, H, W) on the device, with a gradient, for RGB images uint8 (B, 3, H, W) from anywhere."""
+        return self.forward(self.normalised(images))
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 (B, 3, H, W) on the device, in the layout of the weights."""
+        images = images.to(self.numerics.device, non_blocking=True).float() / 255  # (B, 3, H, W)
+        return ((images - self._mean) / self._std).contiguous(memory_format=self.numerics.memory_format)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 (B, C, H, W) for images that are `normalised`."""
+        compiled = self._compiled if len(images) == self.batch_size else None
+        model = self.model if compiled is None else compiled  # not `or`: a compiled module raises when asked its length
+        with self.numerics.autocast():
+            logits = model(images)  # (B, C, H, W)
+        return logits.float()
+
+
+class WeightAverage:
+    """Exponential moving average of parameters and of BatchNorm's running statistics (Polyak and Juditsky 1992).
+
+    Step t, from 0, leaves d * average + (1 - d) * weights with d = min(decay, (1 + t) / (10 + t)), so that the random
+    initial weights are soon forgotten (as TensorFlow's ExponentialMovingAverage with num_updates). Counters of batches
+    and all other buffers are copied. Nothing waits for the device.
+
+    Args:
+        network: the one in training, on its device; `self.network` is a copy of it with the averaged weights.
+        decay: strictly between 0 and 1; about 1 / (1 - decay) steps count.
+    """
+
+    def __init__(self, network: Network, decay: float) -> None:
+        self.network = replace(network, model=copy.deepcopy(network.model).requires_grad_(False))
+        self.decay = decay
+        self.steps = 0
+        self._source = network.model
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes in the weights as the step just taken left them."""
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        averages, copies = _averaged_and_copied(self.network.model)
+        currents, sources = _averaged_and_copied(self._source)
+        get_ema_multi_avg_fn(decay)(averages, currents, None)
+        for copy_of, source in zip(copies, sources, strict=True):
+            copy_of.copy_(source)
+        self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values from which `load_state_dict` goes on bit for bit."""
+        return {"model": self.network.model.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes back to the moment at which `state` was taken."""
+        self.network.model.load_state_dict(state["model"])
+        self.steps = state["steps"]
+
+
+def _averaged_and_copied(model: nn.Module) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    averaged: list[torch.Tensor] = list(model.parameters())
+    copied: list[torch.Tensor] = []
+    for name, buffer in model.named_buffers():
+        (averaged if name.endswith(("running_mean", "running_var")) else copied).append(buffer)
+    return averaged, copied
+
+
+# What of a Learner is plain values; the rest has states of its own.
+PLAIN_STATE = ("epoch", "batch", "seconds", "lr", "momentum", "best_epoch", "best_dice", "history")
+
+
+@dataclass
+class Learner:
+    """A run in the making; its state is what a checkpoint holds."""
+
+    network: Network
+    loss: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    average: WeightAverage | None = None
+    epoch: int = 1  # the epoch at work, from 1
+    batch: int = 0  # the next batch of that epoch, from 0
+    best_epoch: int = 0
+    best_dice: float = -1.0
+    history: list[dict[str, Any]] = field(default_factory=list)  # a row for each finished epoch
+    tally: MetricAccumulator = field(default_factory=MetricAccumulator)  # of the epoch at work
+    seconds: float = 0.0  # spent training in the epoch at work
+    lr: float = 0.0  # of the last step taken
+    momentum: float = 0.0  # of the last step taken; beta1 of Adam and AdamW
+
+    @property
+    def scored(self) -> Network:
+        """The network that is validated, kept as the best and tested: with averaged weights, where there are any."""
+        return self.network if self.average is None else self.average.network
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values from which `load_state_dict` goes on bit for bit."""
+        average = {} if self.average is None else {"average": self.average.state_dict()}
+        return {
+            **average,
+            "model": self.network.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": random_state(self.network.numerics.device),
+            "tally": self.tally.state_dict(),
+            **{key: getattr(self, key) for key in PLAIN_STATE},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes back to the moment at which `state` was taken."""
+        device = self.network.numerics.device
+        self.network.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        set_random_state(state["random"], device)
+        self.tally = MetricAccumulator.from_state_dict(state["tally"], device)
+        for key in PLAIN_STATE:
+            setattr(self, key, state[key])
+
+
+def make_learner(config: RunConfig, numerics: Numerics, steps_per_epoch: int) -> Learner:
+    """The learner of `config` before its first step, on the device; its weights are random, or those of `init_from`."""
+    model = build(config.model, nn.Module, config.allow_targets)
+    if config.init_from is not None:
+        model.load_state_dict(fitting_weights(Path(config.init_from), model.state_dict()))
+    network = Network(model, numerics, config.data.mean, config.data.std, config.trainer.batch_size)
+    loss = build(config.loss, Loss, config.allow_targets)
+    optimizer = build_optimizer(config, network.model.parameters())
+    schedule = build_schedule(config, optimizer, steps_per_epoch)
+    decay = config.trainer.ema_decay
+    return Learner(network, loss, optimizer, schedule, None if decay is None else WeightAverage(network, decay))

@@ -1,0 +1,241 @@
+"""From answers to verdicts: what holds, what is reversed, what stays open and why, all claims of a file together."""
+
+import numpy as np
+import pytest
+
+from src.analysis.claims.claim_file import ClaimFile
+from src.analysis.claims.verdicts import judge
+from src.analysis.records.loading import load_records
+from src.analysis.records.matching import settings_of
+from src.analysis.statistics.estimates import holm
+from tests.analysis.recorded import finish, replicates
+
+ONE, COS = {"scheduler": "onecycle"}, {"scheduler": "cosine"}
+LARGER = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": COS}
+SMALLER = {"type": "difference", "measure": "test_dice", "higher": COS, "lower": ONE}
+EQUAL = {"type": "equivalence", "measure": "test_dice", "sides": [ONE, COS]}
+NO_WORSE = {"type": "non_inferiority", "measure": "test_dice", "side": COS, "reference": ONE}
+
+
+def judged(sweep, **tests):
+    claims = {name: {"says": name, "test": test} for name, test in tests.items()}
+    file = ClaimFile.model_validate({"source": "me", "where": {"model": "unet"}, "reported_with": {}, "claims": claims})
+    records = load_records([sweep])
+    return {verdict.name: verdict for verdict in judge(records, settings_of(records), file)}
+
+
+def words(sweep, **tests):
+    return {name: verdict.word for name, verdict in judged(sweep, **tests).items()}
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory):
+    """OneCycle 5 points above cosine, 4 seeds each."""
+    sweep = tmp_path_factory.mktemp("apart")
+    curves = {"valid_dice": [0.8] * 6, "valid_loss": [1, 0.5, 0.4, 0.4, 0.5, 0.6]}
+    replicates(sweep, "scheduler=onecycle", mean=0.85, seeds=4, curves=curves)
+    replicates(sweep, "scheduler=cosine", mean=0.80, seeds=4, curves={"valid_dice": [0.7] * 6, "valid_loss": [0.5] * 6})
+    return sweep
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory):
+    """The same Dice, so well known that a difference of half a point would show."""
+    sweep = tmp_path_factory.mktemp("alike")
+    for scheduler in ("onecycle", "cosine"):
+        replicates(sweep, f"scheduler={scheduler}", seeds=5, spread=0.0005)
+    return sweep
+
+
+def test_each_type_of_claim_where_the_settings_are_apart(apart):
+    assert words(apart, larger=LARGER, smaller=SMALLER, equal=EQUAL, no_worse=NO_WORSE) == {
+        "larger": "holds",
+        "smaller": "reversed",
+        "equal": "reversed",
+        "no_worse": "reversed",
+    }
+
+
+def test_each_type_of_claim_where_the_settings_are_alike(alike):
+    assert words(alike, larger=LARGER, smaller=SMALLER, equal=EQUAL, no_worse=NO_WORSE) == {
+        "larger": "undecided",
+        "smaller": "undecided",
+        "equal": "holds",
+        "no_worse": "holds",
+    }
+
+
+def test_a_difference_that_is_there_but_smaller_than_said_is_no_support(apart):
+    verdicts = judged(apart, far={**LARGER, "at_least": 0.2}, near={**LARGER, "at_least": 0.05})
+    assert verdicts["far"].word == "reversed" and verdicts["far"].why.endswith("is nowhere above 20")
+    assert verdicts["near"].word == "undecided" and verdicts["near"].why.endswith("is not all above 5")
+
+
+def test_curves_turn_upward_or_do_not(apart):
+    turns = {"type": "curve", "rule": "turns_upward", "after": 0.5}
+    does_not = {**turns, "rule": "does_not_turn_upward"}
+    assert words(apart, a={**turns, "side": ONE}, b={**turns, "side": COS}, c={**does_not, "side": COS}) == {
+        "a": "holds",
+        "b": "reversed",
+        "c": "holds",
+    }
+
+
+def test_a_level_is_reached_or_not(apart):
+    level = {"type": "level", "measure": "valid_dice_end", "side": ONE}
+    assert words(apart, low={**level, "at_least": 0.7}, high={**level, "at_least": 0.9}) == {
+        "low": "holds",
+        "high": "reversed",
+    }
+
+
+def test_all_parts_must_hold(apart):
+    valid = {**LARGER, "measure": "valid_dice_end"}
+    verdicts = judged(
+        apart,
+        both={"type": "all_of", "parts": [LARGER, valid]},
+        one={"type": "all_of", "parts": [LARGER, {**valid, "higher": COS, "lower": ONE}]},
+        open={"type": "all_of", "parts": [LARGER, {**LARGER, "at_least": 0.05}]},
+        absent={"type": "all_of", "parts": [LARGER, {**LARGER, "lower": {"scheduler": "poly"}}]},
+    )
+    assert {name: (verdict.word, verdict.why) for name, verdict in verdicts.items()} == {
+        "both": ("holds", ""),
+        "one": ("reversed", "by part 2 of 2"),
+        "open": ("undecided", "not settled: part 2 of 2"),
+        "absent": ("undecided", "runs missing: none finished with scheduler poly"),
+    }
+
+
+def test_an_ordering_holds_when_each_is_above_the_next(tmp_path):
+    for lr, mean in ((0.1, 0.9), (0.01, 0.8), (0.001, 0.7)):
+        replicates(tmp_path, f"optimizer.lr={lr}", mean=mean)
+    ordered = {"type": "ordering", "measure": "test_dice"}
+    falling = [{"optimizer.lr": lr} for lr in (0.1, 0.01, 0.001)]
+    assert words(
+        tmp_path, yes={**ordered, "from_high_to_low": falling}, no={**ordered, "from_high_to_low": falling[::-1]}
+    ) == {"yes": "holds", "no": "reversed"}
+
+
+def test_an_interaction_compares_two_gains(tmp_path):
+    means = {("onecycle", 0.1): 0.9, ("cosine", 0.1): 0.7, ("onecycle", 0.01): 0.75, ("cosine", 0.01): 0.7}
+    for (scheduler, lr), mean in means.items():
+        replicates(tmp_path, f"scheduler={scheduler}", f"optimizer.lr={lr}", mean=mean)
+    gains = [[{"optimizer.lr": lr, **scheduler} for scheduler in (ONE, COS)] for lr in (0.1, 0.01)]
+    interaction = {"type": "interaction", "measure": "test_dice"}
+    verdict = judged(tmp_path, x={**interaction, "larger_gain": gains[0], "smaller_gain": gains[1]})["x"]
+    (comparison,) = verdict.comparisons
+    assert verdict.word == "holds" and comparison.shown[0] == pytest.approx(15, abs=1)
+
+
+class TestContexts:
+    """Where runs that differ in something else could answer too, all of them are asked."""
+
+    def test_a_claim_must_hold_in_each(self, tmp_path):
+        for lr, gap in ((0.1, 0.05), (0.01, 0.05)):
+            replicates(tmp_path, "scheduler=onecycle", f"optimizer.lr={lr}", mean=0.7 + gap)
+            replicates(tmp_path, "scheduler=cosine", f"optimizer.lr={lr}", mean=0.7)
+        verdict = judged(tmp_path, x=LARGER)["x"]
+        assert verdict.word == "holds" and len(verdict.comparisons) == 2
+
+    def test_one_that_holds_and_one_that_does_not_leave_it_open(self, tmp_path):
+        for lr, gap in ((0.1, 0.05), (0.01, -0.05)):
+            replicates(tmp_path, "scheduler=onecycle", f"optimizer.lr={lr}", mean=0.7 + gap)
+            replicates(tmp_path, "scheduler=cosine", f"optimizer.lr={lr}", mean=0.7)
+        verdict = judged(tmp_path, x=LARGER)["x"]
+        assert verdict.word == "undecided" and verdict.why.startswith("onecycle − cosine (lr 0.01): the interval, −")
+
+    def test_a_pilot_of_one_seed_has_no_say_beside_a_full_one(self, tmp_path):
+        for lr, seeds, gap in ((0.1, 3, 0.05), (0.01, 1, -0.3)):
+            replicates(tmp_path, "scheduler=onecycle", f"optimizer.lr={lr}", mean=0.7 + gap, seeds=seeds)
+            replicates(tmp_path, "scheduler=cosine", f"optimizer.lr={lr}", mean=0.7, seeds=seeds)
+        assert words(tmp_path, x=LARGER) == {"x": "holds"}
+
+
+def test_fewer_than_three_seeds_never_hold_and_never_reverse(tmp_path):
+    for scheduler, mean in (("onecycle", 0.9), ("cosine", 0.3)):
+        for seed in (0, 1):
+            finish(tmp_path, f"scheduler={scheduler}", dice=np.full(40, mean + 0.01 * seed), seed=seed)
+    verdicts = judged(tmp_path, larger=LARGER, smaller=SMALLER, equal=EQUAL)
+    assert {verdict.word for verdict in verdicts.values()} == {"undecided"}
+    assert verdicts["larger"].why == "too few seeds (2 of onecycle, 2 of cosine); a verdict needs 3 of each"
+    value, low, high = verdicts["larger"].comparisons[0].shown
+    assert value == pytest.approx(60) and 0 < low < 60 < high < 120
+
+
+def test_p_values_are_adjusted_over_the_claims_that_could_be_judged(tmp_path):
+    for scheduler, mean in (("onecycle", 0.81), ("cosine", 0.8)):
+        replicates(tmp_path, f"scheduler={scheduler}", mean=mean, spread=0.003)
+    absent = {**LARGER, "higher": {"scheduler": "poly"}}
+    alone = judged(tmp_path, a=LARGER, b=absent)["a"]
+    assert alone.p == alone.p_adjusted and 0.005 < alone.p < 0.05 and alone.word == "holds"
+    many = judged(tmp_path, b=absent, **{f"a{number}": LARGER for number in range(10)})
+    assert [many[f"a{number}"].p_adjusted for number in range(10)] == holm([alone.p] * 10)
+    assert many["a0"].word == "undecided" and many["a0"].why.startswith(
+        f"clear by itself (p = {alone.p:.3f}), not among"
+    )
+
+
+def test_a_file_that_these_runs_say_nothing_of_was_not_asked(alike):
+    elsewhere = {**LARGER, "higher": {"scheduler": "poly"}, "lower": {"scheduler": "plateau"}}
+    verdicts = judged(alike, here=LARGER, there=elsewhere)
+    assert verdicts["here"].was_asked and not verdicts["there"].was_asked
+
+
+TURNS = {"type": "curve", "rule": "turns_upward", "after": 0.5, "side": COS}
+NOT_TURNING = {**TURNS, "rule": "does_not_turn_upward"}
+AT_END = {"type": "level", "measure": "valid_dice_end", "side": COS, "at_least": 0.1}
+CONVERGES = {**AT_END, "measure": "epochs_to_converge"}
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_one_or_two_epochs_have_no_curve(tmp_path, epochs):
+    curves = {"valid_loss": [0.5] * epochs, "valid_dice": [0.8] * epochs}
+    replicates(tmp_path, "scheduler=cosine", curves=curves, image_spread=0.02)
+    verdicts = judged(tmp_path, a=TURNS, b=NOT_TURNING, c=AT_END, d=CONVERGES, dice={**AT_END, "measure": "test_dice"})
+    assert {name: verdict.word for name, verdict in verdicts.items()} == {
+        **dict.fromkeys("abcd", "undecided"),
+        "dice": "holds",  # which takes no curve
+    }
+    run = f"a run of {epochs} epoch{'s' * (epochs > 1)} has no curve that shows the"
+    assert verdicts["a"].why == f"{run} rise of validation loss after 50% of the run; that takes 3"
+    assert verdicts["c"].why == f"{run} validation Dice at the end; that takes 3"
+
+
+def test_a_rise_takes_a_run_whose_end_lies_behind_where_it_begins(tmp_path):
+    for seed in range(3):
+        loss = [0.5 + 0.001 * seed * number for number in range(4)]
+        finish(tmp_path, "scheduler=cosine", dice=[0.5], seed=seed, curves={"valid_loss": loss})
+    late, earlier = judged(tmp_path, a={**NOT_TURNING, "after": 0.9}, b={**NOT_TURNING, "after": 0.75}).values()
+    assert (late.word, earlier.word) == ("undecided", "holds")
+    assert late.why.endswith("rise of validation loss after 90% of the run; that takes 5")
+
+
+def test_a_loss_of_zero_has_no_relative_rise(tmp_path):
+    replicates(tmp_path, "scheduler=cosine", curves={"valid_loss": [0.0] * 6})
+    assert judged(tmp_path, a=NOT_TURNING)["a"].why.startswith("too few seeds (0 of all runs)")
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+def test_seeds_that_gave_the_very_same_decide_nothing(tmp_path, copies):
+    dice = np.linspace(0.5, 0.9, 20)
+    for scheduler, gain in (("onecycle", 0.05), ("cosine", 0.0)):
+        for seed in range(3):
+            own = 0.0 if seed < copies else 0.001
+            finish(tmp_path, f"scheduler={scheduler}", dice=dice + gain + own, seed=seed)
+    verdicts = judged(tmp_path, larger=LARGER, smaller=SMALLER, equal=EQUAL, level={**AT_END, "measure": "test_dice"})
+    assert {verdict.word for verdict in verdicts.values()} == {"undecided"}
+    why = "how far seeds differ is not known: seeds of onecycle and of cosine gave the very same test Dice"
+    assert verdicts["larger"].why == why
+    value, low, high = verdicts["larger"].comparisons[0].shown
+    assert value == pytest.approx(5) and np.isnan([low, high]).all()
+
+
+def test_a_cost_without_any_spread_decides_nothing(tmp_path):
+    for model, seconds in (("unet", 30.0), ("resnet34_unet", 10.0)):
+        replicates(tmp_path, f"model={model}", seconds=seconds)
+    sides = {"higher": {"model": "unet"}, "lower": {"model": "resnet34_unet"}}
+    slower = {"type": "difference", "measure": "train_seconds", **sides}
+    claims = {"source": "me", "where": {}, "reported_with": {}, "claims": {"a": {"says": "a", "test": slower}}}
+    records = load_records([tmp_path])
+    (verdict,) = judge(records, settings_of(records), ClaimFile.model_validate(claims))
+    assert verdict.word == "undecided" and verdict.why.endswith("gave the very same training time")

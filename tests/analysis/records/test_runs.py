@@ -1,0 +1,429 @@
+"""A table of every run of a sweep, whatever became of it, read while others write."""
+
+import fcntl
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from src.analysis.records.runs import load_runs, load_runs_and_epochs
+from src.analysis.status.progress import progress
+from src.analysis.status.summary import summary_text
+from src.base.record import RunRecord
+from tests.analysis.sweeps import another_process, begin, facts_of, fail, finish, holding, plan
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    return tmp_path / "sweep"
+
+
+def statuses(sweep):
+    return dict(load_runs(sweep)[["run_id", "status"]].itertuples(index=False))
+
+
+def only_run(sweep):
+    (run,) = load_runs(sweep).to_dict("records")
+    return run
+
+
+def test_a_row_for_each_run_however_it_stands(sweep):
+    plan(sweep, *({"seed": seed} for seed in range(11)), {"model": "resnet34_unet", "seed": 3}, epochs=50)
+    finish(sweep, 0.75, seed=0)
+    begin(sweep, seed=1, done=2)
+    fail(sweep, "NonFiniteLoss: nan", seed=2)
+    fail(sweep, "stopped by SIGTERM", "interrupted", seed=10)
+    with another_process(holding(begin(sweep, model="resnet34_unet", seed=3, done=1))):
+        runs = load_runs(sweep)
+    assert list(zip(runs["model"], runs["seed"], runs["status"], strict=True)) == [
+        ("resnet34_unet", 3, "running"),
+        ("unet", 0, "finished"),
+        ("unet", 1, "interrupted"),
+        ("unet", 2, "failed"),
+        *[("unet", seed, "planned") for seed in range(3, 10)],
+        ("unet", 10, "interrupted"),
+    ]
+    assert list(runs["epoch"][:5]) == [1, 4, 2, 0, 0] and set(runs["epochs"]) == {50}
+    assert list(runs["error"].dropna()) == [
+        "no process is at it: it was killed, or it is at work on another machine",
+        "NonFiniteLoss: nan",
+        "stopped by SIGTERM",
+    ]
+
+
+def test_the_columns_of_a_finished_run(sweep):
+    finish(sweep, 0.75, valid=0.5, seed=3)
+    run = only_run(sweep)
+    assert {key: value for key, value in run.items() if not pd.isna(value)} == {
+        "run_id": "unet-seed3",
+        "config_id": "c-unet",
+        "model": "unet",
+        "loss": "bce",
+        "data": "synthetic",
+        "seed": 3,
+        "status": "finished",
+        "epoch": 4,
+        "epochs": 4,  # of its config, since nobody planned it
+        "best_epoch": 1,
+        "valid_dice": 0.5,
+        "test_dice": 0.75,
+        "seconds": 40.0,
+        "fingerprint": "d1",
+        "sweep": str(sweep),
+        "folder": str(sweep / "unet-seed3"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "run.json is missing"),
+        (b"", "run.json: is not readable JSON"),
+        (b'{"schema": 1, "run_id": "unet-se', "run.json: is not readable JSON (Unterminated string"),
+        (b"\xff\xfe", "run.json: is not readable JSON"),
+        (b"[]", "run.json: is not what a run records (it holds a list)"),
+        (b'{"schema": 1, "status": "finished"}', "run.json is not the record of a run: run_id: missing; config_id"),
+        (b'{"schema": 2, "status": "finished"}', "run.json: has schema 2"),
+        (b'{"schema": 1, "status": "done"}', "status 'done'"),
+    ],
+)
+def test_a_broken_record_is_a_row_that_says_so(sweep, content, reason):
+    finish(sweep, 0.75, seed=0)
+    record = begin(sweep, seed=1, done=2)
+    record.run_file.unlink()
+    if content is not None:
+        record.run_file.write_bytes(content)
+    good, broken = load_runs(sweep).to_dict("records")
+    assert (good["status"], good["test_dice"], good["seed"]) == ("finished", 0.75, 0)
+    assert (broken["run_id"], broken["status"], broken["epoch"]) == ("unet-seed1", "unreadable", 2)
+    assert reason in broken["error"]
+
+
+def test_of_a_broken_run_that_was_planned_its_setting_is_known(sweep):
+    plan(sweep, {"seed": 7})
+    (sweep / facts_of(seed=7)["run_id"]).mkdir()
+    run = only_run(sweep)
+    assert (run["model"], run["seed"], run["status"], run["epochs"]) == ("unet", 7, "unreadable", 4)
+
+
+def test_half_a_line_is_no_epoch_and_a_broken_one_leaves_the_number_open(sweep):
+    record = begin(sweep, done=2)
+    with record.epochs_file.open("a") as file:
+        file.write('{"epoch": 3, "tra')
+    assert only_run(sweep)["epoch"] == 2
+    with record.epochs_file.open("a") as file:
+        file.write("\n")
+    run = only_run(sweep)
+    assert pd.isna(run["epoch"]) and run["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("content", ["", "trainer:\n", "trainer:\n  nam", "trainer: {epo", "[1, 2]"])
+def test_a_config_that_was_cut_off_leaves_the_number_of_epochs_open(sweep, content):
+    for lr in (1e-3, 1e-4):
+        record = begin(sweep, done=2, lr=lr)
+        (record.folder / "config.yaml").write_text(content)
+    runs = load_runs(sweep)
+    assert list(runs["epoch"]) == [2, 2] and runs["epochs"].isna().all()
+    assert list(runs["status"]) == ["interrupted", "interrupted"]
+
+
+def test_a_sweep_of_which_nothing_can_be_read(sweep):
+    begin(sweep).run_file.write_text("{")
+    assert statuses(sweep) == {"unet-seed0": "unreadable"}
+    assert "unet-seed0 " in summary_text(load_runs(sweep), "demo") and "1 unreadable" in progress(load_runs(sweep), 80)
+
+
+def test_a_run_that_makes_its_folder_at_this_moment_is_running(sweep):
+    record = begin(sweep)
+    record.run_file.unlink()
+    with another_process(holding(record)):
+        assert only_run(sweep)["status"] == "running"
+    assert only_run(sweep)["status"] == "unreadable"
+
+
+def test_a_run_that_ends_between_two_looks_has_ended_as_it_says(sweep):
+    class EndsMeanwhile(RunRecord):
+        def is_held(self):
+            self.end("finished", scores={"test_dice": 0.5})
+            return False
+
+    record = EndsMeanwhile(begin(sweep).folder)
+    run = record.read_now()
+    assert (run["status"], run["scores"]) == ("finished", {"test_dice": 0.5})
+
+
+def test_two_who_ask_do_not_take_each_other_for_the_worker(sweep):
+    begin(sweep)
+    (lock,) = (sweep / ".locks").iterdir()
+    with lock.open("rb") as asker:
+        fcntl.flock(asker, fcntl.LOCK_SH | fcntl.LOCK_NB)  # what asking does
+        assert only_run(sweep)["status"] == "interrupted"
+
+
+def test_a_copied_sweep_without_locks_and_without_the_right_to_write(sweep, tmp_path):
+    copy = tmp_path / "copy"
+    with another_process(holding(begin(sweep, done=1))):
+        assert only_run(sweep)["status"] == "running"
+        shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns(".locks"))
+        copy.chmod(0o555)
+        assert only_run(copy)["status"] == "interrupted"
+    assert {path.name for path in copy.iterdir()} == {"unet-seed0"}
+    copy.chmod(0o755)
+
+
+def test_the_lock_of_a_sweep_that_may_not_be_written(sweep):
+    record = begin(sweep)
+    locks = [*(sweep / ".locks").iterdir(), sweep / ".locks"]
+    with another_process(holding(record)):
+        for path in locks:
+            path.chmod(0o555)
+        assert only_run(sweep)["status"] == "running"
+    assert only_run(sweep)["status"] == "interrupted"
+    locks[-1].chmod(0o755)
+
+
+def test_a_copy_of_a_run_is_not_counted_as_another(sweep):
+    record = finish(sweep, 0.75)
+    shutil.copytree(record.folder, sweep / "unet-backup")
+    assert statuses(sweep) == {"unet-seed0": "finished", "unet-backup": "unreadable"}
+    shutil.rmtree(record.folder)
+    assert statuses(sweep) == {"unet-backup": "finished"}
+
+
+def test_what_is_no_run_is_no_row(sweep):
+    finish(sweep, 0.75)
+    (sweep / ".jobs" / "1").mkdir(parents=True)
+    (sweep / "figures").mkdir()
+    (sweep / "figures" / "curves.png").touch()
+    (sweep / "summary.md").touch()
+    assert statuses(sweep) == {"unet-seed0": "finished"}
+
+
+@pytest.mark.parametrize("content", ['{"schema": 1, "runs": [{"run_', "[]", '{"schema": 1, "runs": [{"seed": 0}]}'])
+def test_a_plan_that_cannot_be_read_is_said_and_hides_no_run(sweep, content):
+    finish(sweep, 0.75)
+    (sweep / "plan.json").write_text(content)
+    assert statuses(sweep) == {"unet-seed0": "finished", "plan.json": "unreadable"}
+
+
+def test_a_sweep_that_is_only_planned(sweep):
+    plan(sweep, {"seed": 0}, {"seed": 1})
+    assert statuses(sweep) == {"unet-seed0": "planned", "unet-seed1": "planned"}
+
+
+def test_settings_that_differ_in_values_only_get_a_column_for_them(sweep):
+    plan(sweep, *({"seed": seed, "lr": lr} for lr in (1e-3, 1e-4) for seed in (0, 1)))
+    finish(sweep, 0.75, seed=0, lr=1e-3)
+    finish(sweep, 0.25, seed=0, lr=1e-4)
+    runs = load_runs(sweep)
+    assert list(runs[["optimizer.lr", "seed", "status"]].itertuples(index=False, name=None)) == [
+        (1e-4, 0, "finished"),
+        (1e-4, 1, "planned"),  # as its replicate
+        (1e-3, 0, "finished"),
+        (1e-3, 1, "planned"),
+    ]
+
+
+def test_no_such_column_where_choices_suffice(sweep):
+    finish(sweep, 0.75, model="unet", lr=1e-3)
+    finish(sweep, 0.25, model="resnet34_unet", lr=1e-4)
+    assert not [name for name in load_runs(sweep) if "." in name]
+
+
+def test_a_wrong_folder_gets_one_line_that_says_what_is_expected(sweep, tmp_path):
+    with pytest.raises(ValueError, match=r"sweep: there is no such folder; expected <folder>/<run_id>/run.json"):
+        load_runs(sweep)
+    sweep.mkdir()
+    with pytest.raises(ValueError, match=r"sweep: holds no runs; expected <folder>/<run_id>/run.json"):
+        load_runs(sweep)
+    (sweep / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no runs"):
+        load_runs(sweep)
+    record = finish(sweep, 0.75)
+    with pytest.raises(ValueError, match=f"is a single run; give the folder around it, {sweep}"):
+        load_runs(record.folder)
+    with pytest.raises(ValueError, match=f"holds sweeps, no runs; give one of {sweep}"):
+        load_runs(tmp_path)
+    assert statuses(sweep) == {"empty": "unreadable", "unet-seed0": "finished"}
+
+
+def test_reading_changes_nothing(sweep):
+    plan(sweep, {"seed": 0}, {"seed": 1})
+    finish(sweep, 0.75, seed=0)
+    begin(sweep, seed=1)
+    before = {path: path.stat().st_mtime_ns for path in [sweep, *sweep.rglob("*")]}
+    load_runs(sweep)
+    assert {path: path.stat().st_mtime_ns for path in [sweep, *sweep.rglob("*")]} == before
+
+
+def test_a_record_without_a_fingerprint_is_a_row_like_others(sweep):
+    record = fail(sweep, "boom", done=3)
+    run = json.loads(record.run_file.read_text())
+    del run["data"]
+    record.run_file.write_text(json.dumps(run))
+    row = only_run(sweep)
+    assert (row["status"], row["error"], row["epoch"]) == ("failed", "boom", 3) and pd.isna(row["fingerprint"])
+
+
+def damaged(record, file, change):
+    """The record after `change` of the content of `file`, JSON or lines of it."""
+    path = record.folder / file
+    text = path.read_text()
+    path.write_text(change(text) if file != "run.json" else json.dumps(change(json.loads(text))))
+
+
+def with_value(key, value):
+    """A change of run.json: `value` at the dotted `key`."""
+
+    def change(run):
+        *outer, last = key.split(".")
+        part = run
+        for name in outer:
+            part = part[name]
+        part[last] = value
+        return run
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("seed", "0", "seed: got '0'; input should be a valid integer"),
+        ("seed", True, "seed: got True"),
+        ("seconds", "long", "seconds: got 'long'"),
+        ("seconds", -1, "seconds: got -1; input should be greater than or equal to 0"),
+        ("seconds", 1e300, "seconds: got 1e+300"),
+        ("choices", ["unet"], "choices: got ['unet']"),
+        ("choices.model", {"a": 1}, "choices.model: got {'a': 1}; input should be a valid string"),
+        ("scores", None, "scores: got None"),
+        ("scores", {}, "scores.test_dice: missing, though it has finished"),
+        ("scores.test_dice", "0.9", "scores.test_dice: got '0.9'"),
+        ("scores.test_dice", 1.5, "scores.test_dice: got 1.5; it should be between 0 and 1"),
+        ("scores.seed", 0.5, "scores.'seed': not the name of a score"),  # it would pass for the seed
+        ("scores.a/b", 0.5, "scores.'a/b': not the name of a score"),
+        ("data", 5, "data: got 5"),
+        ("data.fingerprint", 5, "data.fingerprint: got 5"),
+        ("run_id", "../elsewhere", "run_id: got '../elsewhere'"),
+        ("config_id", None, "config_id: got None"),
+        ("device", ["cpu"], "device: got ['cpu']"),
+        ("machine", "here", "machine: got 'here'"),
+        ("best_epoch", 1.5, "best_epoch: got 1.5"),
+        ("status", ["finished"], "status: got ['finished']"),
+        ("seconds", 10**400, "a whole number of more than 64 bits"),
+        ("seconds", float("inf"), "a number that is infinite or none"),
+        ("notes", "\ud800", "is not readable JSON"),
+    ],
+)
+def test_a_wrong_shape_in_one_record_leaves_that_run_out_and_no_other(sweep, key, value, reason):
+    finish(sweep, 0.75, seed=0)
+    damaged(finish(sweep, 0.75, seed=1), "run.json", with_value(key, value))
+    good, broken = load_runs(sweep).to_dict("records")
+    assert (good["status"], good["test_dice"], broken["status"]) == ("finished", 0.75, "unreadable")
+    assert reason in broken["error"] and "\n" not in broken["error"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda text: text * 2, "line 5 is that of epoch 1"),
+        (lambda text: text.replace('"epoch": 3', '"epoch": 1000000000000'), "line 3 is that of epoch 1000000000000"),
+        (lambda text: text.replace('"epoch": 1', '"epoch": "1"'), "line 1: epoch: got '1'"),
+        (lambda text: text.replace('"epoch": 1,', ""), "line 1: epoch: missing"),
+        (lambda text: text.replace("0.5", '"2024-13-45"'), "line 1: valid_dice: got '2024-13-45'"),
+        (lambda text: text.replace("0.5", "NaN"), "a number that is infinite or none"),
+        (lambda text: text.replace("0.5", "1" + 400 * "0"), "a whole number of more than 64 bits"),
+        (lambda text: text.replace("0.5", "7"), "line 1: valid_dice: got 7"),
+        (lambda text: text.replace('"valid_dice": 0.5', '"train_seconds": -1'), "line 1: train_seconds: got -1"),
+        (lambda text: text.replace('"valid_dice": 0.5', '"device_jobs": [1]'), "line 1: device_jobs: got [1]"),
+        (lambda text: "[1]\n" + text, "holds other lines than one mapping"),
+        (lambda text: text.replace("}", "", 1), "is not readable JSON"),
+    ],
+)
+def test_a_broken_curve_leaves_a_finished_run_out_and_says_where(sweep, change, reason):
+    finish(sweep, 0.75, seed=0)
+    damaged(finish(sweep, 0.75, seed=1), "epochs.jsonl", change)
+    damaged(fail(sweep, "boom", seed=2, done=4), "epochs.jsonl", change)
+    good, broken, failed = load_runs(sweep).to_dict("records")
+    assert (good["status"], broken["status"], failed["status"]) == ("finished", "unreadable", "failed")
+    assert broken["error"].startswith("epochs.jsonl cannot be used: ") and reason in broken["error"]
+    assert failed["error"].startswith("boom; epochs.jsonl cannot be used: ") and pd.isna(failed["epoch"])
+
+
+def test_unknown_keys_of_an_epoch_pass_for_nothing(sweep):
+    record = finish(sweep, 0.75)
+    damaged(record, "epochs.jsonl", lambda text: text.replace("{", '{"folder": "x", "setting": [1], '))
+    _, epochs = load_runs_and_epochs(sweep)
+    assert set(epochs["folder"]) == {str(record.folder)} and list(epochs) == ["folder", "epoch", "valid_dice"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "optimizer: {lr: 2024-01-02, a/b: !!binary aGk=, 3: .nan}",
+        "optimizer: {_target_: [a], lr: {a: [1, 2]}}\nmodel: {name: {a: 1}, kind: [1]}",
+        "trainer: {epochs: many}",
+        "trainer: {epochs: 1000000000000000000}",
+        "optimizer: {lr: " + "9" * 400 + "}",
+        "optimizer: !!set {lr}",
+        'optimizer: {"\\e[5m": "\\e[5m"}',
+    ],
+)
+def test_strange_values_in_a_config_upset_no_table(sweep, content):
+    for seed, lr in ((0, 1e-3), (0, 1e-4)):
+        record = finish(sweep, 0.75, seed=seed, lr=lr)
+        if lr == 1e-4:
+            (record.folder / "config.yaml").write_text(content)
+    runs = load_runs(sweep)
+    assert list(runs["status"]) == ["finished", "finished"]
+    text = progress(runs, 200) + summary_text(runs, "demo")
+    assert "\x1b" not in text and "unet" in text
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"choices": {"model": {"a": 1}}},
+        {"choices": None},
+        {"seed": "0"},
+        {"epochs": 10**12},
+        {"epochs": None},
+        {"run_id": "../x"},
+        {"run_id": ".."},
+        {"config_id": ["c"]},
+    ],
+)
+def test_a_plan_with_an_entry_of_another_shape_is_said(sweep, entry):
+    plan(sweep, {"seed": 0}, {"seed": 1})
+    path = sweep / "plan.json"
+    content = json.loads(path.read_text())
+    content["runs"][1] |= entry
+    path.write_text(json.dumps(content))
+    finish(sweep, 0.75)
+    assert statuses(sweep) == {"unet-seed0": "finished", "plan.json": "unreadable"}
+
+
+def test_what_a_terminal_would_obey_is_shown_and_takes_no_other_place(sweep):
+    for seed in (0, 1):
+        damaged(finish(sweep, 0.75, seed=seed), "run.json", with_value("choices.model", "\x1b[5mblink"))
+    assert progress(load_runs(sweep), 200).startswith("all with model \\x1b[5mblink, loss bce")
+
+
+def test_a_folder_that_cannot_be_looked_into_is_a_row_that_says_so(sweep, monkeypatch):
+    finish(sweep, 0.75, seed=0)
+    closed = finish(sweep, 0.75, seed=1).folder
+    iterdir, exists = Path.iterdir, Path.exists
+
+    def refuse(look):
+        def looked(path):
+            if path == closed or path.parent == closed:
+                raise PermissionError(13, "Permission denied", str(path))
+            return look(path)
+
+        return looked
+
+    monkeypatch.setattr(Path, "iterdir", refuse(iterdir))
+    monkeypatch.setattr(Path, "exists", refuse(exists))
+    assert statuses(sweep) == {"unet-seed0": "finished", "unet-seed1": "unreadable"}

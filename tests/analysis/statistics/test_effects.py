@@ -1,0 +1,132 @@
+"""What each factor of a sweep does: levels compared with all else equal, over all contexts and in each."""
+
+import numpy as np
+import pytest
+
+from src.analysis.records.loading import load_records
+from src.analysis.records.matching import settings_of
+from src.analysis.statistics.effects import factor_effects
+from src.analysis.statistics.estimates import contrast, holm
+from tests.analysis.recorded import finish, replicates
+
+
+def effects_of(sweep, *factors):
+    records = load_records([sweep])
+    return factor_effects(records, settings_of(records), factors)
+
+
+def test_two_levels_over_two_contexts(tmp_path):
+    arms = {}
+    for model, base in (("unet", 0.8), ("resnet34_unet", 0.6)):
+        for scheduler, gain in (("cosine", 0.0), ("onecycle", 0.05 if model == "unet" else 0.03)):
+            records = replicates(tmp_path, f"model={model}", f"scheduler={scheduler}", mean=base + gain)
+            arms[model, scheduler] = [[float(row["dice"]) for row in one.read_test_images()] for one in records]
+    mean, resnet, unet = effects_of(tmp_path, "scheduler")
+    assert mean.name == "scheduler: onecycle − cosine (mean of 2)" and mean.is_main
+    assert [one.name for one in (resnet, unet)] == [
+        "scheduler: onecycle − cosine (resnet34_unet)",
+        "scheduler: onecycle − cosine (unet)",
+    ]
+    assert not resnet.is_main and not unet.is_main
+    order = [(model, scheduler) for scheduler in ("onecycle", "cosine") for model in ("resnet34_unet", "unet")]
+    expected = contrast([np.array(arms[key]) for key in order], [0.5, 0.5, -0.5, -0.5])
+    assert mean.comparison.estimate.value == pytest.approx(expected.value)
+    assert mean.comparison.estimate.variance == pytest.approx(expected.variance)
+    assert mean.comparison.seeds == (3, 3, 3, 3) and mean.word == "better"
+    assert unet.comparison.shown[0] == pytest.approx(5, abs=0.7)
+
+
+def test_variants_that_both_levels_have_are_compared_like_with_like(tmp_path):
+    for optimizer in ("adam", "adamw"):
+        for lr, mean in ((0.001, 0.7), (0.0001, 0.8)):
+            replicates(tmp_path, f"optimizer={optimizer}", f"optimizer.lr={lr}", "optimizer.weight_decay=0", mean=mean)
+    found = effects_of(tmp_path, "optimizer")
+    assert [one.context for one in found] == ["mean of 2", "lr 0.0001", "lr 0.001"]
+    assert all(abs(one.comparison.shown[0]) < 1 for one in found)  # 10 points lie between the learning rates
+
+
+def test_a_setting_in_several_contexts_counts_its_runs_once(tmp_path):
+    replicates(tmp_path, "loss=bce", mean=0.8)
+    for gamma in (1, 2, 3):
+        replicates(tmp_path, "loss=focal", f"loss.gamma={gamma}", mean=0.7)
+    mean = effects_of(tmp_path, "loss")[0]
+    assert mean.context == "mean of 3" and mean.comparison.seeds == (3, 3, 3, 3)
+    # focal less bce: a third of each gamma, less all of bce
+    weights = [
+        ("bce" in one.label, weight)
+        for one, weight in zip(mean.comparison.settings, mean.comparison.question.weights, strict=True)
+    ]
+    assert sorted(weights) == [(False, pytest.approx(1 / 3))] * 3 + [(True, pytest.approx(-1))]
+    expected = contrast(mean.comparison.arms, mean.comparison.question.weights)
+    assert mean.comparison.estimate == expected
+
+
+def test_what_comes_with_another_optimizer_is_said(tmp_path):
+    for optimizer in ("adam", "adamw"):
+        replicates(tmp_path, f"optimizer={optimizer}")
+    (only,) = effects_of(tmp_path, "optimizer")
+    assert only.comparison.notes == (
+        "optimizer.lr differs too: 0.001 against 0.0001",
+        "optimizer.weight_decay differs too: 0.01 against 0.0",
+    )
+
+
+def test_p_values_are_adjusted_over_the_main_effects(tmp_path):
+    for lr, mean in ((0.1, 0.7), (0.01, 0.71), (0.001, 0.75)):
+        replicates(tmp_path, f"optimizer.lr={lr}", mean=mean)
+    found = effects_of(tmp_path, "optimizer.lr")
+    # the settings come in the order of the table, smallest first; a later level is compared with an earlier one
+    assert [one.name for one in found] == [
+        "optimizer.lr: lr 0.01 − lr 0.001",
+        "optimizer.lr: lr 0.1 − lr 0.001",
+        "optimizer.lr: lr 0.1 − lr 0.01",
+    ]
+    raw = [min(one.comparison.p_inside, one.comparison.p_opposite) for one in found]
+    assert [one.p_adjusted for one in found] == holm(raw)
+    assert [one.word for one in found][:2] == ["worse", "worse"]
+
+
+def test_levels_whose_trainers_differ_too_are_compared_and_it_is_said(tmp_path):
+    replicates(tmp_path, "model=unet", "trainer.batch_size=4")
+    replicates(tmp_path, "model=resnet34_unet", "trainer.batch_size=8")
+    (only,) = effects_of(tmp_path, "model")
+    assert only.comparison.notes == ("trainer.batch_size differs too: 4 against 8",)
+
+
+def test_but_not_where_there_are_runs_with_the_same(tmp_path):
+    for overrides in (("unet", 4), ("resnet34_unet", 4), ("resnet34_unet", 8)):
+        replicates(tmp_path, f"model={overrides[0]}", f"trainer.batch_size={overrides[1]}")
+    (only,) = effects_of(tmp_path, "model")
+    assert only.comparison.notes == () and only.context == "batch_size 4"
+
+
+def test_too_few_seeds_give_an_effect_without_a_verdict(tmp_path):
+    for scheduler, mean in (("cosine", 0.3), ("onecycle", 0.9)):
+        finish(tmp_path, f"scheduler={scheduler}", dice=[mean, mean])
+    (only,) = effects_of(tmp_path, "scheduler")
+    assert only.comparison.shown[0] == pytest.approx(60) and only.word == "undecided" and only.p_adjusted == 1.0
+    assert only.comparison.problem.startswith("too few seeds")
+
+
+def test_contexts_on_other_data_are_not_averaged(tmp_path):
+    for data in ("a", "b"):
+        for scheduler in ("cosine", "onecycle"):
+            replicates(tmp_path / data, f"scheduler={scheduler}", fingerprint=data * 12)
+    records = load_records([tmp_path / "a", tmp_path / "b"])
+    found = factor_effects(records, settings_of(records), ["scheduler"])
+    assert [one.context for one in found] == ["data aaaaaaaa", "data bbbbbbbb"] and all(one.is_main for one in found)
+
+
+def test_of_many_levels_each_is_compared_with_the_first(tmp_path):
+    for number in range(1, 8):
+        replicates(tmp_path, f"optimizer.lr={number}", seeds=1)
+    assert [one.second for one in effects_of(tmp_path, "optimizer.lr")] == ["lr 1"] * 6
+
+
+def test_seeds_that_gave_the_very_same_give_an_effect_without_a_verdict(tmp_path):
+    for scheduler, gain in (("cosine", 0.0), ("onecycle", 0.05)):
+        for seed in range(3):
+            finish(tmp_path, f"scheduler={scheduler}", dice=[0.5 + gain, 0.7 + gain], seed=seed)
+    (only,) = effects_of(tmp_path, "scheduler")
+    assert only.comparison.shown[0] == pytest.approx(5) and only.word == "undecided" and only.p_adjusted == 1.0
+    assert "gave the very same test Dice" in only.comparison.problem

@@ -1,0 +1,137 @@
+"""What is typed reaches our own schema, so that every mistake is named at once."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from src.base.errors import ConfigError
+from src.cli.overrides import CONF, check_by_model, forcing_values, plain_values, quoting_values
+
+
+@pytest.mark.parametrize(
+    ("typed", "passed_on"),
+    [
+        ("trainer.epochz=3", "++trainer.epochz=3"),
+        ("+trainer.epochz=3", "++trainer.epochz=3"),
+        ("++seed=3", "++seed=3"),
+        ("seed=1,2", "++seed=1,2"),
+        ("model=unet", "model=unet"),  # config groups are Hydra's business
+        ("hydra/launcher=basic", "hydra/launcher=basic"),
+        ("hydra.verbose=true", "hydra.verbose=true"),
+        ("~debug", "~debug"),
+        ("-m", "-m"),
+        ("--cfg", "--cfg"),
+        ("--config-dir=x", "--config-dir=x"),
+        ("notes='a=b'", "++notes='a=b'"),
+    ],
+)
+def test_values_are_forced_in_and_groups_are_not(typed, passed_on):
+    assert forcing_values([typed]) == [passed_on]
+
+
+def test_a_home_folder_may_be_typed_where_hydra_has_no_sign_for_it(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    typed = ["output=~/runs", "data.root=~/a,~/b", "notes=~/x", "data.cache=~", "output=a~/b"]
+    assert forcing_values(typed) == [
+        "++output=/home/me/runs",
+        "++data.root=/home/me/a,/home/me/b",
+        "++notes=~/x",
+        "++data.cache=/home/me",
+        "++output=a~/b",
+    ]
+
+
+def test_a_value_of_a_list_can_be_changed(composed):
+    assert composed("augmentation.transforms.0.p=0.25")["augmentation"]["transforms"][0]["p"] == 0.25
+
+
+def test_the_batch_size_may_depend_on_the_network_and_can_be_overridden(composed):
+    size = lambda *overrides: composed("trainer=report_a", *overrides)["trainer"]["batch_size"]  # noqa: E731
+    assert (size("model=unet"), size("model=resnet34_unet")) == (32, 128)
+    assert size("model=resnet34_unet", "trainer.batch_size=64") == 64
+
+
+def test_an_interpolation_that_leads_nowhere_is_one_line(composed):
+    with pytest.raises(ConfigError, match="notes: Interpolation key 'nowhere' not found"):
+        composed("notes=${nowhere}")
+
+
+@example("it's.jpg").via("a quote")
+@example("IMG (1), copy=2 {x}.jpg").via("Hydra's grammar")
+@example("1e5").via("a number")
+@example("~/ü猫 #1.jpg").via("a home, a comment")
+@example("${oc.env:HOME}").via("an interpolation")
+@example("a\\${b}").via("a backslash before one")
+@example("ends\\").via("a backslash at the end")
+@example("multirun_outputs/report_[ab]*").via("a glob")
+@settings(max_examples=25)  # a tenth of a second each
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), min_size=1).filter("null".__ne__))
+def test_any_path_passes_hydra_as_it_is(path):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("aggregate", forcing_values(quoting_values([f"sweep={path}", "detect=1"], ["sweep"])))
+    assert (config.sweep, config.detect) == (path, 1)
+
+
+def test_null_stays_null():
+    assert quoting_values(["output=null", "sweep=null.txt", "-m"], ["output", "sweep"]) == [
+        "output=null",
+        "sweep='null.txt'",
+        "-m",
+    ]
+
+
+def by_model(*overrides):
+    """What is wrong with `trainer.by_model`, with two networks beside the one that is chosen."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        forced = forcing_values(list(overrides))
+        config = compose("train", forced)
+    try:
+        check_by_model(config, plain_values(config), forced, ["unet", "resnet34_unet"])
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["trainer.by_model={unet:{epochs:3},unett:{batch_size:2}}"],
+            [
+                "trainer.by_model.unet.epochs: got 3, but no key looks it up by network; allowed: batch_size",
+                "trainer.by_model.unett: got 'unett', which is not a network; did you mean 'unet'? "
+                "allowed: resnet34_unet, unet",
+            ],
+        ),
+        (
+            ["trainer.by_model.resnet34_unet.batchsize=3"],
+            [
+                "trainer.by_model.resnet34_unet.batchsize: got 3, but no key looks it up by network; "
+                "did you mean 'batch_size'? allowed: batch_size"
+            ],
+        ),
+        # report D's batch size is the same for every network, and so is one that is typed
+        (
+            ["trainer=report_d", "trainer.by_model={unet:{batch_size:2}}"],
+            ["trainer.by_model.unet.batch_size: got 2, but no key looks it up by network; allowed: none"],
+        ),
+        (
+            ["trainer.batch_size=4", "trainer.by_model={unet:{batch_size:2}}"],
+            ["trainer.by_model.unet.batch_size: got 2, but no key looks it up by network; allowed: none"],
+        ),
+        (["trainer=report_b", "trainer.by_model.unet.epochs=3", "model=resnet34_unet_plain"], []),
+        (
+            ["trainer=report_b", "trainer.epochs=3", "model=resnet34_unet_plain"],
+            [],
+        ),  # what is typed replaces an option's
+        (["trainer=report_a", "model=resnet34_unet", "trainer.batch_size=64"], []),
+        (["model.name=own", "trainer.by_model={own:{batch_size:2}}"], []),
+        (["trainer.by_model={}"], []),
+        (["trainer.by_model=3"], []),  # for the schema to say
+        (["trainer.by_model.unet=3"], []),
+        (["model.width='${oc.select:trainer.by_model.${model.name}.width,64}'", "trainer.by_model.unet.width=4"], []),
+    ],
+)
+def test_what_by_model_says_is_read_by_something(overrides, said):
+    assert by_model(*overrides) == said

@@ -1,0 +1,282 @@
+"""A data set of one's own: pairing, mask values, splits by position or by lists, and everything that is refused."""
+
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.base.config import parse_data
+from src.data.audit import fingerprint
+from src.data.open_data import open_data
+from src.data.pairs import Pair
+from src.data.sources.folder import open_folder
+
+
+def write_pair(root: Path, stem: str, foreground: int = 255, mask: np.ndarray | None = None) -> None:
+    """A grey photo of 4 x 3 pixels, and a mask whose left half is foreground."""
+    for folder in ("images", "masks"):
+        (root / folder / stem).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 3), (90, 90, 90)).save(root / "images" / f"{stem}.jpg")
+    if mask is None:
+        mask = np.zeros((3, 4), dtype=np.uint8)
+        mask[:, :2] = foreground
+    Image.fromarray(mask).save(root / "masks" / f"{stem}.png")
+
+
+def write_pairs(root: Path, count: int, foreground: int = 255) -> list[str]:
+    stems = [f"leaf_{number:02}" for number in range(count)]
+    for stem in stems:
+        write_pair(root, stem, foreground)
+    return stems
+
+
+def stems(pairs: list[Pair]) -> list[str]:
+    return [pair.stem for pair in pairs]
+
+
+# --- splits
+
+
+def test_split_by_position_of_the_sorted_stems(tmp_path: Path) -> None:
+    """Of 23: valid at 0, 10, 20, test at 5, 15, the other 18 train."""
+    write_pairs(tmp_path, 23)
+    splits = open_folder(tmp_path)
+    assert stems(splits.valid) == ["leaf_00", "leaf_10", "leaf_20"]
+    assert stems(splits.test) == ["leaf_05", "leaf_15"]
+    assert len(splits.train) == 18
+
+
+def test_fold_moves_valid_and_test(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 20)
+    splits = open_folder(tmp_path, fold=7)
+    assert stems(splits.valid) == ["leaf_07", "leaf_17"]
+    assert stems(splits.test) == ["leaf_02", "leaf_12"]  # (7 + 5) % 10
+
+
+def test_lists_decide_where_there_are_three(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 5)
+    (tmp_path / "train.txt").write_text("# mine\nleaf_03\nleaf_01\n")
+    (tmp_path / "valid.txt").write_text("leaf_00\n\n")
+    (tmp_path / "test.txt").write_text("leaf_04")
+    splits = open_folder(tmp_path)
+    assert stems(splits.train) == ["leaf_03", "leaf_01"]
+    assert stems(splits.valid) == ["leaf_00"]
+    assert stems(splits.test) == ["leaf_04"]  # leaf_02 is in no list, and left out
+
+
+def test_names_may_hold_spaces_and_points(tmp_path: Path) -> None:
+    for stem in ("my leaf", "leaf.v2", "ü"):
+        write_pair(tmp_path, stem)
+    (tmp_path / "train.txt").write_text("my leaf\n")
+    (tmp_path / "valid.txt").write_text("leaf.v2\n")
+    (tmp_path / "test.txt").write_text("ü\n", encoding="utf-8")
+    splits = open_folder(tmp_path)
+    assert stems(splits.train + splits.valid + splits.test) == ["my leaf", "leaf.v2", "ü"]
+
+
+def test_lists_that_name_files_are_read(tmp_path: Path) -> None:
+    write_suffixed(tmp_path, 5, "_mask")
+    (tmp_path / "training.txt").write_text("leaf_03.jpg\nimages/leaf_01.jpg masks/leaf_01_mask.png\r\n")
+    (tmp_path / "val.txt").write_text("leaf_00_mask.png\n")
+    (tmp_path / "testing.txt").write_text("leaf_04 1")
+    splits = open_folder(tmp_path, mask_suffix="_mask")
+    assert [stems(split) for split in (splits.train, splits.valid, splits.test)] == [
+        ["leaf_03", "leaf_01"],
+        ["leaf_00"],
+        ["leaf_04"],
+    ]
+
+
+def test_one_pair_under_two_names_is_named_twice(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 3)
+    for name, line in (("train", "leaf_00"), ("valid", "leaf_01"), ("test", "images/leaf_00.jpg")):
+        (tmp_path / f"{name}.txt").write_text(line)
+    with pytest.raises(ValueError, match="named more than once: leaf_00"):
+        open_folder(tmp_path)
+
+
+def test_what_only_looks_as_if_it_decided_the_splits_is_named(tmp_path: Path) -> None:
+    for number in range(12):
+        write_pair(tmp_path, f"{'train' if number < 9 else 'val'}/leaf_{number:02}")
+    (tmp_path / "train_list.txt").touch()
+    assert open_folder(tmp_path).notes == (
+        "the splits are by position (train.txt, valid.txt, test.txt in data.root would decide them), not by: "
+        "train_list.txt, images/train/, images/val/",
+    )
+
+
+def test_some_of_the_lists_are_not_enough(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 3)
+    (tmp_path / "train.txt").write_text("leaf_00\n")
+    with pytest.raises(ValueError, match=r"has train\.txt but not valid\.txt, test\.txt"):
+        open_folder(tmp_path)
+
+
+def test_unknown_and_repeated_stems_are_all_named(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 3)
+    (tmp_path / "train.txt").write_text("leaf_00\nleaf_00\nleef_01\n")
+    (tmp_path / "valid.txt").write_text("leaf_02\n")
+    (tmp_path / "test.txt").write_text("leaf_02\nleaf_9\n")
+    with pytest.raises(ValueError) as refusal:
+        open_folder(tmp_path)
+    assert "named more than once: leaf_00, leaf_02\n" in str(refusal.value)
+    assert "without image and mask: leef_01, leaf_9" in str(refusal.value)
+
+
+# --- pairing
+
+
+def test_everything_that_does_not_pair_up_is_in_one_message(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 2)
+    Image.new("RGB", (4, 3)).save(tmp_path / "images" / "only.png")
+    Image.new("L", (4, 3)).save(tmp_path / "masks" / "alone.png")
+    Image.new("RGB", (4, 3)).save(tmp_path / "images" / "leaf_00.bmp")
+    (tmp_path / "masks" / "leaf_01.png").write_bytes(b"no image")
+    with pytest.raises(ValueError) as refusal:
+        open_folder(tmp_path)
+    message = str(refusal.value)
+    assert str(tmp_path) in message
+    assert "image without mask: only.png" in message
+    assert "mask without image: alone.png" in message
+    assert "several files of one stem: leaf_00.bmp, leaf_00.jpg" in message
+    assert f"{tmp_path / 'masks' / 'leaf_01.png'}: cannot be read as an image" in message
+
+
+def test_long_lists_of_names_are_cut(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 25)
+    for mask in (tmp_path / "masks").iterdir():
+        mask.unlink()
+    with pytest.raises(ValueError, match=r"image without mask: leaf_00\.jpg, .*leaf_19\.jpg and 5 more"):
+        open_folder(tmp_path)
+
+
+def test_subfolders_are_read_and_hidden_files_are_not(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 9)
+    write_pair(tmp_path, "more/leaf_00")
+    write_pair(tmp_path, "more/and more/leaf.v2")
+    for name in (
+        "images/.DS_Store",
+        "masks/._leaf_01.png",
+        "images/__MACOSX/._leaf.jpg",
+        "masks/@eaDir/leaf_01.png/thumb.jpg",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "images" / "around").symlink_to(tmp_path / "images")
+    splits = open_folder(tmp_path)
+    assert stems(splits.test) == ["leaf_05"] and stems(splits.valid) == ["leaf_00", "more/leaf_00"]
+    assert "more/and more/leaf.v2" in stems(splits.train)  # the order of the splits is that of whole stems
+    assert splits.notes == ()
+
+
+def test_a_linked_subfolder_is_read(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "set", 9)
+    write_pairs(tmp_path / "other", 3)
+    for name in ("images", "masks"):
+        (tmp_path / "set" / name / "linked").symlink_to(tmp_path / "other" / name)
+    splits = open_folder(tmp_path / "set")
+    assert sum(map(len, (splits.train, splits.valid, splits.test))) == 12
+
+
+@pytest.mark.parametrize(
+    "name", ["images/desktop.ini", "masks/Thumbs.db", "masks/classes.txt", "images/labels.json", "images/a/b"]
+)
+def test_files_that_are_not_images_are_left_out_counted_and_hold_no_place(tmp_path: Path, name: str) -> None:
+    write_pairs(tmp_path, 12)
+    before = open_folder(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"\x00\x01 no picture")
+    (tmp_path / "masks" / "empty").touch()
+    for on_error in ("raise", "skip"):
+        splits = open_folder(tmp_path, on_error=on_error)
+        assert (splits.train, splits.valid, splits.test) == (before.train, before.valid, before.test)
+        assert splits.skipped == ()
+        assert splits.notes == (f"files that are not images, left out (2): {', '.join([name, 'masks/empty'])}",)
+
+
+def test_an_image_is_one_whatever_its_name_and_a_damaged_one_has_its_name(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 10)
+    (tmp_path / "masks" / "leaf_03.png").rename(tmp_path / "masks" / "leaf_03.dat")
+    (tmp_path / "images" / "leaf_04.jpg").rename(tmp_path / "images" / "leaf_04")
+    assert len(open_folder(tmp_path).train) == 8
+    (tmp_path / "images" / "more.WEBP").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"image without mask: more\.WEBP"):
+        open_folder(tmp_path)
+
+
+def test_names_pair_up_in_either_form_of_unicode(tmp_path: Path) -> None:
+    composed = [unicodedata.normalize("NFC", f"Füße_{number}") for number in range(10)]
+    for stem in composed:
+        write_pair(tmp_path, stem)
+        image = tmp_path / "images" / f"{stem}.jpg"
+        image.rename(image.with_stem(unicodedata.normalize("NFD", stem)))
+    splits = open_folder(tmp_path)
+    assert sorted(stems(splits.train + splits.valid + splits.test)) == composed
+    assert fingerprint(splits, tmp_path / "cache", progress=False)
+
+
+def test_one_name_in_both_forms_is_two_files_of_one_stem(tmp_path: Path) -> None:
+    write_pair(tmp_path, unicodedata.normalize("NFC", "ü"))
+    write_pair(tmp_path, unicodedata.normalize("NFD", "ü"))
+    with pytest.raises(ValueError, match="several files of one stem"):
+        open_folder(tmp_path)
+
+
+def write_suffixed(root: Path, count: int, suffix: str) -> None:
+    for stem in write_pairs(root, count):
+        (root / "masks" / f"{stem}.png").rename(root / "masks" / f"{stem}{suffix}.png")
+
+
+def test_masks_that_inference_wrote_pair_and_its_other_pictures_are_left_out(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 10)
+    for mask in list((tmp_path / "masks").iterdir()):
+        for kind in ("overlay", "probability"):
+            (tmp_path / "masks" / f"{mask.stem}.jpg.{kind}.png").write_bytes(mask.read_bytes())
+        mask.rename(tmp_path / "masks" / f"{mask.stem}.jpg.mask.png")
+    (tmp_path / "masks" / "summary.csv").write_text("input,status")
+    splits = open_folder(tmp_path)
+    assert [pair.mask.name for pair in splits.valid] == ["leaf_00.jpg.mask.png"]
+    assert splits.notes[0] == "files that are not images, left out (1): masks/summary.csv"
+    assert splits.notes[1].startswith(
+        "overlays and probabilities beside masks, left out (20): masks/leaf_00.jpg.overlay"
+    )
+    (tmp_path / "masks" / "leaf_00.png").write_bytes((tmp_path / "masks" / "leaf_00.jpg.mask.png").read_bytes())
+    with pytest.raises(ValueError, match=r"several files of one stem: leaf_00\.jpg\.mask\.png, leaf_00\.png"):
+        open_folder(tmp_path)
+
+
+def test_a_suffix_pairs_masks_and_others_are_left_out(tmp_path: Path) -> None:
+    write_suffixed(tmp_path, 10, "_mask")
+    Image.new("L", (4, 3)).save(tmp_path / "masks" / "leaf_03_edge.png")
+    splits = open_folder(tmp_path, mask_suffix="_mask")
+    assert splits.train[2] == Pair("leaf_03", tmp_path / "images/leaf_03.jpg", tmp_path / "masks/leaf_03_mask.png")
+    assert splits.notes == (
+        "masks whose names do not end with data.mask_suffix=_mask, left out (1): masks/leaf_03_edge.png",
+    )
+    with pytest.raises(ValueError, match=r"with data\.mask_suffix=_mask these images would have masks"):
+        open_folder(tmp_path)
+    with pytest.raises(ValueError, match=r"image without mask: leaf_00\.jpg, "):
+        open_folder(tmp_path, mask_suffix="_maks")
+
+
+def test_the_key_reaches_the_folder(tmp_path: Path, composed) -> None:
+    write_suffixed(tmp_path, 10, "-label")
+    given = ("data=folder", f"data.root={tmp_path}", "data.mask_suffix=-label")
+    assert len(open_data(parse_data(composed(*given)["data"])).train) == 8
+
+
+@pytest.mark.parametrize("absent", ["images", "masks"])
+def test_absent_folder_is_named(tmp_path: Path, absent: str) -> None:
+    write_pairs(tmp_path, 1)
+    (tmp_path / absent).rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=rf"no folder {absent} in "):
+        open_folder(tmp_path)
+
+
+def test_empty_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(ValueError, match="both folders are empty"):
+        open_folder(tmp_path)

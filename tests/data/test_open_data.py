@@ -1,0 +1,112 @@
+"""Opening what a config chooses: the real config with overrides, real files."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from src.base.config import parse_data
+from src.data.open_data import open_data
+from src.data.pairs import Splits
+
+
+@pytest.fixture
+def open_chosen(composed):
+    """Opens the data set that these overrides choose."""
+
+    def opened(*overrides: str) -> Splits:
+        return open_data(parse_data(composed(*overrides)["data"]))
+
+    return opened
+
+
+def counts(splits: Splits) -> tuple[int, int, int]:
+    return len(splits.train), len(splits.valid), len(splits.test)
+
+
+def test_oxford_pet_is_read_from_its_root(open_chosen, tmp_path: Path, write_oxford_pet) -> None:
+    root = write_oxford_pet(tmp_path / "pets", [f"Cat_{number}" for number in range(12)], ["dog_1"])
+    assert counts(open_chosen("data=oxford_pet", f"data.root={root}")) == (10, 2, 1)
+    assert open_chosen("data=oxford_pet", f"data.root={root}", "data.fold=4").valid[0].stem == "Cat_4"
+
+
+def test_folds_and_lists_of_a_folder_do_not_go_together(open_chosen, composed, tmp_path: Path) -> None:
+    for folder, value in (("images", 7), ("masks", 1)):
+        (tmp_path / folder).mkdir()
+        for stem in "abc":
+            Image.new("L", (8, 8), value).save(tmp_path / folder / f"{stem}.png")
+    chosen = ("data=folder", f"data.root={tmp_path}")
+    assert sum(counts(open_chosen(*chosen, "data.fold=2"))) == 3
+    for stem, name in zip("abc", ("training.txt", "val.txt", "test.txt"), strict=True):
+        (tmp_path / name).write_text(stem)
+    assert counts(open_chosen(*chosen)) == (1, 1, 1)
+    with pytest.raises(ValueError, match=r"data\.fold: got 2, but training\.txt, val\.txt, test\.txt in .* decide"):
+        open_chosen(*chosen, "data.fold=2")
+    recorded = parse_data(composed(*chosen, "data.fold=2")["data"])  # of a run from before it was refused
+    assert counts(open_data(recorded, make=False)) == (1, 1, 1)
+
+
+def test_download_leaves_data_alone_that_are_there(open_chosen, tmp_path: Path, write_oxford_pet) -> None:
+    root = write_oxford_pet(tmp_path / "pets", ["Cat_1", "Cat_2"], ["dog_1"])
+    assert counts(open_chosen("data=oxford_pet", f"data.root={root}", "data.download=true")) == (1, 1, 1)
+
+
+def test_without_download_absent_data_are_only_explained(open_chosen, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.download=true"):
+        open_chosen("data=oxford_pet", f"data.root={tmp_path}/nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_somebody_elses_config_makes_nothing(composed, tmp_path: Path) -> None:
+    for overrides in (
+        ["data=synthetic", "data.trainval=11", "data.test=3", "data.size=32"],
+        ["data=oxford_pet", "data.download=true"],
+    ):
+        data = parse_data(composed(*overrides, f"data.root={tmp_path}/nowhere")["data"])
+        with pytest.raises(ValueError, match=r"nowhere"):
+            open_data(data, make=False)
+        assert not (tmp_path / "nowhere").exists()
+
+
+def test_without_making_what_was_drawn_before_is_opened(composed, tmp_path: Path) -> None:
+    sizes = ("data.trainval=11", "data.test=3", "data.size=32")
+    data = parse_data(composed("data=synthetic", f"data.root={tmp_path}", *sizes)["data"])
+    open_data(data)
+    assert counts(open_data(data, make=False)) == (9, 2, 3)
+
+
+def test_synthetic_data_are_drawn_where_they_are_asked_for(open_chosen, tmp_path: Path) -> None:
+    sizes = ("data.trainval=11", "data.test=3", "data.size=32", "data.seed=5")
+    splits = open_chosen("data=synthetic", f"data.root={tmp_path}", *sizes)
+    assert counts(splits) == (9, 2, 3)
+    assert splits.test[0].image.is_relative_to(tmp_path / "11-3-32-5")
+
+
+def test_folder_is_paired(open_chosen, tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            Image.new("L", (4, 3), 255).save(tmp_path / name / f"{number}.png")
+    assert counts(open_chosen("data=folder", f"data.root={tmp_path}")) == (8, 1, 1)
+
+
+def test_tilde_is_the_home_folder(open_chosen, tmp_path: Path, write_oxford_pet, monkeypatch) -> None:
+    write_oxford_pet(tmp_path / "pets", ["Cat_1", "Cat_2"], ["dog_1"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert counts(open_chosen("data=oxford_pet", "data.root='~/pets'")) == (1, 1, 1)
+
+
+def test_the_keys_of_a_folder_reach_its_reader(composed, tmp_path: Path) -> None:
+    """Applying EXIF data is what is done without the key, so it leaves the id as it is."""
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            Image.new("L", (4, 3)).save(tmp_path / name / f"{number}.png")
+    folder = ("data=folder", f"data.root={tmp_path}")
+    plain, applied, ignored = (
+        parse_data(composed(*folder, *more)["data"])
+        for more in ([], ["data.exif=apply"], ["data.exif=ignore", "data.mask_threshold=0.5", "data.ignore_value=255"])
+    )
+    assert plain == applied and open_data(plain).reader.images.exif == "apply"
+    reader = open_data(ignored).reader
+    assert (reader.images.exif, reader.masks.threshold, reader.masks.ignore) == ("ignore", 0.5, 255)

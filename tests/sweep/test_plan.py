@@ -1,0 +1,87 @@
+"""The runs that a grid asks for: several values are several runs, or they are refused; nothing collapses in silence."""
+
+import itertools
+
+import pytest
+
+from src.base.errors import ConfigError
+from src.sweep.plan import make_jobs, write_plan
+
+IN_ONE_FOLDER = "all runs of a sweep lie in one folder"
+ONE_DATA_SET = "a sweep has one data set: run the command once for each of them, each time with another sweep.name"
+NO_AXIS = "they would all be one run, because this key cannot change a result: give it one value"
+
+
+@pytest.fixture
+def jobs(composed, small):
+    """`jobs(["seed=0", "seed=1"], ["device=cpu"])`: the jobs of the product of these overrides."""
+
+    def make(*axes):
+        points = [[*small, *point] for point in itertools.product(*axes)]
+        return make_jobs([(composed(*point), point) for point in points], "adhoc")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("axis", "said"),
+    [
+        (["device=cpu", "device=auto"], f"device: got several ('cpu', 'auto'); {NO_AXIS}"),
+        (["data.workers=0", "data.workers=1"], f"data.workers: got several (0, 1); {NO_AXIS}"),
+        (["data.cached=true", "data.cached=false"], f"data.cached: got several (True, False); {NO_AXIS}"),
+        (["data.on_error=raise", "data.on_error=skip"], f"data.on_error: got several ('raise', 'skip'); {NO_AXIS}"),
+        (["tags=[a]", "tags=[b]"], f"tags: got several (['a'], ['b']); {NO_AXIS}"),
+        (["notes=a", "notes=b", "notes=a"], f"notes: got several ('a', 'b'); {NO_AXIS}"),
+        (["notes=a", "notes=b", "notes=c", "notes=d"], f"notes: got several ('a', 'b', 'c', …); {NO_AXIS}"),
+        (["trainer.keep_every=1", "trainer.keep_every=null"], f"trainer.keep_every: got several (1, None); {NO_AXIS}"),
+        (["sweep.retry_failed=true", "sweep.retry_failed=false"], "sweep.retry_failed: got several (True, False); "),
+        (["output=/a", "output=/b"], f"output: got several ('/a', '/b'); {IN_ONE_FOLDER}"),
+        (["sweep.name=a", "sweep.name=b"], f"sweep.name: got several ('a', 'b'); {IN_ONE_FOLDER}"),
+        (["data.root=/a", "data.root=/b"], f"data.root: got several ('/a', '/b'); {ONE_DATA_SET}"),
+        (["data.name=a", "data.name=b"], f"data.name: got several ('a', 'b'); {ONE_DATA_SET}"),
+    ],
+)
+def test_a_key_that_makes_no_other_run_is_not_swept_over(jobs, axis, said):
+    for others in ([""], ["seed=0", "seed=1"]):
+        with pytest.raises(ConfigError) as refusal:
+            jobs(axis, [other or "seed=0" for other in others])
+        (problem,) = refusal.value.problems
+        assert problem.startswith(said)
+
+
+@pytest.mark.parametrize("key", ["data.root=/d/${seed}", "output=/o/${seed}", "sweep.name=s${seed}"])
+def test_nor_by_an_interpolation(jobs, key):
+    with pytest.raises(ConfigError, match=f"{key.partition('=')[0]}: got several "):
+        jobs(["seed=0", "seed=1"], [key])
+
+
+def test_all_of_them_are_named_at_once(jobs):
+    with pytest.raises(ConfigError) as refusal:
+        jobs(["device=cpu", "device=auto"], ["data.root=/a", "data.root=/b"], ["tags=[a]", "tags=[b]"])
+    assert sorted(problem.partition(":")[0] for problem in refusal.value.problems) == ["data.root", "device", "tags"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "count"),
+    [
+        ([["seed=0", "seed=0", "seed=1"]], 2),
+        ([["optimizer.lr=1e-3", "optimizer.lr=0.001"]], 1),
+        ([["trainer=default", "trainer=report_c"], ["trainer.epochs=2"]], 1),  # one setting of two names
+        ([["trainer.by_model.unet.batch_size=8", "trainer.by_model.resnet34_unet.batch_size=4"]], 1),
+        ([["seed=0", "seed=1"], ["notes=run ${seed}"], ["tags=[s${seed}]"]], 2),
+        ([["seed=0", "seed=1"], ["data.fold=${seed}"]], 2),
+    ],
+)
+def test_what_is_asked_for_twice_is_one_run(jobs, axes, count):
+    assert len(jobs(*axes)) == count
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "1", "{}", '{"runs": 1}', '{"runs": [{}]}', '{"runs": ["x"]}', '{"runs": {"a": 1}}']
+)
+def test_a_plan_of_a_wrong_shape_is_named_and_stays(composed, small, tmp_path, content):
+    path = tmp_path / "plan.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"^{path}: is not the plan of a sweep; delete it"):
+        write_plan(make_jobs([(composed(*small), small)], "adhoc"), tmp_path)
+    assert path.read_text() == content

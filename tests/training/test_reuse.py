@@ -1,0 +1,152 @@
+"""A finished run of another sweep is reused where it is whole and its scores follow from what lies beside them."""
+
+import json
+import logging
+import shutil
+
+import pytest
+
+from src.base.record import RunRecord
+from src.training.checkpoint import load_checkpoint, save_checkpoint
+from src.training.reuse import finished_elsewhere, take_over
+
+
+@pytest.fixture
+def sibling(run_copy, tmp_path):
+    """A finished run in the sweep `copied`."""
+    folder = tmp_path / "runs" / "copied" / run_copy.name
+    folder.parent.mkdir(parents=True)
+    return RunRecord(run_copy.rename(folder))
+
+
+@pytest.fixture
+def own(sibling):
+    """The record of the same run in another sweep, where it has not begun."""
+    return RunRecord(sibling.folder.parent.parent / "mine" / sibling.folder.name)
+
+
+def found(own, sibling):
+    return finished_elsewhere(own, sibling.read()["data"]["fingerprint"])
+
+
+def edit(path, **changes):
+    content = json.loads(path.read_text())
+    content.update(changes)
+    path.write_text(json.dumps(content))
+
+
+def scores(record, **changes):
+    edit(record.run_file, scores={**record.read()["scores"], **changes})
+
+
+def in_test_json(record, **changes):
+    content = json.loads((record.folder / "test.json").read_text())
+    content["protocols"]["headline"].update(changes)
+    (record.folder / "test.json").write_text(json.dumps(content))
+
+
+def lines(record, name, change):
+    path = record.folder / name
+    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+
+
+def best(record, **changes):
+    path = record.checkpoints / "best.pt"
+    save_checkpoint(path, load_checkpoint(path) | changes)
+
+
+def first_cell(line, column, value):
+    cells = line.rstrip("\r\n").split(",")
+    cells[column] = value
+    return ",".join(cells) + "\n"
+
+
+HOLLOW = {
+    "no checkpoints": lambda record: shutil.rmtree(record.checkpoints),
+    "no best.pt": lambda record: (record.checkpoints / "best.pt").unlink(),
+    "an empty best.pt": lambda record: (record.checkpoints / "best.pt").write_bytes(b""),
+    "half a best.pt": lambda record: (record.checkpoints / "best.pt").write_bytes(
+        (record.checkpoints / "best.pt").read_bytes()[:2000]
+    ),
+    "weights of another epoch": lambda record: best(record, epoch=7),
+    "weights of another validation Dice": lambda record: best(record, valid_dice=0.99),
+    "no test images": lambda record: (record.folder / "test_images.csv").unlink(),
+    "test images without rows": lambda record: lines(record, "test_images.csv", lambda rows: rows[:1]),
+    "half of the test images": lambda record: lines(record, "test_images.csv", lambda rows: rows[:4]),
+    "an image twice": lambda record: lines(record, "test_images.csv", lambda rows: [*rows, rows[1]]),
+    "another Dice of an image": lambda record: lines(
+        record, "test_images.csv", lambda rows: [rows[0], first_cell(rows[1], 2, "0.987"), *rows[2:]]
+    ),
+    "other pixels of an image": lambda record: lines(
+        record, "test_images.csv", lambda rows: [rows[0], first_cell(rows[1], 4, "900"), *rows[2:]]
+    ),
+    "a cell that is no number": lambda record: lines(
+        record, "test_images.csv", lambda rows: [rows[0], first_cell(rows[1], 4, "many"), *rows[2:]]
+    ),
+    "no test.json": lambda record: (record.folder / "test.json").unlink(),
+    "another mean in test.json": lambda record: in_test_json(record, dice={"mean": 0.99}),
+    "no mean in test.json": lambda record: in_test_json(record, dice=0.99),
+    "an edited config.yaml": lambda record: lines(
+        record, "config.yaml", lambda rows: [row.replace("width: 2", "width: 3") for row in rows]
+    ),
+    "an empty config.yaml": lambda record: (record.folder / "config.yaml").write_text(""),
+    "a config.yaml that is none": lambda record: (record.folder / "config.yaml").write_text("seed: x\ntrainer: 3\n"),
+    "the run_id of another": lambda record: edit(record.run_file, run_id="unet-seed9"),
+    "no config.yaml": lambda record: (record.folder / "config.yaml").unlink(),
+    "no epochs.jsonl": lambda record: record.epochs_file.unlink(),
+    "epochs without the best one": lambda record: record.epochs_file.write_text(""),
+    "a test Dice that was typed in": lambda record: scores(record, test_dice=0.99),
+    "an IoU that was typed in": lambda record: scores(record, test_iou=0.99),
+    "a pooled Dice that was typed in": lambda record: scores(record, test_pooled_dice=0.99),
+    "a validation Dice that was typed in": lambda record: scores(record, valid_dice=0.99),
+    "no scores": lambda record: edit(record.run_file, scores={}),
+    "a record of a wrong shape": lambda record: record.run_file.write_text('{"status": "finished"}'),
+}
+
+
+def test_a_whole_sibling_is_reused(own, sibling):
+    assert found(own, sibling) == sibling.folder
+
+
+@pytest.mark.parametrize("hollow", HOLLOW.values(), ids=HOLLOW)
+def test_a_hollow_sibling_is_not_reused(own, sibling, hollow, caplog):
+    fingerprint = sibling.read()["data"]["fingerprint"]
+    hollow(sibling)
+    assert finished_elsewhere(own, fingerprint) is None
+    assert f"{sibling.folder} is not reused: " in caplog.text and len(caplog.text.splitlines()) == 1
+
+
+def test_what_has_begun_here_is_not_replaced(own, sibling):
+    own.checkpoints.mkdir(parents=True)
+    assert found(own, sibling) is None
+
+
+def test_no_sweep_writes_into_the_files_of_another(own, sibling):
+    with sibling.locked():
+        sibling.add_to_log("of the first\n")
+    before = {file: file.read_bytes() for file in sibling.folder.rglob("*") if file.is_file()}
+    with own.locked():
+        take_over(sibling.folder, own)
+    assert (own.checkpoints / "best.pt").samefile(sibling.checkpoints / "best.pt")
+    for file in own.folder.iterdir():  # as an editor may do, or a tool of the user's own
+        if file.is_file():
+            assert file.read_bytes() == (sibling.folder / file.name).read_bytes()
+            with file.open("a") as opened:
+                opened.write("changed")
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_a_log_that_an_earlier_version_linked_is_not_written_to(own, sibling):
+    with sibling.locked():
+        sibling.add_to_log("of the first\n")
+    own.folder.mkdir(parents=True)
+    own.log_file.hardlink_to(sibling.log_file)
+    before = sibling.log_file.read_bytes()
+    with own.locked():
+        own.add_to_log("of the second\n")
+        with own.logging():
+            logging.getLogger("src").info("and more")
+    assert sibling.log_file.read_bytes() == before
+    assert (
+        own.log_file.read_bytes().startswith(before + b"of the second\n") and b"and more" in own.log_file.read_bytes()
+    )
