@@ -50,7 +50,7 @@ class DataSection(Section):
     fold: int = Field(ge=0, le=9)
     mean: tuple[float, float, float]
     std: tuple[Above0, Above0, Above0]
-    workers: int = Field(ge=-1)
+    workers: int = Field(ge=-1, le=1024)
     cache: str
     cached: bool = True  # with a default, so that records from before it still read
     on_error: Literal["raise", "skip"] = "raise"

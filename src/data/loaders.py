@@ -391,12 +391,14 @@ def epoch_batches(loader: DataLoader[Sample]) -> EpochBatches:
 def count_workers(wanted: int, images: int) -> int:
     """The number of worker processes: `wanted`, or for -1 one a usable core, at most 8, none for few images.
 
+    There are never more than images.
+
     Raises ValueError for numbers below -1.
     """
     if wanted < -1:
         raise ValueError(f"data.workers is {wanted}; allowed are -1 (decide by the machine), 0, 1, 2, ...")
     if wanted >= 0:
-        return wanted
+        return min(wanted, images)
     if images < FEW_IMAGES:
         return 0
     return min(MOST_WORKERS, usable_cores())

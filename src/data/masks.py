@@ -154,6 +154,8 @@ class MaskReader:
             sound = values.whole and lowest >= PET and values.highest <= BORDER
             return None if sound else f"trimap values {values}, allowed are 1 pet, 2 background, 3 border"
         if self.threshold is not None:
+            if values.whole and 0 < values.highest <= 1 < white:
+                return f"mask values {values}, all below the threshold, where other masks hold up to {white}"
             sound = lowest >= 0 and values.highest <= white
             return None if sound else f"mask values {lowest:g} to {values.highest:g}, allowed are 0 to {white}"
         if values.different <= SHOWN and set(values.shown) <= {0, white, self.ignore}:

@@ -54,13 +54,15 @@ class Splits:
     split: Callable[[Sequence[Pair]], tuple[list[Pair], list[Pair], list[Pair]]] | None = None
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path, is_name: Callable[[str], bool] = lambda line: False) -> list[str]:
     """Read a list of a split: its lines in order, stripped, without blank ones and those beginning with #.
+
+    `is_name` tells a name that begins with # from a comment.
 
     Raises ValueError, naming the file, when it is no UTF-8 text or cannot be read.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read as a list of names in UTF-8 ({error})") from error
-    return [line for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if line and (not line.startswith("#") or is_name(line))]

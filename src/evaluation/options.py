@@ -23,4 +23,4 @@ class EvaluateOptions(Section):
     output: str | None
     cache: str
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    workers: int = Field(ge=-1)
+    workers: int = Field(ge=-1, le=1024)

@@ -116,14 +116,32 @@ def fitting_weights(path: Path, network: Mapping[str, torch.Tensor]) -> dict[str
     weights = _renamed(load_weights(path), network)
     shapes, found = ({key: tuple(value.shape) for key, value in each.items()} for each in (network, weights))
     both = [key for key in shapes if key in found and found[key] != shapes[key]]
+    fitting = [key for key in shapes if key in found and key not in both]
     kinds = {
         "of another shape": [f"{key} (wanted {shapes[key]}, found {found[key]})" for key in both],
+        "of another kind": [
+            f"{key} (wanted {network[key].dtype}, found {_kind(weights[key])})"
+            for key in fitting
+            if not _is_plain(weights[key]) or weights[key].is_floating_point() != network[key].is_floating_point()
+        ],
         "missing": [key for key in shapes if key not in found],
         "unknown to the network": [key for key in found if key not in shapes],
     }
     if differing := [f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in kinds.items() if keys]:
         raise ValueError(f"{path} holds weights of another network; of {len(shapes)} entries {'; '.join(differing)}")
+    if broken := [key for key, value in weights.items() if not torch.isfinite(value).all()]:
+        raise ValueError(f"{path} holds numbers that are not finite: {_first(broken)}; their training had failed")
     return weights
+
+
+def _is_plain(value: torch.Tensor) -> bool:
+    """Whether `value` is made of numbers, one for each entry."""
+    return value.layout == torch.strided and not value.is_quantized and not value.is_meta
+
+
+def _kind(value: torch.Tensor) -> str:
+    layout = "" if value.layout == torch.strided else f"{value.layout} of "
+    return f"{layout}{value.dtype}{' without values' if value.is_meta else ''}"
 
 
 def _renamed(weights: dict[str, torch.Tensor], network: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

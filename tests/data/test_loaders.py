@@ -231,6 +231,7 @@ def test_evaluation_can_be_limited_and_can_see_the_border_otherwise(pairs: list[
 
 def test_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count_workers(3, images=5) == 3 and count_workers(0, images=5000) == 0
+    assert count_workers(1000, images=2) == 2  # more would have nothing to do
     assert count_workers(-1, images=100) == 0  # starting a process would take longer
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)))
     assert count_workers(-1, images=3000) == 6

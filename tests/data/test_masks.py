@@ -213,6 +213,13 @@ def test_a_jpeg_is_refused_with_the_key_and_read_with_it(tmp_path: Path, mode: s
         assert (trimap != np.where(big == 1, 1, 2)).mean() < 0.02
 
 
+def test_a_mask_of_0_and_1_among_others_is_not_lost_below_the_threshold(tmp_path: Path) -> None:
+    write(tmp_path, [grey(1)(SHAPE), *[grey(255)(SHAPE)] * 9])
+    assert "mask values 0, 1, all below the threshold, where other masks hold up to 255" in refusal(
+        tmp_path, threshold=0.5
+    )
+
+
 @pytest.mark.parametrize("value", [0.5, 127])
 def test_a_threshold_that_leaves_no_foreground_is_refused(tmp_path: Path, value: float) -> None:
     write(tmp_path, [grey(100)(SHAPE)] * 10)

@@ -122,3 +122,33 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(network, tmp_path, content
 def test_a_checkpoint_without_weights_says_what_it_holds(network, saved, content):
     with pytest.raises(ValueError, match=rf"holds no weights \(its entries: {', '.join(content) or 'none'}\)"):
         fitting_weights(saved(content), network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (lambda weight: weight > 0, "wanted torch.float32, found torch.bool"),
+        (lambda weight: weight.to(torch.int8), "found torch.int8"),
+        (lambda weight: weight.to(torch.complex64), "found torch.complex64"),
+        (lambda weight: weight.to_sparse(), "found torch.sparse_coo of torch.float32"),
+        (lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), "found torch.qint8"),
+    ],
+)
+def test_entries_that_are_not_plain_numbers_of_the_networks_kind_are_named(network, saved, odd, said):
+    weights = network.state_dict()
+    path = saved(weights | {"model.weight": odd(weights["model.weight"])})
+    with pytest.raises(ValueError, match=r"1 of another kind: model\.weight \(wanted torch\.float32") as error:
+        fitting_weights(path, weights)
+    assert said in str(error.value)
+
+
+def test_weights_of_another_precision_load(network, saved):
+    half = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
+    assert fitting_weights(saved(half), network.state_dict()).keys() == half.keys()
+
+
+def test_weights_that_are_not_finite_are_refused(network, saved):
+    weights = network.state_dict()
+    path = saved(weights | {"model.bias": torch.tensor([0.0, torch.nan, 1.0])})
+    with pytest.raises(ValueError, match=r"numbers that are not finite: model\.bias"):
+        fitting_weights(path, weights)

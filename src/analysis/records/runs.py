@@ -54,6 +54,7 @@ def load_runs_and_epochs(*sweeps: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             epochs += [{"folder": rows[-1]["folder"], **line} for line in lines]
     runs = _typed(pd.DataFrame(rows))
     config_of = cache(lambda folder: read_config(Path(folder)))  # parsing YAML is slow
+    _leave_out_unknown_settings(runs, config_of)
     _add_epochs(runs, config_of)
     values = add_values(runs, config_of)
     order = [*(name for name in CHOICE_SECTIONS if name in runs), *values, "seed", "run_id", "folder"]
@@ -310,6 +311,19 @@ def _device_of(run: _Run) -> str | None:
     if run.device != "cpu":
         return run.device
     return one_line(f"cpu, {run.machine.get('cores')} cores of {run.machine.get('host')}")
+
+
+def _leave_out_unknown_settings(runs: pd.DataFrame, config_of: ReadConfig) -> None:
+    """Marks the finished runs of a setting as unreadable where none of them has a config that says what it was."""
+    finished = runs[runs["status"] == "finished"]
+    for _, folders in finished.groupby("config_id")["folder"]:
+        if config_of_any(folders, config_of):
+            continue
+        for index, folder in folders.items():
+            try:
+                read_yaml(Path(folder) / "config.yaml")
+            except (OSError, ValueError) as error:
+                runs.loc[index, ["status", "error"]] = "unreadable", f"config.yaml cannot be used: {error}"
 
 
 def _add_epochs(runs: pd.DataFrame, config_of: ReadConfig) -> None:

@@ -62,6 +62,9 @@ def open_folder(
     known = pairs.keys() | faults.keys()
     lists = [read_names(path, root, known, (IMAGES, MASKS), endings) for path in paths]
     faults |= _unknown(root, lists, known, on_error)
+    listed = {stem for stems in lists for stem in stems}
+    unlisted = [stem for stem in pairs if stem not in listed]
+    notes += _line(f"pairs that no list names, left out ({len(unlisted)})", unlisted, indent="")
     train, valid, test = ([pairs[stem] for stem in stems if stem in pairs] for stems in lists)
     skipped = tuple(faults[stem] for stems in lists for stem in stems if stem in faults)
     return Splits(train, valid, test, reader, skipped, tuple(notes))
@@ -141,7 +144,7 @@ def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             continue
         if path.is_dir():
             yield from _files(path, inside) if path.resolve() not in inside else ()
-        elif path.is_file() or _leads_nowhere(path):
+        else:
             yield path
 
 
@@ -149,6 +152,8 @@ def _is_image(path: Path) -> bool:
     """Whether its name or its content says so: a damaged image has its name alone, and any name may hold an image."""
     if path.suffix.lower() in _endings():
         return True
+    if not path.is_file():  # a pipe would be waited for without end
+        return _leads_nowhere(path)
     try:
         with Image.open(path, formats=[kind for kind in RASTER_FORMATS if kind in Image.OPEN]):
             return True

@@ -76,4 +76,4 @@ def read_names(
                 return stem
         return line
 
-    return [stem_in(line) for line in read_lines(path)]
+    return [stem_in(line) for line in read_lines(path, lambda line: stem_of(line) is not None)]

@@ -1,5 +1,6 @@
 """A data set of one's own: pairing, mask values, splits by position or by lists, and everything that is refused."""
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def test_lists_decide_where_there_are_three(tmp_path: Path) -> None:
     splits = open_folder(tmp_path)
     assert stems(splits.train) == ["leaf_03", "leaf_01"]
     assert stems(splits.valid) == ["leaf_00"]
-    assert stems(splits.test) == ["leaf_04"]  # leaf_02 is in no list, and left out
+    assert stems(splits.test) == ["leaf_04"]
+    assert splits.notes == ("pairs that no list names, left out (1): leaf_02",)
 
 
 def test_names_may_hold_spaces_and_points(tmp_path: Path) -> None:
@@ -194,6 +196,17 @@ def test_files_that_are_not_images_are_left_out_counted_and_hold_no_place(tmp_pa
         assert (splits.train, splits.valid, splits.test) == (before.train, before.valid, before.test)
         assert splits.skipped == ()
         assert splits.notes == (f"files that are not images, left out (2): {', '.join([name, 'masks/empty'])}",)
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.png"])
+def test_a_pipe_is_named_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    write_pairs(tmp_path, 10)
+    os.mkfifo(tmp_path / "images" / name)
+    if name == "pipe":
+        assert open_folder(tmp_path).notes == ("files that are not images, left out (1): images/pipe",)
+    else:
+        with pytest.raises(ValueError, match=r"image without mask: pipe\.png"):
+            open_folder(tmp_path)
 
 
 def test_an_image_is_one_whatever_its_name_and_a_damaged_one_has_its_name(tmp_path: Path) -> None:

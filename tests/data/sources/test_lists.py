@@ -49,6 +49,12 @@ def test_names_with_points_spaces_folders_and_composed_letters(tmp_path):
     assert names(tmp_path, *lines) == ["cat.v2", "cat.v2", "my cat", "my cat", "my cat", "more/dog", "Füße"]
 
 
+def test_names_that_look_like_comments_or_hold_odd_line_ends(tmp_path):
+    (tmp_path / "train.txt").write_text("# a comment\n#7\n#8.png\na\u2028b\n", encoding="utf-8")
+    stems = ["#7", "#8", "a\u2028b"]
+    assert read_names(tmp_path / "train.txt", tmp_path, stems, FOLDERS, (".png",)) == stems
+
+
 @pytest.mark.parametrize(
     "line",
     ["cot", "cat.gif", "other/cat.png", "cat.jpg cat.v2.png", "7 8", "cat cot", "dog", "/elsewhere/images/cat.jpg"],
