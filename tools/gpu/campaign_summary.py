@@ -1,0 +1,98 @@
+"""What fits into the time, and what the runs took.
+
+campaign_summary.py epochs <warm sweep> <results.jsonl> <seconds> <seeds> <slots>: how many epochs fit
+campaign_summary.py runs <sweep> <gpu.csv>: a JSON line for each run, and what the GPU did meanwhile
+"""
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+TRAIN, VALID = 353, 40
+
+
+def records(sweep: str) -> list[tuple[dict, list[dict]]]:
+    found = []
+    for file in sorted(Path(sweep).glob("*/run.json")):
+        lines = file.parent / "epochs.jsonl"
+        found.append(
+            (
+                json.loads(file.read_text()),
+                [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else [],
+            )
+        )
+    return found
+
+
+def epochs(warm: str, results: str, seconds: float, seeds: str, slots: int) -> int:
+    """How many epochs fit: the slower of what the device and the processes can do, from bare steps or the warm runs."""
+    speed = {"unet": 1000.0, "resnet34_unet": 3000.0}
+    for run, rows in records(warm):
+        if len(rows) > 1:
+            speed[run["choices"]["model"]] = max(row["images_per_second"] for row in rows[1:])
+    if Path(results).exists():
+        for line in Path(results).read_text().splitlines():
+            row = json.loads(line)
+            name, _, words = str(row.get("way", "")).partition(":")
+            if "images_per_second" in row and words in ("32:compile,cl,profile", "128:compile,cl,profile"):
+                speed[name] = row["images_per_second"]
+    runs = 3 * len(seeds.split(","))  # of each network
+    images = TRAIN * 1.15 + VALID / 2  # 1.15: the smaller last batch runs uncompiled
+    on_device = runs * sum(images / one for one in speed.values())
+    beside = 2 * runs * 0.9 / slots  # an epoch's checkpoints, validation and start, which the runs do side by side
+    starts = 2 * runs * 28 / slots  # importing, opening data, tracing: measured on an H100 with 16 cores
+    fit = (seconds - starts / 2 - 10) / (1.2 * max(on_device, beside + on_device / slots))
+    told = f"an epoch of all runs: device {on_device:.1f} s, beside it {beside:.1f} s; {fit:.1f} would fit"
+    print(f"images/s {speed}; {told}", file=sys.stderr)
+    return max(3, min(50, int(fit)))
+
+
+def runs(sweep: str, samples: str) -> None:
+    for run, rows in records(sweep):
+        tail = rows[1:] or rows
+        middle = {
+            key: round(statistics.median(row[key] for row in tail), 3) if tail else None
+            for key in ("train_seconds", "images_per_second")
+        }
+        print(
+            json.dumps(
+                {
+                    "run": run["run_id"],
+                    "status": run["status"],
+                    "seconds": run["seconds"],
+                    "epochs": len(rows),
+                    "first_epoch_s": rows and round(rows[0]["train_seconds"], 2),
+                    "train_s": middle["train_seconds"],
+                    "images_per_second": middle["images_per_second"],
+                    "sum_train_s": round(sum(row["train_seconds"] for row in rows), 1),
+                    "peak_GB": rows and round(rows[-1]["peak_memory_bytes"] / 1e9, 2),
+                    "device_jobs": sorted({row["device_jobs"] or 0 for row in rows}),
+                    "test_dice": run["scores"].get("test_dice"),
+                    "error": run.get("error"),
+                }
+            )
+        )
+    if Path(samples).exists():
+        use = [
+            [float(word) for word in line.split(",")[1:4]]
+            for line in Path(samples).read_text().splitlines()
+            if line.count(",") >= 4
+        ]
+        if use:
+            print(
+                json.dumps(
+                    {
+                        "gpu_utilisation_percent": round(statistics.mean(row[0] for row in use), 1),
+                        "most_memory_MiB": max(row[1] for row in use),
+                        "watts": round(statistics.mean(row[2] for row in use)),
+                        "samples": len(use),
+                    }
+                )
+            )
+
+
+if sys.argv[1] == "epochs":
+    print(epochs(sys.argv[2], sys.argv[3], float(sys.argv[4]), sys.argv[5], int(sys.argv[6])))
+else:
+    runs(sys.argv[2], sys.argv[3])
