@@ -16,14 +16,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import nn
 
+from src.base.config import build
+from src.base.runtime import Numerics, pick_device, seed_everything
 from src.benchmarking.steps import BACKWARD_TOO, forward_operations
-from src.command_line import CONF, forcing_values, plain_values
-from src.config import build
+from src.cli.overrides import CONF, forcing_values, plain_values
 from src.data.images import FOREGROUND
-from src.runtime import Numerics, pick_device, seed_everything
 from src.training.checks import build_optimizer, checked
 from src.training.losses import Loss
-from src.training.network import Network
+from src.training.state import Network
 
 PEAK = 790e12  # dense bf16, measured on such a card
 parser = argparse.ArgumentParser()
