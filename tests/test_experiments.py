@@ -50,6 +50,12 @@ RUNS = {
     "report_b/loss": """
         unet_bias            crop_flip  constant  adam  0.0001  bce    12  100  42
         unet_bias            crop_flip  constant  adam  0.0001  focal  12  100  42""",
+    "report_b/augmentation": """
+        unet_bias            crop_flip  constant  adam  0.0001  bce    12  100  42
+        unet_bias            none       constant  adam  0.0001  bce    12  100  42""",
+    "report_c/bar": """
+        unet           flip_jitter  onecycle  adamw  0.001  bce   32  50  0
+        resnet34_unet  flip_jitter  onecycle  adamw  0.001  bce   32  50  0""",
     "report_d/batch_size_unet": """
         unet_nobn            distort  plateau_report_d  adam  0.0001  cross_entropy   8  50  0
         unet_nobn            distort  plateau_report_d  adam  0.0001  cross_entropy  16  50  0""",
@@ -63,6 +69,11 @@ RUNS = {
     "report_d/cbam": """
         resnet34_unet_cbam   distort  plateau_report_d  adam  0.0001  cross_entropy  16  50  0
         resnet34_unet_cbam   distort  plateau_report_d  adam  0.0001  cross_entropy  16  50  0""",
+    "report_d/loss": """
+        unet_nobn            distort  plateau_report_d  adam  0.0001  cross_entropy  16  50  0
+        unet_nobn            distort  plateau_report_d  adam  0.0001  bce_dice       16  50  0
+        resnet34_unet_cbam   distort  plateau_report_d  adam  0.0001  cross_entropy  16  50  0
+        resnet34_unet_cbam   distort  plateau_report_d  adam  0.0001  bce_dice       16  50  0""",
     "report_e/architecture": """
         unet                 offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0
         resnet34_unet_plain  offline_copies  plateau_report_e  adam  0.0001  bce  32  30  0""",
@@ -136,6 +147,7 @@ RUNS = {
 PROTOCOLS = {
     "report_a": (0.01, None, None, 1, 256, 1.0, 0, 64),
     "report_b": (0.0, None, None, 1, 256, 286 / 256, 0, 64),
+    "report_c": (0.01, None, None, 1, 256, 1.0, 0, 64),
     "report_d": (0.0, None, 5, 1, 256, 1.0, 0, 64),
     "report_e": (0.0, 1.0, None, 1, 256, 1.0, 0, 64),
     "best": (0.01, None, None, 1, 256, 1.0, 0, 64),
@@ -282,7 +294,7 @@ def test_no_file_is_forgotten():
         for path in (CONF / group).rglob("*.yaml")
     }
     assert found == set(FILES)
-    assert (len(RUNS), len(SETTINGS)) == (21, 29)
+    assert (len(RUNS), len(SETTINGS)) == (24, 29)
 
 
 @pytest.mark.parametrize("experiment", RUNS)
@@ -296,6 +308,8 @@ def test_an_experiment_asks_for_exactly_these_runs_each_once(runs, experiment):
 def test_what_an_experiment_does_not_vary_is_its_report_s_protocol(runs, experiment):
     for run in runs(experiment):
         trainer, augmentation = run.trainer, run.augmentation
+        if experiment == "report_b/augmentation" and augmentation.name == "none":
+            augmentation = augmentation.model_copy(update={"load_scale": 286 / 256})  # crops are what it leaves out
         protocol = (
             run.optimizer["weight_decay"],
             trainer.clip_norm,

@@ -51,7 +51,7 @@ class BCE(Loss):
     channels = frozenset({1})
 
     def measure(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
-        per_pixel = F.binary_cross_entropy_with_logits(logits[:, 0], target, reduction="none")  # (B, H, W)
+        per_pixel = F.binary_cross_entropy_with_logits(foreground_logit(logits), target, reduction="none")  # (B, H, W)
         return _mean_over_counted(per_pixel, counted)
 
 
@@ -113,7 +113,7 @@ class BCEDice(Loss):
         ValueError: a weight is negative, both are 0, or smooth is not above 0.
     """
 
-    channels = frozenset({1})
+    channels = frozenset({1, 2})  # of two channels, BCE of the foreground's logit is their cross-entropy
 
     def __init__(self, bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 1.0) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from src.analysis.report.options import CLAIMS
 from tests.analysis.recorded import finish
 from tests.test_experiments import INGREDIENTS, RECIPES, RUNS, jobs_of
 
-EPOCHS = 20  # a tenth of them is two
+EPOCHS = 30  # a tenth of them is three
 SEEDS = 4
 CURVES = [f"{split}_{score}" for split in ("train", "valid") for score in ("loss", "dice", "accuracy")]
 
@@ -21,9 +21,13 @@ def rising(end, slowness=3.0):
     return [end * (1 - 0.9 * np.exp(-number / slowness)) for number in range(1, EPOCHS + 1)]
 
 
-def falling(end, turns_after=None):
-    """A curve of loss that comes near `end`, and from a share of the run on rises by 20 % of it."""
-    curve = [end + np.exp(-number / 2) for number in range(1, EPOCHS + 1)]
+def falling(end, turns_after=None, at_start=0.0, zigzag=0.0):
+    """A curve of loss that comes near `end`, and from a share of the run on rises by 20 % of it.
+
+    `at_start` is added to its first tenth, `zigzag` to every second epoch.
+    """
+    curve = [end + np.exp(-number / 2) + zigzag * (number % 2) for number in range(1, EPOCHS + 1)]
+    curve[:3] = [value + at_start for value in curve[:3]]
     if turns_after is not None:
         start = round(turns_after * EPOCHS)
         curve[start:] = [
@@ -32,49 +36,68 @@ def falling(end, turns_after=None):
     return curve
 
 
-def replicates(sweep, *overrides, dice, spread=0.03, curves=None, **cost):
-    """`SEEDS` runs; images lie symmetrically around `dice`, seeds differ by a thousandth, early epochs by more."""
-    shape = np.linspace(-1.7, 1.7, 30) * spread
+def replicates(sweep, *overrides, dice, spread=0.03, curves=None, extremes=None, **cost):
+    """`SEEDS` runs; images lie symmetrically around `dice`, seeds differ by a thousandth, early epochs by more.
+
+    `extremes`: Dice of further images of a seed.
+    """
     for seed in range(SEEDS):
         factor = 1 + 0.0005 * (seed - 1.5)
+        images = np.append(dice + np.linspace(-1.7, 1.7, 30) * spread, extremes(seed) if extremes else ())
         own = {
             name: [value * factor ** (EPOCHS - number) for number, value in enumerate(curve)]
             for name, curve in (curves or {}).items()
         }
         costs = {"seconds": cost.get("seconds", 10.0) * factor, "memory": round(cost.get("memory", 10**9) * factor)}
-        finish(sweep, *overrides, dice=(dice + shape) * factor, seed=seed, curves=own, **costs)
+        finish(sweep, *overrides, dice=images * factor, seed=seed, curves=own, **costs)
 
 
 def report_a(sweep, right):
     unet, resnet = ("unet", "resnet34_unet") if right else ("resnet34_unet", "unet")
     plain, flips = ("none", "flip_jitter") if right else ("flip_jitter", "none")
     best, other = ("onecycle", "cosine") if right else ("cosine", "onecycle")
-    for model, lower, spread, seconds in ((unet, 0.0, 0.05, 30.0), (resnet, 0.05, 0.06, 16.0)):
+    for model, lower, spread, seconds in ((unet, 0.0, 0.05, 30.0), (resnet, 0.05, 0.1, 16.0)):
+        highest = 0.998 if model == "unet" else 0.992
         for augmentation, scheduler, gain in ((plain, other, 0), (flips, other, 1), (flips, best, 2), (plain, best, 1)):
             curves = {
-                "train_loss": falling(0.3 - 0.05 * (augmentation == plain) - 0.03 * (scheduler == best)),
+                "train_loss": falling(
+                    0.3 - 0.05 * (augmentation == plain) - 0.03 * (scheduler == best),
+                    at_start=0.5 * (scheduler == best),
+                ),
                 "train_dice": rising(0.8 + 0.05 * (augmentation == plain) + 0.03 * (scheduler == best)),
                 "valid_loss": falling(0.4 - 0.05 * gain, turns_after=0.4 if augmentation == plain else None),
                 "valid_dice": rising(0.7 + 0.03 * gain - lower),
             }
             names = (f"model={model}", f"augmentation={augmentation}", f"scheduler={scheduler}")
-            replicates(sweep, *names, dice=0.7 + 0.03 * gain - lower, spread=spread, curves=curves, seconds=seconds)
+            replicates(
+                sweep,
+                *names,
+                dice=0.7 + 0.03 * gain - lower,
+                spread=spread,
+                curves=curves,
+                extremes=(lambda seed, highest=highest: (0.001 * seed, highest)) if right else None,
+                seconds=seconds,
+            )
 
 
 def report_b(sweep, right):
     shared = ("optimizer=adam", "augmentation=crop_flip", "scheduler=constant", "model.out_channels=1")
     unet, resnet = ("unet_bias", "resnet34_unet_plain") if right else ("resnet34_unet_plain", "unet_bias")
     sizes = {"unet_bias": ("trainer.batch_size=3",), "resnet34_unet_plain": ("trainer.batch_size=4",)}
-    for model, dice, seconds in ((unet, 0.8, 40.0), (resnet, 0.75, 20.0)):
+    for model, dice, seconds in ((unet, 0.95, 40.0), (resnet, 0.92, 20.0)):
+        dice = dice if right else dice - 0.1
         replicates(
             sweep,
             *shared,
             *sizes[model],
             f"model={model}",
             dice=dice,
+            spread=0.01,
             seconds=seconds,
-            curves={"valid_dice": rising(0.8)},
+            curves={"valid_dice": rising(0.95 if right else 0.8)},
         )
+    without = (*shared, *sizes["unet_bias"], "model=unet_bias", "augmentation=none")
+    replicates(sweep, *without, dice=0.7 if right else 0.9)
     focal = 0.7 if right else 0.9
     replicates(sweep, *shared, *sizes["unet_bias"], "model=unet_bias", "loss=focal", dice=focal)
     slow = rising(0.7, 8) if right else rising(0.9, 1)
@@ -82,29 +105,51 @@ def report_b(sweep, right):
     replicates(sweep, *shared, *sizes["unet_bias"], *lower, dice=0.6, curves={"valid_dice": slow})
 
 
+def report_c(sweep, right):
+    for model in ("unet", "resnet34_unet"):
+        replicates(sweep, f"model={model}", dice=0.95 if right else 0.8, spread=0.01)
+
+
 def report_d(sweep, right):
-    shared = ("loss=cross_entropy", "optimizer=adam", "augmentation=distort", "scheduler=plateau_report_d")
-    for batch, dice in ((8, 0.8), (16, 0.801 if right else 0.9)):
-        replicates(sweep, *shared, "model=unet_nobn", f"trainer.batch_size={batch}", dice=dice, seconds=20.0)
+    shared = ("optimizer=adam", "augmentation=distort", "scheduler=plateau_report_d")
+    for batch, dice, slowness in (
+        (8, 0.8, 4.0 if right else 6.0),
+        (16, 0.801 if right else 0.9, 6.0 if right else 4.0),
+    ):
+        names = (*shared, "loss=cross_entropy", "model=unet_nobn", f"trainer.batch_size={batch}")
+        curves = {"valid_dice": rising(0.95 if right else 0.7, slowness), "train_loss": falling(0.3)}
+        replicates(sweep, *names, dice=dice, seconds=20.0, curves=curves)
     for batch, valid in ((8, 0.8), (16, 0.85 if right else 0.75), (32, 0.7 if right else 0.9)):
-        names = (*shared, "model=resnet34_unet_cbam", f"trainer.batch_size={batch}")
-        curves = {"valid_dice": rising(valid)}
-        replicates(sweep, *names, dice=0.81 if right else 0.7, seconds=10.0 if right else 40.0, curves=curves)
+        names = (*shared, "loss=cross_entropy", "model=resnet34_unet_cbam", f"trainer.batch_size={batch}")
+        curves = {
+            "valid_dice": rising(valid, 1.0 if right else 12.0),
+            "valid_loss": falling(0.4, zigzag=0.2 if (batch == 32) == right else 0.1),
+            "train_loss": falling(0.3, at_start=-0.1 if right else 0.1),
+        }
+        replicates(sweep, *names, dice=0.803 if right else 0.7, seconds=10.0 if right else 40.0, curves=curves)
+    for model, dice in (("unet_nobn", 0.8), ("resnet34_unet_cbam", 0.803)):
+        names = (*shared, "loss=bce_dice", f"model={model}", "trainer.batch_size=16")
+        replicates(sweep, *names, dice=dice + (0.05 if right else -0.2))
 
 
 def report_e(sweep, right):
     shared = ("optimizer=adam", "augmentation=offline_copies")
     good, bad = ("resnet34_unet_plain", "unet") if right else ("unet", "resnet34_unet_plain")
     level = 0.96 if right else 0.7
-    for model, dice, memory, slowness, gap in ((good, 0.95, 7 * 10**9, 2.0, 0.02), (bad, 0.9, 15 * 10**9, 5.0, 0.2)):
+    for model, dice, memory, slowness, gap in (
+        (good, 0.95, 7 * 10**9, 2.0, 0.02),
+        (bad, 0.9, 15 * 10**9, 5.0 if right else 30.0, 0.2),
+    ):
         dice = dice if right else dice - 0.2
         curves = {
             "train_dice": rising(0.7 + gap, 2.0),
-            "valid_dice": rising(0.7, slowness),
+            "valid_dice": rising(0.7 if right else 0.95, slowness),
             "train_accuracy": rising(level),
             "valid_accuracy": rising(level),
+            "valid_loss": falling(0.4, turns_after=None if right else 0.5),
         }
-        for scheduler, less in (("plateau_report_e", 0.0), ("constant", 0.1 if model == good else 0.01)):
+        good_less, bad_less = (0.1, 0.01) if right else (-0.01, -0.1)
+        for scheduler, less in (("plateau_report_e", 0.0), ("constant", good_less if model == good else bad_less)):
             names = (*shared, f"model={model}", f"scheduler={scheduler}")
             replicates(sweep, *names, dice=dice - less, spread=0.02, memory=memory, curves=curves)
     three = 0.9 if right else 0.7
@@ -132,6 +177,7 @@ def recipe(sweep, right):
 WORLDS = {
     "report_a": report_a,
     "report_b": report_b,
+    "report_c": report_c,
     "report_d": report_d,
     "report_e": report_e,
     "best/ingredients": ingredients,

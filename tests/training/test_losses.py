@@ -327,7 +327,7 @@ def test_the_configs_build_every_loss_with_the_stated_settings() -> None:
     assert all(node.pop("name") == stem for stem, node in nodes.items())
     losses = {stem: instantiate(node) for stem, node in nodes.items()}
     channels = {stem: set(loss.channels) for stem, loss in losses.items()}
-    assert channels == {"bce": {1}, "cross_entropy": {2}, "dice": {1, 2}, "bce_dice": {1}, "focal": {1}}
+    assert channels == {"bce": {1}, "cross_entropy": {2}, "dice": {1, 2}, "bce_dice": {1, 2}, "focal": {1}}
     assert (losses["focal"].gamma, losses["focal"].alpha) == (2.0, 0.25)
     assert losses["dice"].smooth == 1.0
     both = losses["bce_dice"]
@@ -349,6 +349,12 @@ def test_dice_refuses_to_divide_zero_by_zero(smooth: float) -> None:
 def test_focal_names_all_settings_out_of_range(gamma: float, alpha: float) -> None:
     with pytest.raises(ValueError, match=f"got gamma={gamma}, alpha={alpha}; gamma must"):
         Focal(gamma, alpha)
+
+
+def test_bce_dice_of_two_channels_is_cross_entropy_plus_dice() -> None:
+    logits, target, counted = random_batch(channels=2)
+    parts = CrossEntropy()(logits, target, counted) + Dice()(logits, target, counted)
+    torch.testing.assert_close(BCEDice()(logits, target, counted), parts)
 
 
 @pytest.mark.parametrize(("bce", "dice", "smooth"), [(-1.0, 1.0, 1.0), (1.0, -1.0, 1.0), (0.0, 0.0, 1.0), (1, 1, 0)])

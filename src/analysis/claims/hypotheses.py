@@ -196,16 +196,27 @@ class Turn(Statement):
 
 
 class Level(Statement):
-    """`measure` of `side` is at least `at_least`."""
+    """`measure` of `side` is at least `at_least`, or at most `at_most`."""
 
     type: Literal["level"]
     measure: ScoreName
     side: Side
-    at_least: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Level":
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("a level takes one of at_least and at_most")
+        return self
 
     def questions(self) -> list[Question]:
-        """One: the mean lies above the level."""
-        inside, opposite = (self.at_least, math.inf), (-math.inf, self.at_least)
+        """One: the mean lies above the level, or below it."""
+        if self.at_least is not None:
+            inside, opposite = (self.at_least, math.inf), (-math.inf, self.at_least)
+        else:
+            assert self.at_most is not None, "validated"
+            inside, opposite = (-math.inf, self.at_most), (self.at_most, math.inf)
         return [self._question(self.measure, (self.side,), (1.0,), inside, opposite)]
 
 

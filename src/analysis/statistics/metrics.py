@@ -11,7 +11,7 @@ import pandas as pd
 
 from src.analysis.records.loading import Records
 
-END = 0.1  # share of a run's epochs that "at the end" means: the last 5 of 50
+END = 0.1  # share of a run's epochs that "at the end" and "at the start" mean: the last and the first 5 of 50
 EARLY = 0.2  # and "early in training": the first 10 of 50
 NEARLY = 0.95  # of its own best validation Dice: from there on a run counts as converged
 LEAST_EPOCHS = 3  # of a run; one or two have no curve
@@ -133,6 +133,16 @@ def at_end(column: str) -> Callable[[Curve], float]:
     return lambda curve: _mean(curve[column].tail(_share(curve, END)))
 
 
+def at_start(column: str) -> Callable[[Curve], float]:
+    """Mean of `column` over the first tenth of the run's epochs, at least one."""
+    return lambda curve: _mean(curve[column].head(_share(curve, END)))
+
+
+def over_all(column: str) -> Callable[[Curve], float]:
+    """Mean of `column` over all epochs of the run."""
+    return lambda curve: _mean(curve[column])
+
+
 def early(column: str) -> Callable[[Curve], float]:
     """Mean of `column` over the first fifth of the run's epochs, at least one."""
     return lambda curve: _mean(curve[column].head(_share(curve, EARLY)))
@@ -181,11 +191,18 @@ CURVES = {
     "train_accuracy": ("training pixel accuracy", "points"),
     "valid_accuracy": ("validation pixel accuracy", "points"),
 }
+STRETCHES: dict[str, tuple[str, Callable[[str], Callable[[Curve], float]]]] = {
+    "end": ("at the end", at_end),
+    "start": ("at the start", at_start),
+    "early": ("early in training", early),
+    "mean": ("over all epochs", over_all),
+}
 MEASURES: Mapping[str, Measure] = {
     "test_dice": Measure("test Dice", image_column="dice"),
     "test_iou": Measure("test IoU", image_column="iou"),
     "test_dice_median": _test("median", lambda dice: float(np.median(dice))),
     "test_dice_std": _test("standard deviation", lambda dice: float(dice.std())),
+    "test_dice_min": _test("minimum", lambda dice: float(dice.min())),
     "test_dice_max": _test("maximum", lambda dice: float(dice.max())),
     "test_iou_median": Measure(
         "IoU that the better half of the test images reaches",
@@ -194,13 +211,15 @@ MEASURES: Mapping[str, Measure] = {
     ),
     "valid_dice_best": Measure("best validation Dice", run_column="valid_dice"),
     **{
-        f"{name}_end": Measure(f"{says} at the end", unit, of_curve=at_end(name))
+        f"{name}_{suffix}": Measure(f"{says} {when}", unit, of_curve=stretch(name))
         for name, (says, unit) in CURVES.items()
+        for suffix, (when, stretch) in STRETCHES.items()
     },
-    "valid_dice_mean": Measure(
-        "validation Dice, mean over all epochs", of_curve=lambda curve: _mean(curve["valid_dice"])
+    "valid_loss_fluctuation": Measure(
+        "change of validation loss from epoch to epoch",
+        "",
+        of_curve=lambda curve: _mean(curve["valid_loss"].diff().abs()),
     ),
-    "valid_dice_early": Measure("validation Dice early in training", of_curve=early("valid_dice")),
     "valid_dice_early_minus_end": Measure(
         "validation Dice early in training less that at the end",
         of_curve=lambda curve: early("valid_dice")(curve) - at_end("valid_dice")(curve),

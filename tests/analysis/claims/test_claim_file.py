@@ -8,7 +8,7 @@ import yaml
 
 from src.analysis.claims.claim_file import TYPES, ClaimFile, read_claims
 from src.analysis.report.options import CLAIMS
-from src.analysis.statistics.metrics import MEASURES
+from src.analysis.statistics.metrics import CURVES, MEASURES, STRETCHES
 from src.base.errors import ConfigError
 
 A, B, C, D = ({"model": name} for name in "abcd")
@@ -112,9 +112,12 @@ def test_the_claims_of_the_reports_can_be_read(path):
 
 
 def test_every_claim_of_the_reports_is_there():
-    names = [name for path in sorted(CLAIMS.glob("*.yaml")) for name in read_claims(path).claims]
-    wanted = {"A": 8, "B": 4, "D": 4, "E": 6}
-    assert names == [f"{report}{number}" for report, count in wanted.items() for number in range(1, count + 1)]
+    files = {path.stem: read_claims(path) for path in CLAIMS.glob("*.yaml")}
+    names = {name.removesuffix("_size").removesuffix("_throughout") for file in files.values() for name in file.claims}
+    wanted = {"A": 11, "B": 6, "C": 2, "D": 11, "E": 9}
+    assert names == {f"{report}{number}" for report, count in wanted.items() for number in range(1, count + 1)}
+    sized = {name for file in files.values() for name in file.claims if "_" in name}
+    assert sized == {"A4_size", "A5_throughout", "A7_size"}  # stronger readings of a claim
 
 
 def test_everything_that_is_wrong_in_a_file_is_said_at_once(tmp_path):
@@ -142,7 +145,9 @@ def test_a_file_that_holds_no_claims(tmp_path, text):
 
 def test_the_documentation_names_every_type_and_every_measure():
     text = (CLAIMS.parents[1] / "docs" / "claims.md").read_text()
-    assert [name for name in (*MEASURES, *TYPES) if f"`{name}`" not in text] == []
+    suffixes = {f"{curve}_{when}": f"_{when}" for curve in CURVES for when in STRETCHES if when != "end"}
+    names = [suffixes.get(name, name) for name in (*MEASURES, *TYPES)]
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_the_example_of_the_documentation_can_be_read(tmp_path):
@@ -153,6 +158,15 @@ def test_the_example_of_the_documentation_can_be_read(tmp_path):
 
 
 LEVEL = {"type": "level", "measure": "test_dice", "side": A, "at_least": 0.5}
+
+
+def test_a_level_is_one_bound_from_below_or_from_above():
+    from_above = {key: value for key, value in LEVEL.items() if key != "at_least"} | {"at_most": 0.5}
+    (question,) = questions_of(from_above)
+    assert (question.inside, question.opposite) == ((-math.inf, 0.5), ((0.5, math.inf),))
+    for bounds in ({}, {"at_least": 0.1, "at_most": 0.5}):
+        with pytest.raises(ValueError, match="one of at_least and at_most"):
+            questions_of({"type": "level", "measure": "test_dice", "side": A, **bounds})
 
 
 @pytest.mark.parametrize(

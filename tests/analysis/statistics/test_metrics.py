@@ -25,12 +25,17 @@ def run(tmp_path_factory):
     ("name", "value"),
     [
         ("test_dice_median", (0.75 + 0.875) / 2),
+        ("test_dice_min", 0.5),
         ("test_dice_max", 1.0),
         # deviations from 0.78125: -0.28125, -0.03125, 0.09375, 0.21875
         ("test_dice_std", math.sqrt((0.28125**2 + 0.03125**2 + 0.09375**2 + 0.21875**2) / 4)),
         ("test_iou_median", (0.75 / 1.25 + 0.875 / 1.125) / 2),  # IoU is Dice / (2 - Dice)
         ("valid_dice_best", 0.9),
         ("valid_loss_end", 0.7),
+        ("valid_loss_start", 1.0),
+        ("valid_loss_early", 0.95),
+        ("valid_loss_mean", 0.67),
+        ("valid_loss_fluctuation", 0.1),
         ("valid_dice_end", 0.8),
         ("valid_dice_mean", 0.682),
         ("valid_dice_early", 0.2),
