@@ -1,92 +1,36 @@
-"""Downloading the Oxford-IIIT Pet data set from its official address, and unpacking it."""
+"""Oxford-IIIT Pet from its official address: downloaded with resume, checked by md5, safely unpacked."""
 
+import hashlib
+import http.client
 import logging
 import shutil
+import ssl
 import tarfile
+import time
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from filelock import FileLock
+from tqdm import tqdm
 
-from src.data.sources.fetch import fetch, has_md5
 from src.data.sources.oxford_pet import missing_files
-
-MAXIMUM_BYTES = 20_000_000_000  # unpacked; a small archive may hold far more, and would fill the disk
-MARKER = ".unpacked"  # lies in a folder that was unpacked as a whole, and holds the archive's md5
-
-log = logging.getLogger(__name__)
-
-
-def unpack(archive: Path, folder: Path, md5: str) -> None:
-    """Unpack the archive, whose only top folder must be named like `folder`, to `folder`.
-
-    It is unpacked beside its place; the marker is written last, then it is renamed in place. A `folder` that
-    is there already is set aside under another name, never deleted. The caller sees to it that only one
-    process does this at a time.
-
-    Raises ValueError, naming archive and member, for members that are absolute, climb out with `..`, lie in
-    another folder, or are neither files nor folders (links, devices), for more than `MAXIMUM_BYTES`, and for a
-    damaged archive.
-    """
-    workplace = folder.with_name(f".unpacking-{folder.name}")
-    shutil.rmtree(workplace, ignore_errors=True)  # of a process that was killed
-    workplace.mkdir(parents=True)
-    try:
-        _extract(archive, workplace, folder.name)
-        (workplace / folder.name / MARKER).write_text(md5 + "\n")
-        _set_aside(folder)
-        (workplace / folder.name).rename(folder)
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
-
-
-def is_unpacked(folder: Path, md5: str) -> bool:
-    """Whether `folder` is the whole content of the archive with this md5."""
-    marker = folder / MARKER
-    return marker.is_file() and marker.read_text().strip() == md5
-
-
-def _extract(archive: Path, workplace: Path, top: str) -> None:
-    try:
-        size = 0
-        with tarfile.open(archive) as members:
-            for member in members:
-                _check_member(member, archive, top)
-                size += member.size
-                if size > MAXIMUM_BYTES:  # nothing of this member is written yet
-                    raise ValueError(f"{archive}: holds more than {MAXIMUM_BYTES:,} bytes: {member.name!r} is refused")
-                members.extract(member, workplace, filter="data")
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise ValueError(f"{archive}: cannot be unpacked: {error}") from error
-    if not (workplace / top).is_dir():
-        raise ValueError(f"{archive}: has no folder {top}/ in it")
-
-
-def _check_member(member: tarfile.TarInfo, archive: Path, top: str) -> None:
-    path = PurePosixPath(member.name)
-    if ".." in path.parts or "\\" in member.name or path.parts[:1] != (top,):
-        raise ValueError(f"{archive}: member {member.name!r} is refused: it would not lie in {top}/")
-    if not (member.isfile() or member.isdir()):
-        raise ValueError(f"{archive}: member {member.name!r} is refused: neither a file nor a folder")
-
-
-def _set_aside(folder: Path) -> None:
-    """Give way to a folder that is there already: it may be somebody's work, so it is kept."""
-    if not folder.exists():
-        return
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.set-aside-{number}")).exists():
-        number += 1
-    folder.rename(aside)
-    log.warning("%s was incomplete; it is now %s", folder, aside.name)
-
 
 OFFICIAL_ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
 OFFICIAL_CHECKSUMS = {
     "annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f",
     "images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
 }
+MAXIMUM_BYTES = 20_000_000_000  # unpacked; a small archive may hold far more, and would fill the disk
+ATTEMPTS = 5  # in a row without a new byte
+TIMEOUT = 60  # seconds of silence
+CHUNK = 1 << 16  # bytes
+RETRIED = (408, 429)  # besides 5xx, the only statuses that mean "later"
+BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+
+log = logging.getLogger(__name__)
 
 
 def download_oxford_pet(
@@ -95,17 +39,13 @@ def download_oxford_pet(
     checksums: Mapping[str, str] = OFFICIAL_CHECKSUMS,
     pause: float = 1.0,
 ) -> None:
-    """Download and unpack the data set to `root`, about 0.8 GB; does nothing when it is there already.
+    """Download and unpack the data set to `root`, about 0.8 GB, unless every file that its lists name exists.
 
-    It is there when every image and trimap that its lists name exists, however it got there. Else each archive
-    (`<folder>.tar.gz`, with its md5) that is not yet unpacked as a whole is fetched from under `base_url` and
-    unpacked; one that lies in `root` is used instead if it is the right one, so no network is needed then.
-    A folder in the way is set aside, not deleted. An interrupted download goes on where it broke off. Two
-    processes at once are safe: the second waits, and then finds everything there.
+    Each archive (`<folder>.tar.gz`, with its md5) whose folder does not exist is fetched from under `base_url`, or
+    taken from `root` if it lies there, and unpacked. A second process waits for the first.
 
     `pause`: seconds before the first new attempt after a failure, doubled each time.
-    Raises ValueError, saying what to do, when the archives cannot be had, are not what they should be, or
-    cannot be written.
+    Raises ValueError when the archives cannot be had or written, or a folder exists without some of its files.
     """
     if not missing_files(root):
         return
@@ -114,40 +54,136 @@ def download_oxford_pet(
         workplace.mkdir(parents=True, exist_ok=True)
         with FileLock(workplace / "lock"):
             for name, md5 in checksums.items():
-                _provide(root, workplace, name, base_url, md5, pause)
+                if not (root / name.removesuffix(".tar.gz")).exists():  # it appears only as a whole
+                    _provide(root, workplace, name, base_url, md5, pause)
     except OSError as error:
         raise ValueError(f"cannot write the data to {root.absolute()}: {error}") from error
-    missing = missing_files(root)
-    if missing:
+    if missing := missing_files(root):
         raise ValueError(
-            f"{root.absolute()} was once unpacked as a whole, but now lacks {len(missing)} of the files that its"
-            f" lists name ({', '.join(missing[:3])}): move its folders images and annotations away and try again"
+            f"{root.absolute()} lacks {len(missing)} of the files that its lists name ({', '.join(missing[:3])}): "
+            "move its folders images and annotations away and try again"
         )
 
 
 def _provide(root: Path, workplace: Path, name: str, base_url: str, md5: str, pause: float) -> None:
-    """Unpack one archive, unless that has been done; fetch it first, unless somebody put it there."""
+    """Unpack one archive: the user's if it lies in `root`, else the downloaded one, which is then deleted."""
     folder = root / name.removesuffix(".tar.gz")
-    if is_unpacked(folder, md5):
-        return
-    if has_md5(root / name, md5):
-        unpack(root / name, folder, md5)
-        return
+    if _has_md5(root / name, md5):
+        return unpack(root / name, folder)
     archive = workplace / name
-    if not has_md5(archive, md5):
+    if not _has_md5(archive, md5):
         log.info("downloading %s to %s", name, root)
-        _fetch(base_url.rstrip("/") + "/" + name, archive, md5, pause)
-    unpack(archive, folder, md5)
+        try:
+            fetch(base_url.rstrip("/") + "/" + name, archive, md5, pause)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}\nIf this machine cannot reach that address, put {name} (md5 {md5}) into {root.absolute()} "
+                "by other means and run it again; or try everything out on drawn pets with data=synthetic"
+            ) from error
+    unpack(archive, folder)
     archive.unlink()
 
 
-def _fetch(url: str, archive: Path, md5: str, pause: float) -> None:
-    """Fetch, and say what else can be done when it fails."""
+def fetch(url: str, target: Path, md5: str, pause: float = 1.0) -> None:
+    """Download `url` to `target`, which appears only once its md5 (hex) is right.
+
+    What has arrived waits in `<target>.part`, and another call resumes there. Server errors (5xx) and broken
+    connections are tried again after `pause`, 2 * `pause`, ... seconds, up to 5 times in a row without a new byte.
+
+    Raises ValueError, with the address, when the server refuses, cannot be reached, or sends another file; OSError
+    when the file cannot be written.
+    """
+    part = target.with_name(target.name + ".part")
+    failures, before = 0, _size(part)
+    while (reason := _receive(url, part)) is not None:
+        failures = 1 if _size(part) > before else failures + 1
+        before = _size(part)
+        if failures == ATTEMPTS:
+            raise ValueError(
+                f"{url}: tried {ATTEMPTS} times, the last time: {reason}. What has arrived ({before:,} bytes) is kept: "
+                "run it again later and it resumes there"
+            )
+        log.warning("%s: %s; trying again", url, reason)
+        time.sleep(pause * 2 ** (failures - 1))
+    if not _has_md5(part, md5):
+        found = _md5(part)
+        part.unlink()
+        raise ValueError(f"{url}: wrong checksum: md5 {found}, expected {md5}; what was downloaded is deleted")
+    part.replace(target)
+
+
+def _receive(url: str, part: Path) -> str | None:
+    """Append one answer of the server to `part`; return why the file is not complete, or None if it is."""
+    start = _size(part)
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        fetch(url, archive, md5, pause)
-    except ValueError as error:
-        root = archive.parent.parent.absolute()
-        raise ValueError(
-            f"{error}\nIf this machine cannot reach that address, put {archive.name} (md5 {md5}) into {root}"
-            " by other means and run it again; or try everything out on drawn pets with data=synthetic"
-        ) from error
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            return _append(response, part, start if response.status == 206 else 0)  # else the server sends everything
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and start:
+            return None  # nothing is left to send
+        if error.code < 500 and error.code not in RETRIED:
+            raise ValueError(f"{url}: the server refuses: {error.code} {error.reason}") from error
+        return f"{error.code} {error.reason}"
+    except BROKEN as error:
+        return str(error) or type(error).__name__
+
+
+def _append(response: http.client.HTTPResponse, part: Path, start: int) -> str | None:
+    length = response.headers.get("Content-Length")
+    total = start + int(length) if length else None
+    bar = tqdm(desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, disable=None)
+    with part.open("ab" if start else "wb") as file, bar:
+        while chunk := response.read1(CHUNK):  # what has come, so that nothing is lost when the rest does not
+            file.write(chunk)
+            bar.update(len(chunk))
+    complete = total is None or _size(part) == total
+    return None if complete else f"the connection ended after {_size(part):,} bytes"
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack the archive, whose only top folder must be named like `folder`, to `folder`, which must not exist.
+
+    It is unpacked beside its place and then renamed. Only one process may do this at a time.
+
+    Raises ValueError, naming archive and member, for members outside that folder and links, for more than
+    `MAXIMUM_BYTES`, and for a damaged archive.
+    """
+    workplace = folder.with_name(f".unpacking-{folder.name}")
+    shutil.rmtree(workplace, ignore_errors=True)  # of a process that was killed
+    workplace.mkdir(parents=True)
+    try:
+        _extract(archive, workplace, folder.name)
+        (workplace / folder.name).rename(folder)
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _extract(archive: Path, workplace: Path, top: str) -> None:
+    size = 0
+    try:
+        with tarfile.open(archive) as members:
+            for member in members:
+                if member.name.split("/")[0] != top or not (member.isfile() or member.isdir()):
+                    raise ValueError(f"{archive}: {member.name!r} is refused: not a file or folder in {top}/")
+                size += member.size
+                if size > MAXIMUM_BYTES:  # nothing of this member is written yet
+                    raise ValueError(f"{archive}: {member.name!r} is refused: more than {MAXIMUM_BYTES:,} bytes in all")
+                members.extract(member, workplace, filter="data")  # refuses names that lead out
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise ValueError(f"{archive}: cannot be unpacked: {error}") from error
+    if not (workplace / top).is_dir():
+        raise ValueError(f"{archive}: has no folder {top}/ in it")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _has_md5(path: Path, md5: str) -> bool:
+    return path.exists() and _md5(path) == md5
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
