@@ -49,8 +49,6 @@ def _given(composed: DictConfig) -> dict[str, Any]:
 
 def aggregate() -> None:
     """The command: what is typed is put right for Hydra, then `main` runs."""
-    if any(argument.lstrip("+").startswith("claims=") for argument in sys.argv[1:]):
-        sys.exit("claims: unknown key; the files of claims to judge are claim_files, for example claim_files=report_a")
     sys.argv[1:] = forcing_values(quoting_values(sys.argv[1:], PATHS))
     main()
 

@@ -21,7 +21,7 @@ from src.cli.overrides import forcing_values, plain_values, quoting_values, refu
 
 OWN = ("output", "networks", "repeats", "steps", "images")
 DRAWN = ["data=synthetic", "data.size=500", "data.test=1"]  # about the size of the real photos
-SMALL = ["trainer=small", "data.image_size=128", "trainer.batch_size=8", "data.workers=1"]
+SMALL = ["size=small", "data.image_size=128", "trainer.batch_size=8", "data.workers=1"]
 FULL = ["trainer=report_a", "numerics=fast"]
 
 

@@ -21,14 +21,26 @@ from src.status import main as status
 
 Refused = Callable[..., str]
 LONG = "x" * 5000
-NOT_DRAWN = ("output", "data.root", "data.cache", "data.download", "init_from")  # they say where things are
+NOT_DRAWN = ("output", "data.root", "data.cache_dir", "data.download", "init_from")  # they say where things are
 VALUES = [
     *("null", "", "''", "[]", "{}", "[1,2]", "{a: 1}", "[[[]]]", "true", "maybe", "???", "-1", "0", "0.5", "1e400"),
     *("nan", "inf", "9" * 400, LONG, "\x1b[31m", "a\nb", "../..", "@", "a=b", "a: b", "'", '"', "[1", "{", "\\"),
     *("${oops}", "${data.oops}", "${oc.env:SEGSWEEP_NOPE}", "${hydra:oops}", "${oops:1}", "${", "$", "${data}"),
     *("1,2", "1,x", "range(3,1)", "choice(1,null)", "glob(*)", "sort(1,2)", "int(x)", "shuffle(1,2)", "猫"),
 ]
-GROUPS = ("model", "loss", "optimizer", "scheduler", "augmentation", "numerics", "trainer", "data", "debug", "setting")
+GROUPS = (
+    "model",
+    "loss",
+    "optimizer",
+    "scheduler",
+    "augmentation",
+    "numerics",
+    "trainer",
+    "size",
+    "data",
+    "debug",
+    "setting",
+)
 OPTIONS = ("unett", "", "null", "[]", "{}", "[unet,cosine]", "../../x", "1", "${oops}", LONG, "a b", "é", "unet,cosine")
 ENDINGS = ("x", ".x", ".0", "@x", "/x", ":x", "[0]", " ")
 SIGNS = string.ascii_letters + string.digits + "=~+@.,:;'\"[]{}()$%\\/ #|&*?!<>-_\t\n\x01\x1b\x7fé猫\u202e"
@@ -70,7 +82,12 @@ def mistakes(plain: dict[str, Any]) -> st.SearchStrategy[list[str]]:
 def refused(train, tmp_path) -> Refused:
     """Types something after `python -m src.train` where no data can be; judges what happened, gives what was said."""
     (tmp_path / "file").touch()
-    fixed = ["device=cpu", f"data.root={tmp_path}/file/data", f"data.cache={tmp_path}/cache", f"output={tmp_path}/runs"]
+    fixed = [
+        "device=cpu",
+        f"data.root={tmp_path}/file/data",
+        f"data.cache_dir={tmp_path}/cache",
+        f"output={tmp_path}/runs",
+    ]
 
     def check(*typed: str) -> str:
         done = train(*fixed, *typed)
@@ -140,6 +157,16 @@ def test_a_thousand_mistakes(refused, composed):
         ("augmentation.name=../../up", "augmentation.name: got '../../up'; string should match pattern"),
         ("allow_targets=[../up]", "allow_targets.0: got '../up'; string should match pattern"),
         (f"notes=[{LONG}]", f"notes: got ['{LONG[:198]}… (5,004 characters); input should be a valid string"),
+        ("trainer=small", "trainer: got 'small'; renamed to size=small\n"),
+        ("augmentation=colour", "augmentation: got 'colour'; renamed to augmentation=color\n"),
+        ("setting=best/colour", "setting/best: got 'colour'; renamed to setting=best/color\n"),
+        ("data.cache=x", "data.cache: renamed to data.cache_dir\n"),
+        ("data.cached=false", "data.cached: renamed to data.decode_once\n"),
+        (
+            "claims=report_a",
+            "claims: unknown key; python -m src.aggregate takes claim_files, as claim_files=report_a\n",
+        ),
+        ("+claims/best=recipe", "claims: unknown key; python -m src.aggregate takes claim_files"),
         ("hydra.verbose=3", "hydra.verbose: got 3; allowed: true, false, names of loggers"),
         ("hydra.run.dir=elsewhere", "hydra.run.dir: not taken; of Hydra's own part these are: launcher, sweeper, "),
         ("hydra/launcher=none", "hydra/launcher: got 'none'; allowed: basic, local, ray, slurm"),

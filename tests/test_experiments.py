@@ -98,7 +98,7 @@ RUNS = {
         unet           flip_jitter   onecycle       adamw  0.001  bce       32  50  0
         unet           hflip_jitter  cosine         adamw  0.001  bce       32  50  0
         unet           geometric     cosine         adamw  0.001  bce       32  50  0
-        unet           colour        cosine         adamw  0.001  bce       32  50  0
+        unet           color         cosine         adamw  0.001  bce       32  50  0
         unet           strong        cosine         adamw  0.001  bce       32  50  0
         unet           flip_jitter   cosine         adamw  0.001  bce       32  50  0
         unet           flip_jitter   cosine         adamw  0.001  bce       32  50  0
@@ -110,7 +110,7 @@ RUNS = {
         resnet34_unet  flip_jitter   onecycle       adamw  0.001  bce       32  50  0
         resnet34_unet  hflip_jitter  cosine         adamw  0.001  bce       32  50  0
         resnet34_unet  geometric     cosine         adamw  0.001  bce       32  50  0
-        resnet34_unet  colour        cosine         adamw  0.001  bce       32  50  0
+        resnet34_unet  color         cosine         adamw  0.001  bce       32  50  0
         resnet34_unet  strong        cosine         adamw  0.001  bce       32  50  0
         resnet34_unet  flip_jitter   cosine         adamw  0.001  bce       32  50  0
         resnet34_unet  flip_jitter   cosine         adamw  0.001  bce       32  50  0
@@ -137,10 +137,10 @@ RUNS = {
         resnet34_unet_cbam   distort         plateau_report_d  adam   0.0001  cross_entropy   16   50   0
         resnet34_unet_plain  offline_copies  plateau_report_e  adam   0.0001  bce             32   30   0""",
     "demo": """
-        unet           flip_jitter  cosine    adamw  0.001  bce  SMALL  0
-        unet           flip_jitter  onecycle  adamw  0.001  bce  SMALL  0
-        resnet34_unet  flip_jitter  cosine    adamw  0.001  bce  SMALL  0
-        resnet34_unet  flip_jitter  onecycle  adamw  0.001  bce  SMALL  0""",
+        unet           flip_jitter  cosine    adamw  0.001  bce  4  6  0
+        unet           flip_jitter  onecycle  adamw  0.001  bce  4  6  0
+        resnet34_unet  flip_jitter  cosine    adamw  0.001  bce  4  6  0
+        resnet34_unet  flip_jitter  onecycle  adamw  0.001  bce  4  6  0""",
 }
 
 # weight decay, clip_norm, early_stop_patience, accumulate, image_size, load_scale, fold, width
@@ -178,7 +178,7 @@ INGREDIENTS = {
     "best/onecycle": {},
     "best/hflip_jitter": {},
     "best/geometric": {},
-    "best/colour": {},
+    "best/color": {},
     "best/strong": {},
     "best/residual": {"model": {"residual": True}},
     "best/attention": {"model": {"attention": True}},
@@ -208,8 +208,7 @@ SETTINGS = {
 }
 
 HERE = ("data=synthetic", "device=cpu")  # what a machine without the pets and without a GPU can check
-SMALL = OmegaConf.load(CONF / "trainer" / "small.yaml")
-SMALL_SHAPE = (SMALL.trainer.epochs, SMALL.data.image_size, SMALL.model.width, SMALL.trainer.batch_size)
+SMALL = (6, 64, 8, 4)  # epochs, image_size, width, batch_size of size=small
 FILES = [f"experiment/{name}" for name in RUNS] + [f"setting/{name}" for name in SETTINGS]
 Runs = Callable[[str], list[RunConfig]]
 
@@ -227,8 +226,8 @@ class Recorder:
 
 @functools.cache
 def asked(experiment: str) -> tuple[DictConfig, RunConfig]:
-    """What `experiment=<experiment> trainer=small` is to Hydra: its own part, and the config that --cfg job prints."""
-    overrides = [f"experiment={experiment}", "trainer=small", *HERE]
+    """What `experiment=<experiment> size=small` is to Hydra: its own part, and the config that --cfg job prints."""
+    overrides = [f"experiment={experiment}", "size=small", *HERE]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", forcing_values(overrides), return_hydra_config=True)
     with open_dict(config):
@@ -273,7 +272,7 @@ def row(run: RunConfig) -> list[str]:
 
 
 def choices(run: RunConfig) -> list[str]:
-    """A run without its length: what `trainer=small` leaves as it is."""
+    """A run without its length: what `size=small` leaves as it is."""
     return [*row(run)[:6], row(run)[-1]]
 
 
@@ -299,8 +298,7 @@ def test_no_file_is_forgotten():
 
 @pytest.mark.parametrize("experiment", RUNS)
 def test_an_experiment_asks_for_exactly_these_runs_each_once(runs, experiment):
-    table = RUNS[experiment].replace("SMALL", f"{SMALL.trainer.batch_size} {SMALL.trainer.epochs}")
-    assert [row(run) for run in runs(experiment)] == [line.split() for line in table.strip().split("\n")]
+    assert [row(run) for run in runs(experiment)] == [line.split() for line in RUNS[experiment].strip().split("\n")]
     assert len(ids(runs(experiment))) == len(runs(experiment))
 
 
@@ -392,15 +390,54 @@ def test_report_a_s_whole_sweeps_every_setting_of_report_a():
 
 
 @pytest.mark.parametrize("experiment", RUNS)
-def test_trainer_small_shrinks_every_experiment(experiment):
+def test_a_small_size_shrinks_every_experiment(experiment):
     _, run = asked(experiment)
-    assert shape(run) == SMALL_SHAPE
+    assert shape(run) == SMALL
 
 
-@pytest.mark.parametrize("setting", ["report_a/resnet34_unet_none_cosine", "report_d/unet_nobn_batch_8"])
-def test_trainer_small_shrinks_a_setting(composed, setting):
-    run = checked(composed(f"setting={setting}", *HERE, "trainer=small"))
-    assert shape(run) == (SMALL_SHAPE if "batch" not in setting else (*SMALL_SHAPE[:3], 8))  # the batch is its point
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_small_size_shrinks_a_setting_and_changes_nothing_else(composed, name):
+    def run(*overrides: str) -> RunConfig:
+        return checked(composed(f"setting={name}", *HERE, *overrides))
+
+    batch = int(name.rpartition("_")[2]) if "batch" in name else 4  # of these settings it is the point
+    assert shape(run("size=small")) == (*SMALL[:3], batch)
+    full = run()
+    epochs, image_size, width, batch_size = shape(full)
+    length = (f"trainer.epochs={epochs}", f"trainer.batch_size={batch_size}")
+    enlarged = run("size=small", *length, f"data.image_size={image_size}", f"model.width={width}")
+    ways = {"size": True, "trainer": {"by_model"}}  # by which values come to be
+    assert enlarged.model_dump(exclude=ways) == full.model_dump(exclude=ways)
+
+
+def test_a_number_that_a_user_sets_beats_the_size(composed, tmp_path):
+    def shape_of(*overrides: str) -> tuple[int, int, int, int]:
+        return shape(checked(composed(*HERE, *overrides)))
+
+    by_model = "trainer.by_model.resnet34_unet.batch_size=2"
+    assert shape_of("size=small", "trainer.epochs=3", "model.width=16") == (3, 64, 16, 4)
+    assert shape_of("size=small", "model=resnet34_unet", "trainer=report_a", by_model)[3] == 2
+    assert shape_of("size=small", "size.epochs=3", "size.width=4") == (3, 64, 4, 4)
+    assert shape_of("~size") == (50, 256, 64, 32)
+
+
+def test_a_number_that_a_users_own_file_sets_beats_the_size(train, small, tmp_path):
+    own = tmp_path / "own"
+    for file, text in {
+        "trainer/mine": "defaults: [default, _self_]\nname: mine\nepochs: 1\nclip_norm: 2.0",
+        "model/mine": "defaults: [unet, _self_]\nname: mine\nwidth: 2",
+        "setting/mine": "# @package _global_\ndefaults:\n  - override /trainer: mine\n\ndata:\n  image_size: 32",
+    }.items():
+        (own / file).parent.mkdir(parents=True, exist_ok=True)
+        (own / f"{file}.yaml").write_text(text)
+    sizes = ("trainer.", "model.", "data.image_size")
+    data = [override for override in small if not override.startswith(sizes)]
+    done = train(*data, f"--config-dir={own}", "setting=mine", "model=mine", "size=small", "debug=one_batch")
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "runs").rglob("config.yaml")
+    run = OmegaConf.load(file)
+    assert (run.trainer.epochs, run.data.image_size, run.model.width) == (1, 32, 2)
+    assert (run.trainer.batch_size, run.trainer.clip_norm, run.size.name) == (4, 2.0, "small")
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -158,7 +158,13 @@ def odd_photos(root: Path) -> Path:
 def test_photos_are_read_as_in_training(here, train, tmp_path):
     """Dice of the masks that inference writes is the Dice at its own size that evaluate gives the image."""
     root = odd_photos(tmp_path / "data")
-    data = ["data=folder", f"data.root={root}", f"data.cache={tmp_path}/cache", "data.image_size=32", "data.workers=0"]
+    data = [
+        "data=folder",
+        f"data.root={root}",
+        f"data.cache_dir={tmp_path}/cache",
+        "data.image_size=32",
+        "data.workers=0",
+    ]
     few = ["model.width=4", "trainer.epochs=6", "trainer.batch_size=4", "optimizer.lr=0.01", "device=cpu"]
     assert train(*data, *few, "augmentation=none", f"output={tmp_path}/runs").returncode == 0
     (run,) = (path.parent for path in tmp_path.glob("runs/*/*/run.json"))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from src.base.errors import LONGEST, ConfigError, cut, did_you_mean, shown
+from src.base.renamed import KEYS
 
 # Only what these packages define is ever built from a config, whoever wrote it, unless a user allows more.
 ALLOWED_PACKAGES = ("src.", "torch.nn.", "torch.optim.", "albumentations.")
@@ -51,8 +52,8 @@ class DataSection(Section):
     mean: tuple[float, float, float]
     std: tuple[Above0, Above0, Above0]
     workers: int = Field(ge=-1, le=1024)
-    cache: str
-    cached: bool = True  # with a default, so that records from before it still read
+    cache_dir: str
+    decode_once: bool = True  # with a default, so that records from before it still read
     on_error: Literal["raise", "skip"] = "raise"
 
 
@@ -136,6 +137,16 @@ class DebugSection(Section):
     overfit: bool
 
 
+class SizeSection(Section):
+    """Numbers that options of other groups look up in place of their own; see conf/size/small.yaml."""
+
+    name: str
+    epochs: int | None = None
+    batch_size: int | None = None
+    image_size: int | None = None
+    width: int | None = None
+
+
 class SweepSection(Section):
     """Where the runs of one sweep are kept, and whether failed ones are tried again."""
 
@@ -162,6 +173,7 @@ class RunConfig(Section):
     augmentation: AugmentationSection
     trainer: TrainerSection
     numerics: NumericsSection
+    size: SizeSection | None = None
     debug: DebugSection | None = None
 
 
@@ -300,7 +312,9 @@ def _lines(error: ValidationError, model: type[BaseModel], prefix: str) -> list[
     lines: dict[str, str] = {}
     for detail in error.errors(include_url=False)[:MOST_PROBLEMS]:
         key = cut(prefix + ".".join(str(part) for part in detail["loc"] if not _UNION_LABEL.fullmatch(str(part))))
-        if detail["type"] == "extra_forbidden":
+        if detail["type"] == "extra_forbidden" and key in KEYS:
+            line = f"{key}: renamed to {KEYS[key]}"
+        elif detail["type"] == "extra_forbidden":
             line = f"{key}: unknown key (got {shown(detail['input'])}); {_known_keys(model, detail['loc'])}"
         elif detail["type"] == "missing":
             line = f"{key}: missing"

@@ -10,7 +10,7 @@ from src.base.config import RunConfig
 # Keys that cannot change a result: where things lie, how many processes read them, what is kept on the way.
 NEUTRAL_KEYS = {
     # which images are left out shows in the fingerprint of the data, as it does for `root`
-    "data": {"root", "cache", "cached", "workers", "download", "on_error"},
+    "data": {"root", "cache_dir", "decode_once", "workers", "download", "on_error"},
     "trainer": {"keep_every", "by_model"},
 }
 BUILT_SECTIONS = ("model", "loss", "optimizer", "scheduler")

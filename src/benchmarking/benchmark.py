@@ -40,7 +40,7 @@ def run_benchmark(options: BenchmarkOptions, configs: Sequence[RunConfig]) -> di
     config = configs[0]
     splits, digest = open_audited(config.data)
     sizes = {config.data.image_size, load_size(config.data.image_size, config.augmentation)}
-    cache = Path(config.data.cache)
+    cache = Path(config.data.cache_dir)
     read_pair = open_cache(splits, digest, sorted(sizes), cache)
     numerics = Numerics(pick_device(config.device), config.numerics)
     numerics.set_up(cache)

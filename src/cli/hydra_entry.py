@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra import version
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
@@ -25,6 +26,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from src.base.errors import ConfigError, shown
+from src.base.renamed import OPTIONS
 from src.cli.console import console
 from src.cli.overrides import CONF, experiment_problems, refusal, task_overrides, typed
 
@@ -41,6 +43,14 @@ BUILT_FOR_HYDRA = {
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"  # Hydra's default
 TAKEN = ("launcher", "sweeper", "mode", "verbose", "job_logging", "hydra_logging", "help", "hydra_help")
 _NOT_TAKEN = re.compile(rf"[+~]*(?P<key>hydra(?!\w)(?![./](?:{'|'.join(TAKEN)})(?!\w))[^=]*)")
+
+
+class _Loader(ConfigLoaderImpl):
+    """Offers every folder of conf as a group but `claims`, which holds no options."""
+
+    def get_group_options(self, group_name: str, *arguments: Any, **named: Any) -> list[str]:
+        options = super().get_group_options(group_name, *arguments, **named)
+        return [option for option in options if f"{group_name}/{option}".strip("/").split("/")[0] != "claims"]
 
 
 def command(config_name: str) -> Callable[[Task], Callable[[], None]]:
@@ -95,7 +105,8 @@ def _start(task: Task, name: str, arguments: list[str]) -> None:
     if asked.config_dir is not None:
         folder = Path(asked.config_dir).absolute()
         search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-    hydra = Hydra.create_main_hydra2(name, search_path)
+    hydra = Hydra(name, _Loader(search_path))
+    GlobalHydra.instance().initialize(hydra)
     try:
         with one_line_each(asked.overrides):
             if _answered(hydra, name, parser, asked):
@@ -125,6 +136,8 @@ def _check_typed(asked: argparse.Namespace, name: str) -> None:
             for file in _hidden(Path(asked.config_dir))
         ]
     problems += not_taken(asked.overrides)
+    if any(re.match(r"[+~]*claims[=@/]", override) for override in asked.overrides):
+        problems.append("claims: unknown key; python -m src.aggregate takes claim_files, as claim_files=report_a")
     if name == "train" and not problems:
         folders = [CONF, *([Path(asked.config_dir)] if asked.config_dir else [])]
         problems += experiment_problems(asked.overrides, folders)
@@ -241,6 +254,8 @@ def _told(error: Exception, overrides: Sequence[str]) -> str:
     """What is wrong, in one line, with the override it is about."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
+        if error.missing_cfg_file in OPTIONS:
+            return f"{group}: got {shown(option)}; renamed to {OPTIONS[error.missing_cfg_file]}"
         allowed = f"allowed: {', '.join(error.options)}" if error.options else "there is no such file of options"
         return f"{group}: got {shown(option)}; {allowed}"
     if isinstance(error, OverrideParseException):

@@ -12,7 +12,7 @@ from src.base.errors import ConfigError, did_you_mean, one_line, shown
 from src.base.files import WHAT_TO_DO, CannotWrite
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-PATHS = ("output", "init_from", "data.root", "data.cache")
+PATHS = ("output", "init_from", "data.root", "data.cache_dir")
 _VALUE_OVERRIDE = re.compile(r"^\+{0,2}(?P<key>[^\s=~+@-][^=@]*)=")
 
 

@@ -53,5 +53,5 @@ def open_audited(
     `cache`: the folder that remembers the check, where it is not the config's own. Whether pairs that cannot be used
     are refused or left out is for `data.on_error` to say. Raises ValueError as both do.
     """
-    splits, digest = audited(open_data(data, make), Path(cache or data.cache), data.on_error)
+    splits, digest = audited(open_data(data, make), Path(cache or data.cache_dir), data.on_error)
     return replace(splits, notes=(*splits.notes, *notes_of(splits, data.image_size))), digest

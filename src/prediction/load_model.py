@@ -14,6 +14,7 @@ from src.base.errors import ConfigError, cut, one_line, shown
 from src.base.files import read_yaml
 from src.base.identity import BUILT_SECTIONS, identify
 from src.base.record import RunRecord
+from src.base.renamed import with_new_names
 from src.base.runtime import Numerics, pick_device
 from src.data.images import DEPTHS, ImageReader
 from src.training.blueprint import blueprint, channels_of, size_problems
@@ -133,7 +134,7 @@ def read_config(folder: Path) -> RunConfig:
     if not isinstance(plain, dict):
         raise ValueError(f"{file}: holds a {type(plain).__name__}; the config of a run is a mapping")
     try:
-        config = parse_section(RunConfig, plain)
+        config = parse_section(RunConfig, with_new_names(plain))
         if problems := [line for section in BUILT_SECTIONS for line in name_problems(section, plain[section])]:
             raise ConfigError(problems)
     except ConfigError as error:

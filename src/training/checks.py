@@ -71,7 +71,7 @@ def checked(plain: dict[str, Any], device_here: bool = True) -> RunConfig:
 
 def _expanded(config: RunConfig) -> RunConfig:
     """`config` with the home folder for `~` in its paths. Raises ConfigError for a user that is not there."""
-    data = {key: _home(f"data.{key}", getattr(config.data, key)) for key in ("root", "cache")}
+    data = {key: _home(f"data.{key}", getattr(config.data, key)) for key in ("root", "cache_dir")}
     own = {key: _home(key, getattr(config, key)) for key in ("output", "init_from")}
     return config.model_copy(update={**own, "data": config.data.model_copy(update=data)})
 

@@ -14,6 +14,7 @@ from src.base.errors import one_line
 from src.base.files import link_or_copy, making, read_yaml
 from src.base.identity import identify
 from src.base.record import RunRecord
+from src.base.renamed import with_new_names
 from src.training.checkpoint import BEST, load_checkpoint
 from src.training.metrics import dice_per_image, iou_per_image, pooled_dice
 
@@ -64,7 +65,7 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
     for file in (record.folder / "config.yaml", record.epochs_file, record.checkpoints / BEST):
         if not file.exists():
             raise ValueError(f"{file} is missing")
-    config = parse_section(RunConfig, read_yaml(record.folder / "config.yaml"))
+    config = parse_section(RunConfig, with_new_names(read_yaml(record.folder / "config.yaml")))
     if not identify(config, run.get("init_digest")).run_id == run["run_id"] == record.folder.name:
         raise ValueError("config.yaml or run.json is of another run")
     best, scores = load_checkpoint(record.checkpoints / BEST), run["scores"]

@@ -147,7 +147,7 @@ def _train_and_test(
     neighbours: Neighbours,
 ) -> tuple[dict[str, float], int]:
     """The story of a run; returns its scores and its best epoch."""
-    numerics.set_up(Path(config.data.cache))
+    numerics.set_up(Path(config.data.cache_dir))
     seed_everything(config.seed)
     train_loader, valid_loader, test_loaders = _make_loaders(config, splits, read_pair, numerics)
     steps = -(-len(train_loader) // config.trainer.accumulate)
@@ -171,11 +171,11 @@ def _train_and_test(
 
 def _reader(config: RunConfig, splits: Splits, data_fingerprint: str) -> ReadPair:
     """What reads the pairs: decoded once for all runs, unless the config says otherwise."""
-    if not config.data.cached:
+    if not config.data.decode_once:
         return PairFiles(splits.reader)
     size = config.data.image_size
     sizes = {size, load_size(size, config.augmentation)}
-    return open_cache(splits, data_fingerprint, sorted(sizes), Path(config.data.cache))
+    return open_cache(splits, data_fingerprint, sorted(sizes), Path(config.data.cache_dir))
 
 
 def _make_loaders(

@@ -15,7 +15,7 @@ from src.cli.overrides import CONF, forcing_values, plain_values
 from src.training.checks import checked
 
 PIXELS = 1000  # of the truth and of the prediction of every image, so that Dice is tp / 1000
-SMALL = ("data=synthetic", "trainer=small", "device=cpu")
+SMALL = ("data=synthetic", "size=small", "device=cpu")
 
 
 @cache

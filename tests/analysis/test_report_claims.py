@@ -171,7 +171,7 @@ def recipe(sweep, right):
     for number, experiment in enumerate(("best/unet", "best/resnet34_unet")):
         for job in jobs_of(experiment):
             is_recipe = f"setting={experiment}" in job
-            replicates(sweep, *job, "trainer=small", dice=0.6 + 0.1 * number + 0.05 * (is_recipe == right))
+            replicates(sweep, *job, "size=small", dice=0.6 + 0.1 * number + 0.05 * (is_recipe == right))
 
 
 WORLDS = {

@@ -12,7 +12,7 @@ ADAMW = {"name": "adamw", "_target_": "torch.optim.AdamW", "lr": 1e-3}
 
 def test_the_real_config_has_no_problems(composed):
     assert schema_problems(composed()) == []
-    assert schema_problems(composed("data=synthetic", "debug=one_batch", "trainer=small")) == []
+    assert schema_problems(composed("data=synthetic", "debug=one_batch", "size=small")) == []
 
 
 def test_all_problems_come_at_once_with_what_was_got_and_what_is_allowed(composed):
@@ -23,13 +23,13 @@ def test_all_problems_come_at_once_with_what_was_got_and_what_is_allowed(compose
         "trainer.epochz: unknown key (got 3); did you mean 'epochs'? allowed: accumulate, batch_size, by_model, "
         "clip_norm, early_stop_patience, ema_decay, epochs, keep_every, name",
         "sead: unknown key (got 1); did you mean 'seed'? allowed: allow_targets, augmentation, data, debug, device, "
-        "init_from, loss, model, notes, numerics, optimizer, output, scheduler, seed, sweep, tags, trainer",
+        "init_from, loss, model, notes, numerics, optimizer, output, scheduler, seed, size, sweep, tags, trainer",
     ]
 
 
 def test_keys_of_the_kind_of_data_are_known(composed):
     assert schema_problems(composed("data=synthetic", "data.trainvall=5")) == [
-        "data.trainvall: unknown key (got 5); did you mean 'trainval'? allowed: border, cache, cached, fold, "
+        "data.trainvall: unknown key (got 5); did you mean 'trainval'? allowed: border, cache_dir, decode_once, fold, "
         "image_size, kind, mean, name, on_error, root, seed, size, std, test, trainval, workers"
     ]
 

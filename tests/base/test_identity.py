@@ -23,7 +23,7 @@ def test_what_means_the_same_has_the_same_id(ids):
         ids(),
         ids("optimizer.lr=1e-3"),
         ids("optimizer.lr=0.001", "data.root=/elsewhere", "data.workers=4", "output=elsewhere", "data.on_error=skip"),
-        ids("tags=[a]", "notes=hello", "trainer.keep_every=2", "data.cache=/tmp/cache", "sweep.name=other"),
+        ids("tags=[a]", "notes=hello", "trainer.keep_every=2", "data.cache_dir=/tmp/cache", "sweep.name=other"),
         ids("augmentation.load_scale=1", "model.width=64.0"),
     ]
     assert len(set(same)) == 1

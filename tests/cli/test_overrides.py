@@ -32,12 +32,12 @@ def test_values_are_forced_in_and_groups_are_not(typed, passed_on):
 
 def test_a_home_folder_may_be_typed_where_hydra_has_no_sign_for_it(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    typed = ["output=~/runs", "data.root=~/a,~/b", "notes=~/x", "data.cache=~", "output=a~/b"]
+    typed = ["output=~/runs", "data.root=~/a,~/b", "notes=~/x", "data.cache_dir=~", "output=a~/b"]
     assert forcing_values(typed) == [
         "++output=/home/me/runs",
         "++data.root=/home/me/a,/home/me/b",
         "++notes=~/x",
-        "++data.cache=/home/me",
+        "++data.cache_dir=/home/me",
         "++output=a~/b",
     ]
 

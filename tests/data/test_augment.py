@@ -22,7 +22,7 @@ from src.data.synthetic.scenes import draw_scene
 
 ROOT = Path(__file__).parents[2]
 CHOICES = [
-    "colour",
+    "color",
     "crop_flip",
     "distort",
     "flip_jitter",
@@ -269,15 +269,15 @@ def test_strong_never_turns_a_picture_upside_down_and_geometric_does() -> None:
 
 
 def test_strong_is_geometric_and_colour_without_the_vertical_flip() -> None:
-    geometric, colour = choice("geometric").transforms, choice("colour").transforms
+    geometric, colour = choice("geometric").transforms, choice("color").transforms
     assert choice("strong").transforms == [geometric[0], geometric[2], *colour[2:]]
     assert geometric[:2] == colour[:2] == choice("flip_jitter").transforms[:2]
     assert geometric[3:] == choice("flip_jitter").transforms[2:]
 
 
-def test_colour_leaves_the_target_to_the_flips() -> None:
+def test_color_leaves_the_target_to_the_flips() -> None:
     pet, target = drawn_pet(64)
-    transform = PairTransform(choice("colour").transforms)
+    transform = PairTransform(choice("color").transforms)
     seen: Counter[int] = Counter()
     for epoch in range(100):
         image, after = transform(pet, target, seeds(epoch))
@@ -287,17 +287,17 @@ def test_colour_leaves_the_target_to_the_flips() -> None:
     assert all(10 <= seen[i] <= 40 for i in range(4))
 
 
-def test_colour_changes_brightness_by_up_to_two_fifths() -> None:
+def test_color_changes_brightness_by_up_to_two_fifths() -> None:
     # As with flip_jitter: all else leaves an even grey as it is.
     grey = np.full((8, 8, 3), 100, np.uint8)
-    transform = PairTransform(choice("colour").transforms)
+    transform = PairTransform(choice("color").transforms)
     values = [int(transform(grey, ellipse(8), seeds(epoch))[0][0, 0, 0]) for epoch in range(200)]
     assert 60 <= min(values) < 66 and 134 < max(values) <= 140
 
 
-def test_colour_turns_the_hue_by_up_to_a_twentieth_and_makes_one_in_ten_grey() -> None:
+def test_color_turns_the_hue_by_up_to_a_twentieth_and_makes_one_in_ten_grey() -> None:
     brick = np.full((8, 8, 3), (140, 100, 60), np.uint8)  # hue 30 of 360 degrees; dull enough for all factors
-    transform = PairTransform(choice("colour").transforms)
+    transform = PairTransform(choice("color").transforms)
     pixels = [transform(brick, ellipse(8), seeds(epoch))[0][0, 0].tolist() for epoch in range(300)]
     coloured = [pixel for pixel in pixels if len(set(pixel)) > 1]
     turns = [360 * colorsys.rgb_to_hsv(*pixel)[0] - 30 for pixel in coloured]
@@ -305,13 +305,13 @@ def test_colour_turns_the_hue_by_up_to_a_twentieth_and_makes_one_in_ten_grey() -
     assert 15 <= len(pixels) - len(coloured) <= 50
 
 
-def test_colour_blurs_one_in_ten_a_little() -> None:
+def test_color_blurs_one_in_ten_a_little() -> None:
     # White left of a straight edge, black right of it: the last white column keeps the kernel's left half and its
     # centre, (1 + centre) / 2. The centre is 1 / (1 + 2 (e ** -2)) = 0.79 for sigma 0.5, so 0.89, and for sigma 1
     # 1 / (1 + 2 (e ** -0.5 + e ** -2 + e ** -4.5)) = 0.40, so 0.70.
     edge = np.zeros((16, 16, 3), np.uint8)
     edge[:, :8] = 255
-    transform = PairTransform([n for n in choice("colour").transforms if "Blur" in n["_target_"]])
+    transform = PairTransform([n for n in choice("color").transforms if "Blur" in n["_target_"]])
     last_white = [transform(edge, ellipse(16), seeds(epoch))[0][8, 7, 0] / 255 for epoch in range(300)]
     blurred = [share for share in last_white if share < 1]
     assert 15 <= len(blurred) <= 50

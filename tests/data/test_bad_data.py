@@ -356,11 +356,11 @@ def damaged(root: Path) -> Path:
 
 
 def overrides(root: Path, output: Path) -> list[str]:
-    given = ["data=folder", f"data.root={root}", f"data.cache={root.parent}/cache", "data.image_size=32"]
+    given = ["data=folder", f"data.root={root}", f"data.cache_dir={root.parent}/cache", "data.image_size=32"]
     return [
         *given,
         "data.workers=0",
-        "trainer=small",
+        "size=small",
         "trainer.epochs=2",
         "model.width=2",
         "device=cpu",

@@ -179,7 +179,7 @@ def test_a_run_whose_cache_is_removed_meanwhile_scores_the_same(train, small, tm
 
     monkeypatch.setattr(RunRecord, "append_epoch", append_and_remove)
     workers = [typed for typed in small if not typed.startswith("data.workers")] + ["data.workers=1"]
-    done = train(*workers, f"data.cache={tmp_path}/cache")
+    done = train(*workers, f"data.cache_dir={tmp_path}/cache")
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     (run,) = (RunRecord(folder) for folder in tmp_path.glob("runs/single/[!.]*"))
     assert run.read()["scores"] == RunRecord(trained_run).read()["scores"]
@@ -240,7 +240,7 @@ def test_a_file_that_is_exchanged_for_the_moment_of_its_decoding_is_refused(own,
 
 def test_a_run_says_which_file_has_changed_and_goes_on_with_the_old_one_back(train, small, own, tmp_path, monkeypatch):
     root = own.test[0].image.parent.parent
-    command = [*small, "data=oxford_pet", f"data.root={root}", f"data.cache={tmp_path}/cache"]
+    command = [*small, "data=oxford_pet", f"data.root={root}", f"data.cache_dir={tmp_path}/cache"]
     command = [
         typed
         for typed in command
@@ -289,7 +289,7 @@ def test_a_run_whose_cache_cannot_be_written_says_so_and_scores_the_same(
             (cache / "everything").write_bytes(bytes(1 << 20))
     elif why == "read-only":
         subprocess.run(["mount", "-o", "remount,ro", str(cache)], check=True)
-    done = train(*small, f"data.cache={cache}")
+    done = train(*small, f"data.cache_dir={cache}")
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     (run,) = (RunRecord(folder) for folder in tmp_path.glob("runs/single/[!.]*"))
     assert run.read()["scores"] == RunRecord(trained_run).read()["scores"]

@@ -28,7 +28,10 @@ def jobs(composed, small):
     [
         (["device=cpu", "device=auto"], f"device: got several ('cpu', 'auto'); {NO_AXIS}"),
         (["data.workers=0", "data.workers=1"], f"data.workers: got several (0, 1); {NO_AXIS}"),
-        (["data.cached=true", "data.cached=false"], f"data.cached: got several (True, False); {NO_AXIS}"),
+        (
+            ["data.decode_once=true", "data.decode_once=false"],
+            f"data.decode_once: got several (True, False); {NO_AXIS}",
+        ),
         (["data.on_error=raise", "data.on_error=skip"], f"data.on_error: got several ('raise', 'skip'); {NO_AXIS}"),
         (["tags=[a]", "tags=[b]"], f"tags: got several (['a'], ['b']); {NO_AXIS}"),
         (["notes=a", "notes=b", "notes=a"], f"notes: got several ('a', 'b'); {NO_AXIS}"),

@@ -133,8 +133,8 @@ def test_the_number_of_threads_has_a_bound(problems):
 
 def test_a_path_may_begin_with_the_home_folder(composed, problems, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    config = checked(composed("data=synthetic", "device=cpu", "output='~/x'", "data.root='~/d'", "data.cache='~'"))
-    assert (config.output, config.data.root, config.data.cache) == ("/home/me/x", "/home/me/d", "/home/me")
+    config = checked(composed("data=synthetic", "device=cpu", "output='~/x'", "data.root='~/d'", "data.cache_dir='~'"))
+    assert (config.output, config.data.root, config.data.cache_dir) == ("/home/me/x", "/home/me/d", "/home/me")
     assert problems("output='~nobody_here/x'") == ["output: got '~nobody_here/x'; there is no such user"]
 
 

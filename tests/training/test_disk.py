@@ -144,7 +144,7 @@ def test_a_read_only_output_is_refused_before_any_work(train, small, tmp_path, r
     output.mkdir()
     read_only(output)
     # data that are not there would be noticed first, if any work were done
-    arguments = [*mode, *small, f"output={output}", f"data.root={tmp_path}/never", f"data.cache={tmp_path}/never"]
+    arguments = [*mode, *small, f"output={output}", f"data.root={tmp_path}/never", f"data.cache_dir={tmp_path}/never"]
     refused = train(*arguments)
     assert refused.returncode == 1 and "Traceback" not in refused.stderr
     assert f"cannot go on: {output} may not be written (a read-only disk, or this user's rights)" in refused.stderr

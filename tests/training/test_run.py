@@ -117,7 +117,7 @@ def test_the_same_config_gives_the_same_bits(start, apart):
 
 def test_images_that_are_kept_decoded_and_images_that_are_read_each_time_give_the_same_bits(start, apart):
     crop = ["augmentation=crop_flip"]  # which reads at another size than validation does
-    kept, read = (start(apart(name), f"data.cached={name}", *crop).folder for name in ("true", "false"))
+    kept, read = (start(apart(name), f"data.decode_once={name}", *crop).folder for name in ("true", "false"))
     assert kept.name == read.name  # the id does not know of it
     for file in ("test.json", "test_images.csv"):
         assert (kept / file).read_bytes() == (read / file).read_bytes()

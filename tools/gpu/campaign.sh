@@ -79,7 +79,7 @@ PY
   } 2>&1 | tee -a "$LOG"
   local tests common
   tests=$(grep -rlE 'mark\.gpu|needs_cuda' tests) # the others need selenium and nbformat, which may be missing
-  common=(data=oxford_pet trainer=small trainer.epochs=2 model.width=16 data.image_size=128 trainer.batch_size=32)
+  common=(data=oxford_pet size=small trainer.epochs=2 model.width=16 data.image_size=128 trainer.batch_size=32)
   export TORCHINDUCTOR_COMPILE_THREADS=4
   # shellcheck disable=SC2086
   step gpu_tests 66 25 python3 -m pytest -q -n "$([[ -n $TINY ]] && echo 2 || echo 7)" -m gpu -rfE --tb=short -p no:cacheprovider $tests &
@@ -132,7 +132,7 @@ speed() {
   budget 240
   local root=$WORK/repeated turns=(repeats=3 images=64)
   python3 "$tools/campaign_repeat.py" "$SAMPLE" "$root" "$([[ -n $TINY ]] && echo 1 || echo 4)" $([[ -n $TINY ]] && echo 60 8)
-  local full=(data=oxford_pet "data.root=$root" data.workers=8 "data.cache=$SEGSWEEP_CACHE") unet=32 resnet=128 u_steps=20 r_steps=8
+  local full=(data=oxford_pet "data.root=$root" data.workers=8 "data.cache_dir=$SEGSWEEP_CACHE") unet=32 resnet=128 u_steps=20 r_steps=8
   if [[ -n $TINY ]]; then
     full=(data=oxford_pet "data.root=$root" "${SMALL[@]}"); turns=(repeats=1 images=8); unet=4; resnet=4; u_steps=1; r_steps=1
   fi

@@ -68,7 +68,7 @@ def measure(way: str) -> dict:
         config = checked(plain_values(compose("train", forcing_values(overrides))))
     numerics = Numerics(pick_device(config.device), config.numerics)
     cuda = numerics.device.type == "cuda"
-    numerics.set_up(Path(config.data.cache))
+    numerics.set_up(Path(config.data.cache_dir))
     torch._dynamo.reset()
     seed_everything(0)
     network = Network(build(config.model, nn.Module), numerics, config.data.mean, config.data.std, batch)

@@ -16,6 +16,7 @@ from src.base.errors import ConfigError, one_line, shown
 from src.base.files import read_json, read_yaml
 from src.base.identity import CHOICE_SECTIONS
 from src.base.record import RunRecord
+from src.base.renamed import with_new_names
 
 LAYOUT = "<folder>/<run_id>/run.json, as `python -m src.train` writes it under multirun_outputs/<sweep>/"
 DICE = ("valid_dice", "test_dice")
@@ -67,7 +68,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     Keys and texts are as they can be shown; dates and whatever else YAML knows are texts.
     """
     try:
-        config = _plain(read_yaml(folder / "config.yaml"))
+        config = with_new_names(_plain(read_yaml(folder / "config.yaml")))
     except (OSError, ValueError):
         return {}
     return config if isinstance(config, dict) else {}

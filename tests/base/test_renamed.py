@@ -1,0 +1,31 @@
+"""Old names: refused in what is asked for today, read in what was recorded."""
+
+from src.base.config import parse_data, schema_problems
+from src.base.renamed import KEYS, OPTIONS, with_new_names
+from src.cli.overrides import CONF
+
+
+def test_every_old_key_is_refused_with_the_new_one(composed):
+    for old, new in KEYS.items():
+        assert schema_problems(composed()) == []
+        section, _, key = old.partition(".")
+        plain = composed()
+        plain[section][key] = "x"
+        if section == "data":  # the model's keys are held against its class
+            assert schema_problems(plain) == [f"{old}: renamed to {new}"]
+
+
+def test_every_new_option_is_there_and_no_old_one():
+    for old, new in OPTIONS.items():
+        assert not (CONF / f"{old}.yaml").exists() and (CONF / f"{new.replace('=', '/')}.yaml").is_file()
+
+
+def test_the_config_of_an_old_record_is_read_under_the_new_names(composed):
+    plain = composed()
+    data = plain["data"]
+    old = {"cache": data["cache_dir"], "cached": False}
+    old |= {key: value for key, value in data.items() if key not in ("cache_dir", "decode_once")}
+    read = with_new_names({**plain, "data": old})
+    assert parse_data(read["data"]) == parse_data({**data, "decode_once": False})
+    assert with_new_names(plain) == plain
+    assert [with_new_names(odd) for odd in (None, [], {}, {"data": 3})] == [None, [], {}, {"data": 3}]
