@@ -25,7 +25,7 @@ def test_settings_of_real_runs(tmp_path):
     assert (small.label, large.label) == ("resnet34_unet", "unet")
     assert [len(large.folders), large.unfinished] == [2, 0]
     facts = ("model", "model.width", "loss", "optimizer.lr", "trainer", "trainer.epochs", "train_images", "fingerprint")
-    assert [large.values[name] for name in facts] == ["unet", 8, "bce", 0.001, "small", 6, 90, "d1" * 32]
+    assert [large.values[name] for name in facts] == ["unet", 8, "bce", 0.001, "default", 6, 90, "d1" * 32]
     assert "data.root" not in large.values and "seed" not in large.values
 
 

@@ -132,7 +132,7 @@ def test_what_a_report_printed_stands_beside_just_its_setting(tmp_path, change, 
 
 
 def test_report_a_at_its_own_size(tmp_path):
-    full = ("data=synthetic", "trainer=report_a", "model.width=64", "data.image_size=256")
+    full = ("data=synthetic", "trainer=report_a", "size=full")
     for model, scheduler in (("unet", "onecycle"), ("resnet34_unet", "onecycle"), ("unet", "poly")):
         finish(tmp_path, *full, f"model={model}", f"scheduler={scheduler}", dice=[0.9])
     file = read_claims(CLAIMS / "report_a.yaml")
