@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from src.base.config import NumericsSection
+from src.base.environment import usable_cores
 from src.base.errors import ConfigError
 
 ALL_THREADS = torch.get_num_threads()  # as torch or OMP_NUM_THREADS decided when the program began
@@ -59,16 +60,23 @@ class Numerics:
 
         `cache`: where compiled networks are kept, for all runs.
         """
-        exact = self.settings.deterministic
         # read by cuBLAS when its first handle is made; without it, its matrix products are refused in exact mode
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(exact)
-        torch.backends.cudnn.benchmark = not exact
+        if self.compiles:
+            # the next call imports torch's compiler, which reads these once; its own default folder is a temporary one
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.expanduser().absolute() / "compiled"))
+            os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(usable_cores()))
+        torch.use_deterministic_algorithms(self.settings.deterministic)
+        # would write NaN into each new tensor, to show reads of what was never written; no result depends on it
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        self.tune(whole_batch=False)
         torch.backends.cudnn.allow_tf32 = self.settings.tf32
         torch.backends.cuda.matmul.allow_tf32 = self.settings.tf32
         torch.set_num_threads(self.settings.cpu_threads or ALL_THREADS)
-        if self.compiles:  # torch's own default, a temporary folder, is lost with the machine
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.expanduser().absolute() / "compiled"))
+
+    def tune(self, whole_batch: bool) -> None:
+        """Lets cuDNN time its algorithms for whole training batches; other shapes are too rare to be worth the time."""
+        torch.backends.cudnn.benchmark = whole_batch and not self.settings.deterministic
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of the forward pass: bfloat16 where asked for, on CUDA only (CPUs are slower with it)."""

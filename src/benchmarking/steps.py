@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,13 +14,11 @@ from src.base.config import RunConfig, build
 from src.base.runtime import Numerics, seed_everything
 from src.benchmarking.data_path import baseline_epoch, baseline_loader, our_loader
 from src.benchmarking.timing import Work, interleaved_seconds, median_ratio, spread
-from src.data.images import FOREGROUND
 from src.data.loaders import Batch, ReadPair, start_epoch
 from src.data.pairs import Splits
 from src.training.checks import build_optimizer
 from src.training.loop import train_epoch
-from src.training.losses import Loss
-from src.training.state import Learner, Network, make_learner
+from src.training.state import Learner, make_learner
 from src.training.stopping import StopRequest
 
 BACKWARD_TOO = 3  # a training step costs about three forward passes
@@ -48,7 +47,7 @@ def measure_network(
     baseline = baseline_loader(splits.train, splits.reader, config, max(workers, 0))
     adamw = torch.optim.AdamW(model.parameters(), lr=1e-3)
     work = {
-        "bare": _bare_steps(config, learner.network, batch, steps),
+        "bare": _bare_steps(config, learner, batch, steps),
         "memory": lambda: _epoch(learner, _Repeated(loader, batch), config),
         "loop": lambda: _epoch(learner, loader, config),
         "reports": lambda: baseline_epoch(model, adamw, baseline, device, steps),
@@ -116,19 +115,17 @@ def _epoch(learner: Learner, loader: Any, config: RunConfig) -> int:
     return learner.batch
 
 
-def _bare_steps(config: RunConfig, network: Network, batch: Batch, steps: int) -> Work:
+def _bare_steps(config: RunConfig, learner: Learner, batch: Batch, steps: int) -> Work:
     """Forward, backward and step of a copy of the network on one batch that is ready on the device."""
-    copied = Network(copy.deepcopy(network.model), network.numerics, network.mean, network.std, network.batch_size)
-    optimizer = build_optimizer(config, copied.model.parameters())
-    loss_of = build(config.loss, Loss, config.allow_targets)
-    targets = batch.targets.to(network.numerics.device).float() / FOREGROUND
-    valid = torch.ones_like(targets, dtype=torch.bool)
-    images = copied.normalised(batch.images)
+    network = replace(learner.network, model=copy.deepcopy(learner.network.model))
+    optimizer = build_optimizer(config, network.model.parameters())
+    copied = replace(learner, network=network, optimizer=optimizer)
+    images, targets = batch.images.to(network.numerics.device), batch.targets.to(network.numerics.device)
 
     def take() -> int:
-        copied.model.train()
+        network.model.train()
         for _ in range(steps):
-            loss_of(copied.forward(images), targets, valid).backward()
+            copied.score(images, targets)[0].backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return steps

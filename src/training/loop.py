@@ -16,11 +16,10 @@ from src.base.config import TrainerSection
 from src.base.device_sharing import Neighbours
 from src.base.record import RunRecord
 from src.base.runtime import device_name
-from src.data.images import FOREGROUND, IGNORED
-from src.data.loaders import Batch, epoch_batches, start_epoch
+from src.data.loaders import epoch_batches, start_epoch
 from src.training.checkpoint import BEST, LAST, PENDING_BEST, PREVIOUS, save_checkpoint
-from src.training.metrics import EpochMetrics, MetricAccumulator, confusion, foreground_logit
-from src.training.state import Learner, Network
+from src.training.metrics import EpochMetrics, MetricAccumulator
+from src.training.state import Learner, Network, score
 from src.training.stopping import Interrupted, StopRequest
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, s
     what, done = f"epoch {learner.epoch}", learner.batch
     for batch in tqdm(batches, what, len(sizes), False, unit="batch", disable=None, initial=done):
         first = learner.batch - learner.batch % every
-        loss, counts = score(network, learner.loss, batch)
+        loss, counts = learner.score(batch.images, batch.targets)
         (loss * (len(batch.images) / sum(sizes[first : first + every]))).backward()
         learner.tally.add(loss, counts)
         learner.batch += 1
@@ -89,7 +88,7 @@ def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, s
             learner.seconds = time.perf_counter() - started
             stop.check()
     if network.numerics.device.type == "cuda":
-        torch.cuda.synchronize()  # once an epoch: until here steps were only queued
+        torch.cuda.synchronize(network.numerics.device)  # once an epoch: until here steps were only queued
     learner.seconds = time.perf_counter() - started
 
 
@@ -97,21 +96,12 @@ def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, s
 def evaluate(network: Network, loss: nn.Module, loader: DataLoader, what: str, stop: StopRequest) -> EpochMetrics:
     """EpochMetrics every image of `loader` once, in its order, with the network in evaluation mode."""
     network.model.eval()
+    network.numerics.tune(whole_batch=False)
     tally = MetricAccumulator()
     for batch in tqdm(loader, desc=what, unit="batch", disable=None, leave=False):
-        tally.add(*score(network, loss, batch))
+        tally.add(*score(network, loss, batch.images, batch.targets))
         stop.check()
     return tally.read()
-
-
-def score(network: Network, loss: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss (a scalar with a gradient) and tp, fp, fn, tn (int64, (B, 4)) of a batch; both stay on the device."""
-    logits = network.logits(batch.images)  # (B, C, H, W)
-    targets = batch.targets.to(logits.device, non_blocking=True)  # (B, H, W)
-    counted = targets != IGNORED
-    truth = targets > FOREGROUND // 2  # soft labels count as what they are nearer to
-    counts = confusion(foreground_logit(logits.detach()) > 0, truth, counted)
-    return loss(logits, targets.float() / FOREGROUND, counted), counts
 
 
 def _step(learner: Learner, clip_norm: float | None) -> None:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,52 +13,58 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from src.base.config import RunConfig, build
 from src.base.runtime import Numerics, random_state, set_random_state
+from src.data.images import FOREGROUND, IGNORED
 from src.training.checkpoint import fitting_weights
 from src.training.checks import build_optimizer, build_schedule
 from src.training.losses import Loss
-from src.training.metrics import MetricAccumulator
+from src.training.metrics import MetricAccumulator, confusion, foreground_logit
 from src.training.schedules import Schedule
 
 
 @dataclass
 class Network:
-    """A model, the arithmetic it is computed with, and the normalisation of its images (mean, std of RGB in [0, 1]).
-
-    Where the arithmetic asks for it, batches of `batch_size` images are computed by a compiled copy of the model's
-    forward pass, which shares its weights; others, such as a smaller last one, are not worth a compilation each.
-    """
+    """A model, the arithmetic it is computed with, and the normalization of its images (mean, std of RGB in [0, 1])."""
 
     model: nn.Module
     numerics: Numerics
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         device = self.numerics.device
         self.model.to(device, memory_format=self.numerics.memory_format)  # type: ignore[call-overload]
         self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
-        self._compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
-        if self.numerics.compiles and self.batch_size is not None:
-            self._compiled = torch.compile(self.model)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """float32 (B, C, H, W) on the device, with a gradient, for RGB images uint8 (B, 3, H, W) from anywhere."""
-        return self.forward(self.normalised(images))
-
-    def normalised(self, images: torch.Tensor) -> torch.Tensor:
-        """float32 (B, 3, H, W) on the device, in the layout of the weights."""
         images = images.to(self.numerics.device, non_blocking=True).float() / 255  # (B, 3, H, W)
-        return ((images - self._mean) / self._std).contiguous(memory_format=self.numerics.memory_format)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """float32 (B, C, H, W) for images that are `normalised`."""
-        compiled = self._compiled if len(images) == self.batch_size else None
-        model = self.model if compiled is None else compiled  # not `or`: a compiled module raises when asked its length
+        images = ((images - self._mean) / self._std).contiguous(memory_format=self.numerics.memory_format)
         with self.numerics.autocast():
-            logits = model(images)  # (B, C, H, W)
+            logits = self.model(images)  # (B, C, H, W)
         return logits.float()
+
+
+Score = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def score(
+    network: Network, loss: nn.Module, images: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss (a scalar with a gradient) and tp, fp, fn, tn (int64, (B, 4)) of a batch; both stay on the device.
+
+    Args:
+        network: computes the logits.
+        loss: of logits, target and the mask of pixels that count.
+        images: uint8 (B, 3, H, W).
+        targets: uint8 (B, H, W), as `Batch` has them.
+    """
+    logits = network.logits(images)  # (B, C, H, W)
+    targets = targets.to(logits.device, non_blocking=True)  # (B, H, W)
+    valid = targets != IGNORED
+    truth = targets > FOREGROUND // 2  # soft labels count as what they are nearer to
+    counts = confusion(foreground_logit(logits.detach()) > 0, truth, valid)
+    return loss(logits, targets.float() / FOREGROUND, valid), counts
 
 
 class WeightAverage:
@@ -120,6 +127,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     average: WeightAverage | None = None
+    batch_size: int | None = None  # of whole batches, the only ones that are compiled for
     epoch: int = 1  # the epoch at work, from 1
     batch: int = 0  # the next batch of that epoch, from 0
     best_epoch: int = 0
@@ -129,6 +137,20 @@ class Learner:
     seconds: float = 0.0  # spent training in the epoch at work
     lr: float = 0.0  # of the last step taken
     momentum: float = 0.0  # of the last step taken; beta1 of Adam and AdamW
+
+    def __post_init__(self) -> None:
+        self._score: Score = partial(score, self.network, self.loss)
+        # normalization, forward pass, loss and counts as one program; only for training, where it is called most
+        self._compiled = torch.compile(self._score) if self.network.numerics.compiles else self._score
+
+    def score(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """`score` of a training batch; of a whole one compiled, if the numerics ask for it."""
+        whole = len(images) == self.batch_size
+        self.network.numerics.tune(whole)
+        # moved here, since a compiled program must not depend on where its inputs come from
+        device = self.network.numerics.device
+        images, targets = images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+        return (self._compiled if whole else self._score)(images, targets)
 
     @property
     def scored(self) -> Network:
@@ -167,9 +189,10 @@ def make_learner(config: RunConfig, numerics: Numerics, steps_per_epoch: int) ->
     model = build(config.model, nn.Module, config.allow_targets)
     if config.init_from is not None:
         model.load_state_dict(fitting_weights(Path(config.init_from), model.state_dict()))
-    network = Network(model, numerics, config.data.mean, config.data.std, config.trainer.batch_size)
+    network = Network(model, numerics, config.data.mean, config.data.std)
     loss = build(config.loss, Loss, config.allow_targets)
     optimizer = build_optimizer(config, network.model.parameters())
     schedule = build_schedule(config, optimizer, steps_per_epoch)
     decay = config.trainer.ema_decay
-    return Learner(network, loss, optimizer, schedule, None if decay is None else WeightAverage(network, decay))
+    average = None if decay is None else WeightAverage(network, decay)
+    return Learner(network, loss, optimizer, schedule, average, config.trainer.batch_size)

@@ -1,17 +1,22 @@
 """Fast arithmetic: fused steps everywhere, compiled networks and steps that never wait on CUDA."""
 
+import os
+import subprocess
+import sys
 from itertools import count
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from src.base.runtime import Numerics, seed_everything
+from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import PairFiles, make_train_loader
 from src.data.open_data import open_data
 from src.training.checks import build_optimizer, checked
 from src.training.loop import train_epoch
-from src.training.state import Learner, Network, make_learner
+from src.training.state import Learner, make_learner, score
 from src.training.stopping import StopRequest
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -101,36 +106,73 @@ def test_no_step_waits_for_the_device(config, model, scheduler):
 def train_epoch_without_the_last_wait(learner: Learner, loader, config) -> None:
     """An epoch; the one synchronisation at its end is not a step's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cuda, "synchronize", lambda: None)
+        patch.setattr(torch.cuda, "synchronize", lambda device: None)
         train_epoch(learner, loader, config.trainer, StopRequest())
 
 
+def random_batch(size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images uint8 (4, 3, S, S) and targets uint8 (4, S, S), a third of them ignored."""
+    images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
+    return images, torch.tensor([0, IGNORED, FOREGROUND], dtype=torch.uint8)[torch.randint(0, 3, (4, size, size))]
+
+
 @pytest.mark.parametrize("model", [pytest.param(name, marks=needs_cuda) for name in ("unet", "resnet34_unet")])
-def test_a_compiled_network_says_what_the_plain_one_says(config, model, tmp_path):
-    chosen = config("numerics=fast", f"model={model}", "data.image_size=64")
-    network = learner_on_cuda(chosen, model).network
-    network.model.eval()
-    images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
-    with torch.inference_mode():
-        compiled = network.logits(images)
-        plain = torch.cat([network.logits(images[:2]), network.logits(images[2:])])  # batches of 2 are not compiled
-    assert torch.allclose(torch.sigmoid(compiled), torch.sigmoid(plain), atol=0.02)  # bfloat16 has 8 bits
+def test_a_compiled_step_scores_what_the_plain_one_scores(config, model):
+    learner = learner_on_cuda(config("numerics=fast", f"model={model}", "data.image_size=64"), model)
+    images, targets = random_batch(64)
+    learner.network.model.train()
+    compiled, _ = learner.score(images, targets)
+    plain, _ = score(learner.network, learner.loss, images, targets)
+    torch.testing.assert_close(compiled, plain, atol=0.02, rtol=0.02)  # bfloat16 has 8 bits
 
 
-def test_whole_batches_alone_go_through_the_compiled_network(config, monkeypatch):
+def test_whole_training_batches_alone_are_compiled_as_one_program(config, monkeypatch):
     """On a CPU, with torch's own wrapper around a backend that compiles nothing but notes what it was given."""
     seen = []
 
     def backend(graph, inputs):
-        return lambda *given: seen.append(len(given[-1])) or graph(*given)
+        return lambda *given: seen.append(graph) or graph(*given)
 
     compile_with = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda model: compile_with(model, backend=backend))
+    monkeypatch.setattr(torch, "compile", lambda program: compile_with(program, backend=backend, fullgraph=True))
     monkeypatch.setattr(Numerics, "compiles", True)
-    numerics = Numerics(torch.device("cpu"), config("numerics=fast").numerics)
-    network = Network(nn.Conv2d(3, 1, 1), numerics, (0.5,) * 3, (0.25,) * 3, batch_size=4)
-    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
-    with torch.inference_mode():
-        whole = network.logits(images)
-        parts = torch.cat([network.logits(images[:3]), network.logits(images[3:])])
-    assert len(seen) == 1 and torch.allclose(whole, parts, atol=1e-6)
+    chosen = config("numerics=fast", "data.image_size=32", "model.width=2", "trainer.batch_size=4")
+    learner = make_learner(chosen, Numerics(torch.device("cpu"), chosen.numerics), steps_per_epoch=5)
+    images, targets = random_batch(32)
+    whole = learner.score(images, targets)
+    for parts in (slice(0, 3), slice(3, 4)):  # BatchNorm of other batches differs
+        learner.score(images[parts], targets[parts])
+    plain = score(learner.network, learner.loss, images, targets)
+    assert len(seen) == 1
+    torch.testing.assert_close(whole, plain)
+
+
+def test_cudnn_times_its_algorithms_for_whole_training_batches_of_fast_runs(config):
+    for name, tuned in (("fast", [True, False]), ("exact", [False, False])):
+        chosen = config(f"numerics={name}", "data.image_size=32", "model.width=2", "trainer.batch_size=4")
+        numerics = Numerics(torch.device("cpu"), chosen.numerics)
+        numerics.set_up(Path("cache"))
+        learner, seen = make_learner(chosen, numerics, steps_per_epoch=5), []
+        images, targets = random_batch(32)
+        for batch in (4, 3):
+            learner.score(images[:batch], targets[:batch])
+            seen.append(torch.backends.cudnn.benchmark)
+        assert seen == tuned
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_compiled_programs_are_kept_for_all_runs_and_compiled_by_the_runs_own_share_of_the_cores(tmp_path):
+    program = f"""
+import pathlib, torch
+from src.base.config import NumericsSection
+from src.base.runtime import Numerics
+fast = dict(name="fast", deterministic=False, autocast="bfloat16", channels_last=True, tf32=True, cpu_threads=None)
+Numerics(torch.device("cuda"), NumericsSection(**fast, compile=True)).set_up(pathlib.Path({str(tmp_path)!r}))
+import torch._inductor.config
+from torch._inductor.runtime.cache_dir_utils import cache_dir
+print(cache_dir(), torch._inductor.config.compile_threads)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TORCHINDUCTOR")}
+    environment |= {"SEGSWEEP_CORES": "3"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(tmp_path / "compiled"), "3"]

@@ -14,16 +14,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path.cwd()))
 import torch
 from hydra import compose, initialize_config_dir
-from torch import nn
 
-from src.base.config import build
 from src.base.runtime import Numerics, pick_device, seed_everything
 from src.benchmarking.steps import BACKWARD_TOO, forward_operations
 from src.cli.overrides import CONF, forcing_values, plain_values
 from src.data.images import FOREGROUND
-from src.training.checks import build_optimizer, checked
-from src.training.losses import Loss
-from src.training.state import Network
+from src.training.checks import checked
+from src.training.state import make_learner, score
 
 PEAK = 790e12  # dense bf16, measured on such a card
 parser = argparse.ArgumentParser()
@@ -71,26 +68,24 @@ def measure(way: str) -> dict:
     numerics.set_up(Path(config.data.cache_dir))
     torch._dynamo.reset()
     seed_everything(0)
-    network = Network(build(config.model, nn.Module), numerics, config.data.mean, config.data.std, batch)
+    learner = make_learner(config, numerics, steps_per_epoch=1_000_000)
     if "graphs" in words and cuda:
-        network._compiled = torch.compile(network.model, mode="reduce-overhead")
-    optimizer, loss_of = build_optimizer(config, network.model.parameters()), build(config.loss, Loss)
-    images = network.normalised(torch.randint(0, 256, (batch, 3, options.size, options.size), dtype=torch.uint8))
-    targets = (
-        torch.randint(0, 2, (batch, options.size, options.size), device=numerics.device) * FOREGROUND
-    ).float() / FOREGROUND
-    counted = torch.ones_like(targets, dtype=torch.bool)
+        learner._compiled = torch.compile(learner._score, mode="reduce-overhead")
+    network, optimizer = learner.network, learner.optimizer
+    images = torch.randint(0, 256, (batch, 3, options.size, options.size), dtype=torch.uint8, device=numerics.device)
+    targets = torch.randint(0, 2, (batch, options.size, options.size), device=numerics.device) * FOREGROUND
+    targets = targets.to(torch.uint8)
     if cuda:
         torch.cuda.reset_peak_memory_stats()
 
     def step() -> None:
-        loss_of(network.forward(images), targets, counted).backward()
+        learner.score(images, targets)[0].backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
     def look() -> None:
         with torch.inference_mode():
-            network.forward(images)
+            score(network, learner.loss, images, targets)
 
     (network.model.eval if "eval" in words else network.model.train)()
     do, parts = (look, 1) if "eval" in words else (step, BACKWARD_TOO)
