@@ -30,9 +30,10 @@ from src.cli.overrides import forcing_values, plain_values, quoting_values, refu
 if TYPE_CHECKING:
     from src.prediction.batches import Inference
     from src.prediction.inference_options import InferenceOptions
-    from src.prediction.load_model import TrainedNetwork, Tta
+    from src.prediction.load_model import Predictor
     from src.prediction.outputs import Outcome
     from src.prediction.predict import Prediction
+    from src.training.protocol import Tta
 
 NEEDED = {
     "run": "the folder of a run, for example run=multirun_outputs/demo/unet-…",
@@ -42,19 +43,19 @@ NEEDED = {
 SOME_FAILED = 3
 
 
-def load_model(run: str | Path, device: str = "auto", allow_targets: Sequence[str] = ()) -> "TrainedNetwork":
+def load_model(run: str | Path, device: str = "auto", allow_targets: Sequence[str] = ()) -> "Predictor":
     """The network of the run in the folder `run` with its best weights, on `device` (`auto`, `cpu`, `cuda:1`, `mps`).
 
     Nothing that the folder names is executed, unless it lies in one of the packages `allow_targets`. Raises ValueError
     for a folder that is no run, or a device not there.
     """
-    from src.prediction.load_model import load_trained
+    from src.prediction import load_model as loading
 
-    return load_trained(Path(run), device, allow_targets)
+    return loading.load_model(Path(run), device, allow_targets)
 
 
 def predict(
-    model: "TrainedNetwork",
+    model: "Predictor",
     image: str | Path | npt.NDArray[np.uint8],
     *,
     tta: "Tta" = "none",
@@ -140,7 +141,7 @@ def _collect(job: "Inference", outcomes: "list[Outcome]") -> int | None:
     stop = StopRequest()
     try:
         with stop.listening(), tqdm(total=len(job.inputs.photos), unit="photo", disable=None) as progress:
-            for portion in job.portions():
+            for portion in job.batches():
                 outcomes += portion
                 progress.update(len(portion))
                 stop.check()

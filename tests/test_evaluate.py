@@ -58,13 +58,13 @@ def test_a_run_under_every_protocol(here, run_copy):
 
 
 def test_the_headline_comes_out_bit_for_bit(here, run_copy):
-    trained = protocols(run_copy)["headline"]
+    predictor = protocols(run_copy)["headline"]
     for name in ("test.json", "test_images.csv"):
         (run_copy / name).unlink()  # so that nothing is there that could stay
     assert here(evaluate, f"run={run_copy}", "device=cpu", "images=0").returncode == 0
     found = protocols(run_copy)["headline"]
     for key in ("dice", "iou", "pooled_dice", "accuracy", "dice_batch_flattened", "batch_size"):
-        assert found[key] == trained[key]
+        assert found[key] == predictor[key]
 
 
 def test_every_way_to_predict_has_entries_and_a_folder_of_its_own(here, run_copy):

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import src.export
-from src.prediction.load_model import load_trained
+from src.prediction.load_model import load_model
 from src.prediction.predict import predict_photo
 from tests.conftest import PROJECT
 
@@ -61,7 +61,7 @@ def test_the_recipe_in_the_documentation_gives_what_segsweep_gives(network, trai
     photo = save_photo(tmp_path / "photo.jpg")
     after = "import sys\nassert not {'torch', 'src'} & set(sys.modules)\nnp.save('probability.npy', probability)"
     subprocess.run([sys.executable, "-c", documented("## ONNX") + after], cwd=tmp_path, check=True)
-    expected = predict_photo(load_trained(trained_run, "cpu"), photo)
+    expected = predict_photo(load_model(trained_run, "cpu"), photo)
     assert expected.mask.shape == (70, 50) and expected.probability.std() > 0.001
     np.testing.assert_allclose(np.load(tmp_path / "probability.npy"), expected.probability, atol=1e-5)
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / "mask.png")), expected.mask)
@@ -88,8 +88,10 @@ def test_the_torch_recipe_runs_in_another_process_on_another_batch(export, two_c
     told = export(f"run={two_channel_run}", "format=torch_export", f"output={tmp_path}/network.pt2")
     assert told.returncode == 0, told.stderr
     images = torch.randint(0, 256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    trained = load_trained(two_channel_run, "cpu")
-    mean, std = (np.float32(values).reshape(3, 1, 1) for values in (trained.config.data.mean, trained.config.data.std))
+    predictor = load_model(two_channel_run, "cpu")
+    mean, std = (
+        np.float32(values).reshape(3, 1, 1) for values in (predictor.config.data.mean, predictor.config.data.std)
+    )
     np.save(tmp_path / "images.npy", (images.numpy() / np.float32(255) - mean) / std)
     before = "import numpy as np, torch\nimages = torch.from_numpy(np.load('images.npy'))\n"
     after = "np.save('logits.npy', logits.numpy())\nprint(about['run']['run_id'])"
@@ -97,7 +99,7 @@ def test_the_torch_recipe_runs_in_another_process_on_another_batch(export, two_c
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == two_channel_run.name
     logits = np.load(tmp_path / "logits.npy")
-    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), trained.probabilities(images), atol=1e-5)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), predictor.probabilities(images), atol=1e-5)
 
 
 def test_a_file_is_replaced_only_when_asked_for(export, run_copy):

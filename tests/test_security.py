@@ -23,7 +23,6 @@ from src.data.augment import check_transforms
 from src.evaluate import evaluate
 from src.export import export
 from src.inference import inference, load_model
-from src.prediction.load_model import load_trained
 from src.training.checks import checked
 from tests.conftest import PROJECT
 from tests.prediction.strangers import disguise
@@ -252,7 +251,7 @@ def test_what_a_runs_own_config_allows_is_a_strangers_word(run_copy, here, evil,
     config["model"]["_target_"], config["allow_targets"] = "evil.Network", ["evil"]
     (run_copy / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(ValueError, match=r"_target_: got 'evil\.Network'; allowed are names under src\., "):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
     run = f"run={run_copy}"
     for main, typed in ((evaluate, []), (export, []), (inference, [f"input={PROJECT}", f"output={tmp_path}/masks"])):
         done = here(main, run, *typed)
@@ -262,7 +261,7 @@ def test_what_a_runs_own_config_allows_is_a_strangers_word(run_copy, here, evil,
 
 def test_a_network_of_ones_own_is_loaded_where_the_caller_allows_it(run_copy, here, own, tmp_path):
     disguise(run_copy, lambda config: config["model"].update(_target_="my_package.nets.Own"))
-    assert type(load_model(run_copy, "cpu", ["my_package"]).network.model).__name__ == "Own"
+    assert type(load_model(run_copy, "cpu", ["my_package"]).runner.model).__name__ == "Own"
     done = here(evaluate, f"run={run_copy}", "allow_targets=[my_package.nets]", "images=0", "device=cpu")
     assert done.returncode == 0, done.stderr
 

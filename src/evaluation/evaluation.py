@@ -21,9 +21,10 @@ from src.evaluation.card import card_markdown, save_reliability
 from src.evaluation.options import EvaluateOptions
 from src.evaluation.pictures.gallery import chosen, write_gallery
 from src.evaluation.pictures.panels import Example
-from src.evaluation.protocol import Protocol, best_threshold, protocols_of
-from src.evaluation.scoring import Prediction, Scored, entry_of, predictions, rows_of, score_all
-from src.prediction.load_model import TrainedNetwork, load_trained
+from src.evaluation.scoring import Prediction, Scored, entry_of, every_protocol, predictions, rows_of, score_all
+from src.evaluation.threshold import best_threshold
+from src.prediction.load_model import Predictor, load_model
+from src.training.protocol import Protocol
 
 log = logging.getLogger(__name__)
 SAME = 1e-4  # Dice: what another device or batch may change in a mean over images
@@ -46,26 +47,26 @@ def evaluate_run(asked: EvaluateOptions) -> Evaluated:
     folder = Path(asked.run).expanduser()
     if asked.output is None:
         refuse_links(folder / "evaluation")
-    trained = load_trained(folder, asked.device, asked.allow_targets)
+    predictor = load_model(folder, asked.device, asked.allow_targets)
     record = RunRecord(folder)
-    finished = _finished(record, trained.config)
+    finished = _finished(record, predictor.config)
     record.read_scores(asked.split), record.read_test_images(asked.split)  # what cannot be added to is refused at once
-    splits = _its_data(trained.config, finished, asked)
-    trained.network.numerics.set_up(Path(asked.cache))
+    splits = _its_data(predictor.config, finished, asked)
+    predictor.runner.numerics.set_up(Path(asked.cache))
     with record.locked():
-        threshold, on = _threshold(trained, splits, asked)
-        protocols = protocols_of(asked.tta, threshold, on)
+        threshold, on = _threshold(predictor, splits, asked)
+        protocols = every_protocol(asked.tta, threshold, on)
         pairs: list[Pair] = getattr(splits, asked.split)
         scored = score_all(
-            predictions(trained, _loader(trained, pairs, splits, asked), asked.tta, asked.split), protocols
+            predictions(predictor, _loader(predictor, pairs, splits, asked), asked.tta, asked.split), protocols
         )
-        entries = _recorded(record, asked.split, scored, pairs, trained.config)
+        entries = _recorded(record, asked.split, scored, pairs, predictor.config)
         target = _folder(asked, protocols[0])
         target.mkdir(parents=True, exist_ok=True)
         write_text(target / "card.md", card_markdown(f"{asked.split}: {folder.resolve().name}", entries))
         save_reliability(entries[protocols[0].name], target)
         if asked.images:
-            _draw(trained, scored[0], pairs, splits, asked, target)
+            _draw(predictor, scored[0], pairs, splits, asked, target)
     return Evaluated(entries, target)
 
 
@@ -100,15 +101,13 @@ def _its_data(config: RunConfig, run: dict[str, Any], asked: EvaluateOptions) ->
     return splits
 
 
-def _threshold(
-    trained: TrainedNetwork, splits: Splits, asked: EvaluateOptions
-) -> tuple[float, Literal["valid"] | None]:
+def _threshold(predictor: Predictor, splits: Splits, asked: EvaluateOptions) -> tuple[float, Literal["valid"] | None]:
     if asked.threshold != "valid":
         return asked.threshold, None
     if asked.split == "valid":
         raise ValueError("threshold: got 'valid' with split=valid; it would be scored on the images it is chosen on")
-    headline = Protocol("foreground", "square", asked.tta, 0.5)
-    found = predictions(trained, _loader(trained, splits.valid, splits, asked), asked.tta, "valid, for the threshold")
+    headline = Protocol(tta=asked.tta)
+    found = predictions(predictor, _loader(predictor, splits.valid, splits, asked), asked.tta, "threshold")
     at_square = (prediction.at(headline) for prediction in found)
     counted = ((target != IGNORED, probability, target) for probability, target in at_square)
     return best_threshold(
@@ -116,15 +115,15 @@ def _threshold(
     ), "valid"
 
 
-def _loader(trained: TrainedNetwork, pairs: Sequence[Pair], splits: Splits, asked: EvaluateOptions) -> Any:
+def _loader(predictor: Predictor, pairs: Sequence[Pair], splits: Splits, asked: EvaluateOptions) -> Any:
     # batches as in the run's own test, so that in exact mode its scores come out bit for bit
     return make_whole_loader(
         pairs,
         splits.reader,
-        trained.image_size,
-        trained.config.trainer.batch_size,
+        predictor.image_size,
+        predictor.config.trainer.batch_size,
         asked.workers,
-        pin_memory=trained.network.numerics.device.type == "cuda",
+        pin_memory=predictor.runner.numerics.device.type == "cuda",
     )
 
 
@@ -175,7 +174,7 @@ def _folder(asked: EvaluateOptions, protocol: Protocol) -> Path:
 
 
 def _draw(
-    trained: TrainedNetwork,
+    predictor: Predictor,
     scored: Scored,
     pairs: Sequence[Pair],
     splits: Splits,
@@ -187,7 +186,7 @@ def _draw(
     groups = chosen([row["dice"] for row in rows], asked.images)
     positions = [position for group in groups.values() for position in group]
     own = [pairs[position] for position in positions]
-    found = predictions(trained, _loader(trained, own, splits, asked), asked.tta, "pictures")
+    found = predictions(predictor, _loader(predictor, own, splits, asked), asked.tta, "pictures")
     examples = (
         _example(prediction, positions[prediction.position], pairs, rows, scored, splits.reader) for prediction in found
     )

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from src.base.config import PackageName, Section
 from src.evaluation.pictures.panels import STYLES
-from src.prediction.load_model import Tta
+from src.training.protocol import Tta
 
 
 class EvaluateOptions(Section):

@@ -3,33 +3,22 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from src.data.images import FOREGROUND, IGNORED, resize_mask, trimap_to_target
+from src.data.images import FOREGROUND, IGNORED, BorderPolicy, resize_mask, trimap_to_target
 from src.data.loaders import WholeBatch
 from src.data.pairs import Pair, read_lines
-from src.evaluation.protocol import Protocol
-from src.prediction.load_model import TrainedNetwork, Tta
-from src.training.metrics import (
-    batch_flattened_dice,
-    confusion,
-    dice_per_image,
-    iou_per_image,
-    pooled_accuracy,
-    pooled_dice,
-    pooled_iou,
-    pooled_precision,
-    pooled_recall,
-    precision_per_image,
-    recall_per_image,
-    summary,
-)
+from src.prediction.load_model import Predictor
+from src.training.metrics import confusion, dice_per_image, summary
+from src.training.protocol import Protocol, Size, Tta, image_rows
 
+SIZES: tuple[Size, ...] = ("square", "native")
+BORDERS: tuple[BorderPolicy, ...] = ("foreground", "background", "ignore")
 OVERVIEW = "annotations/list.txt"
 SPECIES = {"1": "cat", "2": "dog"}  # as list.txt explains in its head
 
@@ -169,6 +158,11 @@ class Prediction:
         return probability, trimap_to_target(trimap, protocol.border)
 
 
+def every_protocol(tta: Tta, threshold: float, chosen_on: Literal["valid"] | None) -> list[Protocol]:
+    """Every border at every size, the headline's way first."""
+    return [Protocol(border, size, tta, threshold, chosen_on) for size in SIZES for border in BORDERS]
+
+
 @dataclass
 class Scored:
     """What one protocol counted: int64 (4,) tp, fp, fn, tn and a boundary score for each image, and calibration."""
@@ -199,10 +193,10 @@ def mask_of(probability: np.ndarray, threshold: float) -> np.ndarray:
     return probability > np.float32(threshold)
 
 
-def predictions(trained: TrainedNetwork, batches: Iterable[WholeBatch], tta: Tta, what: str) -> Iterator[Prediction]:
+def predictions(predictor: Predictor, batches: Iterable[WholeBatch], tta: Tta, what: str) -> Iterator[Prediction]:
     """Every image of `batches` in its order; a bar named `what` shows how far it is."""
     for batch in tqdm(batches, desc=what, unit="batch", disable=None, leave=False):
-        probabilities = trained.probabilities(batch.images, tta).cpu().numpy()  # (B, S, S)
+        probabilities = predictor.probabilities(batch.images, tta).cpu().numpy()  # (B, S, S)
         for position, probability, trimap in zip(batch.positions, probabilities, batch.trimaps, strict=True):
             yield Prediction(position, probability, trimap)
 
@@ -217,54 +211,22 @@ def score_all(found: Iterable[Prediction], protocols: Sequence[Protocol]) -> lis
 
 
 def entry_of(scored: Scored, pairs: Sequence[Pair], image_size: int, batch_size: int) -> dict[str, Any]:
-    """What test.json says of one protocol; the keys that a training run writes too mean the same."""
-    protocol, counts = scored.protocol, np.stack(scored.counts)
-    dice = dice_per_image(counts)
-    both_empty = counts[:, :3].sum(axis=1) == 0
+    """What test.json says of one protocol: as a training run says it, and what only an evaluation measures."""
+    counts = np.stack(scored.counts)
+    dice = dice_per_image(counts).tolist()
     known = breeds_of(pairs)
     species, breeds = zip(*(known.get(pair.stem, (None, None)) for pair in pairs), strict=True)
     return {
-        "image_size": image_size,
-        "size": protocol.size,
-        "border": protocol.border,
-        "tta": protocol.tta,
-        "threshold": protocol.threshold,
-        "threshold_chosen_on": protocol.chosen,
-        "both_empty": 1,
-        "images": len(counts),
-        "images_both_empty": int(both_empty.sum()),
-        "true_foreground": float(counts[:, [0, 2]].sum() / max(counts.sum(), 1)),
-        "dice": summary(dice),
-        "dice_both_empty_as_0": float(np.where(both_empty, 0.0, dice).mean()),
-        "iou": summary(iou_per_image(counts)),
-        "precision": summary(precision_per_image(counts)),
-        "recall": summary(recall_per_image(counts)),
-        "pooled_dice": pooled_dice(counts),
-        "pooled_iou": pooled_iou(counts),
-        "pooled_precision": pooled_precision(counts),
-        "pooled_recall": pooled_recall(counts),
-        "accuracy": pooled_accuracy(counts),
-        "dice_batch_flattened": batch_flattened_dice(counts, batch_sizes(len(counts), batch_size)),
-        "batch_size": batch_size,
+        **scored.protocol.entry(counts, image_size, batch_size),
         "boundary_f": summary(scored.boundary) if scored.boundary else None,
         "boundary_tolerance": TOLERANCE,
         "calibration_error": scored.calibration.error(),
         "calibration_bins": scored.calibration.bins(),
-        "by_species": by_group(species, dice.tolist()),
-        "by_breed": by_group(breeds, dice.tolist()),
+        "by_species": by_group(species, dice),
+        "by_breed": by_group(breeds, dice),
     }
 
 
 def rows_of(scored: Scored, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """A row for each image, as test_images.csv has them."""
-    counts = np.stack(scored.counts)
-    columns = zip(pairs, dice_per_image(counts).tolist(), iou_per_image(counts).tolist(), counts.tolist(), strict=True)
-    return [
-        {"stem": pair.stem, "dice": dice, "iou": iou, "tp": tp, "fp": fp, "fn": fn}
-        for pair, dice, iou, (tp, fp, fn, _) in columns
-    ]
-
-
-def batch_sizes(images: int, batch_size: int) -> list[int]:
-    """Images in each batch of an evaluation, the last one smaller where they do not come out even."""
-    return [min(batch_size, images - start) for start in range(0, images, batch_size)]
+    return image_rows([pair.stem for pair in pairs], np.stack(scored.counts))

@@ -19,7 +19,7 @@ from src.data.open_data import open_data
 from src.exporting.formats import BATCHES, FORMATS, Agreement, compare, require_packages, trace
 from src.exporting.metadata import RecordedRun, describe, read_run
 from src.exporting.options import ExportOptions, FormatName
-from src.prediction.load_model import TrainedNetwork, load_trained
+from src.prediction.load_model import Predictor, load_model
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class ExportOrder:
         return read_run(self.folder)
 
     @cached_property
-    def trained(self) -> TrainedNetwork:
+    def predictor(self) -> Predictor:
         """The network of the run."""
-        return load_trained(self.folder, "cpu", self.options.allow_targets)
+        return load_model(self.folder, "cpu", self.options.allow_targets)
 
     @cached_property
     def output(self) -> Path:
@@ -134,14 +134,14 @@ class ExportOrder:
     def images(self) -> CheckImages:
         """The images to check the file on."""
         if self.options.inputs is None:
-            return read_own_images(self.run.config.data, self.trained.reader, sum(BATCHES))
+            return read_own_images(self.run.config.data, self.predictor.reader, sum(BATCHES))
         source = Path(self.options.inputs)
-        return read_photos(source, photos(source), self.trained.reader, self.trained.image_size, sum(BATCHES))
+        return read_photos(source, photos(source), self.predictor.reader, self.predictor.image_size, sum(BATCHES))
 
     def check(self) -> None:
         """Raises ConfigError with everything that is wrong; a cause is named once, however many parts hinge on it."""
         problems: list[str] = []
-        for part in ("format", "run", "trained", "output", "images"):
+        for part in ("format", "run", "predictor", "output", "images"):
             try:
                 getattr(self, part)
             except ConfigError as error:
@@ -161,7 +161,7 @@ def export_run(options: ExportOptions) -> Exported:
     order = ExportOrder(options)
     order.check()
     content, agreement = export_network(
-        order.trained, order.format, describe(order.run, order.trained.reader), order.images.pixels
+        order.predictor, order.format, describe(order.run, order.predictor.reader), order.images.pixels
     )
     order.output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(order.output) as temporary:
@@ -170,9 +170,9 @@ def export_run(options: ExportOptions) -> Exported:
 
 
 def export_network(
-    trained: TrainedNetwork, name: FormatName, description: dict[str, Any], images: torch.Tensor
+    predictor: Predictor, name: FormatName, description: dict[str, Any], images: torch.Tensor
 ) -> tuple[bytes, Agreement]:
-    """The file of `trained`, on the CPU, in the format `name`, and how it compares with the network on `images`.
+    """The file of `predictor`, on the CPU, in the format `name`, and how it compares with the network on `images`.
 
     Args:
         description: see `describe`; goes into the file.
@@ -182,15 +182,15 @@ def export_network(
     """
     form = FORMATS[name]
     try:
-        content = form.write(trace(trained.network.model, trained.image_size), json.dumps(description))
-        agreement = compare(form.read(content), trained, images)
+        content = form.write(trace(predictor.runner.model, predictor.image_size), json.dumps(description))
+        agreement = compare(form.read(content), predictor, images)
     except Exception as error:  # tracing a network of one's own raises a type for each thing that it cannot follow
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"{trained.folder}: this network cannot be exported as {name} ({type(error).__name__}: {reason})"
+            f"{predictor.folder}: this network cannot be exported as {name} ({type(error).__name__}: {reason})"
         ) from error
     if not agreement.holds:
         raise ValueError(
-            f"{trained.folder}: nothing was written, as {name} the network says something else: {agreement}"
+            f"{predictor.folder}: nothing was written, as {name} the network says something else: {agreement}"
         )
     return content, agreement

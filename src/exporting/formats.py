@@ -16,7 +16,7 @@ from torch.export import Dim, ExportedProgram
 from src.base.errors import ConfigError
 from src.exporting.metadata import INPUT, OUTPUT
 from src.exporting.options import FormatName
-from src.prediction.load_model import TrainedNetwork
+from src.prediction.load_model import Predictor
 from src.training.metrics import foreground_logit
 
 # Takes normalised RGB float32 (B, 3, S, S), gives float32 (B, S, S), for any B.
@@ -169,7 +169,7 @@ class Agreement:
 
 
 @torch.inference_mode()
-def compare(program: Program, trained: TrainedNetwork, images: torch.Tensor) -> Agreement:
+def compare(program: Program, predictor: Predictor, images: torch.Tensor) -> Agreement:
     """`program`, fed as its description says, against the network as segsweep feeds it.
 
     Args:
@@ -177,8 +177,8 @@ def compare(program: Program, trained: TrainedNetwork, images: torch.Tensor) -> 
     """
     assert len(images) == sum(BATCHES), f"{len(images)} images do not fill batches of {BATCHES}"
     batches = images.split(list(BATCHES))
-    expected = torch.cat([foreground_logit(trained.network.logits(batch)).cpu() for batch in batches])  # (N, S, S)
-    got = torch.cat([program(_normalised(batch, trained)) for batch in batches])  # (N, S, S)
+    expected = torch.cat([foreground_logit(predictor.runner.logits(batch)).cpu() for batch in batches])  # (N, S, S)
+    got = torch.cat([program(_normalised(batch, predictor)) for batch in batches])  # (N, S, S)
     assert got.shape == expected.shape and got.dtype == expected.dtype == torch.float32
     return Agreement(
         logit=float((got - expected).abs().max()),
@@ -188,9 +188,9 @@ def compare(program: Program, trained: TrainedNetwork, images: torch.Tensor) -> 
     )
 
 
-def _normalised(images: torch.Tensor, trained: TrainedNetwork) -> torch.Tensor:
-    """(pixels / 255 - mean) / std as in the description, computed apart from `Network`."""
+def _normalised(images: torch.Tensor, predictor: Predictor) -> torch.Tensor:
+    """(pixels / 255 - mean) / std as in the description, computed apart from `ModelRunner`."""
     mean, std = (
-        torch.tensor(values).view(1, 3, 1, 1) for values in (trained.config.data.mean, trained.config.data.std)
+        torch.tensor(values).view(1, 3, 1, 1) for values in (predictor.config.data.mean, predictor.config.data.std)
     )
     return (images / 255 - mean) / std  # (B, 3, S, S)

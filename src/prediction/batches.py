@@ -14,9 +14,10 @@ import torch
 
 from src.data.images import resize_image
 from src.prediction.inputs import Inputs
-from src.prediction.load_model import TrainedNetwork, Tta
+from src.prediction.load_model import Predictor
 from src.prediction.outputs import Kind, Outcome, Outputs, Status
-from src.prediction.predict import Map, Mask, Photo, at_size, square_probabilities
+from src.prediction.predict import Map, Mask, Photo, predict_resized, upsample
+from src.training.protocol import Tta
 
 # After these no other photo can be written either; any other refusal of the disk concerns one photo.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
@@ -40,7 +41,7 @@ class Square:
 class Inference:
     """Who predicts what, how, and where it is written."""
 
-    trained: TrainedNetwork
+    predictor: Predictor
     inputs: Inputs
     outputs: Outputs
     batch_size: int
@@ -48,7 +49,7 @@ class Inference:
     threshold: float
     workers: int
 
-    def portions(self) -> Iterator[list[Outcome]]:
+    def batches(self) -> Iterator[list[Outcome]]:
         """What became of the photos, in their order, `batch_size` at a time as soon as these are on the disk.
 
         Held are at most two batches of network-sized images, and one photo a worker. Raises OSError when the disk
@@ -70,16 +71,16 @@ class Inference:
         kinds = self.outputs.to_write(photo)
         if not kinds:
             return self._done("kept", source, photo, self.outputs.kept_mask(photo))
-        picture = self.trained.reader(source)
+        picture = self.predictor.reader(source)
         height, width, _ = picture.shape
-        return Square(source, photo, (height, width), resize_image(picture, self.trained.image_size), kinds)
+        return Square(source, photo, (height, width), resize_image(picture, self.predictor.image_size), kinds)
 
     def _predict(self, pool: ThreadPoolExecutor, portion: list[Square | Outcome]) -> list[Outcome]:
         squares = [one for one in portion if isinstance(one, Square)]
         if not squares:
             return [one for one in portion if isinstance(one, Outcome)]
         try:
-            maps = square_probabilities(self.trained, [square.pixels for square in squares], self.tta)  # (B, S, S)
+            maps = predict_resized(self.predictor, [square.pixels for square in squares], self.tta)  # (B, S, S)
         except torch.OutOfMemoryError as error:
             raise ValueError(
                 f"batch_size: got {self.batch_size}, for which the device has too little memory; give a smaller one"
@@ -91,8 +92,8 @@ class Inference:
         return _or_failed(square.source, lambda: self._written(square, probability))
 
     def _written(self, square: Square, probability: Map) -> Outcome:
-        prediction = at_size(probability, *square.size, self.threshold)
-        self.outputs.write(square.source, square.photo, prediction, square.kinds, self.trained.reader)
+        prediction = upsample(probability, *square.size, self.threshold)
+        self.outputs.write(square.source, square.photo, prediction, square.kinds, self.predictor.reader)
         return self._done("written", square.source, square.photo, prediction.mask)
 
     def _done(self, status: Status, source: Path, photo: Path, mask: Mask) -> Outcome:

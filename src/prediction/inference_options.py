@@ -10,8 +10,9 @@ from src.base.environment import usable_cores
 from src.base.errors import ConfigError
 from src.prediction.batches import Inference
 from src.prediction.inputs import expanded, find_inputs
-from src.prediction.load_model import Tta, load_trained
+from src.prediction.load_model import load_model
 from src.prediction.outputs import Outputs, check_output
+from src.training.protocol import Tta
 
 MOST_WORKERS = 8  # each may hold a photo of 64 million pixels
 
@@ -40,11 +41,11 @@ class InferenceOptions(Section):
         folder = expanded(self.output)
         inputs = _attempt(problems, lambda: find_inputs(self.input, folder))
         _attempt(problems, lambda: check_output(folder))
-        trained = _attempt(problems, lambda: load_trained(expanded(self.run), self.device, self.allow_targets))
-        if trained is None or inputs is None or problems:
+        predictor = _attempt(problems, lambda: load_model(expanded(self.run), self.device, self.allow_targets))
+        if predictor is None or inputs is None or problems:
             raise ConfigError(problems)
         return Inference(
-            trained=trained,
+            predictor=predictor,
             inputs=inputs,
             outputs=Outputs(folder, self.overlay, self.probability, self.overwrite),
             batch_size=self.batch_size,

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,10 +20,10 @@ from src.data.images import DEPTHS, ImageReader
 from src.training.blueprint import blueprint, channels_of, size_problems
 from src.training.checkpoint import load_weights
 from src.training.metrics import foreground_logit
-from src.training.state import Network
+from src.training.protocol import Tta
+from src.training.state import ModelRunner
 
 log = logging.getLogger(__name__)
-Tta = Literal["none", "hflip", "flips"]
 FRACTIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # The axes of (B, 3, H, W) that each view is flipped along; test-time augmentation averages the views' probabilities.
 VIEWS: dict[Tta, tuple[tuple[int, ...], ...]] = {
@@ -34,13 +34,13 @@ VIEWS: dict[Tta, tuple[tuple[int, ...], ...]] = {
 
 
 @dataclass(frozen=True)
-class TrainedNetwork:
+class Predictor:
     """The network of a run with its best weights, in evaluation mode; `folder` is the run's, `config` what it was.
 
     `reader` reads photos as the run's own data were read.
     """
 
-    network: Network
+    runner: ModelRunner
     config: RunConfig
     folder: Path
     reader: ImageReader
@@ -60,11 +60,11 @@ class TrainedNetwork:
         return torch.stack(views).mean(dim=0)  # (B, S, S)
 
     def _of_view(self, images: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
-        logits = self.network.logits(images.flip(axes))  # (B, C, S, S)
+        logits = self.runner.logits(images.flip(axes))  # (B, C, S, S)
         return torch.sigmoid(foreground_logit(logits.flip(axes)))  # (B, S, S)
 
 
-def load_trained(folder: Path, device: str = "auto", allow_targets: Sequence[str] = ()) -> TrainedNetwork:
+def load_model(folder: Path, device: str = "auto", allow_targets: Sequence[str] = ()) -> Predictor:
     """The network of the run in `folder`, with the weights of its best epoch, on `device` (`auto`, `cpu`, `cuda:1`).
 
     `config.yaml` is read as plain YAML, judged by the schema, and builds only a network that this project or torch.nn
@@ -82,8 +82,8 @@ def load_trained(folder: Path, device: str = "auto", allow_targets: Sequence[str
     needed = sum(value.nbytes for value in model.state_dict().values())
     _fill(model, load_weights(weights_file, largest=2 * needed + 1_000_000), weights_file)
     numerics = Numerics(pick_device(device), config.numerics)
-    return TrainedNetwork(
-        Network(model.eval(), numerics, config.data.mean, config.data.std),
+    return Predictor(
+        ModelRunner(model.eval(), numerics, config.data.mean, config.data.std),
         config,
         folder,
         _photo_reader(folder, config),

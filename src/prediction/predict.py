@@ -12,7 +12,8 @@ import torch
 
 from src.base.errors import ConfigError
 from src.data.images import resize_image
-from src.prediction.load_model import VIEWS, TrainedNetwork, Tta
+from src.prediction.load_model import VIEWS, Predictor
+from src.training.protocol import Tta
 
 Photo = npt.NDArray[np.uint8]  # RGB (H, W, 3)
 Mask = npt.NDArray[np.bool_]  # (H, W)
@@ -32,29 +33,29 @@ class Prediction:
 
 
 def predict_photo(
-    trained: TrainedNetwork, image: str | Path | Photo, tta: Tta = "none", threshold: float = 0.5
+    predictor: Predictor, image: str | Path | Photo, tta: Tta = "none", threshold: float = 0.5
 ) -> Prediction:
     """The prediction for one photo: the path of a file, or uint8 RGB (H, W, 3), of any size.
 
     Raises ValueError for a file that cannot be read, another array, an unknown `tta`, a threshold not between 0 and 1.
     """
     _check_choices(tta, threshold)
-    photo = _checked(image) if isinstance(image, np.ndarray) else trained.reader(Path(image))
-    square = resize_image(photo, trained.image_size)
+    photo = _checked(image) if isinstance(image, np.ndarray) else predictor.reader(Path(image))
+    square = resize_image(photo, predictor.image_size)
     height, width, _ = photo.shape
-    return at_size(square_probabilities(trained, [square], tta)[0], height, width, threshold)
+    return upsample(predict_resized(predictor, [square], tta)[0], height, width, threshold)
 
 
-def square_probabilities(trained: TrainedNetwork, squares: Sequence[Photo], tta: Tta = "none") -> Map:
+def predict_resized(predictor: Predictor, squares: Sequence[Photo], tta: Tta = "none") -> Map:
     """Of foreground: float32 (B, S, S) in [0, 1], for B photos resized to the network's S x S."""
     # one image alone takes another way through a CPU's kernels, with other last bits: as a pair it gets those it would
     # have in any batch
     pixels = np.stack([*squares, *squares] if len(squares) == 1 else squares)  # (B, S, S, 3)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()  # (B, 3, S, S)
-    return trained.probabilities(images, tta)[: len(squares)].cpu().numpy()
+    return predictor.probabilities(images, tta)[: len(squares)].cpu().numpy()
 
 
-def at_size(square: Map, height: int, width: int, threshold: float) -> Prediction:
+def upsample(square: Map, height: int, width: int, threshold: float) -> Prediction:
     """The prediction at `height` x `width` pixels from probabilities (S, S): interpolated (bilinear), then thresholded.
 
     In this order, so that the mask's edge runs between the network's pixels, not along them.

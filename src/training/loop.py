@@ -19,7 +19,7 @@ from src.base.runtime import device_name
 from src.data.loaders import epoch_batches, start_epoch
 from src.training.checkpoint import BEST, LAST, PENDING_BEST, PREVIOUS, save_checkpoint
 from src.training.metrics import EpochMetrics, MetricAccumulator
-from src.training.state import Learner, Network, score
+from src.training.state import Learner, ModelRunner, score
 from src.training.stopping import Interrupted, StopRequest
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, s
 
 
 @torch.inference_mode()
-def evaluate(network: Network, loss: nn.Module, loader: DataLoader, what: str, stop: StopRequest) -> EpochMetrics:
+def evaluate(network: ModelRunner, loss: nn.Module, loader: DataLoader, what: str, stop: StopRequest) -> EpochMetrics:
     """EpochMetrics every image of `loader` once, in its order, with the network in evaluation mode."""
     network.model.eval()
     network.numerics.tune(whole_batch=False)

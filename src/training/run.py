@@ -17,7 +17,6 @@ from src.base.record import HEADLINE, STORY, RunRecord
 from src.base.runtime import Numerics, device_key, device_name, pick_device, seed_everything
 from src.data.audit import skipped_text
 from src.data.cache import open_cache
-from src.data.images import BorderPolicy
 from src.data.loaders import PairFiles, ReadPair, load_size, make_eval_loader, make_train_loader
 from src.data.open_data import open_audited
 from src.data.pairs import Pair, Splits
@@ -25,7 +24,7 @@ from src.training.checkpoint import BEST, PREVIOUS, file_digest, load_weights
 from src.training.failures import explain
 from src.training.labels import united_labels
 from src.training.loop import NonFiniteLoss, evaluate, fit
-from src.training.metrics import dice_per_image, iou_per_image, pooled_accuracy, pooled_dice, pooled_iou, summary
+from src.training.protocol import Protocol, image_rows
 from src.training.resume import resume
 from src.training.reuse import finished_before, finished_elsewhere, take_over, warn_of_other_code
 from src.training.state import Learner, make_learner
@@ -180,7 +179,7 @@ def _reader(config: RunConfig, splits: Splits, data_fingerprint: str) -> ReadPai
 
 def _make_loaders(
     config: RunConfig, splits: Splits, read_pair: ReadPair, numerics: Numerics
-) -> tuple[DataLoader, DataLoader, dict[str, DataLoader]]:
+) -> tuple[DataLoader, DataLoader, dict[Protocol, DataLoader]]:
     """Loaders for training, for validation, and for each test protocol."""
     shared: dict[str, Any] = {
         "read_pair": read_pair,
@@ -199,19 +198,19 @@ def _make_loaders(
         allow_targets=config.allow_targets,
         **shared,
     )
-    protocols: dict[str, BorderPolicy] = {HEADLINE: "foreground"}
+    protocols = [Protocol()]
     if config.data.border in ("background", "ignore"):
         # trained to see the border otherwise: scored that way too, beside the headline that all runs share
-        protocols[f"border_{config.data.border}"] = config.data.border
+        protocols.append(Protocol(border=config.data.border))
     valid = make_eval_loader(splits.valid, **shared)
-    tests = {name: make_eval_loader(splits.test, border=border, **shared) for name, border in protocols.items()}
+    tests = {protocol: make_eval_loader(splits.test, border=protocol.border, **shared) for protocol in protocols}
     return train, valid, tests
 
 
 def _test(
     config: RunConfig,
     learner: Learner,
-    loaders: dict[str, DataLoader],
+    loaders: dict[Protocol, DataLoader],
     pairs: list[Pair],
     record: RunRecord,
     stop: StopRequest,
@@ -219,36 +218,17 @@ def _test(
     """Scores the test split under each protocol of `loaders`, records all, and returns the headline's numbers."""
     headline: dict[str, float] = {}
     for protocol, loader in loaders.items():
-        result = evaluate(learner.scored, learner.loss, loader, f"test, {protocol}", stop)
-        dice, iou = dice_per_image(result.counts), iou_per_image(result.counts)
-        scores: dict[str, Any] = {
-            "image_size": config.data.image_size,
-            "border": "foreground" if protocol == HEADLINE else config.data.border,
-            "threshold": 0.5,
-            "both_empty": 1,
-            "images": len(result.counts),
-            "loss": result.loss,
-            "dice": summary(dice),
-            "iou": summary(iou),
-            "pooled_dice": pooled_dice(result.counts),
-            "pooled_iou": pooled_iou(result.counts),
-            "accuracy": pooled_accuracy(result.counts),
-            "dice_batch_flattened": result.dice_batch_flattened,
-            "batch_size": config.trainer.batch_size,
-        }
-        columns = zip(pairs, dice.tolist(), iou.tolist(), result.counts.tolist(), strict=False)  # debug stops early
-        images = [
-            {"stem": pair.stem, "dice": d, "iou": i, "tp": tp, "fp": fp, "fn": fn}
-            for pair, d, i, (tp, fp, fn, _) in columns
-        ]
-        record.write_test(protocol, scores, images)
-        if protocol == HEADLINE:
+        result = evaluate(learner.scored, learner.loss, loader, f"test, {protocol.name}", stop)
+        entry = protocol.entry(result.counts, config.data.image_size, config.trainer.batch_size)
+        stems = [pair.stem for pair in pairs[: len(result.counts)]]  # debug stops early
+        record.write_test(protocol.name, {**entry, "loss": result.loss}, image_rows(stems, result.counts))
+        if protocol.name == HEADLINE:
             _warn_of_one_class(result.counts)
             headline = {
-                "test_dice": scores["dice"]["mean"],
-                "test_iou": scores["iou"]["mean"],
-                "test_pooled_dice": scores["pooled_dice"],
-                "test_dice_batch_flattened": scores["dice_batch_flattened"],
+                "test_dice": entry["dice"]["mean"],
+                "test_iou": entry["iou"]["mean"],
+                "test_pooled_dice": entry["pooled_dice"],
+                "test_dice_batch_flattened": entry["dice_batch_flattened"],
             }
     return headline
 

@@ -22,7 +22,7 @@ from src.training.schedules import Schedule
 
 
 @dataclass
-class Network:
+class ModelRunner:
     """A model, the arithmetic it is computed with, and the normalization of its images (mean, std of RGB in [0, 1])."""
 
     model: nn.Module
@@ -49,7 +49,7 @@ Score = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]
 
 
 def score(
-    network: Network, loss: nn.Module, images: torch.Tensor, targets: torch.Tensor
+    network: ModelRunner, loss: nn.Module, images: torch.Tensor, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss (a scalar with a gradient) and tp, fp, fn, tn (int64, (B, 4)) of a batch; both stay on the device.
 
@@ -79,7 +79,7 @@ class WeightAverage:
         decay: strictly between 0 and 1; about 1 / (1 - decay) steps count.
     """
 
-    def __init__(self, network: Network, decay: float) -> None:
+    def __init__(self, network: ModelRunner, decay: float) -> None:
         self.network = replace(network, model=copy.deepcopy(network.model).requires_grad_(False))
         self.decay = decay
         self.steps = 0
@@ -122,7 +122,7 @@ PLAIN_STATE = ("epoch", "batch", "seconds", "lr", "momentum", "best_epoch", "bes
 class Learner:
     """A run in the making; its state is what a checkpoint holds."""
 
-    network: Network
+    network: ModelRunner
     loss: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: Schedule
@@ -153,7 +153,7 @@ class Learner:
         return (self._compiled if whole else self._score)(images, targets)
 
     @property
-    def scored(self) -> Network:
+    def scored(self) -> ModelRunner:
         """The network that is validated, kept as the best and tested: with averaged weights, where there are any."""
         return self.network if self.average is None else self.average.network
 
@@ -189,7 +189,7 @@ def make_learner(config: RunConfig, numerics: Numerics, steps_per_epoch: int) ->
     model = build(config.model, nn.Module, config.allow_targets)
     if config.init_from is not None:
         model.load_state_dict(fitting_weights(Path(config.init_from), model.state_dict()))
-    network = Network(model, numerics, config.data.mean, config.data.std)
+    network = ModelRunner(model, numerics, config.data.mean, config.data.std)
     loss = build(config.loss, Loss, config.allow_targets)
     optimizer = build_optimizer(config, network.model.parameters())
     schedule = build_schedule(config, optimizer, steps_per_epoch)

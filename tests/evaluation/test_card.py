@@ -6,8 +6,7 @@ import pytest
 from src.data.images import BACKGROUND, BORDER, PET
 from src.data.pairs import Pair
 from src.evaluation.card import card_columns, card_markdown, card_notes
-from src.evaluation.protocol import protocols_of
-from src.evaluation.scoring import Prediction, entry_of, score_all
+from src.evaluation.scoring import Prediction, entry_of, every_protocol, score_all
 
 
 def entries(*found: tuple[list[float], list[int]], threshold: float = 0.5, chosen=None) -> dict:
@@ -21,7 +20,7 @@ def entries(*found: tuple[list[float], list[int]], threshold: float = 0.5, chose
         for number, (probability, trimap) in enumerate(found)
     ]
     pairs = [Pair(f"a_{number}", Path("/none/images/a.jpg"), Path("/none")) for number in range(len(found))]
-    scored = score_all(predictions, protocols_of("none", threshold, chosen))
+    scored = score_all(predictions, every_protocol("none", threshold, chosen))
     return {one.protocol.name: entry_of(one, pairs, image_size=2, batch_size=32) for one in scored}
 
 

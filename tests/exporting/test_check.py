@@ -8,19 +8,19 @@ from src.base.config import RunConfig, parse_section
 from src.base.runtime import Numerics
 from src.data.images import ImageReader
 from src.exporting.formats import BOUND, Agreement, compare
-from src.prediction.load_model import TrainedNetwork
-from src.training.state import Network
+from src.prediction.load_model import Predictor
+from src.training.state import ModelRunner
 
 
 @pytest.fixture
-def red(composed) -> TrainedNetwork:
+def red(composed) -> Predictor:
     """A network whose logit is the normalised red of a pixel: (1 - 0.485) / 0.229 = 2.249 if white, -2.118 if black."""
     config = parse_section(RunConfig, composed("data=synthetic", "data.image_size=8"))
     red = nn.Conv2d(3, 1, kernel_size=1, bias=False)
     red.weight.data = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
     numerics = Numerics(torch.device("cpu"), config.numerics)
-    return TrainedNetwork(
-        Network(red, numerics, config.data.mean, config.data.std), config, Path("a run"), ImageReader()
+    return Predictor(
+        ModelRunner(red, numerics, config.data.mean, config.data.std), config, Path("a run"), ImageReader()
     )
 
 

@@ -17,9 +17,9 @@ from src.data.images import ImageReader
 from src.exporting.exporting import export_network, export_run
 from src.exporting.metadata import describe, read_run
 from src.exporting.options import ExportOptions
-from src.prediction.load_model import TrainedNetwork
+from src.prediction.load_model import Predictor
 from src.training.checkpoint import load_weights, save_checkpoint
-from src.training.state import Network
+from src.training.state import ModelRunner
 from tests.conftest import PROJECT
 
 MODELS = sorted(path.stem for path in (PROJECT / "conf" / "model").glob("*.yaml"))
@@ -33,30 +33,30 @@ def pictures(count: int = 6, size: int = 64) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, size, size), generator=torch.Generator().manual_seed(count)).to(torch.uint8)
 
 
-def network_of(config: RunConfig, model: nn.Module) -> TrainedNetwork:
-    network = Network(model, Numerics(CPU, config.numerics), config.data.mean, config.data.std)
-    return TrainedNetwork(network, config, Path("a run"), ImageReader())
+def network_of(config: RunConfig, model: nn.Module) -> Predictor:
+    network = ModelRunner(model, Numerics(CPU, config.numerics), config.data.mean, config.data.std)
+    return Predictor(network, config, Path("a run"), ImageReader())
 
 
-def initialised(composed, *overrides: str, size: int = 64) -> TrainedNetwork:
+def initialised(composed, *overrides: str, size: int = 64) -> Predictor:
     """A network of conf/model, 8 channels wide, after one batch has moved its running statistics away from 0 and 1."""
     plain = composed("data=synthetic", "model.width=8", f"data.image_size={size}", *overrides)
     config = parse_section(RunConfig, plain)
     torch.manual_seed(0)
-    trained = network_of(config, build(config.model, nn.Module).train())
-    trained.network.logits(pictures(size=size))
-    trained.network.model.eval()
-    return trained
+    predictor = network_of(config, build(config.model, nn.Module).train())
+    predictor.runner.logits(pictures(size=size))
+    predictor.runner.model.eval()
+    return predictor
 
 
-def by_hand(trained: TrainedNetwork, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def by_hand(predictor: Predictor, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """What a file is given and should answer: normalised images float32 (B, 3, S, S), logits float32 (B, S, S)."""
     mean, std = (
-        np.float32(values).reshape(1, 3, 1, 1) for values in (trained.config.data.mean, trained.config.data.std)
+        np.float32(values).reshape(1, 3, 1, 1) for values in (predictor.config.data.mean, predictor.config.data.std)
     )
     normalised = (images.numpy().astype(np.float32) / 255 - mean) / std
     with torch.inference_mode():
-        logits = trained.network.model(torch.from_numpy(normalised)).numpy()  # (B, C, S, S)
+        logits = predictor.runner.model(torch.from_numpy(normalised)).numpy()  # (B, C, S, S)
     return normalised, logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
 
 
@@ -66,15 +66,15 @@ def test_all_six_networks_are_covered():
 
 @pytest.mark.parametrize("model", [pytest.param(m, marks=pytest.mark.long) if m in LONG else m for m in MODELS])
 def test_every_network_answers_the_same_from_a_file_at_any_batch(composed, model):
-    trained = initialised(composed, f"model={model}")
-    onnx_file, onnx_agrees = export_network(trained, "onnx", {"made": "here"}, pictures())
-    torch_file, torch_agrees = export_network(trained, "torch_export", {"made": "here"}, pictures())
+    predictor = initialised(composed, f"model={model}")
+    onnx_file, onnx_agrees = export_network(predictor, "onnx", {"made": "here"}, pictures())
+    torch_file, torch_agrees = export_network(predictor, "torch_export", {"made": "here"}, pictures())
     assert onnx_agrees.pixels == torch_agrees.pixels == 6 * 64 * 64
     assert max(onnx_agrees.probability, torch_agrees.probability) < 1e-4
     session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
     program = torch.export.load(io.BytesIO(torch_file)).module()
     for batch in (1, 2, 5):
-        images, logits = by_hand(trained, pictures(batch))
+        images, logits = by_hand(predictor, pictures(batch))
         answers = session.run(["logits"], {"images": images})[0], program(torch.from_numpy(images)).numpy()
         assert all(answer.shape == logits.shape == (batch, 64, 64) for answer in answers)
         # a thousandth of what they vary by: new networks say little more than 0, so an absolute bound would be blind
@@ -119,15 +119,15 @@ def test_a_file_does_not_tell_the_folders_of_the_machine_it_was_made_on(plain_on
 
 @pytest.mark.long
 def test_channels_last_and_a_size_that_does_not_halve_evenly_can_be_exported(composed):
-    trained = initialised(composed, "numerics=fast", size=50)
-    assert export_network(trained, "onnx", {}, pictures(size=50))[1].pixels == 6 * 50 * 50
+    predictor = initialised(composed, "numerics=fast", size=50)
+    assert export_network(predictor, "onnx", {}, pictures(size=50))[1].pixels == 6 * 50 * 50
 
 
 def test_exporting_leaves_the_network_as_it_was(composed):
-    trained = initialised(composed, "numerics=fast")
-    before = {name: (value.clone(), value.stride()) for name, value in trained.network.model.named_parameters()}
-    export_network(trained, "torch_export", {}, pictures())
-    after = dict(trained.network.model.named_parameters())
+    predictor = initialised(composed, "numerics=fast")
+    before = {name: (value.clone(), value.stride()) for name, value in predictor.runner.model.named_parameters()}
+    export_network(predictor, "torch_export", {}, pictures())
+    after = dict(predictor.runner.model.named_parameters())
     assert all(torch.equal(after[name], value) for name, (value, _) in before.items())
     assert all(after[name].stride() == stride and after[name].requires_grad for name, (_, stride) in before.items())
 
@@ -165,9 +165,9 @@ def test_a_file_that_says_something_else_than_the_network_is_refused(composed, f
 @pytest.mark.parametrize("network", [Undecided, OneImageOnly])
 @pytest.mark.parametrize("format_name", ["onnx", "torch_export"])
 def test_a_network_that_no_program_can_follow_is_refused_in_one_line(composed, network, format_name):
-    trained = network_of(parse_section(RunConfig, composed("data=synthetic", "data.image_size=64")), network())
+    predictor = network_of(parse_section(RunConfig, composed("data=synthetic", "data.image_size=64")), network())
     with pytest.raises(ValueError, match=rf"^a run: this network cannot be exported as {format_name} \(\w+: .*\)$"):
-        export_network(trained, format_name, {}, pictures())
+        export_network(predictor, format_name, {}, pictures())
 
 
 def options(run: Path, **changes: object) -> ExportOptions:

@@ -12,7 +12,7 @@ from torch import nn
 from src.base.config import RunConfig, build
 from src.base.identity import identify
 from src.data.images import ImageReader, resize_image
-from src.prediction.load_model import load_trained
+from src.prediction.load_model import load_model
 from src.training.checkpoint import load_weights, save_checkpoint
 from tests.prediction.strangers import disguise
 
@@ -34,9 +34,7 @@ def by_hand(run: Path, images: torch.Tensor) -> torch.Tensor:
 
 def test_a_run_gives_the_probabilities_of_its_best_weights(trained_run):
     images = photo_batch()
-    assert torch.allclose(
-        load_trained(trained_run, "cpu").probabilities(images), by_hand(trained_run, images), atol=1e-6
-    )
+    assert torch.allclose(load_model(trained_run, "cpu").probabilities(images), by_hand(trained_run, images), atol=1e-6)
 
 
 def test_flips_average_the_views_after_flipping_them_back(trained_run):
@@ -44,9 +42,9 @@ def test_flips_average_the_views_after_flipping_them_back(trained_run):
     plain, across, down = by_hand(trained_run, images), by_hand(trained_run, images.flip(3)).flip(2), None
     down = by_hand(trained_run, images.flip(2)).flip(1)
     both = by_hand(trained_run, images.flip((2, 3))).flip((1, 2))
-    trained = load_trained(trained_run, "cpu")
-    assert torch.allclose(trained.probabilities(images, "hflip"), (plain + across) / 2, atol=1e-6)
-    assert torch.allclose(trained.probabilities(images, "flips"), (plain + across + down + both) / 4, atol=1e-6)
+    predictor = load_model(trained_run, "cpu")
+    assert torch.allclose(predictor.probabilities(images, "hflip"), (plain + across) / 2, atol=1e-6)
+    assert torch.allclose(predictor.probabilities(images, "flips"), (plain + across + down + both) / 4, atol=1e-6)
 
 
 def test_two_output_channels_give_the_softmax_of_the_second(two_channel_run):
@@ -57,24 +55,24 @@ def test_two_output_channels_give_the_softmax_of_the_second(two_channel_run):
     mean, std = (torch.tensor(config["data"][key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     with torch.inference_mode():
         softmax = torch.softmax(model.eval()((images / 255 - mean) / std), dim=1)[:, 1]
-    assert torch.allclose(load_trained(two_channel_run, "cpu").probabilities(images), softmax, atol=1e-6)
+    assert torch.allclose(load_model(two_channel_run, "cpu").probabilities(images), softmax, atol=1e-6)
 
 
 def test_the_scores_of_the_record_come_out_again(trained_run):
     rows = [line.split(",") for line in (trained_run / "test_images.csv").read_text().splitlines()[1:]]
     config = yaml.safe_load((trained_run / "config.yaml").read_text())
     images = next(Path(config["data"]["root"]).glob("20-6-48-*/images"))
-    trained = load_trained(trained_run, "cpu")
+    predictor = load_model(trained_run, "cpu")
     for row in rows:
         image = torch.from_numpy(resize_image(ImageReader()(images / f"{row[1]}.jpg"), 32)).permute(2, 0, 1)[None]
-        predicted = int((trained.probabilities(image) > 0.5).sum())
+        predicted = int((predictor.probabilities(image) > 0.5).sum())
         true_positive, false_positive = int(row[4]), int(row[5])
         assert predicted == true_positive + false_positive
 
 
 def test_torchs_global_switches_stay_as_they_were(trained_run):
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    load_trained(trained_run, "cpu")
+    load_model(trained_run, "cpu")
     assert (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()) == before
 
 
@@ -100,7 +98,7 @@ def test_nothing_a_strangers_config_names_is_executed(run_copy, target, tmp_path
     config["model"] = {"name": "unet", "_target_": target, "command": f"touch {proof}", "width": 2}
     (run_copy / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(ValueError, match="_target_: got"):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
     assert not proof.exists()
 
 
@@ -112,7 +110,7 @@ def test_what_prediction_does_not_need_is_not_even_built(run_copy, section, tmp_
         disguise(run_copy, lambda config: config[section].update(transforms=[evil]))
     else:
         disguise(run_copy, lambda config: config.update({section: {"name": "evil", **evil}}))
-    load_trained(run_copy, "cpu")
+    load_model(run_copy, "cpu")
     assert not proof.exists()
 
 
@@ -120,7 +118,7 @@ def test_a_yaml_tag_is_refused(run_copy, tmp_path):
     proof = tmp_path / "proof"
     (run_copy / "config.yaml").write_text(f"model: !!python/object/apply:os.system ['touch {proof}']\n")
     with pytest.raises(ValueError, match=r"config\.yaml: is not plain YAML .*python/object/apply"):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
     assert not proof.exists()
 
 
@@ -143,7 +141,7 @@ def test_a_pickle_with_code_in_it_is_refused(run_copy, writer, tmp_path):
     else:
         best.write_bytes(pickle.dumps(Evil(proof)))
     with pytest.raises(ValueError, match=r"best\.pt: not a readable checkpoint"):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
     assert not proof.exists()
     pickle.loads(pickle.dumps(Evil(proof)))
     assert proof.exists()  # the attack is real: where pickle is trusted, it works
@@ -152,7 +150,7 @@ def test_a_pickle_with_code_in_it_is_refused(run_copy, writer, tmp_path):
 def test_a_network_said_to_be_enormous_takes_no_memory(run_copy):
     disguise(run_copy, lambda config: config["model"].update(width=500_000))  # 3.8 million GB of weights
     with pytest.raises(ValueError, match=r"these weights do not fit the network that config\.yaml names"):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +183,7 @@ def test_a_network_that_no_run_is_trained_with_is_refused_in_a_line(run_copy, mo
     config = yaml.safe_load((run_copy / "config.yaml").read_text())
     (run_copy / "config.yaml").write_text(yaml.safe_dump({**config, "model": {"name": "unet", **model}}))
     with pytest.raises(ValueError, match=rf"^{run_copy}/config\.yaml: .*{why}") as raised:
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 700
 
 
@@ -210,16 +208,16 @@ def test_a_config_that_is_not_the_runs_is_refused_with_both_ids(run_copy, change
     change(config)
     (run_copy / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(ValueError, match=rf"config\.yaml: is the config of the run \S+, but run\.json says {before};"):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
     (run_copy / "config.yaml").write_text(sound.replace("workers: 0", "workers: 3"))  # which changes no result
-    load_trained(run_copy, "cpu")
+    load_model(run_copy, "cpu")
 
 
 def test_without_its_record_the_folders_name_is_held_against_the_config(run_copy):
     (run_copy / "run.json").unlink()
-    load_trained(run_copy, "cpu")
+    load_model(run_copy, "cpu")
     with pytest.raises(ValueError, match=r"but the folder, which has no run\.json, is called mine; "):
-        load_trained(run_copy.rename(run_copy.with_name("mine")), "cpu")
+        load_model(run_copy.rename(run_copy.with_name("mine")), "cpu")
 
 
 def test_a_run_that_began_from_weights_is_known_by_their_digest(run_copy):
@@ -229,10 +227,10 @@ def test_a_run_that_began_from_weights_is_known_by_their_digest(run_copy):
     disguise(run_copy, from_weights)
     change_record(run_copy, init_digest="0" * 64)
     with pytest.raises(ValueError, match="is the config of the run"):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
     config = RunConfig.model_validate(yaml.safe_load((run_copy / "config.yaml").read_text()))
     change_record(run_copy, run_id=identify(config, "0" * 64).run_id)
-    load_trained(run_copy, "cpu")
+    load_model(run_copy, "cpu")
 
 
 def change_record(run, **facts):
@@ -254,14 +252,14 @@ def test_weights_that_inflate_are_refused_before_they_are_read(run_copy):
     packed(best, padding=bytes(300_000_000))
     assert best.stat().st_size < 1_000_000
     with pytest.raises(ValueError, match=r"best\.pt: .*it is packed, 30\d,\d{3},\d{3} bytes would come out"):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
 
 
 def test_a_file_much_larger_than_the_networks_weights_is_refused(run_copy):
     with (run_copy / "checkpoints" / "best.pt").open("r+b") as file:
         file.truncate(10**12)  # a hole: it takes no room
     with pytest.raises(ValueError, match=r"best\.pt: has 1,000,000,000,000 bytes; at most "):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -281,7 +279,7 @@ def test_weights_of_another_kind_are_refused_by_name(run_copy, spoil):
     best.unlink()
     save_checkpoint(best, {"model": {**weights, name: spoil(weights[name])}, "epoch": 1})
     with pytest.raises(ValueError, match=r"best\.pt: "):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
 
 
 def test_a_pipe_in_the_place_of_any_file_is_refused_by_name(run_copy):
@@ -289,7 +287,7 @@ def test_a_pipe_in_the_place_of_any_file_is_refused_by_name(run_copy):
         (run_copy / name).rename(run_copy / "aside")
         os.mkfifo(run_copy / name)
         with pytest.raises(ValueError, match=rf"{name}: is a pipe, socket or device"):
-            load_trained(run_copy, "cpu")
+            load_model(run_copy, "cpu")
         (run_copy / "aside").replace(run_copy / name)
 
 
@@ -300,15 +298,15 @@ def test_weights_that_are_no_numbers_are_refused(run_copy):
     best.unlink()
     save_checkpoint(best, {"model": {**weights, name: torch.full_like(weights[name], torch.nan)}, "epoch": 1})
     with pytest.raises(ValueError, match="no finite numbers"):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path, run_copy):
     with pytest.raises(ValueError, match=r"is no folder of a run .*config\.yaml.*; give one"):
-        load_trained(tmp_path, "cpu")
+        load_model(tmp_path, "cpu")
     (run_copy / "checkpoints" / "best.pt").unlink()
     with pytest.raises(ValueError, match=r"has no checkpoints/best\.pt"):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")
 
 
 def test_all_that_is_wrong_with_a_config_is_said_at_once(run_copy):
@@ -316,4 +314,4 @@ def test_all_that_is_wrong_with_a_config_is_said_at_once(run_copy):
     config["seed"], config["data"]["image_size"] = "x", 3
     (run_copy / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(ValueError, match=r"(?s)config\.yaml: seed: got 'x'.*config\.yaml: data\.image_size: got 3"):
-        load_trained(run_copy, "cpu")
+        load_model(run_copy, "cpu")

@@ -12,7 +12,7 @@ from src.training.checkpoint import load_checkpoint, load_weights
 from src.training.checks import checked
 from src.training.loop import evaluate
 from src.training.run import _make_loaders, _reader
-from src.training.state import Network, WeightAverage, make_learner
+from src.training.state import ModelRunner, WeightAverage, make_learner
 from src.training.stopping import StopRequest
 
 
@@ -24,7 +24,7 @@ def network():
     )
     model = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.BatchNorm2d(1))
     nn.init.zeros_(model[0].weight)
-    return Network(model, Numerics(torch.device("cpu"), exact), (0.5,) * 3, (0.5,) * 3)
+    return ModelRunner(model, Numerics(torch.device("cpu"), exact), (0.5,) * 3, (0.5,) * 3)
 
 
 def after(network, decay, weights):
