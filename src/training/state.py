@@ -38,11 +38,13 @@ class ModelRunner:
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """float32 (B, C, H, W) on the device, with a gradient, for RGB images uint8 (B, 3, H, W) from anywhere."""
-        images = images.to(self.numerics.device, non_blocking=True).float() / 255  # (B, 3, H, W)
-        images = ((images - self._mean) / self._std).contiguous(memory_format=self.numerics.memory_format)
         with self.numerics.autocast():
-            logits = self.model(images)  # (B, C, H, W)
-        return logits.float()
+            return self.forward(images.to(self.numerics.device, non_blocking=True))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """`logits` of images on the device, inside the caller's autocast."""
+        images = (images.float() / 255 - self._mean) / self._std  # (B, 3, H, W)
+        return self.model(images.contiguous(memory_format=self.numerics.memory_format)).float()
 
 
 Score = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -59,8 +61,15 @@ def score(
         images: uint8 (B, 3, H, W).
         targets: uint8 (B, H, W), as `Batch` has them.
     """
-    logits = network.logits(images)  # (B, C, H, W)
-    targets = targets.to(logits.device, non_blocking=True)  # (B, H, W)
+    device = network.numerics.device
+    with network.numerics.autocast():
+        return _score(network, loss, images.to(device, non_blocking=True), targets.to(device, non_blocking=True))
+
+
+def _score(
+    network: Network, loss: nn.Module, images: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    logits = network.forward(images)  # (B, C, H, W)
     valid = targets != IGNORED
     truth = targets > FOREGROUND // 2  # soft labels count as what they are nearer to
     counts = confusion(foreground_logit(logits.detach()) > 0, truth, valid)
@@ -139,18 +148,19 @@ class Learner:
     momentum: float = 0.0  # of the last step taken; beta1 of Adam and AdamW
 
     def __post_init__(self) -> None:
-        self._score: Score = partial(score, self.network, self.loss)
+        self._score: Score = partial(_score, self.network, self.loss)
         # normalization, forward pass, loss and counts as one program; only for training, where it is called most
-        self._compiled = torch.compile(self._score) if self.network.numerics.compiles else self._score
+        self._compiled = torch.compile(self._score, dynamic=False) if self.network.numerics.compiles else self._score
 
     def score(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`score` of a training batch; of a whole one compiled, if the numerics ask for it."""
         whole = len(images) == self.batch_size
         self.network.numerics.tune(whole)
-        # moved here, since a compiled program must not depend on where its inputs come from
         device = self.network.numerics.device
         images, targets = images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
-        return (self._compiled if whole else self._score)(images, targets)
+        # autocast stays outside: torch does not keep a compiled program that switches it for later runs
+        with self.network.numerics.autocast():
+            return (self._compiled if whole else self._score)(images, targets)
 
     @property
     def scored(self) -> ModelRunner:

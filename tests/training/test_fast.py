@@ -134,7 +134,7 @@ def test_whole_training_batches_alone_are_compiled_as_one_program(config, monkey
         return lambda *given: seen.append(graph) or graph(*given)
 
     compile_with = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda program: compile_with(program, backend=backend, fullgraph=True))
+    monkeypatch.setattr(torch, "compile", lambda program, **_: compile_with(program, backend=backend, fullgraph=True))
     monkeypatch.setattr(Numerics, "compiles", True)
     chosen = config("numerics=fast", "data.image_size=32", "model.width=2", "trainer.batch_size=4")
     learner = make_learner(chosen, Numerics(torch.device("cpu"), chosen.numerics), steps_per_epoch=5)
