@@ -67,7 +67,7 @@ def score(
 
 
 def _score(
-    network: Network, loss: nn.Module, images: torch.Tensor, targets: torch.Tensor
+    network: ModelRunner, loss: nn.Module, images: torch.Tensor, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     logits = network.forward(images)  # (B, C, H, W)
     valid = targets != IGNORED
