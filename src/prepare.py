@@ -22,8 +22,8 @@ from src.cli.overrides import forcing_values, plain_values, refusal
 @command("prepare")
 def main(composed: DictConfig) -> None:
     """Open, check, say what is there."""
-    from src.data.audit import skipped_text
-    from src.data.open_data import open_audited
+    from src.data.open_data import open_verified
+    from src.data.verify import skipped_text
 
     try:
         values = plain_values(composed)
@@ -31,7 +31,7 @@ def main(composed: DictConfig) -> None:
         if values:
             raise ConfigError([f"{key}: unknown key; only data and data.… can be given" for key in values])
         data = parse_data({**plain, "download": True} if plain.get("kind") == "oxford_pet" else plain)
-        splits, digest = open_audited(data)
+        splits, digest = open_verified(data)
     except (ValueError, OSError) as error:
         sys.exit(refusal(error))
     if splits.skipped:

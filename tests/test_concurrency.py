@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from src.base.record import RunRecord
-from src.data.loaders import PairFiles
+from src.data.datasets import FileReader
 from src.data.sources.oxford_pet import open_oxford_pet
 from src.prediction.load_model import read_config
 from tests.conftest import PROJECT
@@ -115,7 +115,7 @@ def test_one_of_them_draws_the_data_and_all_find_them_whole(said):
 
 def test_one_of_them_decodes_the_images_and_all_read_the_same(said, folder):
     splits = open_oxford_pet(folder / "drawn" / "12-4-48-0")
-    pixels = int(PairFiles(splits.reader)(splits.test[0], 32)[0].sum())
+    pixels = int(FileReader(splits.decoder)(splits.test[0], 32)[0].sum())
     assert sorted(said["decode"]) == [[0, pixels]] * (AT_ONCE - 1) + [[1, pixels]]
 
 

@@ -13,8 +13,8 @@ from src.base.runtime import Numerics, device_name, pick_device
 from src.benchmarking.data_path import measure_data_path
 from src.benchmarking.steps import measure_network
 from src.data.cache import open_cache
-from src.data.loaders import load_size
-from src.data.open_data import open_audited
+from src.data.datasets import load_size
+from src.data.open_data import open_verified
 from src.display.tables import plain_table
 
 SCHEMA = 1
@@ -38,7 +38,7 @@ def run_benchmark(options: BenchmarkOptions, configs: Sequence[RunConfig]) -> di
     Raises ValueError for data that are missing or too few.
     """
     config = configs[0]
-    splits, digest = open_audited(config.data)
+    splits, digest = open_verified(config.data)
     sizes = {config.data.image_size, load_size(config.data.image_size, config.augmentation)}
     cache = Path(config.data.cache_dir)
     read_pair = open_cache(splits, digest, sorted(sizes), cache)

@@ -19,20 +19,21 @@ from torch.utils.data import DataLoader, Dataset
 from src.base.config import RunConfig
 from src.benchmarking.timing import interleaved_seconds, median_ratio, spread
 from src.data.augment import build_transform
-from src.data.loaders import ReadPair, make_train_loader, start_epoch
+from src.data.datasets import PairReader
+from src.data.decoding import PairDecoder
+from src.data.loaders import make_train_loader, start_epoch
 from src.data.pairs import Pair, Splits
-from src.data.reading import PairReader
 
 
 def measure_data_path(
-    config: RunConfig, splits: Splits, read_pair: ReadPair, images: int, repeats: int
+    config: RunConfig, splits: Splits, read_pair: PairReader, images: int, repeats: int
 ) -> dict[str, Any]:
     """Both ways over the same `images`, in this process and on one thread; batches included, the network left out."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
     pairs = splits.train[:images]
     ours = our_loader(config, pairs, read_pair)
-    baseline = baseline_loader(pairs, splits.reader, config)
+    baseline = baseline_loader(pairs, splits.decoder, config)
     epochs = count(1)
     work = {
         "ours": lambda: sum(len(batch.images) for batch in start_epoch(ours, next(epochs))),
@@ -52,7 +53,7 @@ def measure_data_path(
 
 
 def our_loader(
-    config: RunConfig, pairs: Sequence[Pair], read_pair: ReadPair, workers: int = 0, **options: Any
+    config: RunConfig, pairs: Sequence[Pair], read_pair: PairReader, workers: int = 0, **options: Any
 ) -> DataLoader:
     """The batches of a run of `config`; `options` as of make_train_loader."""
     return make_train_loader(
@@ -71,7 +72,7 @@ def our_loader(
 class BaselineSet(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Opens, resizes (PIL), augments and normalizes a pair at every call: image float32 (3, S, S), mask (1, S, S)."""
 
-    def __init__(self, pairs: Sequence[Pair], reader: PairReader, config: RunConfig) -> None:
+    def __init__(self, pairs: Sequence[Pair], reader: PairDecoder, config: RunConfig) -> None:
         self.pairs = pairs
         self.reader = reader
         self.size = (config.data.image_size, config.data.image_size)
@@ -92,7 +93,7 @@ class BaselineSet(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return done["image"], done["mask"][None].float() / 255
 
 
-def baseline_loader(pairs: Sequence[Pair], reader: PairReader, config: RunConfig, workers: int = 0) -> DataLoader:
+def baseline_loader(pairs: Sequence[Pair], reader: PairDecoder, config: RunConfig, workers: int = 0) -> DataLoader:
     """Shuffled float32 batches as the usual script makes them: new workers in each epoch, memory that is not pinned."""
     return DataLoader(
         BaselineSet(pairs, reader, config),

@@ -14,7 +14,8 @@ from src.base.config import RunConfig, build
 from src.base.runtime import Numerics, seed_everything
 from src.benchmarking.data_path import baseline_epoch, baseline_loader, our_loader
 from src.benchmarking.timing import Work, interleaved_seconds, median_ratio, spread
-from src.data.loaders import Batch, ReadPair, start_epoch
+from src.data.datasets import PairReader
+from src.data.loaders import Batch, start_epoch
 from src.data.pairs import Splits
 from src.training.checks import build_optimizer
 from src.training.loop import train_epoch
@@ -25,7 +26,7 @@ BACKWARD_TOO = 3  # a training step costs about three forward passes
 
 
 def measure_network(
-    config: RunConfig, splits: Splits, read_pair: ReadPair, numerics: Numerics, steps: int, repeats: int
+    config: RunConfig, splits: Splits, read_pair: PairReader, numerics: Numerics, steps: int, repeats: int
 ) -> dict[str, Any]:
     """Seconds a step of the bare work, of our loop on a batch in memory, of our loop, and of the baseline loop.
 
@@ -44,7 +45,7 @@ def measure_network(
     learner = make_learner(config, numerics, steps_per_epoch=1_000_000)
     batch = next(iter(start_epoch(loader, 0)))
     model = build(config.model, nn.Module, config.allow_targets).to(device)
-    baseline = baseline_loader(splits.train, splits.reader, config, max(workers, 0))
+    baseline = baseline_loader(splits.train, splits.decoder, config, max(workers, 0))
     adamw = torch.optim.AdamW(model.parameters(), lr=1e-3)
     work = {
         "bare": _bare_steps(config, learner, batch, steps),

@@ -23,23 +23,23 @@ from src.base.config import find_target
 from src.base.errors import ConfigError
 from src.data.images import FOREGROUND, IGNORED
 
-# No arguments for a config: strictness and seeds are decided here, nested transforms go under `transforms`.
-_OURS = {"self", "strict", "seed", "first", "second"}
-_IS_STRANGER = np.isin(np.arange(256), (0, IGNORED, FOREGROUND), invert=True).astype(np.uint8)
+# Not arguments for a config: strictness and seeds are set here, nested transforms go under `transforms`.
+_RESERVED = {"self", "strict", "seed", "first", "second"}
+_IS_UNKNOWN_CODE = np.isin(np.arange(256), (0, IGNORED, FOREGROUND), invert=True).astype(np.uint8)
 _ABSTRACT = (BasicTransform, DualTransform, ImageOnlyTransform, Transform3D, BaseCompose)
-# A config has no functions; albumentations takes a text for one, and fails later.
-_OF_FUNCTIONS = (albumentations.Lambda,)
+# A config has no functions; albumentations accepts a text in place of one, and fails later.
+_TAKE_FUNCTIONS = (albumentations.Lambda,)
 _TRANSFORMS = {
     f"albumentations.{name}": kind
     for name, kind in vars(albumentations).items()
     if isinstance(kind, type)
     and issubclass(kind, (BasicTransform, BaseCompose))
-    and kind not in (*_ABSTRACT, *_OF_FUNCTIONS)
+    and kind not in (*_ABSTRACT, *_TAKE_FUNCTIONS)
 }
 
 
-class Draw(IntEnum):
-    """What a random draw is for; each purpose has its own streams, so that no two ever share numbers."""
+class RngStream(IntEnum):
+    """The purpose of a random draw; each has its own streams, so that no two ever share numbers."""
 
     SHUFFLE = 0
     TRANSFORM = 1
@@ -47,20 +47,20 @@ class Draw(IntEnum):
     BORDER = 3
 
 
-def draw_seeds(seed: int, draw: Draw, first: int, second: int = 0) -> np.random.SeedSequence:
-    """The stream of one draw, decided by its four numbers alone, whoever asks and in whatever order.
+def stream_seed(seed: int, stream: RngStream, first: int, second: int = 0) -> np.random.SeedSequence:
+    """The seed of one draw, decided by its four numbers alone, in any process and order.
 
-    `first` and `second` say which draw it is: epoch and index, copy and image, or image alone. Always four
+    `first` and `second` identify the draw: epoch and index, copy and image, or image alone. Always four
     numbers, because a SeedSequence pads with zeros: (1, 2) and (1, 2, 0) would be the same stream.
     """
-    return np.random.SeedSequence([seed, draw, first, second])
+    return np.random.SeedSequence([seed, stream, first, second])
 
 
 class PairTransform:
     """Albumentations transforms applied alike to an image and its target; picklable, for loader workers.
 
     `nodes` are config nodes as in conf/augmentation. With `mask_as_image` the target is transformed as an
-    image is, colours included, as report A's code seems to do: labels between 0 and 255 appear.
+    image is, colors included, as report A's code seems to do: labels between 0 and 255 appear.
     Raises ValueError (ConfigError) with every problem of the nodes.
     """
 
@@ -75,7 +75,7 @@ class PairTransform:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Image uint8 (H, W, 3) and target uint8 (H, W), transformed; the arguments stay as they are.
 
-        Raises ValueError when a transform writes a value into the target that is no code of a target.
+        Raises ValueError when a transform writes another value than the codes of a target into it.
         """
         if not self.compose.transforms:
             return image, target
@@ -96,10 +96,10 @@ class PairTransform:
     def _binary(self, image: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         changed = self.compose(image=image, mask=target)
         target = changed["mask"]
-        if cv2.countNonZero(cv2.LUT(target, _IS_STRANGER)):  # a quarter of numpy's time
-            strangers = sorted(set(np.unique(target).tolist()) - {0, IGNORED, FOREGROUND})
+        if cv2.countNonZero(cv2.LUT(target, _IS_UNKNOWN_CODE)):  # a quarter of numpy's time
+            unknown = sorted(set(np.unique(target).tolist()) - {0, IGNORED, FOREGROUND})
             raise ValueError(
-                f"a transform wrote {strangers[:5]} into the target; allowed are 0, {IGNORED}, {FOREGROUND}: "
+                f"a transform wrote {unknown[:5]} into the target; allowed are 0, {IGNORED}, {FOREGROUND}: "
                 "leave fill_mask at one of them, and use no transform that draws its own mask values"
             )
         return changed["image"], target
@@ -119,7 +119,7 @@ def build_transform(
 ) -> albumentations.Compose:
     """Build config nodes (`_target_: albumentations.X`, its arguments beside it) into one strict Compose.
 
-    Masks are interpolated nearest, whatever a node says. With `mask_as_image`, an array passed as
+    Masks are always interpolated nearest. With `mask_as_image`, an array passed as
     `soft_target` is treated as an image. `allow_targets`: packages whose transforms are allowed too.
     Raises ValueError (ConfigError) with all that `check_transforms` finds.
     """
@@ -138,7 +138,7 @@ def build_transform(
 def check_transforms(
     nodes: list[dict[str, Any]], where: str = "transforms", allow_targets: Sequence[str] = ()
 ) -> list[str]:
-    """One line for each thing that keeps `nodes` from being built, starting with the config key `where`.
+    """One line for each reason why `nodes` cannot be built, starting with the config key `where`.
 
     Without this, albumentations ignores unknown and renamed arguments with no more than a warning.
     """
@@ -192,11 +192,11 @@ def _find_class(node: Any, where: str, problems: list[str], allowed: Sequence[st
 
 
 def _key_problems(kind: type, arguments: dict[str, Any], where: str) -> list[str]:
-    """Arguments that the class does not take, and those that it cannot do without."""
+    """Arguments that the class does not take, and required ones that are missing."""
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(kind.__init__).parameters.items()  # type: ignore[misc]
-        if name not in _OURS
+        if name not in _RESERVED
     }
     accepted = ", ".join(sorted(parameters))
     unknown = [key for key in arguments if key not in parameters]
@@ -207,19 +207,19 @@ def _key_problems(kind: type, arguments: dict[str, Any], where: str) -> list[str
 
 
 def _construct(kind: type, arguments: dict[str, Any], where: str, problems: list[str]) -> Any:
-    """Call the class; whatever it refuses or only warns about becomes a line in `problems`."""
+    """Call the class; each error or warning becomes a line in `problems`."""
     strict = {"strict": True} if _takes_strict(kind) else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             transform = kind(**arguments, **strict)
-    except Exception as error:  # the constructors raise what they like: pydantic's, TypeError, ZeroDivisionError
+    except Exception as error:  # the constructors raise any type: pydantic's, TypeError, ZeroDivisionError
         problems += [f"{where}: {reason}" for reason in _reasons(error)]
         return None
     if isinstance(transform, BasicTransform):
         foreign = set(transform.targets_as_params) - {"image", "mask"}
         if "image" not in transform.available_keys or foreign:
-            problems.append(f"{where}: needs more than an image and its mask, which is all there is")
+            problems.append(f"{where}: needs more inputs than an image and its mask")
     return transform
 
 
@@ -230,12 +230,12 @@ def _takes_strict(kind: type) -> bool:
 
 
 def _reasons(error: Exception) -> list[str]:
-    """A constructor's complaint, one line for each argument."""
+    """A constructor's error, one line for each argument."""
     if not isinstance(error.__cause__, ValidationError):
         return [str(error) or type(error).__name__]
     messages: dict[str, list[str]] = {}
     for detail in error.__cause__.errors(include_url=False):
-        # Beyond the argument, the location names which type of a union was tried.
+        # Beyond the argument, the location has the type of a union that was tried.
         argument = f"{detail['loc'][0]} is {detail['input']!r}: " if detail["loc"] else ""
         messages.setdefault(argument, []).append(detail["msg"])
     return [argument + ", or ".join(dict.fromkeys(texts)) for argument, texts in messages.items()]

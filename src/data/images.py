@@ -28,46 +28,43 @@ IGNORED = 127
 RASTER_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 BorderPolicy = Literal["foreground", "background", "ignore", "random"]
-BORDER_POLICIES: tuple[BorderPolicy, ...] = ("foreground", "background", "ignore", "random")
 Exif = Literal["apply", "ignore"]
 
-# A small file may claim to hold gigabytes of pixels; 64 million are 192 MB as RGB, more than a photo has.
+# A small file may declare gigabytes of pixels; 64 million are 192 MB as RGB, more than any photo.
 MAXIMUM_PIXELS = 64_000_000
 MAXIMUM_BYTES = 1 << 30  # those pixels with four channels of 16 bits take half of it
 # Each scan of a progressive JPEG may touch every pixel again; encoders write about ten.
 MAXIMUM_SCANS = 100
 _JPEG_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")  # but for stuffed bytes and those that have no length
 
-# How many bits the values of a 16-bit image may use: cameras and scanners store 10 and 12 bits in 16 unscaled.
+# How many bits the values of a 16-bit image may use: cameras and scanners store 10 and 12 bits unscaled in 16.
 DEPTHS = (8, 10, 12, 16)
 
 
 class Decoded(NamedTuple):
-    """The first frame of a file, and its EXIF orientation (1 to 8), which its decoder may have applied (`turned`).
+    """The first frame of a file as it is stored, and its EXIF orientation (1 to 8).
 
-    Where the file has more than 8 bits a channel, `deep` holds them all: uint16 (H, W), or (H, W, C) of RGB and alpha.
+    `deep` holds all bits of a file of more than 8 bits per channel: uint16 (H, W), or (H, W, C) of RGB and alpha.
     """
 
     path: Path
     image: Image.Image
     deep: npt.NDArray[np.uint16] | None
     orientation: int
-    turned: bool
 
     def size(self, orientation: int) -> tuple[int, int]:
-        """Height and width in pixels when what is stored is turned as `orientation` says."""
+        """Height and width in pixels after turning by `orientation`."""
         width, height = self.image.size
-        swapped = (self.turned and self.orientation > 4) != (orientation > 4)
-        return (width, height) if swapped else (height, width)
+        return (width, height) if orientation > 4 else (height, width)
 
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Reads any image file as uint8 RGB (H, W, 3), the same pixels wherever it is asked.
+    """Reads any image file as uint8 RGB (H, W, 3), the same pixels for every command.
 
     The content decides, not the extension: the official data has `.jpg` files that are PNG, GIF or CMYK. Of an
-    animation the first frame is read. What is transparent lies on white. With `exif` "apply" an image is turned as its
-    EXIF orientation says, as viewers and annotation tools show it; "ignore" takes the stored pixels. Color profiles are
+    animation the first frame is read. Transparent pixels are shown on white. With `exif` "apply" an image is turned by
+    its EXIF orientation, as viewers and annotation tools show it; "ignore" takes the stored pixels. Color profiles are
     not applied.
 
     `bits`: how many the values of 16-bit images use, over a whole data set (see `bits_for`); the highest of them become
@@ -88,25 +85,24 @@ class ImageReader:
         """The image that `decoded` is."""
         if problem := self.problem(highest_value(decoded)):
             raise ValueError(f"{decoded.path}: {problem}")
-        stored = as_stored(on_white(decoded, self.bits or 16), decoded)
-        return upright(stored, self.orientation(decoded))
+        return upright(on_white(decoded, self.bits or 16), self.orientation(decoded))
 
     def problem(self, highest: int | None) -> str | None:
-        """Why an image whose 16-bit values go up to `highest` (None: of 8 bits) cannot be read, if it cannot."""
+        """Why an image whose 16-bit values go up to `highest` (None: of 8 bits) cannot be read; None if it can."""
         if not highest:
             return None
-        said, bits = f"is a 16-bit image whose values end at {highest}", self.bits
+        what, bits = f"is a 16-bit image whose values end at {highest}", self.bits
         if bits is None:
             if bits_for(highest) == DEPTHS[-1]:
                 return None
             return (
-                f"{said}; whether it is dark or uses {bits_for(highest)} bits cannot be known, since no other 16-bit "
+                f"{what}; whether it is dark or uses {bits_for(highest)} bits cannot be known, since no other 16-bit "
                 "image was seen; convert it to 8 bits"
             )
         if highest >= 1 << bits:
-            return f"{said}, while those of the data set use {bits} bits, up to {(1 << bits) - 1}; scale its values"
+            return f"{what}, while those of the data set use {bits} bits, up to {(1 << bits) - 1}; scale its values"
         if highest < 1 << (bits - 8):
-            return f"{said}, which is black where others use {bits} bits; scale its values or leave it out"
+            return f"{what}, which is black where others use {bits} bits; scale its values or leave it out"
         return None
 
     def orientation(self, decoded: Decoded) -> int:
@@ -123,19 +119,22 @@ def decode(path: Path, content: bytes | None = None) -> Decoded:
     try:
         with Image.open(io.BytesIO(content), formats=_formats()) as image:
             _check_effort(image, content)
-            depth = str([tile.args for tile in image.tile])  # what Pillow's decoders are told, 65535 that of PPM
+            depth = str([tile.args for tile in image.tile])  # the arguments of Pillow's decoders, 65535 that of PPM
             sixteen = image.format in ("PNG", "TIFF", "PPM") and (";16" in depth or ", 65535" in depth)
-            of_tiff = image.format == "TIFF"  # which Pillow and OpenCV turn as they decode it; the tag is gone then
-            orientation = _orientation(image) if of_tiff else 1
+            is_tiff = image.format == "TIFF"  # Pillow and OpenCV turn it as they decode it; then the tag is gone
+            orientation = _orientation(image) if is_tiff else 1
             image.load()
-            orientation = orientation if of_tiff else _orientation(image)
+            orientation = orientation if is_tiff else _orientation(image)
             frame = image.copy()
         deep = _deep(frame, content if sixteen else None)
+        if is_tiff and orientation != 1:
+            back = {6: 8, 8: 6}.get(orientation, orientation)
+            frame, deep = _transposed(frame, back), None if deep is None else upright(deep, back)
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: cannot be read as an image (is none of {', '.join(_formats())})") from error
+        raise ValueError(f"{path}: cannot be read as an image (not one of {', '.join(_formats())})") from error
     except Exception as error:  # decoders raise nearly anything on damaged files, SyntaxError and struct.error too
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error
-    return Decoded(path, frame, deep, orientation, of_tiff)
+    return Decoded(path, frame, deep, orientation)
 
 
 def read_file(path: Path) -> bytes:
@@ -162,7 +161,7 @@ def _check_effort(image: Image.Image, content: bytes) -> None:
 
 
 def _scans(content: bytes) -> int:
-    """How many scans the first picture of a JPEG file has; a picture within a segment, as a thumbnail, is passed by."""
+    """How many scans the first picture of a JPEG file has; a picture within a segment, as a thumbnail, is skipped."""
     scans, position = 0, 2
     while (found := _JPEG_MARKER.search(content, position)) and (marker := found[1]) != b"\xd9":  # the end
         scans += marker == b"\xda"
@@ -201,8 +200,8 @@ def _formats() -> list[str]:
     return [name for name in RASTER_FORMATS if name in Image.OPEN]
 
 
-# What brings stored pixels upright, for each EXIF orientation (Exif 2.32, tag 0x0112), in this order: whether rows,
-# then columns, are reversed, then whether both are swapped.
+# What turns stored pixels upright, for each EXIF orientation (Exif 2.32, tag 0x0112): whether rows, then columns, are
+# reversed, then whether both are swapped.
 _TURNS = {
     1: (False, False, False),
     2: (False, True, False),
@@ -216,20 +215,22 @@ _TURNS = {
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Stored `pixels` (H, W, ...) as EXIF `orientation` says they are to be seen."""
+    """Stored `pixels` (H, W, ...) turned upright by EXIF `orientation`."""
     rows, columns, swapped = _TURNS[orientation]
     turned = pixels[:: -1 if rows else 1, :: -1 if columns else 1]
     return np.ascontiguousarray(turned.swapaxes(0, 1) if swapped else turned)
 
 
-def as_stored(pixels: np.ndarray, decoded: Decoded) -> np.ndarray:
-    """`pixels` (H, W, ...) of `decoded` as the file holds them, where its decoder has turned them upright."""
-    back = {6: 8, 8: 6}.get(decoded.orientation, decoded.orientation)
-    return upright(pixels, back) if decoded.turned else pixels
+def _transposed(image: Image.Image, orientation: int) -> Image.Image:
+    """The same of a PIL image."""
+    steps = (Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.TRANSPOSE)
+    for step, wanted in zip(steps, _TURNS[orientation], strict=True):
+        image = image.transpose(step) if wanted else image
+    return image
 
 
 def highest_value(decoded: Decoded) -> int | None:
-    """The highest value of a 16-bit image, alpha and what it hides left out; None for other images."""
+    """The highest visible value of a 16-bit image, without alpha; None for other images."""
     if decoded.deep is None:
         return None
     alpha = deep_alpha(decoded)
@@ -238,7 +239,7 @@ def highest_value(decoded: Decoded) -> int | None:
 
 
 def deep_alpha(decoded: Decoded) -> np.ndarray | None:
-    """The alpha, uint16 (H, W), of a file of 16 bits that has some."""
+    """The alpha, uint16 (H, W), of a 16-bit file, if any."""
     return decoded.deep[..., 3] if decoded.deep is not None and decoded.deep.shape[2:] == (4,) else None
 
 
@@ -263,7 +264,7 @@ def on_white(decoded: Decoded, bits: int = 16) -> npt.NDArray[np.uint8]:
     """
     path, image, deep = decoded.path, decoded.image, decoded.deep
     if image.mode == "F":
-        raise ValueError(f"{path}: holds fractions (mode F), whose black and white nobody states")
+        raise ValueError(f"{path}: holds fractions (mode F), whose black and white are unknown")
     if deep is not None:
         return _deep_on_white(deep, bits, image.info.get("transparency"))
     try:
@@ -275,7 +276,7 @@ def on_white(decoded: Decoded, bits: int = 16) -> npt.NDArray[np.uint8]:
 
 
 def _deep_on_white(deep: npt.NDArray[np.uint16], bits: int, transparent: object) -> npt.NDArray[np.uint8]:
-    """The highest 8 of `bits` bits; of grey, the value `transparent`, if there is one, is white."""
+    """The highest 8 of `bits` bits; of grey, the value `transparent`, if any, is white."""
     pixels = (deep >> (bits - 8)).astype(np.uint8)
     if deep.ndim == 2:
         if isinstance(transparent, int):
@@ -284,7 +285,7 @@ def _deep_on_white(deep: npt.NDArray[np.uint16], bits: int, transparent: object)
     if deep.shape[2:] == (3,):
         return pixels
     alpha = deep[..., 3]
-    pixels[..., 3] = alpha >> (bits - 8 if alpha.max(initial=0) < 1 << bits else 8)  # it may use all bits all the same
+    pixels[..., 3] = alpha >> (bits - 8 if alpha.max(initial=0) < 1 << bits else 8)  # it may use all 16 bits even so
     return _laid_on_white(Image.fromarray(pixels))
 
 
@@ -307,20 +308,14 @@ def trimap_to_target(
 ) -> np.ndarray:
     """Turn a trimap (codes 1 to 4) into a target, both uint8 (H, W).
 
-    PET becomes FOREGROUND, BACKGROUND becomes 0, VOID becomes IGNORED, and BORDER what the policy says: "foreground"
+    PET becomes FOREGROUND, BACKGROUND 0, VOID IGNORED, and BORDER depends on the policy: "foreground"
     (reports A and C), "background", "ignore" (IGNORED), or "random" (foreground with probability 0.5 for each pixel,
     else background; report E), which is drawn from `generator`.
-
-    Raises ValueError for an unknown policy, and for "random" without a generator.
     """
-    if border not in BORDER_POLICIES:
-        raise ValueError(f"data.border is {border!r}, allowed are {', '.join(BORDER_POLICIES)}")
-    assert trimap.min(initial=PET) >= PET and trimap.max(initial=PET) <= VOID, "the audit lets only codes 1 to 4 pass"
     codes = {"foreground": FOREGROUND, "background": 0, "ignore": IGNORED, "random": 0}
     target = np.array([0, FOREGROUND, 0, codes[border], IGNORED], dtype=np.uint8)[trimap]
     if border == "random":
-        if generator is None:
-            raise ValueError("the border policy 'random' needs a numpy Generator to draw from")
+        assert generator is not None, "a random border is drawn from a generator"
         at_border = trimap == BORDER
         heads = generator.random(np.count_nonzero(at_border)) < 0.5
         target[at_border] = np.where(heads, FOREGROUND, 0)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from src.data.images import BACKGROUND, BORDER, PET, VOID, Decoded, as_stored, decode, deep_alpha
+from src.data.images import BACKGROUND, BORDER, PET, VOID, Decoded, decode, deep_alpha
 
 WHITES = (1, 255, 65535)  # what foreground may be in a file; 65535 only where values have 16 bits
 Kind = Literal["1-bit", "8-bit", "16-bit", "float"]
@@ -20,9 +20,9 @@ JPEG_TINT = 16  # how far the colors of a grey JPEG may lie apart
 
 @dataclass(frozen=True)
 class Channels:
-    """Where the mask of a file may lie, each (H, W): in its color (or index), in its alpha, or in either.
+    """Where the mask of a file may be, each (H, W): in its color (or index), in its alpha, or in either.
 
-    `decisive`: which of both it is, where this file alone shows it. `problem`: why it is not its color.
+    `decisive`: which of both it is, if this file alone shows it. `problem`: why it is not its color.
     """
 
     color: np.ndarray | None
@@ -31,12 +31,12 @@ class Channels:
     problem: str = ""
 
     def chosen(self, channel: Channel) -> np.ndarray:
-        """The mask in a data set whose masks lie in `channel`. Raises ValueError when the file does not say."""
+        """The mask in a data set whose masks are in `channel`. Raises ValueError if the file does not decide."""
         if self.alpha is None or (channel != "alpha" and self.color is not None):
             if self.color is None:
                 raise ValueError(self.problem)
             if channel == "both" and self.alpha is not None and not np.array_equal(self.color > 0, self.alpha > 0):
-                raise ValueError("color and alpha say different things, and this data set has masks of both ways")
+                raise ValueError("color and alpha contradict each other, and this data set has masks in both")
             return self.color
         if channel != "alpha" and self.decisive is None:
             raise ValueError(self.problem)
@@ -44,7 +44,7 @@ class Channels:
 
 
 class Values(NamedTuple):
-    """What a mask holds: how many different values, the first ones in order, the highest that counts, all whole?
+    """The values of a mask: how many different ones, the first in order, the highest that counts, if all are whole.
 
     `foreground`: pixels above the limit, for each of WHITES, of the `counted` ones.
     """
@@ -61,8 +61,8 @@ class Values(NamedTuple):
         return ", ".join(f"{value:g}" for value in self.shown) + (", ..." if self.different > SHOWN else "")
 
 
-class MaskSeen(NamedTuple):
-    """What one mask file tells of its data set: its values, or what is wrong, for each channel that may hold masks."""
+class MaskContent(NamedTuple):
+    """What one mask file holds: its values, or what is wrong, for each channel that may hold the mask."""
 
     decisive: Channel | None
     by_channel: dict[Channel, Values | str]
@@ -72,10 +72,10 @@ class MaskSeen(NamedTuple):
 class MaskReader:
     """Reads mask files as trimaps, uint8 (H, W); as it is by default, official trimaps of 1, 2 and 3.
 
-    `binary`: 0 is background, and 1 or white (255, in 16 bits 65535) foreground. `threshold`: foreground is what lies
+    `binary`: 0 is background, and 1 or white (255, in 16 bits 65535) foreground. `threshold`: foreground is what is
     above this share of white, or, from 1 on, above this value of 255. `ignore`: the value of pixels that do not count.
 
-    `channel` and `whites` are found over the whole data set (see `decided`): where the masks lie, and which value is
+    `channel` and `whites` are found over the whole data set (see `decided`): where the masks are, and which value is
     foreground in files of each kind. Until then each file decides for itself.
     """
 
@@ -86,7 +86,7 @@ class MaskReader:
     whites: tuple[tuple[Kind, int], ...] = ()
 
     def __call__(self, path: Path) -> np.ndarray:
-        """The trimap in `path`, as it is stored. Raises ValueError, naming the file, for what is no such mask."""
+        """The trimap in `path`, as it is stored. Raises ValueError, naming the file, for any other content."""
         return self.trimap(decode(path))
 
     def trimap(self, decoded: Decoded) -> np.ndarray:
@@ -103,52 +103,52 @@ class MaskReader:
             trimap = np.where(codes > self._limit(self._white(values)), PET, BACKGROUND)
             if self.ignore is not None:
                 trimap[codes == self.ignore] = VOID
-        return as_stored(trimap.astype(np.uint8), decoded)
+        return trimap.astype(np.uint8)
 
-    def look(self, decoded: Decoded) -> MaskSeen:
-        """What `decoded` tells of its data set."""
+    def content(self, decoded: Decoded) -> MaskContent:
+        """What `decoded` holds."""
         try:
             channels = channels_of(decoded, self.binary, self.threshold is not None)
         except ValueError as error:
-            return MaskSeen(None, dict.fromkeys(("color", "alpha", "both"), str(error)))
+            return MaskContent(None, dict.fromkeys(("color", "alpha", "both"), str(error)))
         by_channel: dict[Channel, Values | str] = {}
         for channel in ("color", "alpha", "both") if channels.alpha is not None else ("color",):
             try:
                 by_channel[channel] = self._values(channels.chosen(channel))
             except ValueError as error:
                 by_channel[channel] = str(error)
-        return MaskSeen(channels.decisive, by_channel)
+        return MaskContent(channels.decisive, by_channel)
 
-    def decided(self, seen: Sequence[MaskSeen]) -> "MaskReader":
-        """This reader for a data set of whose masks all that was `seen`."""
+    def decided(self, contents: Sequence[MaskContent]) -> "MaskReader":
+        """This reader for a data set of masks that hold `contents`."""
         if not self.binary:
             return self
-        ways = {one.decisive for one in seen if one.decisive is not None}
+        ways = {content.decisive for content in contents if content.decisive is not None}
         channel: Channel = "both" if len(ways) > 1 else next(iter(ways), "color")
-        values = [found for one in seen if isinstance(found := self._of(one, channel), Values)]
         highest: dict[Kind, Counter[float]] = {}
-        for one in values:
-            if one.highest > 0:
-                highest.setdefault(one.kind, Counter())[one.highest] += 1
+        for content in contents:
+            values = self._of(content, channel)
+            if isinstance(values, Values) and values.highest > 0:
+                highest.setdefault(values.kind, Counter())[values.highest] += 1
         whites = tuple(sorted((kind, self._commonest(counts)) for kind, counts in highest.items()))
         return replace(self, channel=channel, whites=whites)
 
     def settings(self) -> list[str]:
-        """The keys that say what foreground is, where they do."""
+        """The keys that decide what foreground is, if given."""
         keys = {"mask_threshold": self.threshold, "ignore_value": self.ignore}
         return [f"data.{key}={value:g}" for key, value in keys.items() if value is not None]
 
-    def is_by_alpha(self, seen: MaskSeen) -> bool:
-        """Whether the mask that was `seen` lies in the file's alpha."""
-        return seen.decisive == "alpha" or (self.channel == "alpha" and "alpha" in seen.by_channel)
+    def is_by_alpha(self, content: MaskContent) -> bool:
+        """Whether the mask lies in the file's alpha."""
+        return content.decisive == "alpha" or (self.channel == "alpha" and "alpha" in content.by_channel)
 
-    def problem_of(self, seen: MaskSeen) -> str | None:
-        """Why the mask that was `seen` cannot be used, if it cannot."""
-        found = self._of(seen, self.channel)
+    def problem_of(self, content: MaskContent) -> str | None:
+        """Why a mask with this content cannot be used; None if it can."""
+        found = self._of(content, self.channel)
         return found if isinstance(found, str) else self.problem(found)
 
     def problem(self, values: Values) -> str | None:
-        """Why a mask of `values` cannot be used, if it cannot."""
+        """Why a mask of `values` cannot be used; None if it can."""
         lowest, white = values.shown[0], self._white(values)
         if not self.binary:
             sound = values.whole and lowest >= PET and values.highest <= BORDER
@@ -166,7 +166,7 @@ class MaskReader:
         )
 
     def _advice(self, values: Values) -> str:
-        """Which key would read a mask of `values`, if one may."""
+        """The key that may read a mask of `values`."""
         if not values.whole or values.different > 3:
             return (
                 "; data.mask_threshold=0.5 takes what is above half of white as foreground, for blurred edges or JPEG"
@@ -176,8 +176,8 @@ class MaskReader:
             return f"; data.ignore_value={rest[0]:g} leaves pixels of {rest[0]:g} out, if they are not to count"
         return ""
 
-    def _of(self, seen: MaskSeen, channel: Channel) -> Values | str:
-        return seen.by_channel.get(channel, seen.by_channel["color"])
+    def _of(self, content: MaskContent, channel: Channel) -> Values | str:
+        return content.by_channel.get(channel, content.by_channel["color"])
 
     def _values(self, codes: np.ndarray) -> Values:
         found, times = np.unique(codes, return_counts=True)
@@ -196,9 +196,9 @@ class MaskReader:
             int(times[counts].sum()),
         )
 
-    def foreground_share(self, seen: MaskSeen) -> float | None:
-        """The share of foreground of the pixels that count; None where there are none."""
-        found = self._of(seen, self.channel)
+    def foreground_share(self, content: MaskContent) -> float | None:
+        """The share of foreground among the pixels that count; None if no pixel does."""
+        found = self._of(content, self.channel)
         if isinstance(found, str) or not found.counted:
             return None
         return found.foreground[WHITES.index(self._white(found))] / found.counted
@@ -208,14 +208,14 @@ class MaskReader:
         return dict(self.whites).get(values.kind) or _white_for(values.highest)
 
     def _commonest(self, highest: Counter[float]) -> int:
-        """The foreground of most files, so that a message names the others; a threshold takes any values up to it."""
+        """The foreground of most files, so that a message names the others; a threshold allows any value up to it."""
         known = {value: count for value, count in highest.items() if value in WHITES}
         if self.threshold is None and known:
             return int(max(known, key=lambda value: (known[value], -value)))
         return _white_for(max(highest))
 
     def _limit(self, white: int) -> float:
-        """What is above is foreground."""
+        """Values above it are foreground."""
         if self.threshold is None:
             return 0
         return white * (self.threshold if self.threshold < 1 else self.threshold / 255)
@@ -226,10 +226,10 @@ def _white_for(highest: float) -> int:
 
 
 def channels_of(decoded: Decoded, binary: bool, tinted: bool) -> Channels:
-    """Where the mask of a decoded file may lie.
+    """Where the mask of a decoded file may be.
 
     `binary`: it holds foreground and background, not classes. `tinted`: colors that are nearly grey count as grey, as
-    of a JPEG. Raises ValueError for colors that are no mask, and where color and alpha contradict each other.
+    of a JPEG. Raises ValueError for colors, and if color and alpha contradict each other.
     """
     color, alpha = _color(decoded, binary, tinted), _alpha(decoded)
     colored = f"a mask needs one value a pixel, this one is colored (mode {decoded.image.mode})"
@@ -240,21 +240,19 @@ def channels_of(decoded: Decoded, binary: bool, tinted: bool) -> Channels:
         if color is None:
             raise ValueError(colored)
         return Channels(color, decisive=None if alpha is None else "color")
-    if _is_constant(alpha):  # all of it is one thing, and what that is the other masks of the data set say
+    if _is_constant(alpha):  # it is full or empty, which the other masks of the data set decide
         if not alpha.any() and (color is None or color.any()):
-            return Channels(
-                None, alpha, problem="is transparent everywhere: whether its color or its alpha counts is open"
-            )
+            return Channels(None, alpha, problem="is transparent everywhere: its color or its alpha may be the mask")
         return Channels(color, alpha, problem=colored)
     shown = _shown(decoded)
     painted = shown.any(axis=2) if color is None else color > 0
     agree = np.array_equal(painted, alpha > 0)
     if _is_one_color(shown):
         if color is not None and varied and not agree and not color.all():  # a palette of one color
-            raise ValueError("its index and its alpha say different things; keep one of them")
+            raise ValueError("its index and its alpha contradict each other; keep one of them")
         return Channels(None, alpha, "alpha")
     if not agree:
-        raise ValueError("its color and its alpha say different things; keep one of them")
+        raise ValueError("its color and its alpha contradict each other; keep one of them")
     return Channels(None, alpha, "alpha") if color is None or len(np.unique(alpha)) > 2 else Channels(color, alpha)
 
 
@@ -282,7 +280,7 @@ def _color(decoded: Decoded, binary: bool, tinted: bool) -> np.ndarray | None:
 def _indices(image: Image.Image, binary: bool, tinted: bool) -> np.ndarray:
     """Of a palette: its indices (as in Pascal VOC masks), unless those of a binary mask are black and white or shades.
 
-    Where the colors in use do not tell apart what the indices do, it is the indices that count.
+    If several indices in use have the same color, the indices count.
     """
     indices = np.asarray(image)
     palette = np.asarray(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
@@ -297,7 +295,7 @@ def _indices(image: Image.Image, binary: bool, tinted: bool) -> np.ndarray:
 
 
 def _alpha(decoded: Decoded) -> np.ndarray | None:
-    """The alpha of each pixel, (H, W), where it is more than one color that counts as transparent."""
+    """The alpha of each pixel, (H, W), unless it is only one color that counts as transparent."""
     image = decoded.image
     if decoded.deep is not None:
         return deep_alpha(decoded)
@@ -307,7 +305,7 @@ def _alpha(decoded: Decoded) -> np.ndarray | None:
 
 
 def _shown(decoded: Decoded) -> np.ndarray:
-    """The colors of a file, (H, W, 3), whatever its alpha."""
+    """The colors of a file, (H, W, 3), without its alpha."""
     if decoded.deep is not None and decoded.deep.ndim == 3:
         return decoded.deep[..., :3]
     return np.asarray(decoded.image.convert("RGBA"))[..., :3]

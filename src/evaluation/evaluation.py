@@ -12,11 +12,11 @@ import numpy as np
 from src.base.config import RunConfig
 from src.base.files import refuse_links, write_text
 from src.base.record import RunRecord
+from src.data.decoding import PairDecoder
 from src.data.images import FOREGROUND, IGNORED
-from src.data.loaders import make_whole_loader
-from src.data.open_data import open_audited
+from src.data.loaders import make_native_loader
+from src.data.open_data import open_verified
 from src.data.pairs import Pair, Splits
-from src.data.reading import PairReader
 from src.evaluation.card import card_markdown, save_reliability
 from src.evaluation.options import EvaluateOptions
 from src.evaluation.pictures.gallery import chosen, write_gallery
@@ -89,7 +89,7 @@ def _its_data(config: RunConfig, run: dict[str, Any], asked: EvaluateOptions) ->
     """The data set that the run was trained on; nothing is downloaded or drawn because a run's config says so."""
     data = config.data if asked.root is None else config.data.model_copy(update={"root": asked.root})
     try:
-        splits, found = open_audited(data, make=False, cache=asked.cache)
+        splits, found = open_verified(data, make=False, cache=asked.cache)
     except ValueError as error:
         raise ValueError(f"{error}\n(evaluating takes the run's own data; root=… says where they lie now)") from error
     before = str(run.get("data", {}).get("fingerprint"))
@@ -117,9 +117,9 @@ def _threshold(predictor: Predictor, splits: Splits, asked: EvaluateOptions) -> 
 
 def _loader(predictor: Predictor, pairs: Sequence[Pair], splits: Splits, asked: EvaluateOptions) -> Any:
     # batches as in the run's own test, so that in exact mode its scores come out bit for bit
-    return make_whole_loader(
+    return make_native_loader(
         pairs,
-        splits.reader,
+        splits.decoder,
         predictor.image_size,
         predictor.config.trainer.batch_size,
         asked.workers,
@@ -188,7 +188,8 @@ def _draw(
     own = [pairs[position] for position in positions]
     found = predictions(predictor, _loader(predictor, own, splits, asked), asked.tta, "pictures")
     examples = (
-        _example(prediction, positions[prediction.position], pairs, rows, scored, splits.reader) for prediction in found
+        _example(prediction, positions[prediction.position], pairs, rows, scored, splits.decoder)
+        for prediction in found
     )
     # they come in the order of the groups, one at a time: photos may be large
     each = {name: islice(examples, len(group)) for name, group in groups.items()}
@@ -202,9 +203,9 @@ def _example(
     pairs: Sequence[Pair],
     rows: Sequence[dict[str, Any]],
     scored: Scored,
-    reader: PairReader,
+    decoder: PairDecoder,
 ) -> Example:
     protocol, pair = scored.protocol, pairs[position]
     probability, shown = prediction.at(replace(protocol, size="native"))
     threshold = float(np.float32(protocol.threshold))
-    return Example(pair.stem, reader.images(pair.image), shown, probability, threshold, rows[position]["dice"])
+    return Example(pair.stem, decoder.images(pair.image), shown, probability, threshold, rows[position]["dice"])

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from src.data.images import FOREGROUND, IGNORED, BorderPolicy, resize_mask, trimap_to_target
-from src.data.loaders import WholeBatch
+from src.data.loaders import NativeBatch
 from src.data.pairs import Pair, read_lines
 from src.prediction.load_model import Predictor
 from src.training.metrics import confusion, dice_per_image, summary
@@ -193,7 +193,7 @@ def mask_of(probability: np.ndarray, threshold: float) -> np.ndarray:
     return probability > np.float32(threshold)
 
 
-def predictions(predictor: Predictor, batches: Iterable[WholeBatch], tta: Tta, what: str) -> Iterator[Prediction]:
+def predictions(predictor: Predictor, batches: Iterable[NativeBatch], tta: Tta, what: str) -> Iterator[Prediction]:
     """Every image of `batches` in its order; a bar named `what` shows how far it is."""
     for batch in tqdm(batches, desc=what, unit="batch", disable=None, leave=False):
         probabilities = predictor.probabilities(batch.images, tta).cpu().numpy()  # (B, S, S)

@@ -12,7 +12,7 @@ from src.base.files import check_writable, read_json, write_json
 from src.base.identity import CHOICE_SECTIONS, Identity, choices_of, identify
 from src.base.locks import SharedLock
 from src.cli.overrides import sweep_name
-from src.data.open_data import open_audited
+from src.data.open_data import open_verified
 from src.sweep.job import Job
 from src.training.checkpoint import file_digest
 from src.training.checks import checked
@@ -126,4 +126,4 @@ def _fingerprint_of(config: RunConfig) -> str:
 
 @cache
 def _fingerprint_once(data: str) -> str:
-    return open_audited(parse_data(json.loads(data)))[1]
+    return open_verified(parse_data(json.loads(data)))[1]

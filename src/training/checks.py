@@ -22,7 +22,7 @@ from src.base.errors import ConfigError, one_line, shown
 from src.base.identity import BUILT_SECTIONS
 from src.base.runtime import pick_device
 from src.data.augment import check_transforms
-from src.data.loaders import why_not_augmented
+from src.data.datasets import augmentation_problem
 from src.training.blueprint import blueprint, channels_of, size_problems
 from src.training.checkpoint import fitting_weights
 from src.training.losses import Loss
@@ -92,7 +92,7 @@ def _transform_problems(nodes: str, where: str, allowed: tuple[str, ...]) -> lis
 
 @cache
 def _augmentation_problems(augmentation: str, image_size: int, allowed: tuple[str, ...]) -> list[str]:
-    reason = why_not_augmented(AugmentationSection.model_validate_json(augmentation), image_size, allowed)
+    reason = augmentation_problem(AugmentationSection.model_validate_json(augmentation), image_size, allowed)
     return [] if reason is None else [f"augmentation: {one_line(reason)}"]
 
 

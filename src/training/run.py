@@ -15,11 +15,12 @@ from src.base.files import CannotWrite, check_writable
 from src.base.identity import Identity, choices_of, identify
 from src.base.record import HEADLINE, STORY, RunRecord
 from src.base.runtime import Numerics, device_key, device_name, pick_device, seed_everything
-from src.data.audit import skipped_text
 from src.data.cache import open_cache
-from src.data.loaders import PairFiles, ReadPair, load_size, make_eval_loader, make_train_loader
-from src.data.open_data import open_audited
+from src.data.datasets import FileReader, PairReader, load_size
+from src.data.loaders import make_eval_loader, make_train_loader
+from src.data.open_data import open_verified
 from src.data.pairs import Pair, Splits
+from src.data.verify import skipped_text
 from src.training.checkpoint import BEST, PREVIOUS, file_digest, load_weights
 from src.training.failures import explain
 from src.training.labels import united_labels
@@ -64,7 +65,7 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
     record = RunRecord(Path(config.output) / sweep / identity.run_id)
     for folder in (record.checkpoints, record.folder.parent / ".locks"):
         check_writable(folder)
-    splits, data_fingerprint = open_audited(config.data)
+    splits, data_fingerprint = open_verified(config.data)
     # without the lock first: what evaluates a finished run has it
     if (done := finished_before(record, data_fingerprint)) is not None:
         return Outcome(record.folder, "finished", done["scores"], ran=False)
@@ -139,7 +140,7 @@ def _end(record: RunRecord, status: str, **facts: Any) -> None:
 def _train_and_test(
     config: RunConfig,
     splits: Splits,
-    read_pair: ReadPair,
+    read_pair: PairReader,
     numerics: Numerics,
     record: RunRecord,
     stop: StopRequest,
@@ -168,17 +169,17 @@ def _train_and_test(
     return {"valid_dice": learner.best_dice, **scores}, learner.best_epoch
 
 
-def _reader(config: RunConfig, splits: Splits, data_fingerprint: str) -> ReadPair:
+def _reader(config: RunConfig, splits: Splits, data_fingerprint: str) -> PairReader:
     """What reads the pairs: decoded once for all runs, unless the config says otherwise."""
     if not config.data.decode_once:
-        return PairFiles(splits.reader)
+        return FileReader(splits.decoder)
     size = config.data.image_size
     sizes = {size, load_size(size, config.augmentation)}
     return open_cache(splits, data_fingerprint, sorted(sizes), Path(config.data.cache_dir))
 
 
 def _make_loaders(
-    config: RunConfig, splits: Splits, read_pair: ReadPair, numerics: Numerics
+    config: RunConfig, splits: Splits, read_pair: PairReader, numerics: Numerics
 ) -> tuple[DataLoader, DataLoader, dict[Protocol, DataLoader]]:
     """Loaders for training, for validation, and for each test protocol."""
     shared: dict[str, Any] = {
@@ -259,7 +260,7 @@ def _facts(
             "fingerprint": data_fingerprint,
             "images": {"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
             "skipped": len(splits.skipped),
-            "bits": splits.reader.images.bits,
+            "bits": splits.decoder.images.bits,
         },
         "device": device_name(numerics.device),
         "numerics": config.numerics.model_dump(),

@@ -17,7 +17,7 @@ def config(composed, small):
 
 def test_an_image_is_decoded_resized_and_normalised_as_pil_and_albumentations_do(config):
     splits = open_data(config.data)
-    image, mask = baseline_loader(splits.train, splits.reader, config).dataset[3]
+    image, mask = baseline_loader(splits.train, splits.decoder, config).dataset[3]
     pair = splits.train[3]
     by_hand = np.array(Image.open(pair.image).convert("RGB").resize((32, 32), Image.Resampling.BILINEAR))
     by_hand = albumentations.Normalize()(image=by_hand)["image"].transpose(2, 0, 1)
@@ -28,7 +28,7 @@ def test_an_image_is_decoded_resized_and_normalised_as_pil_and_albumentations_do
 
 def test_its_epoch_takes_the_steps_and_trains(config):
     splits = open_data(config.data)
-    loader = baseline_loader(splits.train, splits.reader, config)
+    loader = baseline_loader(splits.train, splits.decoder, config)
     torch.manual_seed(0)
     model = nn.Conv2d(3, 1, 1)
     before = model.weight.clone()

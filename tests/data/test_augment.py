@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from src.base.config import AugmentationSection
-from src.data.augment import Draw, PairTransform, build_transform, check_transforms, draw_seeds
+from src.data.augment import PairTransform, RngStream, build_transform, check_transforms, stream_seed
 from src.data.images import resize_image, resize_mask, trimap_to_target
 from src.data.synthetic.animals import BREEDS
 from src.data.synthetic.scenes import draw_scene
@@ -73,7 +73,7 @@ def drawn_pet(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def seeds(epoch: int, index: int = 0) -> np.random.SeedSequence:
-    return draw_seeds(0, Draw.TRANSFORM, epoch, index)
+    return stream_seed(0, RngStream.TRANSFORM, epoch, index)
 
 
 # --- the choices -------------------------------------------------------------------------------------------
@@ -340,9 +340,9 @@ def test_equal_seeds_give_equal_results_whatever_came_before() -> None:
 
 def test_no_two_draws_share_a_stream() -> None:
     streams = {
-        tuple(draw_seeds(seed, draw, first, second).generate_state(4))
+        tuple(stream_seed(seed, draw, first, second).generate_state(4))
         for seed in (0, 1, 2**32 - 1)
-        for draw in Draw
+        for draw in RngStream
         for first in range(20)
         for second in range(20)
     }
@@ -415,8 +415,8 @@ def test_every_problem_is_named_at_once() -> None:
         (node("SomeOf", n=3, transforms=[node("NoOp")]), "greater than number of transforms"),
         (node("OneOf", transforms=node("NoOp")), r"transforms: got .* expected a list"),
         (node("OneOf", transforms=[node("NoOp", p=0)]), "division by zero"),
-        (node("CenterCrop3D", size=[1, 2, 3]), "needs more than an image and its mask"),
-        (node("OverlayElements"), "needs more than an image and its mask"),
+        (node("CenterCrop3D", size=[1, 2, 3]), "needs more inputs than an image and its mask"),
+        (node("OverlayElements"), "needs more inputs than an image and its mask"),
         (node("ImageOnlyTransform"), "allowed are transforms of albumentations"),
         ({"_target_": "os.system", "command": "true"}, "got 'os.system'; allowed are transforms of alb"),
         ({"_target_": "albumentations.os.system"}, "allowed are transforms of albumentations"),

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.audit import audited, fingerprint, skipped_text
 from src.data.pairs import Splits
 from src.data.sources.folder import open_folder
 from src.data.sources.oxford_pet import open_oxford_pet
+from src.data.verify import skipped_text, verify
 from src.evaluate import evaluate
 from src.prepare import main as prepare
 
@@ -44,7 +44,7 @@ def root(tmp_path: Path) -> Path:
 
 def opened(root: Path, on_error: str) -> Splits:
     """The data set as a run gets it."""
-    return audited(open_folder(root, on_error=on_error), root.parent / "cache", on_error, progress=False)[0]
+    return verify(open_folder(root, on_error=on_error), root.parent / "cache", on_error)[0]
 
 
 def stems(splits: Splits) -> list[list[str]]:
@@ -125,7 +125,7 @@ FAULTS: dict[str, tuple[Damage, str]] = {
     "folder": (lambda image, mask: refolder(image), "mask without image: leaf_04.png"),
     "name that is no UTF-8": (
         lambda image, mask: (rename(image), rename(mask)),
-        r"images/leaf_04\udce9.jpg: the name is no UTF-8",
+        r"images/leaf_04\udce9.jpg: the name is not UTF-8",
     ),
 }
 
@@ -140,8 +140,8 @@ def test_each_fault_is_refused_by_name_or_left_out(root: Path, fault: str) -> No
     with pytest.raises(ValueError) as refusal:
         opened(root, "raise")
     assert said in str(refusal.value)
-    splits, digest = audited(open_folder(root, on_error="skip"), root.parent / "cache", "skip", progress=False)
-    clean, digest_of_clean = audited(open_folder(without), root.parent / "cache", progress=False)
+    splits, digest = verify(open_folder(root, on_error="skip"), root.parent / "cache", "skip")
+    clean, digest_of_clean = verify(open_folder(without), root.parent / "cache")
     assert stems(splits) == stems(clean) and digest == digest_of_clean  # as if the files had never been
     assert len(splits.skipped) == 1 and said in skipped_text(splits)
     skipped_text(splits).encode()  # a log takes it
@@ -254,7 +254,7 @@ def test_a_split_of_which_nothing_is_left_is_refused_with_the_reasons(root: Path
     (root / "images" / "leaf_19.jpg").write_bytes(b"")
     with pytest.raises(ValueError) as refusal:
         opened(root, "skip")
-    assert "there are: train 1, valid 1, test 0" in str(refusal.value)
+    assert "got: train 1, valid 1, test 0" in str(refusal.value)
     assert "left out: " in str(refusal.value) and "images/leaf_19.jpg: cannot be read" in str(refusal.value)
 
 
@@ -292,9 +292,9 @@ def test_each_fault_of_a_pet_is_refused_by_name_or_left_out(pets: Path, tmp_path
     before = stems(open_oxford_pet(pets))
     damage(pets / "images" / "Cat_3.jpg", pets / "annotations" / "trimaps" / "Cat_3.png")
     with pytest.raises(ValueError) as refusal:
-        audited(open_oxford_pet(pets), tmp_path / "cache", progress=False)
+        verify(open_oxford_pet(pets), tmp_path / "cache")
     assert said in str(refusal.value)
-    splits, _ = audited(open_oxford_pet(pets), tmp_path / "cache", "skip", progress=False)
+    splits, _ = verify(open_oxford_pet(pets), tmp_path / "cache", "skip")
     assert stems(splits) == [[stem for stem in split if stem != "Cat_3"] for split in before]
     assert len(splits.skipped) == 1 and said in splits.skipped[0]
 
@@ -303,9 +303,9 @@ def test_each_fault_of_a_pet_is_refused_by_name_or_left_out(pets: Path, tmp_path
 def test_a_listed_name_that_no_file_can_have_is_refused_or_left_out(pets: Path, tmp_path: Path, name: str) -> None:
     with (pets / "annotations" / "trainval.txt").open("a") as file:
         file.write(f"{name} 1 1 1\n")
-    with pytest.raises(ValueError, match="2 problems in 15 images and masks"):
-        audited(open_oxford_pet(pets), tmp_path / "cache", progress=False)
-    assert len(audited(open_oxford_pet(pets), tmp_path / "cache", "skip", progress=False)[0].skipped) == 1
+    with pytest.raises(ValueError, match="2 problems in 15 images and their masks"):
+        verify(open_oxford_pet(pets), tmp_path / "cache")
+    assert len(verify(open_oxford_pet(pets), tmp_path / "cache", "skip")[0].skipped) == 1
 
 
 def test_a_pet_that_is_listed_twice_is_refused_together_with_broken_files(pets: Path, tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_a_pet_that_is_listed_twice_is_refused_together_with_broken_files(pets: 
         file.write("Cat_3 1 1 1\n")
     (pets / "images" / "Cat_5.jpg").write_bytes(b"")
     with pytest.raises(ValueError) as refusal:
-        audited(open_oxford_pet(pets), tmp_path / "cache", "skip", progress=False)
+        verify(open_oxford_pet(pets), tmp_path / "cache", "skip")
     assert "Cat_3 is listed twice (train, test)" in str(refusal.value)
     assert "Cat_5.jpg: cannot be read" in str(refusal.value)
 
@@ -323,18 +323,18 @@ def test_a_pet_that_is_listed_twice_is_refused_together_with_broken_files(pets: 
 
 def test_the_fingerprint_is_that_of_the_pairs_that_remain(pets: Path, tmp_path: Path) -> None:
     (pets / "images" / "Cat_3.jpg").write_bytes(b"")
-    _, digest = audited(open_oxford_pet(pets), tmp_path / "cache", "skip", progress=False)
+    _, digest = verify(open_oxford_pet(pets), tmp_path / "cache", "skip")
     lines = (pets / "annotations" / "trainval.txt").read_text().splitlines(keepends=True)
     (pets / "annotations" / "trainval.txt").write_text("".join(line for line in lines if "Cat_3 " not in line))
-    assert fingerprint(open_oxford_pet(pets), tmp_path / "other", progress=False) == digest
+    assert verify(open_oxford_pet(pets), tmp_path / "other")[1] == digest
 
 
 def test_what_was_left_out_is_looked_at_again(pets: Path, tmp_path: Path) -> None:
     (pets / "images" / "Cat_3.jpg").write_bytes(b"no image")
-    first = audited(open_oxford_pet(pets), tmp_path / "cache", "skip", progress=False)
-    assert audited(open_oxford_pet(pets), tmp_path / "cache", "skip", progress=False) == first
+    first = verify(open_oxford_pet(pets), tmp_path / "cache", "skip")
+    assert verify(open_oxford_pet(pets), tmp_path / "cache", "skip") == first
     shutil.copy(pets / "images" / "Cat_5.jpg", pets / "images" / "Cat_3.jpg")
-    again, digest = audited(open_oxford_pet(pets), tmp_path / "cache", "skip", progress=False)
+    again, digest = verify(open_oxford_pet(pets), tmp_path / "cache", "skip")
     assert again.skipped == () and len(again.train) == len(first[0].train) + 1 and digest != first[1]
 
 

@@ -16,14 +16,14 @@ from PIL import Image, ImageOps
 
 from src.base.record import RunRecord
 from src.data import cache as cache_module
-from src.data import unchanged
-from src.data.audit import audited, fingerprint
-from src.data.cache import CachedPairs, open_cache
-from src.data.loaders import PairFiles
+from src.data import decoding
+from src.data.cache import CachedReader, open_cache
+from src.data.datasets import FileReader
+from src.data.decoding import DataChanged
 from src.data.pairs import Splits
 from src.data.sources.oxford_pet import open_oxford_pet
 from src.data.synthetic.dataset import make_synthetic
-from src.data.unchanged import DataChanged
+from src.data.verify import verify
 from src.training import run as run_module
 
 
@@ -33,7 +33,7 @@ def splits(synthetic_root: Path) -> Splits:
 
 
 def opened(splits: Splits, folder: Path, size: int = 32):
-    return open_cache(splits, fingerprint(splits, folder), [size], folder, progress=False)
+    return open_cache(splits, verify(splits, folder)[1], [size], folder)
 
 
 def files_of(folder: Path) -> dict[str, Path]:
@@ -41,8 +41,8 @@ def files_of(folder: Path) -> dict[str, Path]:
 
 
 def test_every_pair_has_the_pixels_of_its_files(splits, tmp_path):
-    cached, plain = opened(splits, tmp_path), PairFiles(splits.reader)
-    assert isinstance(cached, CachedPairs)
+    cached, plain = opened(splits, tmp_path), FileReader(splits.decoder)
+    assert isinstance(cached, CachedReader)
     for pair in [*splits.train, *splits.valid, *splits.test]:
         for kept, read in zip(cached(pair, 32), plain(pair, 32), strict=True):
             assert np.array_equal(kept, read) and kept.dtype == read.dtype == np.uint8
@@ -95,8 +95,8 @@ def test_what_is_damaged_is_made_again(splits, tmp_path, name, damage, caplog):
         cached = opened(splits, tmp_path)
     assert path.read_bytes() == whole
     if (name, damage) != ("index.json", "gone"):
-        assert "is damaged and will be made again" in caplog.text
-    assert np.array_equal(cached(splits.test[0], 32)[0], PairFiles(splits.reader)(splits.test[0], 32)[0])
+        assert "is damaged; rebuilding" in caplog.text
+    assert np.array_equal(cached(splits.test[0], 32)[0], FileReader(splits.decoder)(splits.test[0], 32)[0])
 
 
 def test_a_worker_process_gets_where_it_lies_and_not_all_images(splits, tmp_path):
@@ -108,17 +108,17 @@ def test_a_worker_process_gets_where_it_lies_and_not_all_images(splits, tmp_path
 
 
 def test_a_builder_that_is_killed_leaves_nothing_that_is_used(splits, tmp_path):
-    workplace = tmp_path / "images" / f".making-{cache_module._key(splits, fingerprint(splits, tmp_path), 32)}-ab12cd34"
+    workplace = tmp_path / "images" / f".making-{cache_module._key(splits, verify(splits, tmp_path)[1], 32)}-ab12cd34"
     workplace.mkdir(parents=True)
     (workplace / "images.npy").write_bytes(b"half")
     cached = opened(splits, tmp_path)
     assert not workplace.exists()
-    assert np.array_equal(cached(splits.test[0], 32)[0], PairFiles(splits.reader)(splits.test[0], 32)[0])
+    assert np.array_equal(cached(splits.test[0], 32)[0], FileReader(splits.decoder)(splits.test[0], 32)[0])
 
 
 @pytest.mark.parametrize("why", ["a file in its place", "no room"])
 def test_where_nothing_can_be_kept_the_files_are_read_with_a_warning(splits, tmp_path, why, caplog, monkeypatch):
-    digest = fingerprint(splits, tmp_path / "audit")
+    digest = verify(splits, tmp_path / "audit")[1]
     folder = tmp_path / "cache"
     if why == "no room":
         monkeypatch.setattr(cache_module, "SPARE", 1 << 60)  # more than any disk has
@@ -126,7 +126,7 @@ def test_where_nothing_can_be_kept_the_files_are_read_with_a_warning(splits, tmp
         folder.write_text("in the way")
     with caplog.at_level(logging.WARNING):
         read = open_cache(splits, digest, [32], folder)
-    assert isinstance(read, PairFiles) and "every epoch decodes them again" in caplog.text
+    assert isinstance(read, FileReader) and "every epoch decodes them again" in caplog.text
     assert why != "no room" or "GB are needed and" in caplog.text
 
 
@@ -143,7 +143,7 @@ def test_a_disk_that_fills_up_meanwhile_is_a_warning_and_no_crash(splits, tmp_pa
         print(type(read).__name__)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and done.stdout.strip() == "PairFiles", done.stderr
+    assert done.returncode == 0 and done.stdout.strip() == "FileReader", done.stderr
     assert "decoded images cannot be kept" in done.stderr
     assert not [path for path in (tmp_path / "images").iterdir() if path.is_dir()]
 
@@ -152,7 +152,7 @@ def test_a_file_that_cannot_be_read_is_named(splits, tmp_path):
     broken = splits.test[0].__class__("broken", tmp_path / "broken.jpg", splits.test[0].mask)
     broken.image.write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"broken\.jpg: cannot be read as an image"):
-        open_cache(Splits(splits.train, splits.valid, [broken], splits.reader), "f", [32], tmp_path)
+        open_cache(Splits(splits.train, splits.valid, [broken], splits.decoder), "f", [32], tmp_path)
 
 
 def test_where_the_arrays_are_removed_the_files_are_read_with_a_warning(splits, tmp_path, caplog):
@@ -165,7 +165,7 @@ def test_where_the_arrays_are_removed_the_files_are_read_with_a_warning(splits, 
         for reader in (mapped, late, late):  # who has mapped them keeps them
             for kept, read in zip(reader(splits.test[0], 32), before, strict=True):
                 assert np.array_equal(kept, read)
-    assert caplog.text.count("is gone, so this run decodes its images again and again") == 1
+    assert caplog.text.count("is gone, so every epoch decodes the images again") == 1
     (tmp_path / "images").write_text("in the way")
     assert np.array_equal(late(splits.test[1], 32)[1], mapped(splits.test[1], 32)[1])
 
@@ -183,7 +183,7 @@ def test_a_run_whose_cache_is_removed_meanwhile_scores_the_same(train, small, tm
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     (run,) = (RunRecord(folder) for folder in tmp_path.glob("runs/single/[!.]*"))
     assert run.read()["scores"] == RunRecord(trained_run).read()["scores"]
-    assert "is gone, so this run decodes its images again and again" in done.stderr + done.stdout
+    assert "is gone, so every epoch decodes the images again" in done.stderr + done.stdout
 
 
 # --- what is kept is what was fingerprinted
@@ -193,7 +193,7 @@ def test_a_run_whose_cache_is_removed_meanwhile_scores_the_same(train, small, tm
 def own(splits, tmp_path) -> Splits:
     """A copy of the data set that may be damaged, audited."""
     root = Path(shutil.copytree(splits.test[0].image.parent.parent, tmp_path / "own"))
-    return audited(open_oxford_pet(root), tmp_path / "cache", progress=False)[0]
+    return verify(open_oxford_pet(root), tmp_path / "cache")[0]
 
 
 def exchange(path: Path) -> bytes:
@@ -206,22 +206,22 @@ def exchange(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["image", "mask"])
-def test_a_file_that_was_exchanged_after_the_audit_is_refused_and_nothing_is_kept(own, tmp_path, kind):
+def test_a_file_that_was_exchanged_after_the_check_is_refused_and_nothing_is_kept(own, tmp_path, kind):
     path = getattr(own.test[2], kind)
     content = exchange(path)
     with pytest.raises(DataChanged, match=rf"{path.name}: has changed since the data set was checked"):
-        open_cache(own, "f", [32], tmp_path / "cache", progress=False)
+        open_cache(own, "f", [32], tmp_path / "cache")
     assert not [place for place in (tmp_path / "cache" / "images").iterdir() if place.is_dir()]
     path.write_bytes(content)
-    cached, plain = open_cache(own, "f", [32], tmp_path / "cache", progress=False), PairFiles(own.reader)
+    cached, plain = open_cache(own, "f", [32], tmp_path / "cache"), FileReader(own.decoder)
     for kept, read in zip(cached(own.test[2], 32), plain(own.test[2], 32), strict=True):
         assert np.array_equal(kept, read)
 
 
 def test_a_file_that_is_exchanged_for_the_moment_of_its_decoding_is_refused(own, tmp_path, monkeypatch):
-    """A synchronizing program swaps it and swaps it back: only the bytes that were audited are kept."""
-    right = PairFiles(own.reader)(own.test[2], 32)
-    plain, path, swaps = unchanged.read_file, own.test[2].image, []
+    """A synchronizing program swaps it and swaps it back: only the bytes that were checked are kept."""
+    right = FileReader(own.decoder)(own.test[2], 32)
+    plain, path, swaps = decoding.read_file, own.test[2].image, []
 
     def swapping(read_path):
         if read_path != path or swaps:
@@ -231,10 +231,10 @@ def test_a_file_that_is_exchanged_for_the_moment_of_its_decoding_is_refused(own,
         path.write_bytes(swaps[0])
         return wrong
 
-    monkeypatch.setattr(unchanged, "read_file", swapping)
+    monkeypatch.setattr(decoding, "read_file", swapping)
     with pytest.raises(DataChanged, match=rf"{path.name}: has changed"):
-        open_cache(own, "f", [32], tmp_path / "cache", progress=False)
-    cached = open_cache(own, "f", [32], tmp_path / "cache", progress=False)
+        open_cache(own, "f", [32], tmp_path / "cache")
+    cached = open_cache(own, "f", [32], tmp_path / "cache")
     assert swaps and all(np.array_equal(kept, read) for kept, read in zip(cached(own.test[2], 32), right, strict=True))
 
 
@@ -246,19 +246,19 @@ def test_a_run_says_which_file_has_changed_and_goes_on_with_the_old_one_back(tra
         for typed in command
         if not typed.startswith(("data=synthetic", "data.trainval", "data.test", "data.size"))
     ]
-    open_data, contents = run_module.open_audited, []
+    open_data, contents = run_module.open_verified, []
 
     def exchanging(*arguments):
         found = open_data(*arguments)
         contents.append(exchange(own.test[2].image))
         return found
 
-    monkeypatch.setattr(run_module, "open_audited", exchanging)
+    monkeypatch.setattr(run_module, "open_verified", exchanging)
     done = train(*command)
     assert done.returncode == 1
     said = f"{own.test[2].image}: has changed since the data set was checked; bring it back, or start again"
     assert f"failed: DataChanged: {said}" in done.stderr
-    monkeypatch.setattr(run_module, "open_audited", open_data)
+    monkeypatch.setattr(run_module, "open_verified", open_data)
     own.test[2].image.write_bytes(contents[0])
     assert train(*command).returncode == 0
 

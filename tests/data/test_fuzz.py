@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.audit import audited
+from src.data.datasets import FileReader
 from src.data.images import ImageReader
-from src.data.loaders import PairFiles
 from src.data.masks import MaskReader
 from src.data.sources.folder import open_folder
+from src.data.verify import verify
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LONGEST = 20.0  # seconds for one small file, on a machine that has other things to do
@@ -133,13 +133,13 @@ def test_of_a_data_set_with_damaged_files_the_rest_can_be_used(tmp_path: Path, c
         for name, file in zip(("images", "masks"), files, strict=True):
             (tmp_path / name / f"pet_{number:04}.jpg").write_bytes(file)
     opened = open_folder(tmp_path, on_error="skip")
-    splits, digest = audited(opened, tmp_path / "cache", "skip", progress=False)
+    splits, digest = verify(opened, tmp_path / "cache", "skip")
     remaining = [*splits.train, *splits.valid, *splits.test]
     assert len(digest) == 64 and len(remaining) + len(splits.skipped) == count
     assert {f"pet_{number:04}" for number in range(0, count, 7)} <= {pair.stem for pair in remaining}
     assert all("pet_" in line for line in splits.skipped)
-    read = PairFiles(splits.reader)
+    read = FileReader(splits.decoder)
     assert {tuple(array.shape for array in read(pair, 32)) for pair in remaining} == {((32, 32, 3), (32, 32))}
     with pytest.raises(ValueError) as refusal:
-        audited(opened, tmp_path / "cache", "raise", progress=False)
-    assert f"problems in {count} images and masks" in str(refusal.value)
+        verify(opened, tmp_path / "cache", "raise")
+    assert "images and their masks" in str(refusal.value)

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from src.data.images import (
-    BORDER_POLICIES,
     ImageReader,
     resize_image,
     resize_mask,
@@ -317,16 +316,6 @@ def test_random_border_is_decided_by_the_generator() -> None:
     one, same, other = (trimap_to_target(trimap, "random", np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
-
-
-def test_random_border_needs_a_generator() -> None:
-    with pytest.raises(ValueError, match="needs a numpy Generator"):
-        trimap_to_target(TRIMAP, "random")
-
-
-def test_unknown_border_policy_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"data\.border is 'ignored', allowed are " + ", ".join(BORDER_POLICIES)):
-        trimap_to_target(TRIMAP, "ignored")  # type: ignore[arg-type]
 
 
 def test_trimap_itself_is_not_changed() -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.audit import audited
+from src.data.decoding import PairDecoder
 from src.data.images import ImageReader
 from src.data.masks import MaskReader
 from src.data.notes import notes_of
 from src.data.pairs import Splits
-from src.data.reading import PairReader
 from src.data.sources.folder import open_folder
+from src.data.verify import verify
 
 SHAPE = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 0, 1]], dtype=np.uint8)  # 1 is foreground
 TRIMAP = np.where(SHAPE == 1, 1, 2)
@@ -96,14 +96,14 @@ def write(root: Path, masks: list[Image.Image], **options: object) -> None:
 
 
 def opened(root: Path, **settings: float | None) -> Splits:
-    reader = PairReader(ImageReader(), MaskReader(binary=True, **settings))  # type: ignore[arg-type]
-    return audited(open_folder(root, reader=reader), root / "cache", progress=False)[0]
+    reader = PairDecoder(ImageReader(), MaskReader(binary=True, **settings))  # type: ignore[arg-type]
+    return verify(open_folder(root, decoder=reader), root / "cache")[0]
 
 
 def trimaps(splits: Splits) -> list[np.ndarray]:
     """In the order of the names."""
     pairs = sorted([*splits.train, *splits.valid, *splits.test], key=lambda pair: pair.stem)
-    return [splits.reader(pair.image, pair.mask)[1] for pair in pairs]
+    return [splits.decoder(pair.image, pair.mask)[1] for pair in pairs]
 
 
 def refusal(root: Path, **settings: float | None) -> str:
@@ -140,7 +140,7 @@ def test_a_1_bit_file_goes_with_either_way(tmp_path: Path) -> None:
 def test_masks_of_most_files_decide_and_the_others_are_named(tmp_path: Path) -> None:
     write(tmp_path, [grey(1)(SHAPE), grey(255)(EMPTY), *[grey(255)(SHAPE)] * 9])
     said = refusal(tmp_path)
-    assert "1 problems in 11 images and masks" in said
+    assert "1 problem in 11 images and their masks" in said
     assert "00.png: mask values 0, 1; this data set's masks hold 0 (background) and 255" in said
 
 
@@ -242,8 +242,8 @@ REFUSED: dict[str, tuple[Draw, dict[str, object], str]] = {
         "this one is colored",
     ),
     "a print": (lambda shape: opaque(shape).convert("RGB").convert("CMYK"), {"format": "TIFF"}, "colored (mode CMYK)"),
-    "color against alpha": (contradicting, {}, "its color and its alpha say different things"),
-    "index against alpha": (palette([0] * 6), {"transparency": b"\xff\x00"}, "its index and its alpha say different"),
+    "color against alpha": (contradicting, {}, "its color and its alpha contradict each other"),
+    "index against alpha": (palette([0] * 6), {"transparency": b"\xff\x00"}, "its index and its alpha contradict"),
     "nothing but white that is not seen": (in_alpha("RGBA", (255,) * 3), {}, "is transparent everywhere"),
     "fractions": (grey(0.5, np.float32), {}, "data.mask_threshold=0.5"),
     "no numbers": (lambda shape: grey(np.nan, np.float32)(FULL), {}, "holds values that are not numbers"),
@@ -256,7 +256,7 @@ REFUSED: dict[str, tuple[Draw, dict[str, object], str]] = {
 def test_what_says_nothing_or_two_things_is_refused_by_name(tmp_path: Path, draw: Draw, options, said: str) -> None:
     write(tmp_path, [draw(EMPTY if said == "is transparent everywhere" else SHAPE)] * 10, **options)
     message = refusal(tmp_path)
-    assert "10 problems in 10 images and masks" in message
+    assert "10 problems in 10 images and their masks" in message
     assert "masks/00." in message and said in message
 
 
@@ -265,7 +265,7 @@ def test_masks_of_both_ways_leave_a_full_one_open(tmp_path: Path) -> None:
     black = in_alpha("RGBA", (0, 0, 0))
     write(tmp_path, [black(FULL), *[black(SHAPE)] * 5, *[opaque(SHAPE)] * 5])
     message = refusal(tmp_path)
-    assert "1 problems in 11" in message and "00.png: color and alpha say different things" in message
+    assert "1 problem in 11" in message and "00.png: color and alpha contradict each other" in message
 
 
 def test_a_palette_is_its_alpha_where_its_color_is_one(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_a_palette_is_its_alpha_where_its_color_is_one(tmp_path: Path) -> None:
 
 def test_it_is_said_how_many_masks_lie_in_their_alpha(tmp_path: Path) -> None:
     write(tmp_path, [*[in_alpha("RGBA", (255,) * 3)(SHAPE)] * 10, grey(255)(SHAPE)])
-    said = "10 of 11 masks are read from their alpha channel, since their color says nothing"
+    said = "10 of 11 masks are read from their alpha channel, since their color is uniform"
     assert said in notes_of(opened(tmp_path), 2)
 
 
@@ -284,7 +284,7 @@ def test_what_the_data_set_decided_is_remembered(tmp_path: Path) -> None:
     draw = in_alpha("RGBA", (0, 0, 0))
     write(tmp_path, [draw(SHAPE) for _ in range(10)])
     first, again = opened(tmp_path), opened(tmp_path)
-    assert (tmp_path / "cache" / "audit").exists() and again.reader == first.reader
+    assert (tmp_path / "cache" / "verified").exists() and again.decoder == first.decoder
     assert [pair.facts for pair in again.train] == [pair.facts for pair in first.train]
 
 

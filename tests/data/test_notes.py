@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from src.data.decoding import PairDecoder
 from src.data.notes import notes_of
 from src.data.pairs import Facts, Pair, Splits
-from src.data.reading import PairReader
 
 
 def pair(stem: str, foreground: float | None = 0.4, size: tuple[int, int] = (300, 200), pixels: str = "") -> Pair:
@@ -14,7 +14,7 @@ def pair(stem: str, foreground: float | None = 0.4, size: tuple[int, int] = (300
 
 
 def notes(train: list[Pair], valid: list[Pair] | None = None, test: list[Pair] | None = None, size: int = 256):
-    splits = Splits(train, valid or [pair("v")], test or [pair("t")], reader=PairReader())
+    splits = Splits(train, valid or [pair("v")], test or [pair("t")], decoder=PairDecoder())
     return notes_of(splits, size)
 
 

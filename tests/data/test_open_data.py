@@ -96,7 +96,7 @@ def test_tilde_is_the_home_folder(open_chosen, tmp_path: Path, write_oxford_pet,
     assert counts(open_chosen("data=oxford_pet", "data.root='~/pets'")) == (1, 1, 1)
 
 
-def test_the_keys_of_a_folder_reach_its_reader(composed, tmp_path: Path) -> None:
+def test_the_keys_of_a_folder_reach_its_decoder(composed, tmp_path: Path) -> None:
     """Applying EXIF data is what is done without the key, so it leaves the id as it is."""
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
@@ -107,6 +107,6 @@ def test_the_keys_of_a_folder_reach_its_reader(composed, tmp_path: Path) -> None
         parse_data(composed(*folder, *more)["data"])
         for more in ([], ["data.exif=apply"], ["data.exif=ignore", "data.mask_threshold=0.5", "data.ignore_value=255"])
     )
-    assert plain == applied and open_data(plain).reader.images.exif == "apply"
-    reader = open_data(ignored).reader
-    assert (reader.images.exif, reader.masks.threshold, reader.masks.ignore) == ("ignore", 0.5, 255)
+    assert plain == applied and open_data(plain).decoder.images.exif == "apply"
+    decoder = open_data(ignored).decoder
+    assert (decoder.images.exif, decoder.masks.threshold, decoder.masks.ignore) == ("ignore", 0.5, 255)

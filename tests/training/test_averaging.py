@@ -7,7 +7,7 @@ from torch import nn
 from src.base.config import NumericsSection
 from src.base.record import RunRecord
 from src.base.runtime import Numerics
-from src.data.open_data import open_audited
+from src.data.open_data import open_verified
 from src.training.checkpoint import load_checkpoint, load_weights
 from src.training.checks import checked
 from src.training.loop import evaluate
@@ -78,7 +78,7 @@ def test_the_average_is_what_is_validated_and_kept(start, composed, small):
     assert not torch.equal(best["model"]["head.weight"], last["model"]["head.weight"])
 
     config = checked(composed(*small))
-    splits, fingerprint = open_audited(config.data)
+    splits, fingerprint = open_verified(config.data)
     numerics = Numerics(torch.device("cpu"), config.numerics)
     _, valid, _ = _make_loaders(config, splits, _reader(config, splits, fingerprint), numerics)
     learner = make_learner(config, numerics, 5)

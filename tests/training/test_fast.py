@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from src.base.runtime import Numerics, seed_everything
+from src.data.datasets import FileReader
 from src.data.images import FOREGROUND, IGNORED
-from src.data.loaders import PairFiles, make_train_loader
+from src.data.loaders import make_train_loader
 from src.data.open_data import open_data
 from src.training.checks import build_optimizer, checked
 from src.training.loop import train_epoch
@@ -80,7 +81,7 @@ def test_no_step_waits_for_the_device(config, model, scheduler):
     splits = open_data(chosen.data)
     loader = make_train_loader(
         splits.train,
-        PairFiles(splits.reader),
+        FileReader(splits.decoder),
         64,
         "foreground",
         chosen.augmentation,

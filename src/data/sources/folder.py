@@ -1,27 +1,35 @@
-"""A data set of one's own: a folder `images/` and a folder `masks/`, paired by stem."""
+"""A custom data set: a folder `images/` and a folder `masks/`, paired by stem."""
 
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
 from src.base.errors import one_line
-from src.data.audit import examine
+from src.data.decoding import PairDecoder
 from src.data.images import RASTER_FORMATS, decode
 from src.data.masks import MaskReader
 from src.data.pairs import OnError, Pair, Splits
-from src.data.reading import PairReader
 from src.data.sources.lists import USUAL, find_lists, read_names, unread_lists
-from src.data.sources.oxford_pet import check_fold
+from src.data.verify import check_pairs
 
 IMAGES = "images"
 MASKS = "masks"
-BINARY = PairReader(masks=MaskReader(binary=True))
-SHOWN = 20  # offenders of one kind that a message lists
-OF_SYSTEMS = ("__MACOSX", "@eaDir")  # folders that a system adds, with pictures of its own
+BINARY = PairDecoder(masks=MaskReader(binary=True))
+SHOWN = 20  # files of one kind that a message lists
+OF_SYSTEMS = ("__MACOSX", "@eaDir")  # folders that a system adds, with pictures in them
+
+
+class Mismatch(NamedTuple):
+    """Why a stem does not pair up, and its files."""
+
+    kind: str
+    stem: str
+    names: list[str]
 
 
 def open_folder(
@@ -29,35 +37,32 @@ def open_folder(
     fold: int = 0,
     on_error: OnError = "raise",
     mask_suffix: str | None = None,
-    reader: PairReader = BINARY,
+    decoder: PairDecoder = BINARY,
 ) -> Splits:
     """Pair `images/<stem>.*` with `masks/<stem><mask_suffix>.*` under `root`, in their subfolders too.
 
     A stem is a path without ending below `images/`, in Unicode's form NFC. Files that are not images are left out, as
-    hidden ones are, and so are masks without the suffix; `notes` says which. Without a suffix, masks as inference
+    hidden ones are, and so are masks without the suffix; `notes` names them. Without a suffix, masks as inference
     writes them (`cat.jpg.mask.png`) pair too.
 
     With `train.txt`, `valid.txt` and `test.txt` in `root` (see `find_lists` and `read_names`) these are the splits,
-    and what they do not name is left out. Without them, stem i of the sorted stems is valid when i % 10 == fold, test
-    when i % 10 == (fold + 5) % 10, else train.
+    and pairs that they do not name are left out. Without them, stem i of the sorted stems is valid when i % 10 == fold,
+    test when i % 10 == (fold + 5) % 10, else train.
 
-    `reader` reads the files; see `MaskReader` for what masks may hold.
-
-    With `on_error` "skip", stems that do not pair up are left out, and said to be so; the splits are those of a folder
-    without them.
+    With `on_error` "skip", stems that do not pair up are left out and named in `skipped`; the splits are those of a
+    folder without them.
 
     Raises ValueError, with everything that is wrong at once: folders that are missing or empty; stems without
-    image or mask, stems that occur twice, links that lead nowhere, and (beside these) whatever the audit would find;
+    image or mask, stems that occur twice, links that lead nowhere, and (beside these) every file that cannot be used;
     lists that are incomplete, or name unknown or repeated stems.
     """
-    check_fold(fold)
-    pairs, faults, notes = _pair_up(root, on_error, mask_suffix or "", reader)
+    pairs, faults, notes = _pair_up(root, on_error, mask_suffix or "", decoder)
     paths = find_lists(root)
     if paths is None:
         notes += _position_notes(root, pairs)
         split = partial(_by_position, fold=fold)
         skipped = tuple(faults.values())
-        return Splits(*split(list(pairs.values())), reader, skipped, tuple(notes), split)
+        return Splits(*split(list(pairs.values())), decoder, skipped, tuple(notes), split)
     endings = [*_endings(), *(f"{mask_suffix}{ending}" for ending in _endings() if mask_suffix)]
     known = pairs.keys() | faults.keys()
     lists = [read_names(path, root, known, (IMAGES, MASKS), endings) for path in paths]
@@ -67,22 +72,22 @@ def open_folder(
     notes += _line(f"pairs that no list names, left out ({len(unlisted)})", unlisted, indent="")
     train, valid, test = ([pairs[stem] for stem in stems if stem in pairs] for stems in lists)
     skipped = tuple(faults[stem] for stems in lists for stem in stems if stem in faults)
-    return Splits(train, valid, test, reader, skipped, tuple(notes))
+    return Splits(train, valid, test, decoder, skipped, tuple(notes))
 
 
 def _pair_up(
-    root: Path, on_error: OnError, mask_suffix: str, reader: PairReader
+    root: Path, on_error: OnError, mask_suffix: str, decoder: PairDecoder
 ) -> tuple[dict[str, Pair], dict[str, str], list[str]]:
-    """The pairs by stem in sorted order; what is wrong with each stem that is skipped; and what else was left out."""
+    """The pairs by stem in sorted order, the fault of each skipped stem, and notes on the other files left out."""
     missing = [name for name in (IMAGES, MASKS) if not (root / name).is_dir()]
     if missing:
         raise ValueError(
             f"no folder {' and no folder '.join(missing)} in {root.absolute()}: data=folder reads"
             " <data.root>/images/<stem>.* and <data.root>/masks/<stem>.*"
         )
-    images, of_no_image = _by_stem(root / IMAGES)
-    masks, of_no_mask = _by_stem(root / MASKS)
-    notes = _left_out("files that are not images", root, [*of_no_image, *of_no_mask])
+    images, not_images = _by_stem(root / IMAGES)
+    masks, not_masks = _by_stem(root / MASKS)
+    notes = _left_out("files that are not images", root, [*not_images, *not_masks])
     if mask_suffix:
         suffix = unicodedata.normalize("NFC", mask_suffix)
         others = [path for stem, paths in masks.items() if not stem.endswith(suffix) for path in paths]
@@ -91,23 +96,27 @@ def _pair_up(
     else:
         masks, others = _of_inference(images, masks)
         notes += _left_out("overlays and probabilities beside masks", root, others)
-    said = "".join(f"\n  {note}" for note in notes)
+    heading = f"images and masks in {root.absolute()} do not pair up:"
     if not images and not masks:
-        raise ValueError(f"images and masks in {root.absolute()} do not pair up:\n  both folders are empty{said}")
+        raise ValueError("\n  ".join([heading, "both folders are empty", *notes]))
     mismatches = _mismatches(root, images, masks)
-    if on_error == "raise" and any(mismatches.values()):
-        problems = [_line(kind, [name for names in of.values() for name in names]) for kind, of in mismatches.items()]
-        problems.append(_suffix_hint(images.keys() - masks.keys(), masks.keys() - images.keys()))
-        problems.append(_further(images, masks, reader))
-        lines = "\n".join(line for lines in problems for line in lines)
-        raise ValueError(f"images and masks in {root.absolute()} do not pair up:\n{lines}{said}")
-    faults = _by_fault(mismatches)
+    if mismatches and on_error == "raise":
+        problems = [
+            *_mismatch_lines(mismatches),
+            *_suffix_hint(images.keys() - masks.keys(), masks.keys() - images.keys()),
+            *_unusable_files(images, masks, decoder),
+        ]
+        raise ValueError("\n  ".join([heading, *problems, *notes]))
+    faults: dict[str, str] = {}
+    for kind, stem, names in mismatches:
+        before = f"{faults[stem]}; " if stem in faults else ""
+        faults[stem] = before + one_line(f"{kind}: {', '.join(names)}")
     paired = sorted(images.keys() & masks.keys() - faults.keys())
     return {stem: Pair(stem, images[stem][0], masks[stem][0]) for stem in paired}, faults, notes
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
-    """The images in `folder` by their stems, and the files that are none."""
+    """The images in `folder` by their stems, and the files that are not images."""
     files: dict[str, list[Path]] = {}
     others = []
     for path in _files(folder):
@@ -122,7 +131,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
 def _of_inference(
     images: dict[str, list[Path]], masks: dict[str, list[Path]]
 ) -> tuple[dict[str, list[Path]], list[Path]]:
-    """The masks, also those that inference wrote, as cat.jpg.mask.png; and what else it wrote of these images."""
+    """The masks, also those that inference wrote (cat.jpg.mask.png); and its other pictures of these images."""
     stems = {f"{stem}{path.suffix}": stem for stem, paths in images.items() for path in paths}
     found: dict[str, list[Path]] = {}
     others = []
@@ -137,7 +146,7 @@ def _of_inference(
 
 
 def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Those in `folder` and its subfolders, linked ones too; hidden ones and links around in a circle left out."""
+    """The files in `folder` and its subfolders, linked ones too, without hidden ones and circular links."""
     inside = (*above, folder.resolve())
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name in OF_SYSTEMS:
@@ -149,11 +158,11 @@ def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether its name or its content says so: a damaged image has its name alone, and any name may hold an image."""
+    """By its name or by its content: a damaged image has its name alone, and a file of any name may be an image."""
     if path.suffix.lower() in _endings():
         return True
-    if not path.is_file():  # a pipe would be waited for without end
-        return _leads_nowhere(path)
+    if not path.is_file():  # reading a pipe would never end
+        return _is_broken(path)
     try:
         with Image.open(path, formats=[kind for kind in RASTER_FORMATS if kind in Image.OPEN]):
             return True
@@ -171,65 +180,62 @@ def _left_out(what: str, root: Path, paths: Sequence[Path]) -> list[str]:
 
 
 def _position_notes(root: Path, stems: Iterable[str]) -> list[str]:
-    """What may look as if it decided the splits, where their position does."""
+    """Names what may look as if it decided the splits, although position does."""
     unread = unread_lists(root, (IMAGES, MASKS))
     folders = {stem.partition("/")[0] for stem in stems if "/" in stem}
     named = sorted(folder for folder in folders if folder.lower() in ("train", "training", "val", "valid", "test"))
     looks = [*unread, *(f"{IMAGES}/{folder}/" for folder in named)]
-    said = f"the splits are by position ({', '.join(USUAL)} in data.root would decide them), not by"
-    return _line(said, looks, indent="")
+    kind = f"the splits are by position ({', '.join(USUAL)} in data.root would decide them), not by"
+    return _line(kind, looks, indent="")
 
 
-def _leads_nowhere(path: Path) -> bool:
-    """Whether `path` is a link to something that is not there, or around in a circle."""
+def _is_broken(path: Path) -> bool:
+    """Whether `path` is a link to a missing file, or a circular one."""
     return path.is_symlink() and not path.exists()
 
 
-def _mismatches(
-    root: Path, images: dict[str, list[Path]], masks: dict[str, list[Path]]
-) -> dict[str, dict[str, list[str]]]:
-    """What keeps the two folders from pairing up: for each kind of fault, the files concerned of each stem."""
-
+def _mismatches(root: Path, images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> list[Mismatch]:
     def name(path: Path) -> str:
         return "/".join(path.relative_to(root).parts[1:])
 
+    without_mask = sorted(images.keys() - masks.keys())
+    without_image = sorted(masks.keys() - images.keys())
     several: dict[str, list[str]] = {}
     broken: dict[str, list[str]] = {}
     for files in (images, masks):
         for stem, paths in files.items():
             if paths[1:]:
                 several.setdefault(stem, []).extend(map(name, paths))
-            for path in filter(_leads_nowhere, paths):
+            for path in filter(_is_broken, paths):
                 broken.setdefault(stem, []).append(path.relative_to(root).as_posix())
-    return {
-        "image without mask": {stem: [name(images[stem][0])] for stem in sorted(images.keys() - masks.keys())},
-        "mask without image": {stem: [name(masks[stem][0])] for stem in sorted(masks.keys() - images.keys())},
-        "several files of one stem": several,
-        "link that leads nowhere": broken,
-    }
+    return [
+        *(Mismatch("image without mask", stem, [name(images[stem][0])]) for stem in without_mask),
+        *(Mismatch("mask without image", stem, [name(masks[stem][0])]) for stem in without_image),
+        *(Mismatch("several files of one stem", stem, names) for stem, names in several.items()),
+        *(Mismatch("link that leads nowhere", stem, names) for stem, names in broken.items()),
+    ]
+
+
+def _mismatch_lines(mismatches: Sequence[Mismatch]) -> list[str]:
+    """One line for each kind."""
+    names: dict[str, list[str]] = {}
+    for mismatch in mismatches:
+        names.setdefault(mismatch.kind, []).extend(mismatch.names)
+    return [line for kind, of_kind in names.items() for line in _line(kind, of_kind, indent="")]
 
 
 def _suffix_hint(without_mask: Collection[str], without_image: Collection[str]) -> list[str]:
-    """What would pair them all up, where one suffix does."""
+    """The suffix that would pair them all up, if any."""
     first = min(without_mask, default="")
     suffixes = sorted(stem.removeprefix(first) for stem in without_image if first and stem.startswith(first))
     found = [suffix for suffix in suffixes if all(f"{stem}{suffix}" in without_image for stem in without_mask)]
-    return [f"  with data.mask_suffix={found[0]} these images would have masks"] if found else []
+    return [f"with data.mask_suffix={found[0]} these images would have masks"] if found else []
 
 
-def _by_fault(mismatches: dict[str, dict[str, list[str]]]) -> dict[str, str]:
-    """The same by stem, as one line each."""
-    said: dict[str, list[str]] = {}
-    for kind, stems in mismatches.items():
-        for stem, names in stems.items():
-            said.setdefault(stem, []).append(f"{kind}: {', '.join(names)}")
-    return {stem: one_line("; ".join(lines)) for stem, lines in said.items()}
-
-
-def _further(images: dict[str, list[Path]], masks: dict[str, list[Path]], reader: PairReader) -> list[str]:
+def _unusable_files(images: dict[str, list[Path]], masks: dict[str, list[Path]], decoder: PairDecoder) -> list[str]:
     """What is wrong with the files beside their names, so that the one message has it too."""
     pairs = [Pair(stem, images[stem][0], masks[stem][0]) for stem in sorted(images.keys() & masks.keys())]
-    problems = [problem for finding in examine(pairs, reader) for problem in finding.problems]
+    problems = [problem for check in check_pairs(pairs, decoder) for problem in check.problems]
     paired = {path for pair in pairs for path in (pair.image, pair.mask)}
     for path in (path for files in (images, masks) for paths in files.values() for path in paths):
         if path not in paired:
@@ -237,12 +243,12 @@ def _further(images: dict[str, list[Path]], masks: dict[str, list[Path]], reader
                 decode(path)
             except ValueError as error:
                 problems.append(one_line(str(error)))
-    more = [f"  ... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-    return [*(f"  {problem}" for problem in problems[:SHOWN]), *more]
+    more = [f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+    return [*problems[:SHOWN], *more]
 
 
 def _unknown(root: Path, lists: list[list[str]], known: Collection[str], on_error: OnError) -> dict[str, str]:
-    """What is wrong with each stem that is listed and not there; refused unless skipped. Repeated ones always are."""
+    """The fault of each stem that is listed but missing; refused unless skipped. Repeated stems are always refused."""
     times = Counter(stem for stems in lists for stem in stems)
     repeated = [stem for stem in times if times[stem] > 1]
     unknown = [stem for stem in times if stem not in known]
@@ -268,6 +274,6 @@ def _by_position(pairs: Iterable[Pair], fold: int) -> tuple[list[Pair], list[Pai
 
 
 def _line(kind: str, names: list[str], indent: str = "  ") -> list[str]:
-    """One line of a message, none when there is nothing to name."""
+    """One line of a message, none without names."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return [f"{indent}{kind}: {one_line(', '.join(names[:SHOWN]))}{more}"] if names else []

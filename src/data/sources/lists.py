@@ -1,4 +1,4 @@
-"""Lists of splits: three text files beside the images that name those of each split, as other programs write them."""
+"""Lists of splits: three text files beside the images that name those of each split, in the forms of other programs."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from src.data.pairs import read_lines
 
-# what the list of each split may be called, in capitals too
+# accepted names of each list, in capitals too
 NAMES = {
     "train": ("train.txt", "training.txt"),
     "valid": ("valid.txt", "val.txt", "validation.txt"),
@@ -18,12 +18,12 @@ LOOKS_LIKE_ONE = re.compile(r"(train|val|test|dev|eval|split|fold).*\.(txt|csv|t
 
 
 def find_lists(root: Path) -> tuple[Path, Path, Path] | None:
-    """The lists for training, validation and test in `root`, None where it has none of them.
+    """The lists for training, validation and test in `root`, None if it has none of them.
 
-    Raises ValueError where one is missing, or there twice.
+    Raises ValueError if one is missing, or exists twice.
     """
-    there = sorted(root.iterdir())
-    found = {split: [path for path in there if path.name.lower() in names] for split, names in NAMES.items()}
+    files = sorted(root.iterdir())
+    found = {split: [path for path in files if path.name.lower() in names] for split, names in NAMES.items()}
     if not any(found.values()):
         return None
     if several := [" and ".join(path.name for path in paths) for paths in found.values() if paths[1:]]:
@@ -40,7 +40,7 @@ def find_lists(root: Path) -> tuple[Path, Path, Path] | None:
 
 
 def unread_lists(root: Path, leave_out: Collection[str]) -> list[str]:
-    """Files in `root` and up to two folders below that look like lists of splits and are none that is read."""
+    """Files in `root` and up to two folders below that look like lists of splits but are not read."""
     names = {name for each in NAMES.values() for name in each}
     here = [path for path in root.iterdir() if path.name.lower() not in names]
     below = (*root.glob("*/*.txt"), *root.glob("*/*/*.txt"))
@@ -51,7 +51,7 @@ def unread_lists(root: Path, leave_out: Collection[str]) -> list[str]:
 def read_names(
     path: Path, root: Path, stems: Collection[str], folders: Sequence[str], endings: Sequence[str]
 ) -> list[str]:
-    """The stems that the list `path` names, in its order; a line that names none of `stems` as it stands there.
+    """The stems that the list `path` names, in its order; a line that names none of `stems` is returned as it is.
 
     A line is a stem, or the image's or mask's file with one of `endings`, with or without the folder (one of
     `folders`, or its whole path), or several columns that all name the same pair; columns of digits are passed over.

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from src.data.decoding import PairDecoder
 from src.data.images import ImageReader
 from src.data.pairs import Pair, Splits, read_lines
-from src.data.reading import PairReader
 
 IMAGES = "images"
 TRIMAPS = "annotations/trimaps"
@@ -18,19 +18,17 @@ def open_oxford_pet(root: Path, fold: int = 0) -> Splits:
 
     Line i of trainval.txt (from 0) is valid when i % 10 == fold, else train; test.txt is test (report A has
     fold 0, which gives 3,312 / 368 / 3,669 of the official lists). Only listed files count, so stray files
-    never do. Whether the files exist and are sound is for the audit to say.
+    never do. The files themselves are not opened.
 
-    Raises ValueError when the layout is not there, when a list has a line that cannot be read, and for a fold
-    outside 0 to 9.
+    Raises ValueError when a part of the layout is missing, and for a list with a line that cannot be read.
     """
-    check_fold(fold)
     _require_layout(root)
     trainval = read_list(root / TRAINVAL_LIST)
     return Splits(
         train=_pairs(root, [stem for i, stem in enumerate(trainval) if i % 10 != fold]),
         valid=_pairs(root, [stem for i, stem in enumerate(trainval) if i % 10 == fold]),
         test=_pairs(root, read_list(root / TEST_LIST)),
-        reader=PairReader(STORED),
+        decoder=PairDecoder(STORED),
     )
 
 
@@ -47,14 +45,8 @@ def read_list(path: Path) -> list[str]:
     return stems
 
 
-def check_fold(fold: int) -> None:
-    """Raise ValueError unless 0 <= fold <= 9."""
-    if fold not in range(10):
-        raise ValueError(f"data.fold is {fold}, allowed are 0 to 9 (report A: 0)")
-
-
 def missing_files(root: Path) -> list[str]:
-    """Name, relative to `root`, the parts and listed files that are not there; none is opened."""
+    """Name, relative to `root`, the missing parts and listed files; none is opened."""
     missing = _missing_parts(root)
     if missing:
         return missing
@@ -68,10 +60,10 @@ def _require_layout(root: Path) -> None:
     if missing:
         raise ValueError(
             f"no Oxford-IIIT Pet data in {root.absolute()}: {', '.join(missing)} not found.\n"
-            "Ways on:\n"
+            "What to do:\n"
             "  data.download=true                        fetch it (0.8 GB) as the run begins\n"
             "  python -m src.prepare data=oxford_pet     fetch it now, once, for every later run\n"
-            "  data.root=<folder>, or the environment variable OXFORD_PET_ROOT, if it is elsewhere\n"
+            "  data.root=<folder>, or the environment variable OXFORD_PET_ROOT, if it lies elsewhere\n"
             "  data=synthetic                            try everything out without it, on drawn pets"
         )
 

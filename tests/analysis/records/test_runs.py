@@ -258,7 +258,7 @@ def test_a_wrong_folder_gets_one_line_that_says_what_is_expected(sweep, tmp_path
     assert statuses(sweep) == {"empty": "unreadable", "unet-seed0": "finished"}
 
 
-def test_reading_changes_nothing(sweep):
+def test_decoding_changes_nothing(sweep):
     plan(sweep, {"seed": 0}, {"seed": 1})
     finish(sweep, 0.75, seed=0)
     begin(sweep, seed=1)

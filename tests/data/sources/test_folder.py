@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from src.base.config import parse_data
-from src.data.audit import fingerprint
 from src.data.open_data import open_data
 from src.data.pairs import Pair
 from src.data.sources.folder import open_folder
+from src.data.verify import verify
 
 
 def write_pair(root: Path, stem: str, foreground: int = 255, mask: np.ndarray | None = None) -> None:
@@ -227,7 +227,7 @@ def test_names_pair_up_in_either_form_of_unicode(tmp_path: Path) -> None:
         image.rename(image.with_stem(unicodedata.normalize("NFD", stem)))
     splits = open_folder(tmp_path)
     assert sorted(stems(splits.train + splits.valid + splits.test)) == composed
-    assert fingerprint(splits, tmp_path / "cache", progress=False)
+    assert verify(splits, tmp_path / "cache")[1]
 
 
 def test_one_name_in_both_forms_is_two_files_of_one_stem(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data.audit import fingerprint
 from src.data.masks import MaskReader
 from src.data.sources.oxford_pet import open_oxford_pet
 from src.data.synthetic.animals import BREEDS
 from src.data.synthetic.dataset import make_synthetic
 from src.data.synthetic.scenes import draw_scene
+from src.data.verify import verify
 
 PROJECT = Path(__file__).parents[3]
 
@@ -34,7 +34,7 @@ def test_opens_as_the_official_data_do(root: Path) -> None:
 
 
 def test_passes_the_audit(root: Path, tmp_path: Path) -> None:
-    assert len(fingerprint(open_oxford_pet(root), tmp_path, progress=False)) == 64
+    assert len(verify(open_oxford_pet(root), tmp_path)[1]) == 64
 
 
 def test_lists_are_written_as_the_official_ones(root: Path) -> None:

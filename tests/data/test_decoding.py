@@ -1,5 +1,6 @@
 """A mask laid on its image whatever their EXIF data say, and 16-bit images whose bits the whole data set decides."""
 
+import hashlib
 import io
 import struct
 from pathlib import Path
@@ -9,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from src.data.audit import audited
+from src.data.decoding import DataChanged, PairDecoder
 from src.data.images import Exif, ImageReader
 from src.data.masks import MaskReader
 from src.data.notes import notes_of
 from src.data.pairs import Splits
-from src.data.reading import PairReader
 from src.data.sources.folder import open_folder
+from src.data.verify import verify
 
 SCENE = np.zeros((20, 30, 3), dtype=np.uint8)  # as annotation tools show it: a white corner, cut off
 SCENE[:8, :20] = 255
@@ -24,12 +25,12 @@ MASK = SCENE[..., 0]
 
 
 def opened(root: Path, exif: Exif = "apply") -> Splits:
-    reader = PairReader(ImageReader(exif), MaskReader(binary=True))
-    return audited(open_folder(root, reader=reader), root / "cache", progress=False)[0]
+    decoder = PairDecoder(ImageReader(exif), MaskReader(binary=True))
+    return verify(open_folder(root, decoder=decoder), root / "cache")[0]
 
 
 def read(splits: Splits) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [splits.reader(pair.image, pair.mask) for pair in [*splits.train, *splits.valid, *splits.test]]
+    return [splits.decoder(pair.image, pair.mask) for pair in [*splits.train, *splits.valid, *splits.test]]
 
 
 def said_of(splits: Splits) -> list[str]:
@@ -112,8 +113,8 @@ def test_a_mask_that_fits_the_stored_pixels_alone_is_turned_like_its_image(tmp_p
     splits = opened(tmp_path)
     assert_meet(splits)
     assert said_of(splits) == [
-        "10 of 10 images are turned as their EXIF orientation says; 10 masks are turned like their image, whose stored "
-        "size they have, 0 as their own orientation says, the others are taken as drawn on the turned image "
+        "10 of 10 images are turned by their EXIF orientation; 10 masks are turned like their image, whose stored "
+        "size they have, 0 by their own orientation, the others are taken as drawn on the turned image "
         "(data.exif=ignore reads stored pixels)"
     ]
 
@@ -161,8 +162,8 @@ def test_plain_files_are_said_nothing_of(tmp_path: Path) -> None:
 
 
 def fingerprint_of(root: Path, exif: Exif = "apply") -> str:
-    reader = PairReader(ImageReader(exif), MaskReader(binary=True))
-    return audited(open_folder(root, reader=reader), root / "nowhere", progress=False)[1]
+    reader = PairDecoder(ImageReader(exif), MaskReader(binary=True))
+    return verify(open_folder(root, decoder=reader), root / "nowhere")[1]
 
 
 def test_the_fingerprint_tells_readings_of_the_same_bytes_apart(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_transparent_pixels_lie_on_white_and_it_is_said(tmp_path: Path) -> None:
     write(tmp_path, content.getvalue(), png(MASK))
     splits = opened(tmp_path)
     assert all((image == 255).all() for image, _ in read(splits))
-    assert said_of(splits) == ["10 of 10 images have transparent pixels, which lie on white"]
+    assert said_of(splits) == ["10 of 10 images have transparent pixels, which are shown on white"]
 
 
 # --- 16 bits
@@ -208,12 +209,12 @@ def test_the_bits_in_use_are_those_of_the_highest_value(
     for path in sorted((tmp_path / "images").iterdir())[1:]:
         path.write_bytes(deep(dim, kind))
     splits = opened(tmp_path)
-    assert splits.reader.images.bits == bits
+    assert splits.decoder.images.bits == bits
     assert (
         f"10 of 10 images have 16 bits, of which {bits} are in use: the highest value is {highest}"
         in said_of(splits)[0]
     )
-    images = {pair.stem: splits.reader.images(pair.image) for pair in (*splits.train, *splits.valid, *splits.test)}
+    images = {pair.stem: splits.decoder.images(pair.image) for pair in (*splits.train, *splits.valid, *splits.test)}
     np.testing.assert_array_equal(images["00"][0, :, 0], values[0, :, 0] >> (bits - 8))
     np.testing.assert_array_equal(images["01"][0, :, 2], dim[0, :, 0] >> (bits - 8))
 
@@ -251,16 +252,16 @@ def test_an_image_that_would_be_black_among_brighter_ones_is_refused(tmp_path: P
     (tmp_path / "images" / "03.png").write_bytes(deep(np.full((20, 30), 255)))
     said = refusal(tmp_path)
     assert (
-        "1 problems in 10" in said and "03.png: is a 16-bit image whose values end at 255, which is black where" in said
+        "1 problem in 10" in said and "03.png: is a 16-bit image whose values end at 255, which is black where" in said
     )
 
 
 def test_what_is_left_out_does_not_decide_the_bits(tmp_path: Path) -> None:
     write(tmp_path, deep(np.full((20, 30), 255)), png(MASK))
     (tmp_path / "images" / "03.png").write_bytes(deep(np.full((19, 30), 60000)))
-    reader = PairReader(masks=MaskReader(binary=True))
-    splits, _ = audited(open_folder(tmp_path, reader=reader), tmp_path / "cache", "skip", progress=False)
-    assert splits.reader.images.bits == 8 and len(splits.skipped) == 1
+    reader = PairDecoder(masks=MaskReader(binary=True))
+    splits, _ = verify(open_folder(tmp_path, decoder=reader), tmp_path / "cache", "skip")
+    assert splits.decoder.images.bits == 8 and len(splits.skipped) == 1
 
 
 def test_a_wholly_black_image_and_8_bit_ones_may_stand_among_them(tmp_path: Path) -> None:
@@ -268,7 +269,7 @@ def test_a_wholly_black_image_and_8_bit_ones_may_stand_among_them(tmp_path: Path
     (tmp_path / "images" / "03.png").write_bytes(deep(np.zeros((20, 30))))
     (tmp_path / "images" / "04.png").write_bytes(png(SCENE))
     splits = opened(tmp_path)
-    assert splits.reader.images.bits == 10 and "9 of 10 images have 16 bits" in said_of(splits)[0]
+    assert splits.decoder.images.bits == 10 and "9 of 10 images have 16 bits" in said_of(splits)[0]
 
 
 @pytest.mark.parametrize(
@@ -283,3 +284,13 @@ def test_a_photo_of_other_bits_than_those_trained_on_is_refused(tmp_path: Path, 
     (tmp_path / "photo.png").write_bytes(deep(np.full((4, 4), highest)))
     with pytest.raises(ValueError, match=f"photo.png: is a 16-bit image whose {said}"):
         ImageReader(bits=bits)(tmp_path / "photo.png")
+
+
+def test_what_is_read_has_the_expected_digest(tmp_path: Path) -> None:
+    write(tmp_path, png(SCENE), png(MASK), count=1)
+    image, mask = tmp_path / "images" / "00.png", tmp_path / "masks" / "00.png"
+    right = hashlib.sha256(png(SCENE)).hexdigest(), hashlib.sha256(png(MASK)).hexdigest()
+    decoder = PairDecoder(masks=MaskReader(binary=True))
+    assert np.array_equal(decoder(image, mask, right)[0], SCENE)
+    with pytest.raises(DataChanged, match=r"00\.png: has changed since the data set was checked; bring it back"):
+        decoder(image, mask, (right[0], right[0]))

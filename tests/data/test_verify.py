@@ -1,5 +1,6 @@
-"""The audit: what stops a run before it begins, what the fingerprint depends on, and what is remembered."""
+"""Verification: what stops a run before it begins, what the fingerprint depends on, and what is remembered."""
 
+import importlib
 import logging
 import os
 import shutil
@@ -12,11 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data import audit
-from src.data.audit import audited, fingerprint
+from src.data.decoding import PairDecoder
 from src.data.pairs import Pair, Splits
-from src.data.reading import PairReader
 from src.data.sources.oxford_pet import open_oxford_pet
+from src.data.verify import PairCheck, file_state, verify
 
 PROJECT = Path(__file__).parents[2]
 TRAINVAL = [f"Cat_{number}" for number in range(12)]
@@ -35,12 +35,12 @@ def cache(tmp_path: Path) -> Path:
 
 def content_of(root: Path, fold: int = 0) -> str:
     """The fingerprint as it is without any memory."""
-    return fingerprint(open_oxford_pet(root, fold), root / "no file" / "in here", progress=False)
+    return verify(open_oxford_pet(root, fold), root / "no file" / "in here")[1]
 
 
 def refusal_of(splits: Splits, cache: Path) -> str:
     with pytest.raises(ValueError) as refusal:
-        fingerprint(splits, cache, progress=False)
+        verify(splits, cache)[1]
     return str(refusal.value)
 
 
@@ -59,7 +59,7 @@ def test_fingerprint_is_the_sha256_of_what_the_docstring_says(root: Path, cache:
         return sorted("\t".join([stem, *pair]) for stem, pair in zip(stems, digests, strict=True))
 
     content = "\n".join(["trainval", *lines(TRAINVAL), "test", *lines(TEST)])
-    assert fingerprint(open_oxford_pet(root), cache, progress=False) == sha256sum(content.encode())
+    assert verify(open_oxford_pet(root), cache)[1] == sha256sum(content.encode())
 
 
 def test_fingerprint_is_the_same_for_every_fold_folder_and_date(root: Path, tmp_path: Path) -> None:
@@ -67,12 +67,6 @@ def test_fingerprint_is_the_same_for_every_fold_folder_and_date(root: Path, tmp_
     for file in moved.rglob("*.*"):
         os.utime(file, (1, 1))
     assert content_of(root) == content_of(root, fold=4) == content_of(moved)
-
-
-def test_fingerprint_is_the_same_for_any_number_of_workers(root: Path, tmp_path: Path) -> None:
-    splits = open_oxford_pet(root)
-    found = {fingerprint(splits, tmp_path / str(n), workers=n, progress=False) for n in (1, 2, 7)}
-    assert len(found) == 1
 
 
 @pytest.mark.parametrize("changed", ["images/Cat_3.jpg", "annotations/trimaps/Cat_3.png"])
@@ -102,7 +96,7 @@ def test_all_offenders_are_named_with_their_reasons(root: Path, cache: Path) -> 
     Image.new("L", (12, 10), 0).save(trimaps / "Cat_4.png")
     Image.new("L", (10, 12), 1).save(trimaps / "dog_1.png")
     message = refusal_of(open_oxford_pet(root), cache)
-    assert "5 problems in 14 images and masks" in message
+    assert "5 problems in 14 images and their masks" in message
     assert f"{images / 'Cat_1.jpg'}: no such file" in message
     assert f"{trimaps / 'Cat_2.png'}: cannot be read as an image" in message
     assert f"{images / 'Cat_3.jpg'}: cannot be read as an image (image file is truncated" in message
@@ -128,12 +122,12 @@ def test_only_fifty_offenders_are_listed(tmp_path: Path, cache: Path, write_oxfo
 
 def test_mask_without_foreground_is_allowed(root: Path, cache: Path) -> None:
     Image.new("L", (12, 10), 2).save(root / "annotations" / "trimaps" / "Cat_4.png")
-    assert len(fingerprint(open_oxford_pet(root), cache, progress=False)) == 64
+    assert len(verify(open_oxford_pet(root), cache)[1]) == 64
 
 
 def test_empty_splits_are_refused_with_the_counts(root: Path, cache: Path) -> None:
     splits = replace(open_oxford_pet(root), test=[])
-    assert "every split needs at least one image, there are: train 10, valid 2, test 0" in refusal_of(splits, cache)
+    assert "every split needs at least one image, got: train 10, valid 2, test 0" in refusal_of(splits, cache)
 
 
 def test_stem_in_two_splits_is_refused(root: Path, cache: Path) -> None:
@@ -151,22 +145,22 @@ def test_stem_in_two_splits_is_refused(root: Path, cache: Path) -> None:
 def examined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stems of the pairs whose files are read from here on."""
     stems: list[str] = []
-    plain = audit._look
+    plain = importlib.import_module("src.data.verify")._check
 
-    def noting(pair: Pair, reader: PairReader) -> audit.Finding:
+    def noting(pair: Pair, decoder: PairDecoder) -> PairCheck:
         stems.append(pair.stem)
-        return plain(pair, reader)
+        return plain(pair, decoder)
 
-    monkeypatch.setattr(audit, "_look", noting)
+    monkeypatch.setattr("src.data.verify._check", noting)
     return stems
 
 
 def test_second_call_opens_no_image_whatever_the_fold(root: Path, cache: Path, examined: list[str]) -> None:
-    first = audited(open_oxford_pet(root), cache, progress=False)
+    first = verify(open_oxford_pet(root), cache)
     assert sorted(examined) == sorted([*TRAINVAL, *TEST])
     examined.clear()
-    again = audited(open_oxford_pet(root), cache, progress=False)
-    other_fold = audited(open_oxford_pet(root, fold=5), cache, progress=False)
+    again = verify(open_oxford_pet(root), cache)
+    other_fold = verify(open_oxford_pet(root, fold=5), cache)
     assert examined == [] and again == first and other_fold[1] == first[1]
     assert [pair.facts for pair in again[0].train] == [pair.facts for pair in first[0].train]
 
@@ -174,7 +168,7 @@ def test_second_call_opens_no_image_whatever_the_fold(root: Path, cache: Path, e
 @pytest.mark.parametrize("how", ["written over", "another in its place", "renamed over"])
 def test_content_that_changed_under_the_same_size_and_date_is_noticed(root: Path, cache: Path, how: str) -> None:
     splits = open_oxford_pet(root)
-    fingerprint(splits, cache, progress=False)
+    verify(splits, cache)[1]
     image = root / "images" / "Cat_3.jpg"
     status, rubbish = image.stat(), np.random.default_rng(0).bytes(image.stat().st_size)
     if how == "renamed over":
@@ -190,9 +184,9 @@ def test_content_that_changed_under_the_same_size_and_date_is_noticed(root: Path
 
 @pytest.mark.parametrize("stem", ["Cat_3", "Cat_10", "dog_1"])  # train, valid, test
 @pytest.mark.parametrize("change", ["date", "size"])
-def test_changed_file_is_audited_anew(root: Path, cache: Path, change: str, stem: str) -> None:
+def test_changed_file_is_checked_again(root: Path, cache: Path, change: str, stem: str) -> None:
     splits = open_oxford_pet(root)
-    fingerprint(splits, cache, progress=False)
+    verify(splits, cache)[1]
     image = root / "images" / f"{stem}.jpg"
     status = image.stat()
     image.write_bytes(bytes(status.st_size + (change == "size")))
@@ -201,10 +195,10 @@ def test_changed_file_is_audited_anew(root: Path, cache: Path, change: str, stem
     assert f"{stem}.jpg: cannot be read" in refusal_of(splits, cache)
 
 
-def test_same_files_split_otherwise_are_audited_anew(root: Path, cache: Path) -> None:
+def test_same_files_split_otherwise_are_checked_again(root: Path, cache: Path) -> None:
     splits = open_oxford_pet(root)
     moved = replace(splits, train=splits.train[1:], test=[*splits.test, splits.train[0]])
-    assert fingerprint(splits, cache, progress=False) != fingerprint(moved, cache, progress=False)
+    assert verify(splits, cache)[1] != verify(moved, cache)[1]
 
 
 def test_failure_is_not_remembered(root: Path, cache: Path) -> None:
@@ -213,41 +207,60 @@ def test_failure_is_not_remembered(root: Path, cache: Path) -> None:
     trimap.unlink()
     refusal_of(open_oxford_pet(root), cache)
     trimap.write_bytes(sound)
-    assert len(fingerprint(open_oxford_pet(root), cache, progress=False)) == 64
+    assert len(verify(open_oxford_pet(root), cache)[1]) == 64
 
 
 def test_damaged_memory_is_written_again(root: Path, cache: Path) -> None:
     splits = open_oxford_pet(root)
-    first = fingerprint(splits, cache, progress=False)
-    (memory,) = (cache / "audit").iterdir()
+    first = verify(splits, cache)[1]
+    (memory,) = (cache / "verified").iterdir()
     whole = memory.read_text()
     digit = whole.index('"Cat_1": [') + 20
     for damaged in ('{"fingerp', "[]", whole[:digit] + ("0" if whole[digit] != "0" else "1") + whole[digit + 1 :]):
         memory.write_text(damaged)
-        assert fingerprint(splits, cache, progress=False) == first
+        assert verify(splits, cache)[1] == first
         assert memory.read_text() == whole
 
 
-def test_unwritable_cache_costs_only_the_memory_and_warns_once(
+def test_unwritable_cache_costs_only_the_memory_with_a_warning(
     root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     occupied = tmp_path / "occupied"
     occupied.write_text("a file, so no folder can be made here, not even by root")
-    with caplog.at_level(logging.WARNING, audit.__name__):
-        found = {fingerprint(open_oxford_pet(root), occupied, progress=False) for _ in range(3)}
-    assert len(found) == 1
-    assert ["cannot remember the audit" in message for message in caplog.messages] == [True]
+    with caplog.at_level(logging.WARNING, "src.data.verify"):
+        assert len(verify(open_oxford_pet(root), occupied)[1]) == 64
+    assert len(caplog.messages) == 1
+    assert all("cannot be remembered, so each run will repeat it" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("change", ["size", "date", "content", "inode"])
+def test_the_state_of_a_file_shows_every_change(tmp_path: Path, change: str) -> None:
+    file = tmp_path / "image.png"
+    file.write_bytes(b"sound")
+    before, status = file_state(file), file.stat()
+    if change == "inode":
+        file.with_name("new").write_bytes(b"sound")
+        file.with_name("new").replace(file)
+    else:
+        file.write_bytes(b"sounds" if change == "size" else b"wrong")
+    if change != "date":
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert file_state(file) != before
+
+
+def test_a_missing_file_has_a_state(tmp_path: Path) -> None:
+    assert file_state(tmp_path / "none") == (str(tmp_path / "none"), -1, 0, 0, 0)
 
 
 def test_two_processes_at_once_agree(root: Path, cache: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from src.data.audit import fingerprint;"
+        "import sys; from pathlib import Path; from src.data.verify import verify;"
         "from src.data.sources.oxford_pet import open_oxford_pet;"
-        "print(fingerprint(open_oxford_pet(Path(sys.argv[1])), Path(sys.argv[2])))"
+        "print(verify(open_oxford_pet(Path(sys.argv[1])), Path(sys.argv[2]))[1])"
     )
     command = [sys.executable, "-c", program, str(root), str(cache)]
     processes = [subprocess.Popen(command, cwd=PROJECT, stdout=-1, stderr=-1, text=True) for _ in range(3)]
     answers = [process.communicate(timeout=120) for process in processes]
     assert {printed.strip() for printed, _ in answers} == {content_of(root)}
     assert [complaints for _, complaints in answers] == ["", "", ""]  # and no bar where there is no terminal
-    assert len(list((cache / "audit").iterdir())) == 1
+    assert len(list((cache / "verified").iterdir())) == 1

@@ -1,0 +1,270 @@
+"""Before a run: every file of the data set is read and checked, and the content gets a fingerprint."""
+
+import hashlib
+import json
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from src.base.errors import one_line
+from src.base.files import read_json, write_json
+from src.data.decoding import PairContent, PairDecoder
+from src.data.images import Decoded, decode, read_file
+from src.data.pairs import Facts, OnError, Pair, Splits
+
+SCHEMA = 5  # raise it when more is checked, or the fingerprint is made differently
+SHOWN = 50  # problems that a message lists
+SHOWN_SKIPPED = 20  # skipped pairs that a message lists
+
+# absolute path, size in bytes (-1: missing), times of the last change of content and of anything in ns, and inode: two
+# versions that are unpacked over each other may share size and date, but no program sets the second time
+FileState = tuple[str, int, int, int, int]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PairCheck:
+    """The check of one pair: SHA-256 of each file, what they hold, and what is wrong with them."""
+
+    pair: Pair
+    digests: tuple[str, ...]
+    content: PairContent
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Verification:
+    """The decoder for the data set, the facts of each sound pair by stem, and the checks of the other pairs."""
+
+    decoder: PairDecoder
+    facts: dict[str, Facts]
+    failed: tuple[PairCheck, ...]
+
+
+def verify(splits: Splits, cache_folder: Path, on_error: OnError = "raise") -> tuple[Splits, str]:
+    """Check every file of the three splits, and return them with the content's fingerprint (64 hex digits).
+
+    An image must decode fully; its mask must too, hold only allowed values, and have the image's size; their name must
+    be UTF-8. A mask without foreground is allowed. With `on_error` "skip", pairs that do not pass are left out of the
+    result and named in its `skipped`. Its pairs have `facts`, and its `decoder` holds what the whole data set decides.
+
+    The fingerprint is sha256 over which stems are for training (train and valid together, so that folds of
+    one data set share it), which are for testing, and the bytes of all files, of the pairs that remain; also over how
+    these become pixels unless that is the plain way. Folders and dates do not enter.
+
+    What passed is remembered in `cache_folder/verified/`, under the paths, sizes, times and inodes of all files, so
+    that the next call costs one stat per file. What did not pass is checked each time. Several processes may call this
+    at once. If `cache_folder` cannot be written, only the memory is lost, with a warning.
+
+    Raises ValueError for empty splits and stems that occur twice; with `on_error` "raise" also for all files that do
+    not pass, with the reason for each (the first 50, and how many more).
+    """
+    if misplaced := _misplaced(splits):
+        problems = _problems(_check_all(splits).failed)  # so that the one message has everything
+        raise ValueError(_message("the data set cannot be used:", [*misplaced, *problems]))
+    memory = cache_folder / "verified" / f"{_listing_key(splits)}.json"
+    verification = _recall(memory, splits)
+    if verification is None or (on_error == "raise" and verification.failed):
+        verification = _check_all(splits)
+        if verification.failed and on_error == "raise":
+            problems = _problems(verification.failed)
+            count = f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
+            heading = f"{count} in {len(splits.pairs)} images and their masks:"
+            raise ValueError(_message(heading, problems))
+        _remember(memory, verification)
+    remaining = _without(splits, verification.failed)
+    train, valid, test = (
+        [replace(pair, facts=verification.facts[pair.stem]) for pair in part]
+        for part in (remaining.train, remaining.valid, remaining.test)
+    )
+    remaining = replace(remaining, train=train, valid=valid, test=test, decoder=verification.decoder)
+    return remaining, _fingerprint(remaining)
+
+
+def skipped_text(splits: Splits) -> str:
+    """What was left out of `splits` and why, the first 20 by name."""
+    count = len(splits.skipped)
+    heading = f"{count} {'pair was' if count == 1 else 'pairs were'} left out (data.on_error=skip):"
+    return _message(heading, splits.skipped, SHOWN_SKIPPED)
+
+
+def check_pairs(pairs: Sequence[Pair], decoder: PairDecoder) -> list[PairCheck]:
+    """The checks of `pairs` as one data set."""
+    return _judged([_check(pair, decoder) for pair in pairs], decoder)[0]
+
+
+def _misplaced(splits: Splits) -> list[str]:
+    """What is wrong with the splits themselves: every one needs pairs, and no stem may occur twice."""
+    parts = {"train": splits.train, "valid": splits.valid, "test": splits.test}
+    found = defaultdict(list)
+    for name, pairs in parts.items():
+        for pair in pairs:
+            found[pair.stem].append(name)
+    problems = [f"{one_line(stem)} is listed twice ({', '.join(names)})" for stem, names in found.items() if names[1:]]
+    if not all(parts.values()):
+        counts = ", ".join(f"{name} {len(pairs)}" for name, pairs in parts.items())
+        problems.insert(0, f"every split needs at least one image, got: {counts}")
+        problems += [f"left out: {line}" for line in splits.skipped]
+    return problems
+
+
+def _problems(failed: Sequence[PairCheck]) -> list[str]:
+    """All problems without duplicates (a pair that is listed twice is checked twice)."""
+    return list(dict.fromkeys(problem for check in failed for problem in check.problems))
+
+
+def _without(splits: Splits, failed: Sequence[PairCheck]) -> Splits:
+    """`splits` without the pairs of `failed`. Raises ValueError when that empties one."""
+    if not failed:
+        return splits
+    stems = {check.pair.stem for check in failed}
+    parts = [[pair for pair in part if pair.stem not in stems] for part in (splits.train, splits.valid, splits.test)]
+    train, valid, test = splits.split([pair for part in parts for pair in part]) if splits.split else parts
+    lines = tuple("; ".join(check.problems) for check in failed)
+    remaining = replace(splits, train=train, valid=valid, test=test, skipped=(*splits.skipped, *lines))
+    if misplaced := _misplaced(remaining):
+        raise ValueError(_message("the data set cannot be used:", misplaced))
+    return remaining
+
+
+def _check_all(splits: Splits) -> _Verification:
+    pairs = splits.pairs
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        checks = pool.map(lambda pair: _check(pair, splits.decoder), pairs)
+        # disable=None: a bar only if stderr is a terminal
+        bar = tqdm(checks, desc="checking the data", total=len(pairs), unit=" images", disable=None)
+        judged, decoder = _judged(list(bar), splits.decoder)
+    facts = {check.pair.stem: _facts(check, decoder) for check in judged if not check.problems}
+    if facts and (settings := decoder.masks.settings()) and not any(each.foreground for each in facts.values()):
+        raise ValueError(f"no mask has any foreground with {' and '.join(settings)}")
+    return _Verification(decoder, facts, tuple(check for check in judged if check.problems))
+
+
+def _fingerprint(splits: Splits) -> str:
+    for_training, for_test = (
+        sorted(
+            "\t".join([pair.stem, pair.facts.image, pair.facts.mask, *pair.facts.marks])
+            for pair in part
+            if pair.facts is not None
+        )
+        for part in ([*splits.train, *splits.valid], splits.test)
+    )
+    return _sha256("\n".join(["trainval", *for_training, "test", *for_test, *splits.decoder.marks()]).encode())
+
+
+def _judged(checks: list[PairCheck], decoder: PairDecoder) -> tuple[list[PairCheck], PairDecoder]:
+    """The checks with what is also wrong in a data set of such pairs, and its decoder, decided by those that pass."""
+    sound = [check for check in checks if not check.problems]
+    decided = decoder.decided([check.content for check in sound])
+    checks = [_in_data_set(check, decided) for check in checks]
+    while len(remaining := [check for check in checks if not check.problems]) < len(sound):
+        sound, decided = remaining, decoder.decided([check.content for check in remaining])
+        checks = [check if check.problems else _in_data_set(check, decided) for check in checks]
+    return checks, decided
+
+
+def _in_data_set(check: PairCheck, decoder: PairDecoder) -> PairCheck:
+    further = decoder.problems(check.pair.image, check.pair.mask, check.content)
+    return replace(check, problems=(*check.problems, *map(one_line, further)))
+
+
+def _check(pair: Pair, decoder: PairDecoder) -> PairCheck:
+    """Read both files of `pair`, each once, and find what is wrong with them in any data set."""
+    problems: list[str] = []
+    digests: list[str] = []
+    decoded: list[Decoded | None] = []
+    if not _is_utf8(pair.stem):
+        problems.append(f"{pair.image}: the name is not UTF-8, so no table can hold it; rename the file")
+    for path in (pair.image, pair.mask):
+        try:
+            content = read_file(path)
+            decoded.append(decode(path, content))
+            digests.append(_sha256(content))
+        except ValueError as error:
+            decoded.append(None)
+            problems.append(str(error))
+    image, mask = decoded
+    content_of_pair, more = decoder.content(image, mask)
+    return PairCheck(pair, tuple(digests), content_of_pair, tuple(map(one_line, [*problems, *more])))
+
+
+def _facts(check: PairCheck, decoder: PairDecoder) -> Facts:
+    content, (height, width) = check.content, check.content.size
+    image, mask = check.digests
+    share = None if content.mask is None else decoder.masks.foreground_share(content.mask)
+    return Facts(image, mask, content.pixels, width, height, share, content.highest, decoder.marks_of(content))
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _listing_key(splits: Splits) -> str:
+    """A hash that changes if any file may have changed since the last check; no file is opened."""
+    trainval = _listing([*splits.train, *splits.valid])
+    return _sha256(json.dumps([SCHEMA, repr(splits.decoder), trainval, _listing(splits.test)]).encode())
+
+
+def _listing(pairs: Iterable[Pair]) -> list[tuple[str, FileState, FileState]]:
+    return sorted((pair.stem, file_state(pair.image), file_state(pair.mask)) for pair in pairs)
+
+
+def file_state(path: Path) -> FileState:
+    """What shows, without opening a file, whether it may have changed."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return str(path.absolute()), -1, 0, 0, 0
+    return str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _recall(memory: Path, splits: Splits) -> _Verification | None:
+    """The remembered check, if the pairs that did not pass then still do not."""
+    try:
+        known = read_json(memory)
+        if known["checksum"] != _checksum(known["decoder"], known["facts"], known["failed"]):
+            return None
+        facts = {stem: Facts(*fact)._replace(marks=tuple(Facts(*fact).marks)) for stem, fact in known["facts"].items()}
+        stems = set(known["failed"])
+        decoder = splits.decoder.with_decisions(known["decoder"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # missing or damaged: checked and written again
+    suspects = [pair for pair in splits.pairs if pair.stem in stems]
+    failed = tuple(_in_data_set(_check(pair, splits.decoder), decoder) for pair in suspects)
+    return _Verification(decoder, facts, failed) if all(check.problems for check in failed) else None
+
+
+def _remember(memory: Path, verification: _Verification) -> None:
+    decoder, facts = verification.decoder.decisions(), verification.facts
+    failed = [check.pair.stem for check in verification.failed]
+    known = {"decoder": decoder, "facts": facts, "failed": failed, "checksum": _checksum(decoder, facts, failed)}
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_json(memory, {"schema": SCHEMA, **known})
+    except (OSError, UnicodeEncodeError) as error:
+        log.warning("the check of the data cannot be remembered, so each run will repeat it: %s", error)
+
+
+def _checksum(decoder: dict[str, Any], facts: dict[str, Any], failed: Iterable[str]) -> str:
+    return _sha256(json.dumps([decoder, sorted(facts.items()), sorted(failed)]).encode())
+
+
+def _message(heading: str, problems: Sequence[str], shown: int = SHOWN) -> str:
+    more = [f"... and {len(problems) - shown} more"] if len(problems) > shown else []
+    return "\n  ".join([heading, *problems[:shown], *more])
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
