@@ -12,6 +12,7 @@ if __name__ == "__main__":  # the imports below take seconds
 
 import signal
 import sys
+from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -40,6 +41,7 @@ def main(composed: DictConfig) -> None:
     from src.base.record import RunBusy, RunLost, RunRecord
     from src.training.checks import checked
     from src.training.labels import add_labels
+    from src.training.reuse import note_of_old_runs
     from src.training.run import run
 
     try:
@@ -47,8 +49,11 @@ def main(composed: DictConfig) -> None:
         check_by_model(composed, plain, overrides, network_names(GlobalHydra.instance().config_loader()))
         config = checked(plain)
         experiment = HydraConfig.get().runtime.choices.get("experiment")
+        sweep = sweep_name(config.sweep.name, experiment, "single")
+        if (note := note_of_old_runs(Path(config.output) / sweep)) is not None:
+            print(note, file=sys.stderr)
         with logging_redirect_tqdm():
-            outcome = run(config, sweep_name(config.sweep.name, experiment, "single"), typed(overrides))
+            outcome = run(config, sweep, typed(overrides))
         labels = "" if outcome.ran else add_labels(RunRecord(outcome.folder), config, typed(overrides))
     except (ValueError, OSError) as error:
         sys.exit(refusal(error))

@@ -54,7 +54,7 @@ def decode(number):
 
 def plan(number):
     seeded = config.model_copy(update={"seed": number})
-    write_plan([Job(seeded, [], "sweep", identify(seeded), "f")], folder / "planned")
+    write_plan([Job(seeded, [], "sweep", identify(seeded, "f"), "f")], folder / "planned")
     return number
 
 said = {}

@@ -159,7 +159,10 @@ def change_with_id(file, draw):
     try:
         config = RunConfig.model_validate(yaml.safe_load((folder / "config.yaml").read_text()))
         record = json.loads((folder / "run.json").read_text())
-        replace(folder / "run.json", json.dumps({**record, "run_id": identify(config).run_id}).encode())
+        replace(
+            folder / "run.json",
+            json.dumps({**record, "run_id": identify(config, record["data"]["fingerprint"]).run_id}).encode(),
+        )
     except (ValueError, KeyError, TypeError):
         pass  # such a config has no id
     return False

@@ -29,7 +29,13 @@ _UNION_LABEL = re.compile(
 
 
 Above0 = Annotated[float, Field(gt=0)]
+Switch = Annotated[bool, BeforeValidator(lambda given: False if given is None else given)]  # null is off too
 PackageName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+
+
+def neutral(default: Any = ..., **limits: Any) -> Any:
+    """A field that does not count for ids: it cannot change a result, or only through the data's fingerprint."""
+    return Field(default, json_schema_extra={"neutral": True}, **limits)
 
 
 class Section(BaseModel):
@@ -44,24 +50,24 @@ AnySection = TypeVar("AnySection", bound=Section)
 class DataSection(Section):
     """What every data set has: see conf/data for units and sources."""
 
-    name: str
-    root: str
+    name: str = neutral()
+    root: str = neutral()
     image_size: int = Field(ge=8, le=4096)
     border: Literal["foreground", "background", "ignore", "random"]
     fold: int = Field(ge=0, le=9)
     mean: tuple[float, float, float]
     std: tuple[Above0, Above0, Above0]
-    workers: int = Field(ge=-1, le=1024)
-    cache_dir: str
-    decode_once: bool = True  # with a default, so that records from before it still read
-    on_error: Literal["raise", "skip"] = "raise"
+    workers: int = neutral(ge=-1, le=1024)
+    cache_dir: str = neutral()
+    decode_once: bool = neutral(True)  # with a default, so that records from before it still read
+    on_error: Literal["raise", "skip"] = neutral("raise")  # which pairs are left out shows in the fingerprint
 
 
 class OxfordPetData(DataSection):
     """Oxford-IIIT Pet in its official layout."""
 
     kind: Literal["oxford_pet"]
-    download: bool
+    download: bool = neutral()
 
 
 class SyntheticData(DataSection):
@@ -103,36 +109,37 @@ class AugmentationSection(Section):
 
 
 class TrainerSection(Section):
-    """How long and in which portions; see conf/trainer."""
+    """How long, in which portions, and how it is scored; see conf/trainer."""
 
-    name: str
+    name: str = neutral()
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     accumulate: int = Field(ge=1)
     clip_norm: float | None = Field(gt=0)
     early_stop_patience: int | None = Field(ge=1)
-    keep_every: int | None = Field(ge=1)
-    by_model: dict[str, dict[str, int]]
-    ema_decay: float | None = Field(default=None, gt=0, lt=1)  # null counts as absent, so that older ids stay
+    keep_every: int | None = neutral(ge=1)
+    by_model: dict[str, dict[str, int]] = neutral()  # acts through the keys that look values up in it
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    flip_tta: Switch = False
 
 
 class NumericsSection(Section):
     """Speed against bit-reproducibility; see conf/numerics."""
 
-    name: str
+    name: str = neutral()
     deterministic: bool
     autocast: Literal["bfloat16"] | None
     channels_last: bool
     tf32: bool
     cpu_threads: int | None = Field(ge=1, le=1024)  # far more than any machine has cores; tens of thousands crash
-    fused: bool | None = None  # null counts as absent here too
-    compile: bool | None = None
+    fused: Switch = False
+    compile: Switch = False
 
 
 class DebugSection(Section):
     """Short runs that show whether the chain works; see conf/debug."""
 
-    name: str
+    name: str = neutral()
     limit_batches: int = Field(ge=1)
     overfit: bool
 
@@ -158,13 +165,13 @@ class RunConfig(Section):
     """One run: what `python -m src.train` composes from conf/train.yaml."""
 
     seed: int = Field(ge=0, lt=2**32)
-    device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    output: str
-    init_from: str | None
-    allow_targets: tuple[PackageName, ...] = ()  # with a default, so that records from before it still read
-    tags: list[str]
-    notes: str
-    sweep: SweepSection
+    device: str = neutral(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    output: str = neutral()
+    init_from: str | None = neutral()  # the content of the file counts, wherever it lies
+    allow_targets: tuple[PackageName, ...] = neutral(())  # with a default, so that records from before it still read
+    tags: list[str] = neutral()
+    notes: str = neutral()
+    sweep: SweepSection = neutral()
     data: AnyData
     model: dict[str, Any]
     loss: dict[str, Any]
@@ -173,8 +180,21 @@ class RunConfig(Section):
     augmentation: AugmentationSection
     trainer: TrainerSection
     numerics: NumericsSection
-    size: SizeSection | None = None
+    size: SizeSection | None = neutral(None)  # acts through the keys that look numbers up in it
     debug: DebugSection | None = None
+
+
+@cache
+def neutral_keys(section: str) -> frozenset[str]:
+    """The keys of a section that do not count for ids, of each kind of data; none of one whose keys are free."""
+    fields = RunConfig.model_fields[section]
+    models = [option for option in (fields.annotation, *typing.get_args(fields.annotation)) if _is_section(option)]
+    return frozenset(
+        name
+        for model in models
+        for name, field in model.model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("neutral")
+    )
 
 
 def schema_problems(plain: dict[str, Any]) -> list[str]:
@@ -263,17 +283,27 @@ def arguments_of(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known_arguments(node: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """The arguments of `node`; a null that the target does not know counts as absent, as it does for ids."""
-    return {key: value for key, value in arguments_of(node).items() if value is not None or key in model.model_fields}
+    """The arguments of `node`; a null counts as absent where the target does not know it, or is off without it."""
+    fields = model.model_fields
+    is_absent = {
+        key for key, value in node.items() if value is None and (key not in fields or fields[key].default is False)
+    }
+    return {key: value for key, value in arguments_of(node).items() if key not in is_absent}
 
 
 def cast_arguments(
     node: dict[str, Any], base: type, injected: tuple[str, ...], allow_targets: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """`node` with every argument in the type its target's signature names, so that 1 and 1.0 are one setting."""
+    """`node` with every argument in the type its target's signature names, so that 1 and 1.0 are one setting.
+
+    What is on unless it is turned off is spelled out, since ids take what is absent for off.
+    """
     model = _signature_model(find_target(node, base, allow_targets), injected)
-    cast = model.model_validate(_known_arguments(node, model))
-    return {**node, **{key: getattr(cast, key) for key in cast.model_fields_set}}
+    arguments = _known_arguments(node, model)
+    cast = model.model_validate(arguments)
+    on = [key for key, field in model.model_fields.items() if field.default is True and key not in arguments]
+    head = {key: node[key] for key in node if key in ("name", "_target_")}
+    return head | {key: getattr(cast, key) for key in [*arguments, *on]}
 
 
 @cache

@@ -1,23 +1,16 @@
-"""The stable names of a run: the same settings always get the same id, and so the same folder."""
+"""The stable names of a run: the same settings on the same data always get the same id, and so the same folder."""
 
 import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
 
-from src.base.config import RunConfig
+from src.base.config import RunConfig, neutral_keys
 
-# Keys that cannot change a result: where things lie, how many processes read them, what is kept on the way.
-NEUTRAL_KEYS = {
-    # which images are left out shows in the fingerprint of the data, as it does for `root`
-    "data": {"root", "cache_dir", "decode_once", "workers", "download", "on_error"},
-    "trainer": {"keep_every", "by_model"},
-}
 BUILT_SECTIONS = ("model", "loss", "optimizer", "scheduler")
-FIXED_SECTIONS = ("augmentation", "data", "trainer", "numerics", "debug")
 # Their names stand in the run_id, so they belong to the hash too: else one setting could have two folders.
 NAMED_IN_RUN_ID = (*BUILT_SECTIONS, "augmentation")
-CHOICE_SECTIONS = (*BUILT_SECTIONS, *FIXED_SECTIONS)
+CHOICE_SECTIONS = (*NAMED_IN_RUN_ID, "data", "trainer", "numerics", "debug")
 
 
 @dataclass(frozen=True)
@@ -32,28 +25,34 @@ class Identity:
     init_digest: str | None = None
 
 
-def identify(config: RunConfig, init_digest: str | None = None) -> Identity:
-    """The ids of `config`, whose built sections must be cast to their signatures' types already.
+def identify(config: RunConfig, fingerprint: str, init_digest: str | None = None) -> Identity:
+    """The ids of `config`, as `checked` gives it, on the data of `fingerprint`.
 
-    `init_digest`: digest of the weights that training starts from, where `init_from` names some. Null keys count as
-    absent, so that a new optional key leaves every older id as it was.
+    `init_digest`: digest of the weights that training starts from, if `init_from` names some.
     """
-    setting = setting_of(config) | ({"init_from": init_digest} if init_digest else {})
-    config_id = _digest(setting)
+    setting = setting_of(config) | {"fingerprint": fingerprint, "init_from": init_digest}
     choices = choices_of(config)
     readable = "-".join([*(choices[section] for section in NAMED_IN_RUN_ID), f"seed{config.seed}"])
-    return Identity(f"{readable}-{_digest({**setting, 'seed': config.seed})}", config_id, init_digest)
+    return Identity(f"{readable}-{_digest({**setting, 'seed': config.seed})}", _digest(setting), init_digest)
 
 
 def setting_of(config: RunConfig) -> dict[str, Any]:
-    """What decides the result of a run beside its seed, as plain values."""
+    """What decides the result of a run beside its seed and its data, as plain values.
+
+    Of each section the values that are not off (null or false) and not neutral. A class of ours counts by its name
+    and not by its module, so that it may move.
+    """
     plain = config.model_dump(mode="json")
-    setting = {}
-    for section in CHOICE_SECTIONS:
-        if plain[section] is not None:
-            left_out = NEUTRAL_KEYS.get(section, set()) | (set() if section in NAMED_IN_RUN_ID else {"name"})
-            setting[section] = {key: value for key, value in plain[section].items() if key not in left_out}
-    return _meaning(setting)
+    return {section: _values(section, plain[section]) for section in CHOICE_SECTIONS if plain[section] is not None}
+
+
+def _values(section: str, plain: dict[str, Any]) -> dict[str, Any]:
+    counted = {key: value for key, value in plain.items() if key not in neutral_keys(section) and value is not False}
+    target = str(counted.get("_target_", ""))
+    if target.startswith("src."):
+        del counted["_target_"]
+        counted["class"] = target.rpartition(".")[2]
+    return _meaning(counted)
 
 
 def choices_of(config: RunConfig) -> dict[str, str]:

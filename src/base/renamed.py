@@ -17,8 +17,13 @@ OPTIONS = {
 
 
 def with_new_names(plain: Any) -> Any:
-    """The config of an old record with the data keys' names of today; anything else stays as it is."""
-    data = plain.get("data") if isinstance(plain, dict) else None
-    if not isinstance(data, dict):
+    """A recorded config, a mapping of sections, with its keys under the names of today; anything else as it is."""
+    if not isinstance(plain, dict):
         return plain
-    return {**plain, "data": {KEYS.get(f"data.{key}", str(key)).removeprefix("data."): data[key] for key in data}}
+    sections = {name: dict(value) if isinstance(value, dict) else value for name, value in plain.items()}
+    for old, new in KEYS.items():
+        (section, key), (target, new_key) = old.split("."), new.split(".")
+        if isinstance(sections.get(section), dict) and isinstance(sections.get(target), dict):
+            if key in sections[section]:
+                sections[target].setdefault(new_key, sections[section].pop(key))
+    return sections

@@ -182,7 +182,8 @@ def export_network(
     """
     form = FORMATS[name]
     try:
-        content = form.write(trace(predictor.runner.model, predictor.image_size), json.dumps(description))
+        program = trace(predictor.runner.model, predictor.image_size, predictor.runner.flip_tta)
+        content = form.write(program, json.dumps(description))
         agreement = compare(form.read(content), predictor, images)
     except Exception as error:  # tracing a network of one's own raises a type for each thing that it cannot follow
         reason = str(error).strip().partition("\n")[0]

@@ -18,6 +18,7 @@ from src.exporting.metadata import INPUT, OUTPUT
 from src.exporting.options import FormatName
 from src.prediction.load_model import Predictor
 from src.training.metrics import foreground_logit
+from src.training.state import mean_over_mirrored
 
 # Takes normalised RGB float32 (B, 3, S, S), gives float32 (B, S, S), for any B.
 Program = Callable[[torch.Tensor], torch.Tensor]
@@ -27,26 +28,31 @@ EXTRA_FILE = "segsweep.json"
 
 
 class ForegroundLogits(nn.Module):
-    """`model` with one output, whatever the number of its channels: its mask is where the logit is above 0."""
+    """`model` with one output, whatever the number of its channels: its mask is where the logit is above 0.
 
-    def __init__(self, model: nn.Module) -> None:
+    `flip_tta`: the mean over the images and their mirror images, as in the run.
+    """
+
+    def __init__(self, model: nn.Module, flip_tta: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.flip_tta = model, flip_tta
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised RGB float32 (B, 3, S, S) -> float32 (B, S, S)."""
-        return foreground_logit(self.model(images))
+        return foreground_logit(mean_over_mirrored(self.model, images) if self.flip_tta else self.model(images))
 
 
-def trace(model: nn.Module, size: int) -> ExportedProgram:
+def trace(model: nn.Module, size: int, flip_tta: bool = False) -> ExportedProgram:
     """`model`, on the CPU and in evaluation mode, as a program for images of `size` pixels and batches of any size.
+
+    `flip_tta` as in `ForegroundLogits`.
 
     Raises what torch raises for a network that cannot be traced, for example one that decides by its input's values.
     """
     own = copy.deepcopy(model).requires_grad_(False).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     # one image would pass for a constant; not a real image, because the file keeps this example
     example = torch.zeros(2, 3, size, size)
-    graph = ForegroundLogits(own).eval()
+    graph = ForegroundLogits(own, flip_tta).eval()
     with quiet():
         program = torch.export.export(graph, (example,), dynamic_shapes={INPUT: {0: Dim("batch", min=1)}})
     for module in program.graph_module.modules():

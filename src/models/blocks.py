@@ -1,6 +1,5 @@
 """The parts that several networks share: double convolutions, up-blocks with a skip, checks of arguments."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -100,9 +99,7 @@ class BasicBlock(nn.Module):
         return F.relu(self.residual(features) + self.identity(features), inplace=True)
 
 
-def mixing_block(
-    in_channels: int, out_channels: int, conv_bias: bool, batch_norm: bool, residual: bool | None
-) -> nn.Module:
+def mixing_block(in_channels: int, out_channels: int, conv_bias: bool, batch_norm: bool, residual: bool) -> nn.Module:
     """Two 3x3 convolutions, size kept: a DoubleConv or, if `residual`, a BasicBlock of stride 1."""
     if not residual:
         return DoubleConv(in_channels, out_channels, conv_bias, batch_norm)
@@ -124,8 +121,8 @@ class UpBlock(nn.Module):
         out_channels: int,
         conv_bias: bool,
         batch_norm: bool = True,
-        residual: bool | None = None,
-        attention: bool | None = None,
+        residual: bool = False,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         self.upsample = nn.ConvTranspose2d(in_channels, out_channels, kernel_size=2, stride=2)
@@ -159,22 +156,12 @@ def match_size(features: Tensor, reference: Tensor) -> Tensor:
     return F.pad(features, (0, missing_columns, 0, missing_rows))
 
 
-def mean_over_mirrored(logits_of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Test-time augmentation: the mean of the images' logits and of the mirrored images' logits, mirrored back.
-
-    `images` (B, C, H, W) are mirrored left to right; `logits_of` keeps their height and width. One after the other,
-    so it takes twice the time but no more memory. Returns (B, out_channels, H, W), of a mirrored image the mirrored
-    logits.
-    """
-    return (logits_of(images) + logits_of(images.flip(-1)).flip(-1)) / 2
-
-
 def check_arguments(
     width: int,
     out_channels: int,
     batch_norm: bool = True,
     conv_bias: bool = False,
-    residual: bool | None = None,
+    residual: bool = False,
 ) -> None:
     """Raise ValueError, naming what is allowed, for arguments that no network can be built from, all at once."""
     problems = []

@@ -1,10 +1,8 @@
 """The ResNet34-UNet of report A: ResNet-34 encoder with a narrow stem, bridge at 1/64, the UNet's decoder."""
 
-from typing import Literal
-
 from torch import Tensor, nn
 
-from src.models.blocks import ResNet34Encoder, UpBlock, check_arguments, check_images, match_size, mean_over_mirrored
+from src.models.blocks import ResNet34Encoder, UpBlock, check_arguments, check_images, match_size
 
 
 class ResNet34UNet(nn.Module):
@@ -13,25 +11,16 @@ class ResNet34UNet(nn.Module):
     Encoder convolutions and the decoder's double convolutions have no bias, the bridge's convolution has one.
 
     `residual` adds to each of the decoder's double convolutions its input, projected, as the encoder's blocks do.
-    `attention` puts CBAM behind each up-block. `flip_tta`: in evaluation mode, the mean of the images' logits and of
-    the mirrored images' logits, mirrored back.
+    `attention` puts CBAM behind each up-block.
     Raises ValueError for a `width` that is odd or below 2, and for `out_channels` below 1.
     """
 
     # The bridge pools the 1/32 map once more: it must be at least 2 x 2 (sizes are rounded up on the way).
     minimum_size = 33
 
-    def __init__(
-        self,
-        width: int = 64,
-        out_channels: int = 1,
-        residual: Literal[True] | None = None,
-        attention: Literal[True] | None = None,
-        flip_tta: Literal[True] | None = None,
-    ) -> None:
+    def __init__(self, width: int = 64, out_channels: int = 1, residual: bool = False, attention: bool = False) -> None:
         super().__init__()
         check_arguments(width, out_channels)
-        self.flip_tta = flip_tta
         stem_channels = width // 2
         self.encoder = ResNet34Encoder(width, stem_channels)
         self.bridge = nn.Sequential(
@@ -54,11 +43,6 @@ class ResNet34UNet(nn.Module):
         Raises ValueError when H or W is below `minimum_size`.
         """
         check_images(images, self.minimum_size)
-        if self.flip_tta and not self.training:
-            return mean_over_mirrored(self._logits, images)
-        return self._logits(images)
-
-    def _logits(self, images: Tensor) -> Tensor:
         maps = self.encoder(images)  # (B, 32, H/2, W/2) to (B, 512, H/32, W/32)
         features = self.bridge(maps.stage4)  # (B, 1024, H/64, W/64)
         for up_block, skip in zip(self.decoder, reversed(maps), strict=True):

@@ -3,19 +3,22 @@
 import torch
 from torch import Tensor, nn
 
-from src.models.blocks import CBAM, DoubleConv, ResNet34Encoder, check_arguments, check_images, join_skip, match_size
+from src.models.blocks import CBAM, DoubleConv, ResNet34Encoder, check_arguments, check_images, match_size
 
 
 class ResNet34UNetCBAM(nn.Module):
     """ResNet34-UNet of report D: `width` channels in the encoder's first stage, `width` / 2 in the decoder.
 
     The centre block sees the deepest map and a 1x1 projection of it; skips come from 1/16, 1/8 and 1/4 only.
-    `cbam` adds attention behind each of the six double convolutions.
+    `cbam` adds attention behind each of the six double convolutions. Concatenations are in the report's order: what is
+    newly computed comes before what the encoder gives, the other way round than in `join_skip`.
     Raises ValueError for a `width` that is odd or below 2, and for `out_channels` below 1.
     """
 
     # BatchNorm trains on more than one value a channel, of a single image too: 2 x 2 at 1/32, rounded up.
     minimum_size = 33
+    # Checkpoints of format 1 are from before the concatenations had the report's order.
+    oldest_checkpoint = 2
 
     def __init__(self, width: int = 64, out_channels: int = 2, cbam: bool = True) -> None:
         super().__init__()
@@ -37,7 +40,7 @@ class ResNet34UNetCBAM(nn.Module):
         """
         check_images(images, self.minimum_size)
         maps = self.encoder(images)  # (B, 64, H/2, W/2) to (B, 512, H/32, W/32)
-        deepest = torch.cat([maps.stage4, self.projection(maps.stage4)], dim=1)  # (B, 768, H/32, W/32)
+        deepest = torch.cat([self.projection(maps.stage4), maps.stage4], dim=1)  # (B, 768, H/32, W/32)
         features = self.centre(deepest)  # (B, 32, H/32, W/32)
         larger_maps = (maps.stage3, maps.stage2, maps.stage1, maps.stem, images)
         for up_block, larger in zip(self.decoder, larger_maps, strict=True):
@@ -59,9 +62,8 @@ class AttendedUpBlock(nn.Module):
 
         Without a skip only the size of `larger` counts.
         """
-        upsampled = self.upsample(features)
-        joined = join_skip(larger, upsampled) if self.joins_skip else match_size(upsampled, larger)
-        return self.mix(joined)
+        upsampled = match_size(self.upsample(features), larger)  # (B, channels, H, W)
+        return self.mix(torch.cat([upsampled, larger], dim=1) if self.joins_skip else upsampled)
 
 
 def _attended_double_conv(in_channels: int, out_channels: int, cbam: bool) -> nn.Sequential:

@@ -1,10 +1,8 @@
 """The UNet of reports A, B and D: five levels of double convolutions, max-pools down, up-blocks back up."""
 
-from typing import Literal
-
 from torch import Tensor, nn
 
-from src.models.blocks import UpBlock, check_arguments, check_images, mean_over_mirrored, mixing_block
+from src.models.blocks import UpBlock, check_arguments, check_images, mixing_block
 
 
 class UNet(nn.Module):
@@ -14,8 +12,7 @@ class UNet(nn.Module):
     bias and no BatchNorm. Transposed convolutions and the last 1x1 convolution always have a bias.
 
     `residual` adds to every double convolution its input, projected; it needs BatchNorm and convolutions without bias.
-    `attention` puts CBAM behind each up-block. `flip_tta`: in evaluation mode, the mean of the images' logits and of
-    the mirrored images' logits, mirrored back.
+    `attention` puts CBAM behind each up-block.
     Raises ValueError for a `width` that is odd or below 2, for `out_channels` below 1, and for `residual` without
     what it needs.
     """
@@ -29,13 +26,11 @@ class UNet(nn.Module):
         out_channels: int = 1,
         batch_norm: bool = True,
         conv_bias: bool = False,
-        residual: Literal[True] | None = None,  # off is null, not false: null counts as absent in ids, so old ones stay
-        attention: Literal[True] | None = None,
-        flip_tta: Literal[True] | None = None,
+        residual: bool = False,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         check_arguments(width, out_channels, batch_norm, conv_bias, residual)
-        self.flip_tta = flip_tta
         channels = [width * 2**level for level in range(5)]  # 64, 128, 256, 512, 1024
         self.pool = nn.MaxPool2d(kernel_size=2)
         self.encoder = nn.ModuleList(
@@ -54,11 +49,6 @@ class UNet(nn.Module):
         Raises ValueError when H or W is below `minimum_size`.
         """
         check_images(images, self.minimum_size)
-        if self.flip_tta and not self.training:
-            return mean_over_mirrored(self._logits, images)
-        return self._logits(images)
-
-    def _logits(self, images: Tensor) -> Tensor:
         features = self.encoder[0](images)  # (B, 64, H, W)
         skips = []
         for double_conv in self.encoder[1:]:

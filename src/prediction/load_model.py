@@ -17,8 +17,9 @@ from src.base.record import RunRecord
 from src.base.renamed import with_new_names
 from src.base.runtime import Numerics, pick_device
 from src.data.images import DEPTHS, ImageReader
+from src.prediction import schema_one
 from src.training.blueprint import blueprint, channels_of, size_problems
-from src.training.checkpoint import load_weights
+from src.training.checkpoint import load_weights, oldest_checkpoint
 from src.training.metrics import foreground_logit
 from src.training.protocol import Tta
 from src.training.state import ModelRunner
@@ -80,10 +81,10 @@ def load_model(folder: Path, device: str = "auto", allow_targets: Sequence[str] 
     if not weights_file.exists():
         raise ValueError(f"{folder}: has no checkpoints/best.pt; a run has one from its first epoch on")
     needed = sum(value.nbytes for value in model.state_dict().values())
-    _fill(model, load_weights(weights_file, largest=2 * needed + 1_000_000), weights_file)
+    _fill(model, load_weights(weights_file, 2 * needed + 1_000_000, oldest_checkpoint(model)), weights_file)
     numerics = Numerics(pick_device(device), config.numerics)
     return Predictor(
-        ModelRunner(model.eval(), numerics, config.data.mean, config.data.std),
+        ModelRunner(model.eval(), numerics, config.data.mean, config.data.std, bool(config.trainer.flip_tta)),
         config,
         folder,
         _photo_reader(folder, config),
@@ -91,17 +92,26 @@ def load_model(folder: Path, device: str = "auto", allow_targets: Sequence[str] 
 
 
 def _check_identity(config: RunConfig, folder: Path) -> None:
-    """Raises ValueError where `config` is not the one that the run was begun with: its id says so."""
+    """Raises ValueError where `config` is not the one that the run was begun with: its id tells."""
     run = RunRecord(folder).read()
     before = folder.resolve().name if run is None else run.get("run_id")
     digest = None if run is None else run.get("init_digest")
-    if config.init_from is not None and digest is None:
-        log.warning("%s: that config.yaml is the run's cannot be checked (it began from other weights)", folder)
-    elif (found := identify(config, digest).run_id) != before:
-        where = f"the folder, which has no run.json, is called {before}" if run is None else f"run.json says {before}"
+    if run is None or run["schema"] == 1:
+        if config.init_from is not None and digest is None:
+            log.warning("%s: that config.yaml is the run's cannot be checked (it began from other weights)", folder)
+            return
+        found = schema_one.run_id(read_yaml(folder / "config.yaml"), digest)
+        if run is None and found != before:  # of a later schema, or changed
+            raise ValueError(
+                f"{folder}: has no run.json, without which nothing tells whether config.yaml is the run's; "
+                "copy run.json from the run's folder too"
+            )
+    else:
+        found = identify(config, str(run.get("data", {}).get("fingerprint")), digest).run_id
+    if found != before:
         raise ValueError(
-            f"{folder / 'config.yaml'}: is the config of the run {found}, but {where}; one of the two was changed: "
-            "bring it back from a copy"
+            f"{folder / 'config.yaml'}: is the config of the run {found}, but run.json says {before}; one of the two "
+            "was changed: bring it back from a copy"
         )
 
 

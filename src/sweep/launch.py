@@ -12,7 +12,7 @@ from src.sweep.job import Job
 from src.sweep.plan import Point, make_jobs, write_plan
 from src.sweep.progress import Progress
 from src.training.labels import add_labels
-from src.training.reuse import finished_before, finished_elsewhere, take_over
+from src.training.reuse import finished_before, finished_elsewhere, note_of_old_runs, take_over
 
 
 class Backend(Protocol):
@@ -29,12 +29,14 @@ def launch(points: Sequence[Point], default_name: str, backend: Backend) -> int:
 
     `default_name`: of the sweep, where the config gives none (`sweep.name`).
 
-    Raises ConfigError with the problems of all points, and ValueError for data that are missing, broken or others than
-    those a run was begun on; nothing has started then.
+    Raises ConfigError with the problems of all points, and ValueError for data that are missing or broken; nothing has
+    started then.
     """
     jobs = make_jobs(points, default_name, backend.device_here)
     folder = jobs[0].record.folder.parent
     _check_records(jobs)
+    if (note := note_of_old_runs(folder)) is not None:
+        _say(note)
     to_do = [job for job in jobs if _is_to_do(job)]
     write_plan(jobs, folder)
     asked = f" ({len(points)} asked, {len(jobs)} different)" if len(points) > len(jobs) else ""
@@ -57,7 +59,7 @@ def launch(points: Sequence[Point], default_name: str, backend: Backend) -> int:
 
 
 def _check_records(jobs: Sequence[Job]) -> None:
-    """Raises ValueError with a line for each run that is there and is broken, or was begun on other data."""
+    """Raises ValueError with a line for each run that is there and is broken."""
     problems = []
     for job in jobs:
         try:

@@ -1,27 +1,29 @@
 """The jobs of a sweep: every point checked before the first one starts, each run once, what is finished left alone."""
 
-import json
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from src.base.config import RunConfig, parse_data
+from src.base.config import RunConfig
 from src.base.errors import ConfigError, shown
 from src.base.files import check_writable, read_json, write_json
 from src.base.identity import CHOICE_SECTIONS, Identity, choices_of, identify
 from src.base.locks import SharedLock
+from src.base.record import SCHEMA
 from src.cli.overrides import sweep_name
 from src.data.open_data import open_verified
 from src.sweep.job import Job
-from src.training.checkpoint import file_digest
+from src.training.checkpoint import init_digest
 from src.training.checks import checked
 
 # These may differ between points that are one run: they name an option, or act through a key that other runs read.
 LABELS = {*(f"{section}.name" for section in CHOICE_SECTIONS if section != "data"), "trainer.by_model"}
 ONE_FOLDER = "all runs of a sweep lie in one folder"
-ONE_DATA_SET = "a sweep has one data set: run the command once for each of them, each time with another sweep.name"
-ONE_VALUE = {"output": ONE_FOLDER, "sweep.name": ONE_FOLDER, "data.root": ONE_DATA_SET, "data.name": ONE_DATA_SET}
+ONE_VALUE = {
+    "output": ONE_FOLDER,
+    "sweep.name": ONE_FOLDER,
+    "data.root": "they hold the same files, so they would all be one run: give it one value",
+}
 Point = tuple[dict[str, Any], list[str]]  # a composed config as plain values, and what was typed for it
 
 
@@ -32,54 +34,83 @@ def make_jobs(points: Sequence[Point], default_name: str, device_here: bool = Tr
     with several values that make no other run; ValueError for a folder that may not be written and for data that are
     missing or broken.
     """
+    configs = _checked_all(points, device_here)
+    digests = {config.init_from: init_digest(config) for config in configs}
+    # before any data are read: what lies in one folder is the same data
+    _check_one_value(configs, [identify(config, config.data.root, digests[config.init_from]) for config in configs])
+    sweep = sweep_name(configs[0].sweep.name, None, default_name)
+    check_writable(Path(configs[0].output) / sweep)
+    prints = _fingerprints(configs)
+    identities = [identify(config, prints[_data(config)], digests[config.init_from]) for config in configs]
+    _check_one_value(configs, identities)
+    jobs: dict[str, Job] = {}
+    for config, identity, (_, overrides) in zip(configs, identities, points, strict=True):
+        jobs.setdefault(identity.run_id, Job(config, overrides, sweep, identity, prints[_data(config)]))
+    return list(jobs.values())
+
+
+def _checked_all(points: Sequence[Point], device_here: bool) -> list[RunConfig]:
+    """The typed config of each point. Raises ConfigError with each problem once, and the first point that has it."""
+    configs: list[RunConfig] = []
     problems: dict[str, str] = {}
     shared = set(points[0][1]).intersection(*(overrides for _, overrides in points))
-    runs: dict[str, tuple[Identity, list[RunConfig], list[str]]] = {}  # of each run_id, with every config that is it
     for plain, overrides in points:
         try:
-            config = checked(plain, device_here)
+            configs.append(checked(plain, device_here))
         except ConfigError as error:
             for problem in error.problems:
                 problems.setdefault(problem, " ".join(one for one in overrides if one not in shared))
-            continue
-        if not problems:
-            identity = identify(config, file_digest(Path(config.init_from)) if config.init_from else None)
-            runs.setdefault(identity.run_id, (identity, [], overrides))[1].append(config)
     if problems:
         raise ConfigError([f"{problem} (at {point})" if point else problem for problem, point in problems.items()])
-    if several := _several_values([configs for _, configs, _ in runs.values()]):
-        raise ConfigError(several)
-    first = next(iter(runs.values()))[1][0]
-    sweep = sweep_name(first.sweep.name, None, default_name)
-    check_writable(Path(first.output) / sweep)
-    return [
-        Job(configs[0], overrides, sweep, identity, _fingerprint_of(configs[0]))
-        for identity, configs, overrides in runs.values()
-    ]
+    return configs
 
 
-def _several_values(runs: Sequence[Sequence[RunConfig]]) -> list[str]:
-    """One line for each key with several values that make no other run; `runs` holds the configs of each run."""
-    flat = [[_flat(config) for config in configs] for configs in runs]
-    every = [config for configs in flat for config in configs]
-    kinds = {config["data.kind"] for config in every}
-    of_one_kind = [[config for config in every if config["data.kind"] == kind] for kind in kinds]
-    groups = [(configs, configs[0].keys() - LABELS) for configs in flat if len(configs) > 1]
-    groups += [(every, {"output", "sweep.name"}), *((configs, {"data.root"}) for configs in of_one_kind)]
+def _fingerprints(configs: Sequence[RunConfig]) -> dict[str, str]:
+    """The fingerprint of the data of each different section `data`, see `_data`; each is opened once.
+
+    Raises ValueError with the problems of all of them.
+    """
+    prints: dict[str, str] = {}
+    problems: dict[str, None] = {}
+    for section, config in {_data(config): config for config in configs}.items():
+        try:
+            prints[section] = open_verified(config.data)[1]
+        except ValueError as error:
+            problems[str(error)] = None
+    if problems:
+        raise ValueError("\n".join(problems))
+    return prints
+
+
+def _data(config: RunConfig) -> str:
+    return config.data.model_dump_json()
+
+
+def _check_one_value(configs: Sequence[RunConfig], identities: Sequence[Identity]) -> None:
+    """Raises ConfigError with a line for each key that has several values among the configs of one run."""
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for config, identity in zip(configs, identities, strict=True):
+        alike.setdefault(identity.run_id, []).append(_flat(config))
+    every = [flat for group in alike.values() for flat in group]
     found: dict[str, list[Any]] = {}
-    for configs, keys in groups:
+    for group, keys in [
+        (every, {"output", "sweep.name"}),
+        *((group, group[0].keys() - LABELS) for group in alike.values()),
+    ]:
         for key in sorted(keys):
             values: list[Any] = []
-            for config in configs:
-                if config.get(key) not in values:
-                    values.append(config.get(key))
+            for flat in group:
+                if flat.get(key) not in values:
+                    values.append(flat.get(key))
             if len(values) > 1:
                 found.setdefault(key, values)
-    return [
-        f"{key}: got several ({', '.join(map(shown, values[:3]))}{', …' if values[3:] else ''}); "
-        + ONE_VALUE.get(key, "they would all be one run, because this key cannot change a result: give it one value")
-        for key, values in found.items()
-    ]
+    if found:
+        raise ConfigError([_several(key, values) for key, values in found.items()])
+
+
+def _several(key: str, values: Sequence[Any]) -> str:
+    why = ONE_VALUE.get(key, "they would all be one run, because this key cannot change a result: give it one value")
+    return f"{key}: got several ({', '.join(map(shown, values[:3]))}{', …' if values[3:] else ''}); {why}"
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
@@ -98,16 +129,21 @@ def write_plan(jobs: Sequence[Job], folder: Path) -> None:
         before = _planned(path)
         planned = before | {job.identity.run_id: _plan_of(job) for job in jobs}
         if planned != before:
-            write_json(path, {"schema": 1, "runs": list(planned.values())}, lock.check)
+            write_json(path, {"schema": SCHEMA, "runs": list(planned.values())}, lock.check)
 
 
 def _planned(path: Path) -> dict[str, Any]:
-    """The entries of a plan by run_id; none where there is no plan yet. Raises ValueError, naming it, for no plan."""
+    """The entries of a plan by run_id; none where there is no plan yet. Raises ValueError, naming it, for no plan.
+
+    Of a plan of schema 1 only those that have begun: the others would be waited for under ids that are made no more.
+    """
     plan = read_json(path) if path.exists() else {"runs": []}
     try:
-        return {str(run["run_id"]): run for run in plan["runs"]}
+        entries = {str(run["run_id"]): run for run in plan["runs"]}
+        is_old = plan.get("schema") == 1
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: is not the plan of a sweep; delete it, and this command writes it again") from error
+    return {run_id: run for run_id, run in entries.items() if not is_old or (path.parent / run_id).exists()}
 
 
 def _plan_of(job: Job) -> dict[str, Any]:
@@ -118,12 +154,3 @@ def _plan_of(job: Job) -> dict[str, Any]:
         "seed": job.config.seed,
         "epochs": job.config.trainer.epochs,
     }
-
-
-def _fingerprint_of(config: RunConfig) -> str:
-    return _fingerprint_once(config.data.model_dump_json())
-
-
-@cache
-def _fingerprint_once(data: str) -> str:
-    return open_verified(parse_data(json.loads(data)))[1]

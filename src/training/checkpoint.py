@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from torch import nn
 
+from src.base.config import RunConfig
 from src.base.errors import one_line
 from src.base.files import allowed, flush_to_disk, link_or_copy, open_regular, replacing
 from src.training.failures import is_out_of_memory
 
-FORMAT = 1
+FORMAT = 2  # raise it when weights of before mean something else, and the network's `oldest_checkpoint` with it
 LAST, PREVIOUS = "last.pt", "previous.pt"  # everything to go on from, and the same as it was one checkpoint before
 BEST, PENDING_BEST = "best.pt", "best.next.pt"  # weights of the best epoch, and those that last.pt does not know of yet
 HOLDERS = ("model", "state_dict", "model_state_dict")  # keys under which training programs keep a network's weights
@@ -95,9 +97,24 @@ def _check_unpacked_size(file: BinaryIO, path: Path, must_be_zip: bool) -> None:
     file.seek(0)
 
 
-def load_weights(path: Path, largest: int | None = None) -> dict[str, torch.Tensor]:
-    """The network's weights in `path`: a checkpoint (of a run, or of another program) or a bare state dict (.pth)."""
+def oldest_checkpoint(model: nn.Module) -> int:
+    """The first FORMAT whose weights mean in `model` what they meant when they were saved."""
+    return getattr(model, "oldest_checkpoint", 1)
+
+
+def load_weights(path: Path, largest: int | None = None, oldest: int = 1) -> dict[str, torch.Tensor]:
+    """The network's weights in `path`: a checkpoint (of a run, or of another program) or a bare state dict (.pth).
+
+    `largest` as in `load_checkpoint`. Raises ValueError for a file without weights, and for a checkpoint of a format
+    before `oldest`, see `oldest_checkpoint`.
+    """
     content = load_checkpoint(path, largest)
+    found = content.get("format", FORMAT)
+    if isinstance(found, int) and found < oldest:
+        raise ValueError(
+            f"{path}: is a checkpoint of format {found}; this network takes format {oldest} or later, because its "
+            "concatenations had another order before, and the weights would not mean the same; train the run again"
+        )
     weights: Any = next((content[key] for key in HOLDERS if _is_weights(content.get(key))), content)
     if not _is_weights(weights):
         raise ValueError(
@@ -107,13 +124,14 @@ def load_weights(path: Path, largest: int | None = None) -> dict[str, torch.Tens
     return {str(key): value for key, value in weights.items()}
 
 
-def fitting_weights(path: Path, network: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def fitting_weights(path: Path, network: Mapping[str, torch.Tensor], oldest: int = 1) -> dict[str, torch.Tensor]:
     """The weights in `path` under the names of `network` (a state dict, of any device), to start a training from.
 
     What DataParallel and torch.compile add to names is left out, and so is a prefix such as Lightning's `model.`,
-    where the names fit only without. Raises ValueError, naming the entries that differ and how.
+    where the names fit only without. `oldest` as in `load_weights`. Raises ValueError, naming the entries that
+    differ and how.
     """
-    weights = _renamed(load_weights(path), network)
+    weights = _renamed(load_weights(path, oldest=oldest), network)
     shapes, found = ({key: tuple(value.shape) for key, value in each.items()} for each in (network, weights))
     both = [key for key in shapes if key in found and found[key] != shapes[key]]
     fitting = [key for key in shapes if key in found and key not in both]
@@ -180,7 +198,9 @@ def _first(entries: list[str]) -> str:
     return one_line(", ".join(entries[:SHOWN])) + more
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with open_regular(path) as file:
+def init_digest(config: RunConfig) -> str | None:
+    """SHA-256, in hexadecimal, of the file that `init_from` names; None where it names none."""
+    if config.init_from is None:
+        return None
+    with open_regular(Path(config.init_from)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

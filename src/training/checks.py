@@ -24,7 +24,7 @@ from src.base.runtime import pick_device
 from src.data.augment import check_transforms
 from src.data.datasets import augmentation_problem
 from src.training.blueprint import blueprint, channels_of, size_problems
-from src.training.checkpoint import fitting_weights
+from src.training.checkpoint import fitting_weights, oldest_checkpoint
 from src.training.losses import Loss
 from src.training.schedules import Schedule
 
@@ -170,7 +170,7 @@ def _weights_problems(path: Path, model: nn.Module) -> list[str]:
             f"init_from: got {str(path)!r}, which is no file; give a run's checkpoints/best.pt or a .pth of weights"
         ]
     try:
-        fitting_weights(path, model.state_dict())
+        fitting_weights(path, model.state_dict(), oldest_checkpoint(model))
     except ValueError as error:
         return [f"init_from: {error}"]
     return []

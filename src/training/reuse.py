@@ -11,10 +11,9 @@ import numpy as np
 from src.base.config import RunConfig, parse_section
 from src.base.environment import PROJECT, git_state
 from src.base.errors import one_line
-from src.base.files import link_or_copy, making, read_yaml
+from src.base.files import link_or_copy, making, read_json, read_yaml
 from src.base.identity import identify
-from src.base.record import RunRecord
-from src.base.renamed import with_new_names
+from src.base.record import LARGEST_RUN, SCHEMA, RunRecord
 from src.training.checkpoint import BEST, load_checkpoint
 from src.training.metrics import dice_per_image, iou_per_image, pooled_dice
 
@@ -23,7 +22,7 @@ ROUNDING = 1e-9  # a score as text against the one that the run itself computed
 
 
 def finished_before(record: RunRecord, data_fingerprint: str) -> dict[str, Any] | None:
-    """The run.json of `record` if the run is finished. Raises ValueError if it was begun on other data."""
+    """The run.json of `record` if the run is finished. Raises ValueError if it is not the record of this run."""
     run = record.read()
     if run is None:
         return None
@@ -33,10 +32,10 @@ def finished_before(record: RunRecord, data_fingerprint: str) -> dict[str, Any] 
             f"{record.run_file}: is not the record of a run, it lacks data.fingerprint or, of a finished one, "
             f"scores.test_dice; bring it back from a copy, or move {record.folder} away"
         )
-    if before != data_fingerprint:
+    if run["schema"] < SCHEMA or before != data_fingerprint:  # the folder's name comes of both
         raise ValueError(
-            f"{record.folder}: was begun on data with fingerprint {before[:12]}, the data there now have "
-            f"{data_fingerprint[:12]}; bring the old data back, or give another sweep.name for the new ones"
+            f"{record.run_file}: is the record of another run, it has schema {run['schema']} and a data.fingerprint "
+            f"{before[:12]} instead of {SCHEMA} and {data_fingerprint[:12]}; move {record.folder} away"
         )
     return run if finished else None
 
@@ -52,7 +51,8 @@ def finished_elsewhere(record: RunRecord, data_fingerprint: str) -> Path | None:
         sibling = RunRecord(file.parent)
         try:
             run = sibling.read()
-            if run and run["status"] == "finished" and run["data"]["fingerprint"] == data_fingerprint:
+            is_done = run and run["schema"] == SCHEMA and run["status"] == "finished"
+            if run and is_done and run["data"]["fingerprint"] == data_fingerprint:
                 _check_whole(sibling, run)
                 return sibling.folder
         except (ValueError, KeyError, TypeError, OSError) as error:  # a broken record is the other sweep's affair
@@ -65,8 +65,12 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
     for file in (record.folder / "config.yaml", record.epochs_file, record.checkpoints / BEST):
         if not file.exists():
             raise ValueError(f"{file} is missing")
-    config = parse_section(RunConfig, with_new_names(read_yaml(record.folder / "config.yaml")))
-    if not identify(config, run.get("init_digest")).run_id == run["run_id"] == record.folder.name:
+    config = parse_section(RunConfig, read_yaml(record.folder / "config.yaml"))
+    if (
+        not identify(config, run["data"]["fingerprint"], run.get("init_digest")).run_id
+        == run["run_id"]
+        == record.folder.name
+    ):
         raise ValueError("config.yaml or run.json is of another run")
     best, scores = load_checkpoint(record.checkpoints / BEST), run["scores"]
     epochs = {epoch["epoch"]: epoch["valid_dice"] for epoch in record.read_epochs()}
@@ -95,6 +99,23 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
     for name, written, found in compared:
         if not abs(written - found) <= ROUNDING:
             raise ValueError(f"{name} is {written}, but {found} follows from its weights and test_images.csv")
+
+
+def note_of_old_runs(sweep: Path) -> str | None:
+    """A line on the runs in the folder `sweep` whose ids were made in another way; None if it has none."""
+    count = sum(map(_is_old, sweep.glob("[!.]*/run.json")))
+    if count == 0:
+        return None
+    subject = f"{count} runs of schema 1 are here; they are" if count > 1 else "1 run of schema 1 is here; it is"
+    return f"{subject} neither resumed nor reused ({sweep})"
+
+
+def _is_old(run_file: Path) -> bool:
+    try:
+        run = read_json(run_file, LARGEST_RUN)
+    except (ValueError, OSError):  # a broken one is named by what looks at it
+        return False
+    return isinstance(run, dict) and run.get("schema") == 1
 
 
 def take_over(source: Path, record: RunRecord) -> None:

@@ -21,7 +21,7 @@ from src.data.loaders import make_eval_loader, make_train_loader
 from src.data.open_data import open_verified
 from src.data.pairs import Pair, Splits
 from src.data.verify import skipped_text
-from src.training.checkpoint import BEST, PREVIOUS, file_digest, load_weights
+from src.training.checkpoint import BEST, PREVIOUS, init_digest, load_weights
 from src.training.failures import explain
 from src.training.labels import united_labels
 from src.training.loop import NonFiniteLoss, evaluate, fit
@@ -56,16 +56,18 @@ class Outcome:
 def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
     """Trains and scores `config` in `<output>/<sweep>/<run_id>`, or takes up what is there.
 
-    A finished run is left as it is, an interrupted or failed one goes on from its last checkpoint. `config` must have
-    been checked. Raises ValueError for a folder that may not be written and for data that are missing, broken or others
-    than before, RunBusy when another process is at it, and RunLost, a RunBusy, when one has taken it over meanwhile;
+    A finished run is left as it is, an interrupted or failed one resumes from its last checkpoint. `config` must have
+    been checked. Raises ValueError for a folder that may not be written and for data that are missing or broken,
+    RunBusy when another process is at it, and RunLost, a RunBusy, when one has taken it over meanwhile;
     whatever else goes wrong later is recorded and comes back as an Outcome.
     """
-    identity = identify(config, file_digest(Path(config.init_from)) if config.init_from else None)
-    record = RunRecord(Path(config.output) / sweep / identity.run_id)
-    for folder in (record.checkpoints, record.folder.parent / ".locks"):
-        check_writable(folder)
+    sweep_folder = Path(config.output) / sweep
+    check_writable(sweep_folder)
     splits, data_fingerprint = open_verified(config.data)
+    identity = identify(config, data_fingerprint, init_digest(config))
+    record = RunRecord(sweep_folder / identity.run_id)
+    for folder in (record.checkpoints, sweep_folder / ".locks"):
+        check_writable(folder)
     # without the lock first: what evaluates a finished run has it
     if (done := finished_before(record, data_fingerprint)) is not None:
         return Outcome(record.folder, "finished", done["scores"], ran=False)

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from src.base.config import RunConfig, build
 from src.base.runtime import Numerics, random_state, set_random_state
 from src.data.images import FOREGROUND, IGNORED
-from src.training.checkpoint import fitting_weights
+from src.training.checkpoint import fitting_weights, oldest_checkpoint
 from src.training.checks import build_optimizer, build_schedule
 from src.training.losses import Loss
 from src.training.metrics import MetricAccumulator, confusion, foreground_logit
@@ -23,12 +23,16 @@ from src.training.schedules import Schedule
 
 @dataclass
 class ModelRunner:
-    """A model, the arithmetic it is computed with, and the normalization of its images (mean, std of RGB in [0, 1])."""
+    """A model, the arithmetic it is computed with, and the normalization of its images (mean, std of RGB in [0, 1]).
+
+    `flip_tta`: in evaluation mode, the mean of the images' logits and of the mirrored images' logits, mirrored back.
+    """
 
     model: nn.Module
     numerics: Numerics
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    flip_tta: bool = False
 
     def __post_init__(self) -> None:
         device = self.numerics.device
@@ -44,7 +48,18 @@ class ModelRunner:
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """`logits` of images on the device, inside the caller's autocast."""
         images = (images.float() / 255 - self._mean) / self._std  # (B, 3, H, W)
-        return self.model(images.contiguous(memory_format=self.numerics.memory_format)).float()
+        images = images.contiguous(memory_format=self.numerics.memory_format)
+        averages = self.flip_tta and not self.model.training
+        return (mean_over_mirrored(self.model, images) if averages else self.model(images)).float()
+
+
+def mean_over_mirrored(logits_of: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+    """Test-time augmentation: the mean of the images' logits and of the mirrored images' logits, mirrored back.
+
+    `images` (B, C, H, W) are mirrored left to right, and the two passes follow each other: twice the time, but no more
+    memory. Returns (B, out_channels, H, W).
+    """
+    return (logits_of(images) + logits_of(images.flip(-1)).flip(-1)) / 2
 
 
 Score = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -198,8 +213,8 @@ def make_learner(config: RunConfig, numerics: Numerics, steps_per_epoch: int) ->
     """The learner of `config` before its first step, on the device; its weights are random, or those of `init_from`."""
     model = build(config.model, nn.Module, config.allow_targets)
     if config.init_from is not None:
-        model.load_state_dict(fitting_weights(Path(config.init_from), model.state_dict()))
-    network = ModelRunner(model, numerics, config.data.mean, config.data.std)
+        model.load_state_dict(fitting_weights(Path(config.init_from), model.state_dict(), oldest_checkpoint(model)))
+    network = ModelRunner(model, numerics, config.data.mean, config.data.std, bool(config.trainer.flip_tta))
     loss = build(config.loss, Loss, config.allow_targets)
     optimizer = build_optimizer(config, network.model.parameters())
     schedule = build_schedule(config, optimizer, steps_per_epoch)

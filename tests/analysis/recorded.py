@@ -42,7 +42,7 @@ def finish(
     Each epoch takes `seconds`; curves that are not given stay at 0.5. `fingerprint` stands for the data.
     """
     config = config_of(*overrides).model_copy(update={"seed": seed})
-    identity = identify(config)
+    identity = identify(config, fingerprint)
     record = RunRecord(sweep / identity.run_id)
     facts = {
         "run_id": identity.run_id,
@@ -84,7 +84,7 @@ def replicates(
     The `curves` of seeds differ by about 0.2 % at the end.
     """
     difficulty = np.random.default_rng(0).normal(0, image_spread, images)
-    config_id = identify(config_of(*overrides)).config_id
+    config_id = identify(config_of(*overrides), "").config_id
     noise = np.random.default_rng(int(config_id[1:], 16))  # each setting has seeds of its own
     records = []
     for seed in range(seeds):

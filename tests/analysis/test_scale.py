@@ -78,7 +78,7 @@ class Writer:
 
     def write(self, config: RunConfig, scored: Scored) -> Path:
         """One run of `config` with the scores `scored`; its folder."""
-        identity, plain = identify(config), config.model_dump(mode="json")
+        identity, plain = identify(config, self.facts["data"]["fingerprint"]), config.model_dump(mode="json")
         record = RunRecord(self.sweep / identity.run_id)
         record.checkpoints.mkdir(parents=True)
         own = {

@@ -32,7 +32,7 @@ def test_a_run_from_beginning_to_end(record):
         record.end("finished", scores={"test_dice": 0.5}, best_epoch=2)
     run = record.read()
     assert {key: run[key] for key in ("schema", "run_id", "status", "scores", "best_epoch", "error")} == {
-        "schema": 1,
+        "schema": 2,
         "run_id": "unet-seed0-c0",
         "status": "finished",
         "scores": {"test_dice": 0.5},
@@ -324,7 +324,7 @@ def test_a_process_that_is_stopped_and_wakes_up_leaves_the_run_to_its_successor(
         ("run.json", '{"schema": 1, "status": "finished", "scores": []}'),
         ("run.json", '{"schema": 1, "status": "finished", "scores": {"test_dice": null}}'),
         ("run.json", '{"schema": 1, "status": {"a": 1}}'),
-        ("run.json", '{"schema": 2, "status": "finished"}'),
+        ("run.json", '{"schema": 3, "status": "finished"}'),
         ("run.json", '{"schema": 1, "status": "done"}'),
         ("test.json", "[]"),
         ("test.json", "{}"),

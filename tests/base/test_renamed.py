@@ -29,3 +29,14 @@ def test_the_config_of_an_old_record_is_read_under_the_new_names(composed):
     assert parse_data(read["data"]) == parse_data({**data, "decode_once": False})
     assert with_new_names(plain) == plain
     assert [with_new_names(odd) for odd in (None, [], {}, {"data": 3})] == [None, [], {}, {"data": 3}]
+
+
+def test_a_recorded_config_gets_the_names_that_keys_have_now():
+    recorded = {"seed": 0, "model": {"name": "unet", "flip_tta": True}, "trainer": {"epochs": 1}, "debug": None}
+    assert with_new_names(recorded) == {
+        "seed": 0,
+        "model": {"name": "unet"},
+        "trainer": {"epochs": 1, "flip_tta": True},
+        "debug": None,
+    }
+    assert "flip_tta" in recorded["model"]  # and stays as it was read

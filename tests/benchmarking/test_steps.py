@@ -13,6 +13,6 @@ def test_operations_are_two_for_each_multiply_add_of_the_reports_networks(compos
 def test_scoring_twice_is_no_work_of_training(composed):
     plain, twice = (
         forward_operations(checked(composed("model.width=8", "device=cpu", *more)))
-        for more in ((), ("model.flip_tta=true",))
+        for more in ((), ("trainer.flip_tta=true",))
     )
     assert plain == twice

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
-OPTIONS = {"residual": True, "attention": True, "flip_tta": True}
+OPTIONS = {"residual": True, "attention": True}
 WITH_OPTIONS = [path for path in CONFIGS if path.stem in ("unet", "resnet34_unet")]
 
 

@@ -12,7 +12,6 @@ from src.models.blocks import (
     check_images,
     join_skip,
     match_size,
-    mean_over_mirrored,
     mixing_block,
 )
 
@@ -129,13 +128,6 @@ def test_up_block_by_hand(attention, share):
 def test_up_block_can_keep_the_channels():
     block = UpBlock(in_channels=4, skip_channels=4, out_channels=4, conv_bias=True)
     assert block(torch.ones(2, 4, 3, 3), torch.ones(2, 4, 5, 6)).shape == (2, 4, 5, 6)
-
-
-def test_the_mean_over_mirrored_images_by_hand():
-    """Columns weigh 1, 2 and 3: the row 1, 10, 100 gives 1, 20, 300, and mirrored, 100, 20, 3, back 3, 20, 100."""
-    images = torch.tensor([[[[1.0, 10.0, 100.0], [0.0, 0.0, 2.0]]]])
-    mean = mean_over_mirrored(lambda views: views * torch.tensor([1.0, 2.0, 3.0]), images)
-    assert mean.tolist() == [[[[2, 20, 200], [0, 0, 4]]]]
 
 
 def test_everything_that_a_network_cannot_be_is_said_at_once():

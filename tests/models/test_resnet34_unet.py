@@ -65,7 +65,7 @@ def test_each_up_block_gets_the_skip_of_its_own_level_first():
         assert features.shape[1] == 2 * skip.shape[1]
 
 
-@pytest.mark.parametrize("off", [{}, {"residual": None, "attention": None, "flip_tta": None}])
+@pytest.mark.parametrize("off", [{}, {"residual": False, "attention": False}])
 def test_without_options_the_weights_are_those_of_the_parts_one_after_another(off):
     torch.manual_seed(0)
     network = ResNet34UNet(width=2, **off)
@@ -95,20 +95,3 @@ def test_attention_is_behind_each_up_block_and_nowhere_else():
     network = ResNet34UNet(width=4, attention=True)
     attending = [name for name, module in network.named_modules() if isinstance(module, CBAM)]
     assert attending == [f"decoder.{step}.attend" for step in range(5)]
-
-
-@pytest.mark.parametrize("options", [{}, {"residual": True, "attention": True}], ids=["alone", "with the others"])
-def test_flip_tta_averages_with_the_mirrored_image_in_evaluation_mode_only(options):
-    torch.manual_seed(0)
-    averaging = ResNet34UNet(width=4, flip_tta=True, **options)
-    plain = ResNet34UNet(width=4, **options)
-    plain.load_state_dict(averaging.state_dict())
-    images = torch.randn(2, 3, 65, 99)
-    with torch.no_grad():
-        assert torch.equal(averaging(images), plain(images))
-        averaging.eval()
-        plain.eval()
-        logits, once = averaging(images), plain(images)
-        assert torch.equal(logits, (once + plain(images.flip(-1)).flip(-1)) / 2)
-        torch.testing.assert_close(averaging(images.flip(-1)), logits.flip(-1), rtol=0, atol=1e-6)
-    assert (logits - once).abs().max() > once.std() / 100  # else the network was symmetric already

@@ -21,23 +21,23 @@ def test_decoder_at_full_width():
     assert [(up.in_channels, up.out_channels, up.bias is not None) for up in ups] == [(32, 32, True)] * 5
 
 
-def test_centre_sees_the_deepest_map_and_its_projection():
+def test_centre_sees_the_projection_of_the_deepest_map_and_then_the_map():
     network = ResNet34UNetCBAM(width=4).eval()
     images = torch.randn(1, 3, 70, 64)
     centre_inputs, _ = watch(network, images)
     with torch.no_grad():
         deepest = network.encoder(images).stage4
-        assert torch.equal(centre_inputs, torch.cat([deepest, network.projection(deepest)], dim=1))
+        assert torch.equal(centre_inputs, torch.cat([network.projection(deepest), deepest], dim=1))
 
 
-def test_skips_are_stages_three_two_and_one_each_first():
+def test_skips_are_stages_three_two_and_one_each_last():
     network = ResNet34UNetCBAM(width=4).eval()
     images = torch.randn(1, 3, 70, 45)
     _, joined = watch(network, images)
     with torch.no_grad():
         maps = network.encoder(images)
     for features, skip in zip(joined[:3], [maps.stage3, maps.stage2, maps.stage1], strict=True):
-        assert torch.equal(features[:, : skip.shape[1]], skip)
+        assert features.shape[1] == 2 + skip.shape[1] and torch.equal(features[:, 2:], skip)
     assert [tuple(features.shape[1:]) for features in joined[3:]] == [(2, 35, 23), (2, 70, 45)]
 
 

@@ -87,7 +87,7 @@ def test_weights_start_from_torchs_defaults():
     assert all((norm.weight == 1).all() and (norm.bias == 0).all() for norm in norms)
 
 
-@pytest.mark.parametrize("off", [{}, {"residual": None, "attention": None, "flip_tta": None}])
+@pytest.mark.parametrize("off", [{}, {"residual": False, "attention": False}])
 def test_without_options_the_weights_are_those_of_the_parts_one_after_another(off):
     torch.manual_seed(0)
     network = UNet(width=2, **off)
@@ -144,48 +144,19 @@ def test_attention_follows_what_each_up_block_mixes():
         torch.testing.assert_close(attended, (network(images) - network.head.bias) / 4)
 
 
-def with_and_without_flip_tta(**options: bool) -> tuple[UNet, UNet]:
-    """The same weights and running statistics, after one batch has moved the latter."""
-    torch.manual_seed(0)
-    averaging, plain = UNet(width=4, flip_tta=True, **options), UNet(width=4, **options)
-    averaging(torch.randn(2, 3, 64, 64))
-    plain.load_state_dict(averaging.state_dict())
-    return averaging, plain
-
-
-@pytest.mark.parametrize("options", [{}, {"residual": True, "attention": True}], ids=["alone", "with the others"])
-def test_flip_tta_gives_a_mirrored_image_the_mirrored_logits_in_evaluation_mode(options):
-    averaging, plain = (network.eval() for network in with_and_without_flip_tta(**options))
-    images = torch.randn(2, 3, 35, 49)
-    with torch.no_grad():
-        logits, mirrored, once = averaging(images), averaging(images.flip(-1)), plain(images)
-        assert torch.equal(logits, (once + plain(images.flip(-1)).flip(-1)) / 2)
-    torch.testing.assert_close(mirrored, logits.flip(-1), rtol=0, atol=1e-6)
-    assert (logits - once).abs().max() > once.std() / 100  # else the network was symmetric already
-
-
-def test_flip_tta_changes_nothing_in_training_mode():
-    averaging, plain = with_and_without_flip_tta()
-    images = torch.randn(2, 3, 35, 49)
-    logits, expected = averaging(images), plain(images)
-    assert torch.equal(logits, expected)
-    logits.sum().backward()
-    expected.sum().backward()
-    assert all(torch.equal(a.grad, b.grad) for a, b in zip(averaging.parameters(), plain.parameters(), strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(averaging.buffers(), plain.buffers(), strict=True))
-
-
 @pytest.mark.long
 def test_with_all_options_it_compiles_to_one_graph():
     torch.manual_seed(0)
-    network = UNet(width=2, residual=True, attention=True, flip_tta=True).eval()
+    network = UNet(width=2, residual=True, attention=True).eval()
     images = torch.randn(2, 3, 35, 49)
     with torch.no_grad():
         compiled = torch.compile(network, backend="eager", fullgraph=True)  # raises where the graph breaks
         torch.testing.assert_close(compiled(images), network(images))
 
 
-def test_an_option_is_off_as_null_only(composed):
+def test_an_option_is_off_as_false_as_null_and_if_it_is_left_out(composed):
     assert checked(composed("model.attention=true", "data=synthetic")).model["attention"] is True
-    with pytest.raises(ConfigError, match=r"model.attention: got False; input should be True"):
-        checked(composed("model.attention=false", "data=synthetic"))
+    for off in ("model.attention=false", "model.attention=null", "~model.attention"):
+        assert not checked(composed(off, "data=synthetic")).model.get("attention")
+    with pytest.raises(ConfigError, match=r"model.width: got None; input should be a valid integer"):
+        checked(composed("model.width=null", "data=synthetic"))

@@ -17,5 +17,5 @@ def disguise(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     change(config)
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     record = json.loads((run / "run.json").read_text())
-    record["run_id"] = identify(RunConfig.model_validate(config)).run_id
+    record["run_id"] = identify(RunConfig.model_validate(config), record["data"]["fingerprint"]).run_id
     (run / "run.json").write_text(json.dumps(record))

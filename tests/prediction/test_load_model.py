@@ -213,11 +213,12 @@ def test_a_config_that_is_not_the_runs_is_refused_with_both_ids(run_copy, change
     load_model(run_copy, "cpu")
 
 
-def test_without_its_record_the_folders_name_is_held_against_the_config(run_copy):
+def test_without_its_record_nothing_tells_whether_the_config_is_the_runs(run_copy):
     (run_copy / "run.json").unlink()
-    load_model(run_copy, "cpu")
-    with pytest.raises(ValueError, match=r"but the folder, which has no run\.json, is called mine; "):
-        load_model(run_copy.rename(run_copy.with_name("mine")), "cpu")
+    with pytest.raises(
+        ValueError, match=r"has no run\.json, without which nothing tells whether config\.yaml is the run's"
+    ):
+        load_model(run_copy, "cpu")
 
 
 def test_a_run_that_began_from_weights_is_known_by_their_digest(run_copy):
@@ -229,7 +230,8 @@ def test_a_run_that_began_from_weights_is_known_by_their_digest(run_copy):
     with pytest.raises(ValueError, match="is the config of the run"):
         load_model(run_copy, "cpu")
     config = RunConfig.model_validate(yaml.safe_load((run_copy / "config.yaml").read_text()))
-    change_record(run_copy, run_id=identify(config, "0" * 64).run_id)
+    fingerprint = json.loads((run_copy / "run.json").read_text())["data"]["fingerprint"]
+    change_record(run_copy, run_id=identify(config, fingerprint, "0" * 64).run_id)
     load_model(run_copy, "cpu")
 
 

@@ -195,12 +195,15 @@ def test_a_run_that_cannot_see_its_neighbours_says_so_and_goes_on(start, monkeyp
     assert (outcome.folder / "train.log").read_text().count("WARNING how many runs share cpu is not known") == 1
 
 
-def test_changed_data_are_refused_by_name(start, composed, small, tmp_path):
-    first = start()
-    run_file = first.folder / "run.json"
+def test_other_data_are_another_run(start):
+    first, second = start(), start("data.seed=1")
+    assert first.folder != second.folder and second.ran
+    run_file = second.folder / "run.json"
     run_file.write_text(run_file.read_text().replace('"fingerprint": "', '"fingerprint": "0123456789ab'))
-    with pytest.raises(ValueError, match="was begun on data with fingerprint 0123456789ab, the data there now have"):
-        start()
+    with pytest.raises(
+        ValueError, match=r"run\.json: is the record of another run, it has schema 2 and .* 0123456789ab"
+    ):
+        start("data.seed=1")
 
 
 def test_accumulated_batches_make_the_step_of_one_large_batch(start):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from src.analysis.records.loading import Records
 from src.analysis.records.runs import read_config
-from src.analysis.records.setting_names import config_of_any, setting_values, tell_apart, with_absent_keys
+from src.analysis.records.setting_names import config_of_any, is_same, setting_values, tell_apart, with_absent_keys
 from src.base.identity import BUILT_SECTIONS, CHOICE_SECTIONS, NAMED_IN_RUN_ID
 from src.display.text import value_text
 
@@ -46,8 +46,8 @@ class Setting:
     def meets(self, wanted: Filter) -> bool:
         """Whether every key of `wanted` has the value named there, or one of the list named there."""
         return all(
-            _same(self.values.get(key), value)
-            or (isinstance(value, list) and any(_same(self.values.get(key), option) for option in value))
+            is_same(self.values.get(key), value)
+            or (isinstance(value, list) and any(is_same(self.values.get(key), option) for option in value))
             for key, value in wanted.items()
         )
 
@@ -86,7 +86,11 @@ def settings_of(records: Records) -> list[Setting]:
 def differing_columns(runs: pd.DataFrame) -> list[str]:
     """The columns that tell the settings of `runs` apart, the data among them where they differ."""
     _, differing = tell_apart(runs)
-    return [*differing, *(["fingerprint"] if runs["fingerprint"].nunique() > 1 else [])]
+    if runs["fingerprint"].nunique() <= 1:
+        return differing
+    names = [*(name for name in differing if name != "config_id"), "fingerprint"]
+    suffices = runs.groupby(names, dropna=False)["config_id"].nunique().max() <= 1
+    return names if suffices else [*names, "config_id"]
 
 
 def matched(
@@ -123,7 +127,7 @@ def also_differing(settings: Sequence[Setting], named: Iterable[str]) -> dict[st
         and (not _is_free(name, set(named)) or (name.partition(".")[0] in exchanged and not name.endswith("_target_")))
     )
     values = {name: tuple(setting.values[name] for setting in settings) for name in names}
-    return {name: options for name, options in values.items() if any(not _same(options[0], one) for one in options)}
+    return {name: options for name, options in values.items() if any(not is_same(options[0], one) for one in options)}
 
 
 def _like_with_like(group: Sequence[Sequence[Setting]]) -> Iterable[tuple[Setting, ...]]:
@@ -138,7 +142,7 @@ def _like_with_like(group: Sequence[Sequence[Setting]]) -> Iterable[tuple[Settin
     alike = [
         choice
         for choice in combinations
-        if all(_same(choice[one].values[key], choice[other].values[key]) for one, other, key in together)
+        if all(is_same(choice[one].values[key], choice[other].values[key]) for one, other, key in together)
     ]
     return alike or combinations
 
@@ -149,7 +153,7 @@ def _keys(side: Sequence[Setting]) -> set[str]:
 
 
 def _differs(settings: Sequence[Setting], key: str) -> bool:
-    return any(not _same(settings[0].values[key], setting.values[key]) for setting in settings)
+    return any(not is_same(settings[0].values[key], setting.values[key]) for setting in settings)
 
 
 def _rest(setting: Setting, free: set[str]) -> str:
@@ -165,8 +169,3 @@ def _is_free(key: str, free: set[str]) -> bool:
 def _is_only_a_name(key: str) -> bool:
     """Whether settings can differ in `key` and yet be one: `trainer=default` may mean what `trainer=report_a` does."""
     return key in CHOICE_SECTIONS and key not in NAMED_IN_RUN_ID
-
-
-def _same(first: Any, second: Any) -> bool:
-    """Whether two values of a config mean the same: 1 is 1.0, but true is not 1."""
-    return first == second and isinstance(first, bool) == isinstance(second, bool)

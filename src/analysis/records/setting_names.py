@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from src.base.identity import CHOICE_SECTIONS, NEUTRAL_KEYS
+from src.base.config import neutral_keys
+from src.base.identity import CHOICE_SECTIONS
 
 ReadConfig = Callable[[str], Mapping[str, Any]]
 
@@ -99,19 +100,25 @@ def sort_key(column: pd.Series) -> pd.Series:
 
 
 def _dotted(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Every value of a setting by its dotted name; empty where there is no config."""
+    """Every value of a setting by its dotted name, null if it is off; empty where there is no config."""
     values = {"init_from": config["init_from"]} if config.get("init_from") else {}
     for section in CHOICE_SECTIONS:
         for key, value in section_of(config, section).items():
-            if key != "name" and key not in NEUTRAL_KEYS.get(section, ()):
-                values[f"{section}.{key}"] = value
+            if key != "name" and key not in neutral_keys(section):
+                values[f"{section}.{key}"] = None if value is False else value
     return values
 
 
 def _differing(settings: list[dict[str, Any]]) -> list[str]:
     known = [values for values in settings if values]
     names = dict.fromkeys(name for values in known for name in values)
-    return [name for name in names if any(values.get(name) != known[0].get(name) for values in known)]
+    return [name for name in names if not all(is_same(values.get(name), known[0].get(name)) for values in known)]
+
+
+def is_same(first: Any, second: Any) -> bool:
+    """Whether two values of a config mean the same: 1 is 1.0, and null is false (off), but true is not 1."""
+    first, second = (None if value is False else value for value in (first, second))
+    return first == second and isinstance(first, bool) == isinstance(second, bool)
 
 
 def _typed(column: pd.Series) -> pd.Series:

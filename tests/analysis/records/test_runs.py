@@ -85,7 +85,7 @@ def test_the_columns_of_a_finished_run(sweep):
         (b"\xff\xfe", "run.json: is not readable JSON"),
         (b"[]", "run.json: is not what a run records (it holds a list)"),
         (b'{"schema": 1, "status": "finished"}', "run.json is not the record of a run: run_id: missing; config_id"),
-        (b'{"schema": 2, "status": "finished"}', "run.json: has schema 2"),
+        (b'{"schema": 3, "status": "finished"}', "run.json: has schema 3"),
         (b'{"schema": 1, "status": "done"}', "status 'done'"),
     ],
 )

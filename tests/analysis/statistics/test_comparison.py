@@ -163,7 +163,7 @@ def test_a_side_that_only_lacks_what_the_other_has_is_called_by_that(tmp_path):
 
 def test_a_value_that_only_the_question_names_is_said_of_both_sides(tmp_path):
     for scheduler, option in (("cosine", "true"), ("onecycle", "null")):
-        finish(tmp_path, f"scheduler={scheduler}", f"model.flip_tta={option}", dice=[0.5])
-    sides = ({"scheduler": "cosine", "model.flip_tta": True}, {"scheduler": "onecycle", "model.flip_tta": None})
+        finish(tmp_path, f"scheduler={scheduler}", f"trainer.flip_tta={option}", dice=[0.5])
+    sides = ({"scheduler": "cosine", "trainer.flip_tta": True}, {"scheduler": "onecycle", "trainer.flip_tta": None})
     (found,) = asked(tmp_path, sides=sides)
     assert found.sides == "cosine, flip_tta True − onecycle, no flip_tta"
