@@ -1,11 +1,13 @@
 """The command as a user meets it: real processes, their exit codes, what they print and what they leave behind."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -192,6 +194,20 @@ def test_a_run_json_of_a_wrong_shape_is_named_in_one_line(train, run_copy, synth
         said = [line for line in refused.stderr.splitlines() if str(folder) in line]
         assert refused.returncode == 1 and "Traceback" not in refused.stderr and len(said) == 1, refused.stderr
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+
+
+def test_runs_of_schema_1_stay_as_they_are_and_are_counted_once(train, run_copy, synthetic_root, tmp_path):
+    for sweep, name in (("single", "unet-a"), ("single", "unet-b"), ("mine", "unet-c"), ("mine", "unet-d")):
+        folder = Path(shutil.copytree(run_copy, tmp_path / "runs" / sweep / name))
+        run = json.loads((folder / "run.json").read_text()) | {"schema": 1, "run_id": name}
+        (folder / "run.json").write_text(json.dumps(run))
+    before = {file: file.read_bytes() for file in (tmp_path / "runs").rglob("*") if file.is_file()}
+    for mode in ([], ["-m", "sweep.name=mine"]):
+        done = train(*mode, *_small(synthetic_root, tmp_path / "runs"), "trainer.epochs=1", "debug=one_batch")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("2 runs of schema 1 are here; they are neither resumed nor reused") == 1
+    assert {file: file.read_bytes() for file in before} == before
+    assert len(list((tmp_path / "runs").glob("*/*/run.json"))) == 6
 
 
 SWEEP = """# @package _global_

@@ -23,7 +23,7 @@ def with_new_names(plain: Any) -> Any:
     sections = {name: dict(value) if isinstance(value, dict) else value for name, value in plain.items()}
     for old, new in KEYS.items():
         (section, key), (target, new_key) = old.split("."), new.split(".")
-        if isinstance(sections.get(section), dict) and isinstance(sections.get(target), dict):
-            if key in sections[section]:
-                sections[target].setdefault(new_key, sections[section].pop(key))
+        source, place = sections.get(section), sections.get(target)
+        if isinstance(source, dict) and isinstance(place, dict) and key in source:
+            place.setdefault(new_key, source.pop(key))
     return sections

@@ -139,7 +139,7 @@ def read_config(folder: Path) -> RunConfig:
     except OSError as error:
         raise ValueError(
             f"{folder}: is no folder of a run ({error.strerror}: config.yaml); "
-            "give one that holds config.yaml and checkpoints, for example multirun_outputs/demo/unet-…"
+            "give one that holds config.yaml, run.json and checkpoints, for example multirun_outputs/demo/unet-…"
         ) from error
     if not isinstance(plain, dict):
         raise ValueError(f"{file}: holds a {type(plain).__name__}; the config of a run is a mapping")

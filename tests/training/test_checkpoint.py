@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from src.training.checkpoint import fitting_weights
+from src.models.resnet34_unet_cbam import ResNet34UNetCBAM
+from src.models.unet import UNet
+from src.training.checkpoint import fitting_weights, oldest_checkpoint
 
 
 @pytest.fixture
@@ -152,3 +154,17 @@ def test_weights_that_are_not_finite_are_refused(network, saved):
     path = saved(weights | {"model.bias": torch.tensor([0.0, torch.nan, 1.0])})
     with pytest.raises(ValueError, match=r"numbers that are not finite: model\.bias"):
         fitting_weights(path, weights)
+
+
+def test_weights_of_another_order_of_concatenation_are_refused_in_one_line(tmp_path):
+    changed, kept = ResNet34UNetCBAM(width=2), UNet(width=2)
+    assert (oldest_checkpoint(changed), oldest_checkpoint(kept)) == (2, 1)
+    for model, number in ((changed, 1), (changed, 2), (kept, 1)):
+        torch.save({"format": number, "model": model.state_dict()}, tmp_path / f"{type(model).__name__}_{number}.pt")
+    for name, model in (("ResNet34UNetCBAM_2", changed), ("UNet_1", kept)):
+        fitting_weights(tmp_path / f"{name}.pt", model.state_dict(), oldest_checkpoint(model))
+    with pytest.raises(
+        ValueError, match=r"UNetCBAM_1\.pt: is a checkpoint of format 1; .* format 2 or later"
+    ) as refusal:
+        fitting_weights(tmp_path / "ResNet34UNetCBAM_1.pt", changed.state_dict(), oldest_checkpoint(changed))
+    assert "\n" not in str(refusal.value)

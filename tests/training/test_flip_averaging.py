@@ -16,7 +16,7 @@ STANDARDIZED = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 @pytest.fixture(params=[UNet, ResNet34UNet])
 def networks(request, composed):
-    """One model, after one batch has moved its running statistics, as a network that averages and as one that does not."""
+    """A model after one batch, which moved its running statistics: averaging over flips, and not."""
     torch.manual_seed(0)
     model = request.param(width=4)
     model(torch.randn(2, 3, 64, 64))

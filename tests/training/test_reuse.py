@@ -8,7 +8,7 @@ import pytest
 
 from src.base.record import RunRecord
 from src.training.checkpoint import load_checkpoint, save_checkpoint
-from src.training.reuse import finished_elsewhere, take_over
+from src.training.reuse import finished_before, finished_elsewhere, note_of_old_runs, take_over
 
 
 @pytest.fixture
@@ -149,4 +149,38 @@ def test_a_log_that_an_earlier_version_linked_is_not_written_to(own, sibling):
     assert sibling.log_file.read_bytes() == before
     assert (
         own.log_file.read_bytes().startswith(before + b"of the second\n") and b"and more" in own.log_file.read_bytes()
+    )
+
+
+def as_schema_1(record):
+    edit(record.run_file, schema=1)
+
+
+def test_a_run_of_schema_1_is_not_reused_and_that_is_no_fault_of_it(own, sibling, caplog):
+    as_schema_1(sibling)
+    assert found(own, sibling) is None and caplog.text == ""
+
+
+def test_nor_is_it_taken_for_the_run_in_its_own_folder(sibling):
+    as_schema_1(sibling)
+    with pytest.raises(
+        ValueError, match=r"run\.json: is the record of another run, it has schema 1 and .* move .* away"
+    ):
+        finished_before(sibling, sibling.read()["data"]["fingerprint"])
+
+
+def test_the_runs_of_schema_1_in_a_folder_are_counted(tmp_path):
+    assert note_of_old_runs(tmp_path) is None
+    for name, content in {
+        "unet-old": '{"schema": 1}',
+        "unet-new": '{"schema": 2}',
+        "unet-broken": "{",
+        ".hidden": '{"schema": 1}',
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(content)
+    assert note_of_old_runs(tmp_path) == (f"1 run of schema 1 is here; it is neither resumed nor reused ({tmp_path})")
+    (tmp_path / "unet-broken" / "run.json").write_text('{"schema": 1, "status": "running"}')
+    assert (
+        note_of_old_runs(tmp_path) == f"2 runs of schema 1 are here; they are neither resumed nor reused ({tmp_path})"
     )

@@ -112,7 +112,7 @@ def _read_plan(sweep: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, A
 
 def _run_folders(sweep: Path, planned: Mapping[str, Any]) -> list[Path]:
     """The folders in `sweep` that are runs, or began to be: planned, with a file of a record, or still empty."""
-    paths = [*sweep.iterdir()] if sweep.is_dir() else []
+    paths = sorted(sweep.iterdir()) if sweep.is_dir() else []
     folders = [path for path in paths if path.is_dir() or (path.name in planned and path.is_symlink())]
     files = {folder: _names_in(folder) for folder in folders if not folder.name.startswith(".")}
     runs = [folder for folder in files if folder.name in planned or not files[folder] or files[folder] & RECORD_FILES]

@@ -156,7 +156,7 @@ def compare(records: Records, settings: Sequence[Setting], question: Question) -
 
 def _answers(records: Records, choice: tuple[Setting, ...], question: Question) -> list[Comparison]:
     notes = tuple(
-        f"{name} differs too: {' against '.join(str(value) for value in values)}"
+        f"{name} differs too: {' against '.join('off' if value is None else str(value) for value in values)}"
         for name, values in also_differing(choice, {key for side in question.sides for key in side}).items()
     )
     if not question.measure.cost:
