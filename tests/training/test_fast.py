@@ -58,7 +58,7 @@ def test_a_fused_step_is_the_plain_step_but_for_rounding(config, optimizer):
 
 
 def test_ids_of_exact_runs_do_not_know_of_fusing_and_compiling(config):
-    assert config("numerics=exact").numerics.fused is None and config("numerics=exact").numerics.compile is None
+    assert not config("numerics=exact").numerics.fused and not config("numerics=exact").numerics.compile
 
 
 def test_networks_are_compiled_on_cuda_only(config):
