@@ -9,7 +9,7 @@ import yaml
 
 from src.base.record import RunRecord
 from src.prediction import schema_one
-from src.prediction.load_model import load_trained, read_config
+from src.prediction.load_model import load_model, read_config
 from src.training.checkpoint import load_checkpoint
 
 RECORDED = Path(__file__).with_name("config_of_schema_1.yaml")  # of a run that was trained before there was schema 2
@@ -41,9 +41,9 @@ def old_run(run_copy):
 
 
 def test_it_is_loaded_with_its_keys_under_the_names_of_today(old_run):
-    trained = load_trained(old_run, "cpu")
-    assert trained.network.flip_tta and trained.config.trainer.flip_tta
-    assert trained.config.data.decode_once is True
+    predictor = load_model(old_run, "cpu")
+    assert predictor.runner.flip_tta and predictor.config.trainer.flip_tta
+    assert predictor.config.data.decode_once is True
     assert RunRecord(old_run).read()["schema"] == 1
 
 
@@ -53,19 +53,19 @@ def test_a_changed_config_of_it_is_refused_with_both_ids(old_run, section, key, 
     config[section][key] = value
     (old_run / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(ValueError, match=rf"is the config of the run unet-\S+, but run\.json says {old_run.name}"):
-        load_trained(old_run, "cpu")
+        load_model(old_run, "cpu")
 
 
 def test_without_its_record_the_folders_name_is_held_against_the_config(old_run):
     (old_run / "run.json").unlink()
-    load_trained(old_run, "cpu")
+    load_model(old_run, "cpu")
     with pytest.raises(ValueError, match=r"has no run\.json, without which nothing tells"):
-        load_trained(old_run.rename(old_run.with_name("mine")), "cpu")
+        load_model(old_run.rename(old_run.with_name("mine")), "cpu")
 
 
 def test_of_other_starting_weights_without_a_digest_it_is_said_that_nothing_was_checked(old_run, caplog):
     config = yaml.safe_load((old_run / "config.yaml").read_text()) | {"init_from": "weights.pth"}
     (old_run / "config.yaml").write_text(yaml.safe_dump(config))
     assert read_config(old_run).init_from == "weights.pth"
-    load_trained(old_run, "cpu")
+    load_model(old_run, "cpu")
     assert "that config.yaml is the run's cannot be checked" in caplog.text

@@ -9,7 +9,7 @@ from src.base.runtime import Numerics
 from src.models.resnet34_unet import ResNet34UNet
 from src.models.unet import UNet
 from src.training.checks import checked
-from src.training.state import Network, make_learner, mean_over_mirrored
+from src.training.state import ModelRunner, make_learner, mean_over_mirrored
 
 STANDARDIZED = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -21,7 +21,7 @@ def networks(request, composed):
     model = request.param(width=4)
     model(torch.randn(2, 3, 64, 64))
     numerics = Numerics(torch.device("cpu"), checked(composed("data=synthetic", "device=cpu")).numerics)
-    return [Network(model, numerics, *STANDARDIZED, flip_tta=flip) for flip in (True, False)]
+    return [ModelRunner(model, numerics, *STANDARDIZED, flip_tta=flip) for flip in (True, False)]
 
 
 def test_the_mean_over_mirrored_images_by_hand():
