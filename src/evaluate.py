@@ -1,7 +1,7 @@
 """Scores a finished run under every protocol: `python -m src.evaluate run=multirun_outputs/single/<run_id>`.
 
-Prints the protocol card; adds the scores to the run's record (`test.json`, `test_images.csv`), where nothing that
-stands there is changed; writes card, calibration and pictures of the worst, median and best images into
+Prints the protocol table; adds the scores to the run's record (`test.json`, `test_images.csv`), where nothing that
+stands there is changed; writes table, calibration and pictures of the worst, median and best images into
 `<run>/evaluation/<split>`. Keys: conf/evaluate.yaml. Exit code 0: written; 1: not, and why; 130: Ctrl-C.
 """
 
@@ -30,9 +30,8 @@ def main(composed: DictConfig) -> None:
     from src.base.config import parse_section
     from src.base.record import RunBusy
     from src.display.tables import plain_table
-    from src.evaluation.card import RIGHT, card_columns, card_notes
-    from src.evaluation.evaluation import evaluate_run
-    from src.evaluation.options import EvaluateOptions
+    from src.evaluation.evaluation import EvaluateOptions, evaluate_run
+    from src.evaluation.protocol_table import RIGHT, table_columns, table_notes
 
     try:
         done = evaluate_run(parse_section(EvaluateOptions, _given(composed)))
@@ -41,8 +40,8 @@ def main(composed: DictConfig) -> None:
     except RunBusy as error:
         sys.exit(str(error))
     width = shutil.get_terminal_size((160, 24)).columns
-    print("\n".join(plain_table(card_columns(done.entries), RIGHT, {"protocol": 12}, width)), end="\n\n")
-    print("\n".join(card_notes(done.entries)), end="\n\n")
+    print("\n".join(plain_table(table_columns(done.entries), RIGHT, {"protocol": 12}, width)), end="\n\n")
+    print("\n".join(table_notes(done.entries)), end="\n\n")
     print(f"written: {done.folder}")
 
 

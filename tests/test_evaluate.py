@@ -54,7 +54,7 @@ def test_a_run_under_every_protocol(here, run_copy):
     assert len(pictures) == 3 * 3 and {name.split("_")[0] for name in pictures} == {"worst", "median", "best"}
     with Image.open(folder / "contact_sheet.png") as sheet:
         assert sheet.width == 1280
-    assert "| headline " in (folder / "card.md").read_text() and (folder / "calibration.svg").exists()
+    assert "| headline " in (folder / "protocols.md").read_text() and (folder / "calibration.svg").exists()
 
 
 def test_the_headline_comes_out_bit_for_bit(here, run_copy):
@@ -152,7 +152,7 @@ def test_the_command_as_a_process_on_a_folder_with_an_odd_name(command, run_copy
     odd = Path(shutil.copytree(run_copy, tmp_path / "a=b, it's (1)" / run_copy.name))
     done = command("evaluate", f"run={odd}", "device=cpu", "images=0")
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert (odd / "evaluation" / "test" / "card.md").exists()
+    assert (odd / "evaluation" / "test" / "protocols.md").exists()
     done = command("evaluate", "--help")
     assert done.returncode == 0 and "split" in done.stdout
 

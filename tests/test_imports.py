@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "models": {"base"},
     "training": TRAINING,
     "sweep": TRAINING | {"cli", "analysis.status"},
-    "prediction": TRAINING,
+    "prediction": TRAINING | {"display"},
     "evaluation": TRAINING | {"display", "prediction"},
     "exporting": TRAINING | {"prediction"},
     "benchmarking": TRAINING | {"display"},

@@ -1,6 +1,5 @@
 """One pass over a split: the network predicts each image once, and every protocol scores that prediction."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from src.data.images import FOREGROUND, IGNORED, BorderPolicy, resize_mask, trimap_to_target
 from src.data.loaders import NativeBatch
 from src.data.pairs import Pair, read_lines
+from src.evaluation.measures import TOLERANCE, Calibration, boundary_f
 from src.prediction.load_model import Predictor
 from src.training.metrics import confusion, dice_per_image, summary
 from src.training.protocol import Protocol, Size, Tta, image_rows
@@ -47,92 +47,6 @@ def by_group(groups: Iterable[str | None], dice: Iterable[float]) -> dict[str, d
 
 def _says_both(line: list[str]) -> bool:
     return len(line) >= 3 and line[2] in SPECIES and bool(line[0].rpartition("_")[0])
-
-
-BINS = 15  # of equal width, as in C. Guo et al., On Calibration of Modern Neural Networks (ICML 2017)
-
-
-@dataclass
-class Calibration:
-    """Counts pixels by their probability of foreground, image after image."""
-
-    pixels: np.ndarray = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
-    foreground: np.ndarray = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
-    probability: np.ndarray = field(default_factory=lambda: np.zeros(BINS))  # sums
-
-    def add(self, probability: np.ndarray, truth: np.ndarray, counted: np.ndarray) -> None:
-        """Counts the pixels of one image where `counted`; probability float32 in [0, 1], truth and counted bool."""
-        values = probability[counted].astype(np.float64)
-        bins = np.minimum((values * BINS).astype(np.int64), BINS - 1)  # 1.0 belongs to the last bin
-        self.pixels += np.bincount(bins, minlength=BINS)
-        self.foreground += np.bincount(bins[truth[counted]], minlength=BINS)
-        self.probability += np.bincount(bins, weights=values, minlength=BINS)
-
-    def error(self) -> float | None:
-        """The expected calibration error, in [0, 1]; None when no pixel counted.
-
-        Mean over all pixels of |mean probability - share of foreground| of their bin (M. Naeini et al., AAAI 2015).
-        """
-        total = int(self.pixels.sum())
-        return float(np.abs(self.probability - self.foreground).sum() / total) if total else None
-
-    def bins(self) -> list[dict[str, Any]]:
-        """A row for each bin that has pixels: its limits, pixels, mean probability and share of foreground."""
-        return [
-            {
-                "from": number / BINS,
-                "to": (number + 1) / BINS,
-                "pixels": int(pixels),
-                "probability": float(self.probability[number] / pixels),
-                "foreground": float(self.foreground[number] / pixels),
-            }
-            for number, pixels in enumerate(self.pixels)
-            if pixels
-        ]
-
-
-TOLERANCE = 0.008  # of the image's diagonal, as in DAVIS (F. Perazzi et al., CVPR 2016)
-
-
-def tolerance_pixels(shape: tuple[int, ...]) -> int:
-    """How far apart two outlines may be in an image of `shape` (H, W) and still count as met, in whole pixels."""
-    return math.ceil(TOLERANCE * math.hypot(*shape))
-
-
-def boundary_f(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """The boundary F-score of one image (G. Csurka et al., BMVC 2013; tolerance as in DAVIS).
-
-    It is 2 p r / (p + r), where p is the share of the predicted outline within `tolerance_pixels` (Euclidean) of the
-    true one, and r the share of the true outline within it of the predicted one. The outline are the pixels of a mask
-    with a direct neighbour outside of it; the image's edge is no outline.
-
-    Args:
-        predicted, truth: bool (H, W).
-
-    Returns:
-        A number in [0, 1]; 1 where neither mask has an outline, 0 where only one has.
-    """
-    ours, theirs = _outline(predicted), _outline(truth)
-    if not ours.any() and not theirs.any():
-        return 1.0
-    if not ours.any() or not theirs.any():
-        return 0.0
-    limit = tolerance_pixels(truth.shape)
-    precision = float((_distance_to(theirs)[ours] <= limit).mean())
-    recall = float((_distance_to(ours)[theirs] <= limit).mean())
-    return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
-
-
-def _outline(mask: np.ndarray) -> np.ndarray:
-    """Bool (H, W): pixels of `mask` with one of their four neighbours in the image outside of it."""
-    inside = np.pad(mask, 1, constant_values=True)
-    surrounded = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-    return mask & ~surrounded
-
-
-def _distance_to(outline: np.ndarray) -> np.ndarray:
-    """float32 (H, W): from each pixel to the nearest one of `outline`, in pixels, exact."""
-    return cv2.distanceTransform((~outline).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -17,12 +16,10 @@ from PIL import Image
 from src.base.files import replacing
 from src.base.spreadsheets import quoted
 from src.data.images import ImageReader, decode
-from src.prediction.predict import Map, Mask, Photo, Prediction
+from src.prediction.panels import outlined
+from src.prediction.predict import Map, Mask, Prediction
 
 SUMMARY = "summary.csv"
-# RGB of sky blue and blue of M. Okabe and K. Ito, whose colours people with any colour vision tell apart
-TINT, OUTLINE = (86, 180, 233), (0, 114, 178)
-OPACITY = 0.45  # of the tint inside the outline
 Kind = Literal["mask", "overlay", "probability"]
 
 
@@ -83,19 +80,6 @@ class Outputs:
             yield "probability"
 
 
-def overlaid(photo: Photo, mask: Mask) -> Photo:
-    """The photo with the mask, bool (H, W), as a translucent tint and an outline; both uint8 RGB (H, W, 3)."""
-    shades = (1 - OPACITY) * np.arange(256)[:, np.newaxis] + OPACITY * np.array(TINT)  # (256, 3)
-    tinted = cv2.LUT(photo, np.rint(shades).astype(np.uint8)[np.newaxis])
-    inside = mask.astype(np.uint8)
-    picture: Photo = photo.copy()
-    cv2.copyTo(tinted, inside, picture)
-    thickness = max(1, round(min(mask.shape) / 200))  # pixels
-    core = cv2.erode(inside, np.ones((2 * thickness + 1, 2 * thickness + 1), dtype=np.uint8))
-    cv2.copyTo(np.full_like(photo, OUTLINE), inside - core, picture)
-    return picture
-
-
 def as_png(picture: npt.NDArray[Any]) -> bytes:
     """A PNG file of uint8 RGB (H, W, 3), or of uint8 or uint16 grey (H, W), of any size."""
     file = io.BytesIO()  # to the disk it goes at once, so that the disk's own words say what is wrong with it
@@ -112,7 +96,7 @@ def _picture(kind: Kind, source: Path, prediction: Prediction, read_photo: Image
     if kind == "mask":
         return prediction.mask.astype(np.uint8) * 255
     if kind == "overlay":  # the photo is read again: those of a whole batch would fill the memory
-        return overlaid(read_photo(source), prediction.mask)
+        return outlined(read_photo(source), prediction.mask)
     return as_16_bit(prediction.probability)
 
 

@@ -15,10 +15,10 @@ from selenium.webdriver.common.keys import Keys
 from src.analysis.claims.claim_file import read_claims
 from src.analysis.report.report import make_report, write_report
 from src.cli.overrides import CONF
-from src.evaluation.pictures.gallery import write_gallery
+from src.evaluation.gallery import write_gallery
 from tests.analysis import sweeps
 from tests.analysis.recorded import replicates
-from tests.evaluation.examples import example
+from tests.prediction.examples import example
 
 SWEEP = "<img src=x onerror=alert(1)>"
 IMAGE = "<script>alert(1)</script>"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from src.evaluation.scoring import boundary_f, tolerance_pixels
+from src.evaluation.measures import boundary_f, tolerance_pixels
 
 
 def square(top: int, left: int, side: int, size: int = 32) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.classification import BinaryCalibrationError
 
-from src.evaluation.scoring import BINS, Calibration
+from src.evaluation.measures import BINS, Calibration
 
 
 def counted_over(*images: tuple[np.ndarray, np.ndarray]) -> Calibration:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.evaluation.threshold import best_threshold
+from src.evaluation.measures import best_threshold
 
 
 def image(foreground: list[float], background: list[float]) -> tuple[np.ndarray, np.ndarray]:

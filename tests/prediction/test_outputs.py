@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from src.data.images import ImageReader
-from src.prediction.outputs import OUTLINE, Outputs, as_16_bit, as_png, overlaid
+from src.prediction.outputs import Outputs, as_16_bit, as_png
+from src.prediction.panels import outlined
 from src.prediction.predict import Prediction
-from tests.prediction.pictures import blocks, grey, save
+from tests.prediction.pictures import grey, save
 
 PROBABILITY = np.array([[0, 0.25], [0.5, 1]], dtype=np.float32)
 PREDICTION = Prediction(PROBABILITY > 0.4, PROBABILITY)
@@ -41,7 +42,7 @@ def test_pictures_hold_what_was_predicted(tmp_path, source):
     np.testing.assert_array_equal(probability, [[0, 16384], [32768, 65535]])  # of 65535, rounded (half to even)
     assert (mask.dtype, probability.dtype) == (np.uint8, np.uint16)
     np.testing.assert_array_equal(
-        grey(wanted.path(PHOTO, "overlay")), overlaid(np.full((2, 2, 3), 100, np.uint8), PREDICTION.mask)
+        grey(wanted.path(PHOTO, "overlay")), outlined(np.full((2, 2, 3), 100, np.uint8), PREDICTION.mask)
     )
     assert len(list((tmp_path / "masks").rglob("*"))) == 4  # the folder cats, three pictures, nothing left behind
 
@@ -53,25 +54,6 @@ def test_a_photo_that_has_vanished_has_no_overlay(tmp_path):
             tmp_path / "gone.jpg", Path("gone.jpg"), PREDICTION, wanted.to_write(Path("gone.jpg")), ImageReader()
         )
     assert [path.name for path in (tmp_path / "masks").iterdir()] == ["gone.jpg.mask.png"]
-
-
-def test_an_overlay_is_tinted_inside_the_outline_and_untouched_outside():
-    """Inside: 0.55 of grey 100 and 0.45 of sky blue (86, 180, 233): 93.7, 136, 159.85."""
-    photo, mask = np.full((7, 7, 3), 100, dtype=np.uint8), np.zeros((7, 7), dtype=bool)
-    mask[1:6, 1:6] = True
-    picture = overlaid(photo, mask)
-    assert picture[3, 3].tolist() == [94, 136, 160]
-    outline = mask.copy()
-    outline[2:5, 2:5] = False
-    assert (picture[outline] == OUTLINE).all() and (picture[~mask] == 100).all()
-    assert (picture[2:5, 2:5] == picture[3, 3]).all() and (photo == 100).all()
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (1000, 500)])
-def test_an_overlay_of_any_size_and_of_nothing(shape):
-    photo = blocks(0, *shape)
-    np.testing.assert_array_equal(overlaid(photo, np.zeros(shape, dtype=bool)), photo)
-    assert overlaid(photo, np.ones(shape, dtype=bool)).shape == photo.shape
 
 
 def test_a_png_may_be_longer_than_a_million_pixels(tmp_path):

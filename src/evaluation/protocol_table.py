@@ -1,4 +1,4 @@
-"""The protocol card: the same predictions under every protocol, side by side, so that published numbers compare."""
+"""The protocol table: the same predictions under every protocol, side by side, so that published numbers compare."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,20 +9,20 @@ from matplotlib.axes import Axes
 
 from src.display.figure_style import BLUE, GREY, new_figure, note, saved, styled
 from src.display.tables import Columns, markdown_table, markdown_text
-from src.evaluation.scoring import TOLERANCE
+from src.evaluation.measures import TOLERANCE
 
 BORDERS = {"foreground": "foreground", "background": "background", "ignore": "left out"}
 RIGHT = ("Dice per image", "batch-flattened", "pooled", "IoU", "boundary F", "precision", "recall", "ECE")
 
 
-def card_columns(entries: Mapping[str, Mapping[str, Any]]) -> Columns:
+def table_columns(entries: Mapping[str, Mapping[str, Any]]) -> Columns:
     """A row for each protocol of `entries`, as test.json has them."""
     rows = [_row(name, entry) for name, entry in entries.items()]
     return {column: [row[column] for row in rows] for column in rows[0]}
 
 
-def card_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Sentences that say what the columns of the card mean, and what they do to the number one would publish."""
+def table_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sentences that explain the columns of the table and what each protocol does to a published number."""
     first = next(iter(entries.values()))
     single = [entry["dice"]["mean"] for entry in entries.values()]
     every = [*single, *(entry["dice_batch_flattened"] for entry in entries.values())]
@@ -52,10 +52,10 @@ def card_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return notes
 
 
-def card_markdown(title: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
-    """The card as Markdown: table, notes, and Dice by species and breed where they are known."""
+def table_markdown(title: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table and its notes as Markdown, with Dice by species and breed where they are known."""
     first = next(iter(entries.values()))
-    parts = [f"# {markdown_text(title)}", markdown_table(card_columns(entries), RIGHT), *card_notes(entries)]
+    parts = [f"# {markdown_text(title)}", markdown_table(table_columns(entries), RIGHT), *table_notes(entries)]
     for what in ("species", "breed"):
         groups = first[f"by_{what}"]
         if groups:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from src.data.images import FOREGROUND, IGNORED
-from src.evaluation.pictures.panels import Example
+from src.prediction.panels import Example
 
 # One pixel of each kind and more, 4 × 4: the truth is the left half but for an ignored pixel, the prediction the upper.
 TARGET = np.array(

@@ -1,0 +1,199 @@
+"""What is drawn of an image: photo, truth, prediction, probability and errors, in panels side by side."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.font_manager import findfont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from src.base.errors import one_line
+from src.data.images import FOREGROUND, IGNORED
+from src.display.figure_style import BLACK, BLUE, FONT, VERMILLION
+from src.display.tables import shortened_inside
+
+STYLES = {
+    "panels": ("image", "truth", "prediction", "probability", "errors"),
+    "report_a": ("image", "truth", "probability", "prediction"),  # report A's figure of 4 panels
+    "report_a_overlay": ("image", "prediction", "prediction in red"),  # and that of 3
+    "report_d": ("truth and prediction",),  # report D's overlay
+}
+WHITE, PALE, DARK = "#FFFFFF", "#D4D4D4", "#707070"
+GREEN, RED, YELLOW = "#00A651", "#E3242B", "#FFD400"  # report D's truth and prediction, and both
+# sky blue of M. Okabe and K. Ito; with BLUE as its outline it is distinct in any color vision
+SKY = "#56B4E9"
+GAP = 10  # pixels between panels
+LETTERS = 15  # pixels; of text
+WIDEST_LETTER = 0.6  # of its height, about
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image with all that is drawn of it, H × W pixels.
+
+    `image`: uint8 (H, W, 3), RGB. `target`: uint8 (H, W) of FOREGROUND, 0 and IGNORED. `probability`: of foreground,
+    float32 (H, W) in [0, 1]; above `threshold` it is predicted. `dice`: what the image scored, in [0, 1]. Raises
+    ValueError for arrays of different sizes, or without a pixel.
+    """
+
+    stem: str
+    image: np.ndarray
+    target: np.ndarray
+    probability: np.ndarray
+    threshold: float
+    dice: float
+
+    def __post_init__(self) -> None:
+        size = self.target.shape
+        if self.image.shape != (*size, 3) or self.probability.shape != size or 0 in size:
+            raise ValueError(
+                f"{self.stem}: image {self.image.shape}, target {size} and probability {self.probability.shape}; they "
+                "must be (H, W, 3), (H, W) and (H, W) of at least one pixel"
+            )
+
+    @property
+    def truth(self) -> np.ndarray:
+        """Where foreground is, bool (H, W)."""
+        return self.target == FOREGROUND
+
+    @property
+    def ignored(self) -> np.ndarray:
+        """What is not scored, bool (H, W)."""
+        return self.target == IGNORED
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Where foreground is predicted, bool (H, W)."""
+        return self.probability > self.threshold
+
+    @property
+    def title(self) -> str:
+        """Its score and its name."""
+        return f"Dice {self.dice:.4f} · {self.stem}"
+
+
+def panel(example: Example, name: str) -> np.ndarray:
+    """One of the panels in STYLES, uint8 (H, W, 3)."""
+    return PAINTERS[name](example)
+
+
+def legend(name: str, threshold: float) -> dict[str, str]:
+    """What the colors of a panel mean: words and their color."""
+    above = f"probability above {threshold:g}"
+    return {
+        "truth": {"foreground": WHITE, "not scored": DARK},
+        "prediction": {above: WHITE},
+        "prediction in red": {above: RED},
+        "probability": {"0": "#440154", "1": "#FDE725"},  # the ends of viridis
+        "errors": {"missed": BLUE, "invented": VERMILLION, "right": PALE, "not scored": DARK},
+        "truth and prediction": {"truth only": GREEN, "prediction only": RED, "both": YELLOW, "not scored": DARK},
+    }.get(name, {})
+
+
+def draw_row(example: Example, style: str, box: int) -> Image.Image:
+    """The panels of one of STYLES side by side, their longer sides `box` pixels, below the example's title."""
+    layers = [Image.fromarray(fitted(panel(example, name), box)) for name in STYLES[style]]
+    # in a thin line, since much of a panel may be white
+    row = _side_by_side([ImageOps.expand(layer, 1, DARK) for layer in layers], box + 2)
+    return stacked([text_strip(example.title, row.width), row])
+
+
+def draw_legend(style: str, threshold: float, box: int) -> Image.Image:
+    """What stands above the panels of `draw_row`: their names, and what their colors mean."""
+    columns = []
+    for name in STYLES[style]:
+        lines = [text_strip(name, box + 2)]
+        for words, color in legend(name, threshold).items():
+            lines.append(text_strip(f"{' ' * 5}{words}", box + 2))
+            ImageDraw.Draw(lines[-1]).rectangle((1, 2, LETTERS, LETTERS), color, DARK)
+        columns.append(stacked(lines))
+    return _side_by_side(columns, box + 2)
+
+
+def painted(ground: np.ndarray, *areas: tuple[np.ndarray, str], opacity: float = 1.0) -> np.ndarray:
+    """`ground`, uint8 (H, W, 3), with each of `areas`, bool (H, W), in its color of this `opacity`."""
+    picture = ground.copy()
+    for where, color in areas:
+        full = np.full_like(ground, rgb(color))
+        picture[where] = cv2.addWeighted(ground, 1 - opacity, full, opacity, 0)[where]
+    return picture
+
+
+def outlined(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The photo, uint8 (H, W, 3), with the mask, bool (H, W), as a translucent tint and an outline."""
+    thickness = max(1, round(min(mask.shape) / 200))  # pixels
+    inside = mask.astype(np.uint8)
+    core = cv2.erode(inside, np.ones((2 * thickness + 1, 2 * thickness + 1), dtype=np.uint8))
+    return painted(painted(photo, (mask, SKY), opacity=0.45), (inside > core, BLUE))
+
+
+def rgb(color: str) -> tuple[int, int, int]:
+    """A color such as #0072B2 as three numbers from 0 to 255."""
+    red, green, blue = (round(255 * part) for part in to_rgb(color))
+    return red, green, blue
+
+
+def fitted(layer: np.ndarray, box: int) -> np.ndarray:
+    """`layer` (H, W, 3) with a longer side of `box` pixels, each the mean of what it covers.
+
+    So a larger picture shows the pixels as squares, and in a smaller one a thin error grows pale but does not vanish.
+    """
+    height, width = layer.shape[:2]
+    scale = box / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(layer, size, interpolation=cv2.INTER_AREA)
+
+
+def text_strip(text: str, width: int, size: int = LETTERS) -> Image.Image:
+    """One line of `text`, `width` pixels wide; a longer one loses its middle."""
+    shown = shortened_inside(one_line(text), int(width / (WIDEST_LETTER * size)))
+    strip = Image.new("RGB", (width, round(1.3 * size)), WHITE)
+    ImageDraw.Draw(strip).text((0, 0), shown, BLACK, ImageFont.truetype(findfont(FONT), size))
+    return strip
+
+
+def stacked(strips: Sequence[Image.Image], gap: int = 0) -> Image.Image:
+    """`strips` below one another on white."""
+    size = max(strip.width for strip in strips), sum(strip.height + gap for strip in strips) - gap
+    sheet, top = Image.new("RGB", size, WHITE), 0
+    for strip in strips:
+        sheet.paste(strip, (0, top))
+        top += strip.height + gap
+    return sheet
+
+
+def _side_by_side(images: Sequence[Image.Image], column: int) -> Image.Image:
+    strip = Image.new("RGB", (len(images) * (column + GAP) - GAP, max(image.height for image in images)), WHITE)
+    for number, image in enumerate(images):
+        strip.paste(image, (number * (column + GAP), 0))
+    return strip
+
+
+def _on_black(example: Example, *areas: tuple[np.ndarray, str]) -> np.ndarray:
+    return painted(np.zeros_like(example.image), *areas)
+
+
+def _errors(example: Example) -> np.ndarray:
+    truth, predicted = example.truth, example.predicted
+    outcomes = (truth & predicted, PALE), (truth & ~predicted, BLUE), (predicted & ~truth, VERMILLION)
+    return painted(np.full_like(example.image, 255), *outcomes, (example.ignored, DARK))
+
+
+def _truth_and_prediction(example: Example) -> np.ndarray:
+    truth, predicted = example.truth, example.predicted
+    outcomes = (truth & ~predicted, GREEN), (predicted & ~truth, RED), (truth & predicted, YELLOW)
+    return painted(painted(example.image, *outcomes, opacity=0.4), (example.ignored, DARK))
+
+
+PAINTERS: dict[str, Callable[[Example], np.ndarray]] = {
+    "image": lambda example: example.image,
+    "truth": lambda example: _on_black(example, (example.truth, WHITE), (example.ignored, DARK)),
+    "prediction": lambda example: _on_black(example, (example.predicted, WHITE)),
+    "prediction in red": lambda example: painted(example.image, (example.predicted, RED), opacity=0.3),
+    "probability": lambda example: matplotlib.colormaps["viridis"](example.probability, bytes=True)[..., :3],
+    "errors": _errors,
+    "truth and prediction": _truth_and_prediction,
+}
