@@ -63,9 +63,7 @@ class Numerics:
         # read by cuBLAS when its first handle is made; without it, its matrix products are refused in exact mode
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         if self.compiles:
-            # the next call imports torch's compiler, which reads these once; its own default folder is a temporary one
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.expanduser().absolute() / "compiled"))
-            os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(usable_cores()))
+            self._set_up_compiler(cache.expanduser().absolute() / "compiled")
         torch.use_deterministic_algorithms(self.settings.deterministic)
         # would write NaN into each new tensor, to show reads of what was never written; no result depends on it
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -73,6 +71,18 @@ class Numerics:
         torch.backends.cudnn.allow_tf32 = self.settings.tf32
         torch.backends.cuda.matmul.allow_tf32 = self.settings.tf32
         torch.set_num_threads(self.settings.cpu_threads or ALL_THREADS)
+
+    def _set_up_compiler(self, cache: Path) -> None:
+        """Keeps compiled code in `cache`, and limits what compiles beside us to this run's share of the cores."""
+        from torch._inductor import config
+        from torch._inductor.runtime.runtime_utils import default_cache_dir
+
+        # torch sets its default, a temporary folder that is lost with the machine, as soon as anything imports its
+        # compiler, as the check of a config does; a launcher hands it on to its runs
+        if os.environ.get("TORCHINDUCTOR_CACHE_DIR") in (None, default_cache_dir()):
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+        if "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ:
+            config.compile_threads = usable_cores()
 
     def tune(self, whole_batch: bool) -> None:
         """Lets cuDNN time its algorithms for whole training batches; other shapes are too rare to be worth the time."""

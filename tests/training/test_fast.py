@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch._inductor.runtime.runtime_utils import default_cache_dir
 
 from src.base.runtime import Numerics, seed_everything
 from src.data.datasets import FileReader
@@ -162,18 +163,31 @@ def test_cudnn_times_its_algorithms_for_whole_training_batches_of_fast_runs(conf
         assert not torch.utils.deterministic.fill_uninitialized_memory
 
 
-def test_compiled_programs_are_kept_for_all_runs_and_compiled_by_the_runs_own_share_of_the_cores(tmp_path):
-    program = f"""
-import pathlib, torch
-from src.base.config import NumericsSection
+FRESH = """
+import json, sys, torch
+from pathlib import Path
 from src.base.runtime import Numerics
-fast = dict(name="fast", deterministic=False, autocast="bfloat16", channels_last=True, tf32=True, cpu_threads=None)
-Numerics(torch.device("cuda"), NumericsSection(**fast, compile=True)).set_up(pathlib.Path({str(tmp_path)!r}))
-import torch._inductor.config
+from src.training.checks import checked
+fast = checked(json.loads(sys.stdin.read())).numerics
+Numerics(torch.device("cuda"), fast).set_up(Path(sys.argv[1]))
+from torch._inductor import config
 from torch._inductor.runtime.cache_dir_utils import cache_dir
-print(cache_dir(), torch._inductor.config.compile_threads)
+print(cache_dir(), config.compile_threads, config.fx_graph_cache, torch.utils.deterministic.fill_uninitialized_memory)
 """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TORCHINDUCTOR")}
-    environment |= {"SEGSWEEP_CORES": "3"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(tmp_path / "compiled"), "3"]
+
+
+@pytest.mark.parametrize("inherited", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_compiled_code_is_kept_in_the_cache_and_made_with_the_share_of_cores(config, tmp_path, inherited):
+    # in a fresh process, as a run's: torch's compiler reads and sets the environment as soon as anything imports it
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TORCHINDUCTOR")}
+    if inherited:  # from a launcher in which something has imported it
+        environment["TORCHINDUCTOR_CACHE_DIR"] = default_cache_dir()
+    said = subprocess.run(
+        [sys.executable, "-c", FRESH, tmp_path],
+        env=environment | {"SEGSWEEP_CORES": "3"},
+        input=config("numerics=fast").model_dump_json(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.split() == [str(tmp_path / "compiled"), "3", "True", "False"]
