@@ -16,13 +16,13 @@ from filelock import FileLock, Timeout
 from src.base.files import naming, open_regular, read_regular
 
 PERIOD = 5.0  # seconds between two beats
-SILENCE = 30.0  # seconds without a beat after which a host is taken for dead; a long step may hold up a beat or two
-SETTLED = 1.0  # seconds after which two hosts that took over the same dead one's place see who was last
+SILENCE = 30.0  # seconds without a beat after which a host counts as dead; a long step may delay a beat or two
+SETTLED = 1.0  # seconds after which two hosts that took over from the same dead one see which was last
 LONGEST_BEAT = 10_000  # bytes of a heartbeat
 
 
 def _this_host() -> str:
-    """Tells machines apart, also where several bear the same name; the same for containers on one machine's kernel."""
+    """An id of this machine, also if several have the same name; containers on one kernel share it."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return boot.read_text().strip() if boot.exists() else platform.node()
 
@@ -30,24 +30,24 @@ def _this_host() -> str:
 HOST = _this_host()
 
 
-class Held(RuntimeError):
-    """Another process has the lock; the message says which, as far as that is known."""
+class LockHeld(RuntimeError):
+    """Another process holds the lock; the message names it if it is known."""
 
 
-class Lost(OSError):
-    """This process had the lock until it was stopped for a while; the message says which one has it now."""
+class LockLost(OSError):
+    """This process lost the lock while it was stopped; the message names the process that holds it now."""
 
 
-class SharedLock:
+class HostAwareLock:
     """The lock `file` among all processes that see it, on this machine and on others.
 
-    The operating system frees the lock of a process that dies, however it dies. But some file systems keep locks to
-    one machine. So the holder also renews `<file>.heartbeat` every PERIOD, and whoever gets the lock waits until no
-    heartbeat of another host is left that still changes. One that has been silent for SILENCE is of a dead process; no
-    two clocks are compared for that. What processes of this machine left there counts for nothing: here the lock knows.
+    The operating system frees the lock of a process that dies, however it dies. But some file systems do not share
+    locks between machines. So the holder also renews `<file>.heartbeat` every PERIOD, and a process that gets the lock
+    waits as long as the heartbeat of another host still changes. After SILENCE without a change that holder counts as
+    dead; no two clocks are compared. A heartbeat of this machine is ignored: here the lock itself is reliable.
 
-    Nobody can tell a dead holder from one that is stopped (SIGSTOP, a paused machine, a laptop asleep, a file server
-    that hangs). So whoever wakes up may have lost the lock meanwhile, and has to `check` before each write.
+    A dead holder looks like a stopped one (SIGSTOP, a paused machine, a sleeping laptop, an unreachable file server).
+    So a holder may have lost the lock while it was stopped, and calls `check` before each write.
     """
 
     def __init__(self, file: Path) -> None:
@@ -57,16 +57,16 @@ class SharedLock:
 
     @contextmanager
     def held(self, wait: bool) -> Iterator[None]:
-        """Has the lock for the block: with `wait` as soon as it is free, else raises Held when another process has it.
+        """Holds the lock for the block. If another process holds it: waits for it, or without `wait` raises LockHeld.
 
-        Raises OSError where the lock's folder cannot be written.
+        Raises OSError if the lock's folder cannot be written.
         """
         self._file.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._file)
         try:
-            lock.acquire(timeout=-1 if wait else 1)  # a second, since looking at it holds it for an instant
+            lock.acquire(timeout=-1 if wait else 1)  # a second, since `is_held` takes it for an instant
         except Timeout as error:
-            raise Held(self.holder()) from error
+            raise LockHeld(self.holder()) from error
         try:
             with self._beating(wait):
                 yield
@@ -74,19 +74,19 @@ class SharedLock:
             lock.release()
 
     def check(self) -> None:
-        """Raises Lost where this process had the lock and has it no more; says nothing outside of `held`."""
+        """Raises LockLost if this process held the lock and lost it; does nothing outside `held`."""
         if self._token is not None and not self._is_ours():
-            raise Lost(f"another process took {self._file} over while this one was stopped ({self.holder()})")
+            raise LockLost(f"another process took {self._file} over while this one was stopped ({self.holder()})")
 
     def is_held(self) -> bool:
-        """Whether a process has the lock; asking changes nothing, waits for nothing and needs no right to write.
+        """Whether a process holds the lock. Changes nothing, does not wait, and needs no right to write.
 
-        A lock file that is missing or may not be opened, as in a copied folder, is held by nobody of this machine. A
-        heartbeat of another host is believed for SILENCE by this machine's clock, which `held` does not rely on.
+        A lock file that is missing or cannot be opened, as in a copied folder, is not held on this machine. A heartbeat
+        of another host counts for SILENCE by this machine's clock, on which `held` does not rely.
         """
         try:
             with open_regular(self._file) as file:
-                # shared, so that two who ask at once do not take each other for the holder
+                # shared, so that two processes that ask at once do not see each other as the holder
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -116,7 +116,7 @@ class SharedLock:
             os.close(file)
 
     def _claim(self, wait: bool) -> int:
-        """Begins our heartbeat where no other host has one; returns its file descriptor."""
+        """Starts our heartbeat once no other host has one; returns its file descriptor."""
         self._token = secrets.token_hex(8)
         while True:
             left = self._outlived(wait)
@@ -129,7 +129,7 @@ class SharedLock:
             try:
                 _write(file, self._token, 0)
                 if _is_foreign(left):
-                    time.sleep(SETTLED)  # a third one may have taken it over too
+                    time.sleep(SETTLED)  # a third host may have taken it over too
                 if self._is_ours():
                     return file
             except OSError:
@@ -139,7 +139,7 @@ class SharedLock:
             os.close(file)
 
     def _outlived(self, wait: bool) -> bytes | None:
-        """What lies there of a process that is gone, None where nothing does. Raises Held, or waits, for a live one."""
+        """The heartbeat that a dead process left, or None. Waits for a live one, or without `wait` raises LockHeld."""
         seen, since = self._read(), time.monotonic()
         if _is_foreign(seen):
             since -= self._age()
@@ -147,13 +147,13 @@ class SharedLock:
             time.sleep(PERIOD / 10)
             now = self._read()
             if now is not None and now != seen and not wait:
-                raise Held(self.holder())
+                raise LockHeld(self.holder())
             if now != seen:
                 seen, since = now, time.monotonic()
         return seen
 
     def _age(self) -> float:
-        """Seconds since the last beat, both ends by the file server's clock."""
+        """Seconds since the last beat, by the file server's clock alone."""
         try:
             os.utime(self._file)
             return max(0.0, self._file.stat().st_mtime - self._heartbeat.stat().st_mtime)
@@ -161,45 +161,45 @@ class SharedLock:
             return 0.0
 
     def _read(self) -> bytes | None:
-        # opened anew each time: a network file system brings a file up to date when it is opened
+        # opened each time, since a network file system updates a file when it is opened
         try:
             return read_regular(self._heartbeat, LONGEST_BEAT)
         except FileNotFoundError:
             return None
-        except ValueError:  # a pipe, or too long: nothing that a process of ours has written
+        except ValueError:  # a pipe, or too long: not written by this program
             return b""
 
     def _is_ours(self) -> bool:
         return _facts(self._read()).get("token") == self._token
 
     def holder(self) -> str:
-        """The process whose heartbeat lies there, in words."""
+        """The process whose heartbeat is there, in words."""
         beat = _facts(self._read())
         return f"process {beat['pid']} on {beat['name']}" if beat else "which one is not known"
 
 
 def _beat(file: int, token: str | None, stop: threading.Event) -> None:
-    # into the open file, which is nobody's once another process has taken the lock over
+    # into the open file, which has no name any more once another process has taken the lock over
     count = 0
     while not stop.wait(PERIOD):
         count += 1
         try:
             _write(file, token, count)
         except OSError:
-            continue  # a file server may be away for a while, and a missed beat or two are forgiven
+            continue  # a file server may be unreachable for a while; a missed beat or two do no harm
 
 
 def _write(file: int, token: str | None, count: int) -> None:
-    """One beat: always of the same length, over the one before, so that it needs no room on a full disk."""
+    """Overwrites the last beat with one of the same length, so that a full disk does not matter."""
     facts = {"host": HOST, "name": platform.node(), "pid": os.getpid(), "token": token, "beat": f"{count:012}"}
     beat, done = json.dumps(facts).encode(), 0
-    while done < len(beat):  # where there is room for a part only, the next write says what is wrong
+    while done < len(beat):  # if only a part fits, the next write raises the reason
         done += os.pwrite(file, beat[done:], done)
-    os.fsync(file)  # else a network file system keeps it to this machine for a while
+    os.fsync(file)  # else a network file system may not show it to other machines for a while
 
 
 def _is_foreign(beat: bytes | None) -> bool:
-    """Whether a heartbeat is of another host; one that cannot be read may be."""
+    """Whether a heartbeat is of another host; one that cannot be parsed counts as one."""
     return beat is not None and _facts(beat).get("host") != HOST
 
 

@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field
 from src.base.config import Section, parse_section
 from src.base.errors import ConfigError, one_line, shown
 from src.base.files import naming, open_regular, parse_json, read_json, read_regular, replacing, write_json, write_text
-from src.base.locks import Held, Lost, SharedLock
+from src.base.locks import HostAwareLock, LockHeld, LockLost
 from src.base.spreadsheets import quoted, unquoted
 
 HEADLINE = "headline"  # the protocol whose numbers are compared unless another is named; see docs/record.md
@@ -29,6 +29,7 @@ TEST_IMAGE_COLUMNS = ("protocol", "stem", "dice", "iou", "tp", "fp", "fn")
 # What is read of a folder that may be a stranger's, in bytes and lines: many times what a run writes.
 LARGEST_RUN, LARGEST_EPOCHS, LARGEST_IMAGES = 1_000_000, 30_000_000, 60_000_000
 MOST_EPOCHS, MOST_IMAGES = 100_000, 1_000_000
+EVALUATION, CONTACT_SHEET = "evaluation", "contact_sheet.png"  # a run's evaluations, and the pictures of one of them
 STORY = "src.story"  # the name of a logger: what it is told stands in train.log only
 
 
@@ -60,6 +61,24 @@ class RunLost(RunBusy):
     """Another process has taken over the run that this one held, because this one was stopped for too long."""
 
 
+class SweepFolder:
+    """What lies in the folder of a sweep beside its runs; docs/record.md has all of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plan_file = folder / "plan.json"
+        self.locks = folder / ".locks"
+        self.jobs = folder / ".jobs"  # what launchers keep
+
+    def lock(self, name: str) -> HostAwareLock:
+        """The lock of a run, or of the plan: beside the runs, so that asking for one changes nothing in them."""
+        return HostAwareLock(self.locks / f"{name}.lock")
+
+    def run_files(self) -> list[Path]:
+        """The run.json of each run that has begun."""
+        return sorted(self.folder.glob("[!.]*/run.json"))
+
+
 class RunRecord:
     """The record of one run in `folder`; architecture of the files in docs/record.md.
 
@@ -70,13 +89,13 @@ class RunRecord:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.run_file = folder / "run.json"
+        self.config_file = folder / "config.yaml"
         self.epochs_file = folder / "epochs.jsonl"
         self.log_file = folder / "train.log"
         self.checkpoints = folder / "checkpoints"
         self._begun: float | None = None  # when this process began its attempt, if it has
         self._seconds_before = 0.0  # taken by earlier attempts at this run
-        # beside the folder, so that asking for the lock of a finished run changes nothing in it
-        self._lock = SharedLock(folder.parent / ".locks" / f"{folder.name}.lock")
+        self._lock = SweepFolder(folder.parent).lock(folder.name)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -88,7 +107,7 @@ class RunRecord:
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._lock.held(wait=False))
-            except Held as error:
+            except LockHeld as error:
                 raise RunBusy(f"another process is working on {self.folder} ({error})") from error
             for half_written in [*self.folder.glob(".*.tmp"), *self.checkpoints.glob(".*.tmp")]:
                 half_written.unlink(missing_ok=True)
@@ -102,7 +121,7 @@ class RunRecord:
         """Raises RunLost where this process held the run and another has it now; to be asked before each write."""
         try:
             self._lock.check()
-        except Lost as error:
+        except LockLost as error:
             raise RunLost(
                 f"{self.folder} was taken over by another process ({self._lock.holder()}) while this one was stopped "
                 "or could not reach its files; this one writes nothing more"
@@ -147,9 +166,9 @@ class RunRecord:
         """
         earlier = self.read() or {}
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        used, typed = self.folder / "config.yaml", self.folder / "overrides.yaml"
-        write_text(used, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), self.check)
-        write_text(typed, yaml.safe_dump(list(overrides), allow_unicode=True), self.check)
+        used, given = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), list(overrides)
+        write_text(self.config_file, used, self.check)
+        write_text(self.folder / "overrides.yaml", yaml.safe_dump(given, allow_unicode=True), self.check)
         self._begun, self._seconds_before = time.monotonic(), float(earlier.get("seconds", 0.0))
         fresh = {"schema": SCHEMA, **facts, "status": "running", "started": earlier.get("started", _now())}
         unknown_yet: dict[str, Any] = {

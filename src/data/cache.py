@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from src.base.environment import usable_cores
 from src.base.files import flush_to_disk, making, read_json, write_json
-from src.base.locks import SharedLock
+from src.base.locks import HostAwareLock
 from src.data.datasets import FileReader, PairReader
 from src.data.pairs import Pair, Splits
 
@@ -84,7 +84,7 @@ def _ensure(place: Path, pairs: Sequence[Pair], files: FileReader, size: int) ->
     """Returns when the arrays are in `place` and sound, whichever process made them."""
     if _is_sound(place, len(pairs), size):
         return
-    lock = SharedLock(place.with_name(f".{place.name}.lock"))
+    lock = HostAwareLock(place.with_name(f".{place.name}.lock"))
     if lock.is_held():
         log.info("waiting for another process, which decodes the images")
     with lock.held(wait=True):

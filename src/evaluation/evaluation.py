@@ -12,7 +12,7 @@ from pydantic import Field
 
 from src.base.config import PackageName, RunConfig, Section
 from src.base.files import refuse_links, write_text
-from src.base.record import HEADLINE, RunRecord
+from src.base.record import EVALUATION, HEADLINE, RunRecord
 from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import make_native_loader
 from src.data.open_data import open_verified
@@ -62,7 +62,7 @@ def evaluate_run(options: EvaluateOptions) -> Evaluated:
     """
     folder = Path(options.run).expanduser()
     if options.output is None:
-        refuse_links(folder / "evaluation")
+        refuse_links(folder / EVALUATION)
     predictor = load_model(folder, options.device, options.allow_targets)
     record = RunRecord(folder)
     splits = _its_data(predictor.config, _finished(record, predictor.config), options)
@@ -219,4 +219,4 @@ def _folder(options: EvaluateOptions, protocol: Protocol) -> Path:
     if options.output is not None:
         return Path(options.output).expanduser()
     differs = "" if protocol.name == HEADLINE else f"_{protocol.name}"
-    return Path(options.run).expanduser() / "evaluation" / f"{options.split}{differs}"
+    return Path(options.run).expanduser() / EVALUATION / f"{options.split}{differs}"

@@ -10,9 +10,9 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from src.base.files import replacing
+from src.base.record import CONTACT_SHEET
 from src.prediction.panels import GAP, STYLES, WHITE, Example, draw_legend, draw_row, stacked, text_strip
 
-CONTACT_SHEET = "contact_sheet.png"
 MARGIN = 20  # pixels
 MOST_ROWS = 10  # of a group on the sheet
 THUMBNAIL = 238  # pixels of the longer side: five make a sheet 1,280 pixels wide

@@ -85,7 +85,7 @@ def boundary_f(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Bool (H, W): pixels of `mask` with one of their four neighbours in the image outside of it."""
+    """Bool (H, W): pixels of `mask` with one of their four neighbors in the image outside of it."""
     inside = np.pad(mask, 1, constant_values=True)
     surrounded = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     return mask & ~surrounded

@@ -100,7 +100,7 @@ def _check_identity(config: RunConfig, folder: Path) -> None:
         if config.init_from is not None and digest is None:
             log.warning("%s: that config.yaml is the run's cannot be checked (it began from other weights)", folder)
             return
-        found = schema_one.run_id(read_yaml(folder / "config.yaml"), digest)
+        found = schema_one.run_id(read_yaml(RunRecord(folder).config_file), digest)
         if run is None and found != before:  # of a later schema, or changed
             raise ValueError(
                 f"{folder}: has no run.json, without which nothing tells whether config.yaml is the run's; "
@@ -133,7 +133,7 @@ def _blueprint(config: RunConfig, folder: Path, allow_targets: Sequence[str]) ->
 
 def read_config(folder: Path) -> RunConfig:
     """The config of the run in `folder`, every key judged. Raises ValueError when the folder is no run's."""
-    file = folder / "config.yaml"
+    file = RunRecord(folder).config_file
     try:
         plain: Any = read_yaml(file)
     except OSError as error:

@@ -8,8 +8,7 @@ from src.base.config import RunConfig
 from src.base.errors import ConfigError, shown
 from src.base.files import check_writable, read_json, write_json
 from src.base.identity import CHOICE_SECTIONS, Identity, choices_of, identify
-from src.base.locks import SharedLock
-from src.base.record import SCHEMA
+from src.base.record import SCHEMA, SweepFolder
 from src.cli.overrides import sweep_name
 from src.data.open_data import open_verified
 from src.sweep.job import Job
@@ -123,8 +122,7 @@ def _flat(config: RunConfig) -> dict[str, Any]:
 
 def write_plan(jobs: Sequence[Job], folder: Path) -> None:
     """Adds `jobs` to `<sweep>/plan.json`: the runs that are meant to be there, begun or not."""
-    path = folder / "plan.json"
-    lock = SharedLock(folder / ".locks" / "plan.lock")
+    path, lock = SweepFolder(folder).plan_file, SweepFolder(folder).lock("plan")
     with lock.held(wait=True):  # another part of the sweep may be launched at this moment
         before = _planned(path)
         planned = before | {job.identity.run_id: _plan_of(job) for job in jobs}

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from src.base.config import Section, problems_of
 from src.base.errors import ConfigError
+from src.base.record import SweepFolder
 from src.sweep.cluster import Lost, RemoteJob, follow, remote_jobs
 from src.sweep.job import Job
 from src.sweep.progress import Progress
@@ -83,7 +84,7 @@ class Slurm:
         from submitit import AutoExecutor
 
         self.executor = AutoExecutor(
-            sweep / ".jobs" / "submitit",
+            SweepFolder(sweep).jobs / "submitit",
             cluster=settings.cluster,
             slurm_max_num_timeout=settings.max_timeouts,
             local_max_num_timeout=settings.max_timeouts,

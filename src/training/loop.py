@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from src.base.config import TrainerSection
-from src.base.device_sharing import Neighbours
+from src.base.device_sharing import ConcurrentRuns
 from src.base.record import RunRecord
 from src.base.runtime import device_name
 from src.data.loaders import epoch_batches, start_epoch
@@ -35,11 +35,11 @@ def fit(
     trainer: TrainerSection,
     record: RunRecord,
     stop: StopRequest,
-    neighbours: Neighbours,
+    concurrent_runs: ConcurrentRuns,
 ) -> None:
     """Trains until the last epoch or early stopping, from wherever `learner` is.
 
-    `loaders`: training and validation. `neighbours`: the runs that share the device, asked before and after each epoch.
+    `loaders`: training and validation. `concurrent_runs`: counted before and after each epoch.
     After each epoch: a row in the record, last.pt (the one before stays as previous.pt), and best.pt when validation
     Dice rose. Raises Interrupted (after writing last.pt) when `stop` was asked for, NonFiniteLoss (leaving the
     checkpoints of the last good epoch) when the loss is no number any more, and OSError (leaving last.pt as it was)
@@ -50,7 +50,7 @@ def fit(
     bar = tqdm(total=trainer.epochs, initial=learner.epoch - 1, desc="epochs", unit="epoch", disable=None)
     with bar:
         while learner.epoch <= trainer.epochs and not _patience_is_over(learner, trainer):
-            jobs_at_start = neighbours.count()
+            jobs_at_start = concurrent_runs.count()
             try:
                 train_epoch(learner, train_loader, trainer, stop)
                 valid = evaluate(learner.scored, learner.loss, valid_loader, "validation", stop)
@@ -59,7 +59,7 @@ def fit(
                 _save_last(learner, record)
                 raise
             is_better = valid.dice > learner.best_dice
-            row = _finish_epoch(learner, valid, _larger(jobs_at_start, neighbours.count()))
+            row = _finish_epoch(learner, valid, _larger(jobs_at_start, concurrent_runs.count()))
             _save(learner, row, is_better, trainer, record)
             bar.update()
             bar.set_postfix(valid_dice=f"{row['valid_dice']:.4f}", best=f"{learner.best_dice:.4f}")

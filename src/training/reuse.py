@@ -13,7 +13,7 @@ from src.base.environment import PROJECT, git_state
 from src.base.errors import one_line
 from src.base.files import link_or_copy, making, read_json, read_yaml
 from src.base.identity import identify
-from src.base.record import LARGEST_RUN, SCHEMA, RunRecord
+from src.base.record import HEADLINE, LARGEST_RUN, SCHEMA, RunRecord, SweepFolder
 from src.training.checkpoint import BEST, load_checkpoint
 from src.training.metrics import dice_per_image, iou_per_image, pooled_dice
 
@@ -62,10 +62,10 @@ def finished_elsewhere(record: RunRecord, data_fingerprint: str) -> Path | None:
 
 def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
     """Raises ValueError where weights, curves or images are not there, or the scores do not follow from them."""
-    for file in (record.folder / "config.yaml", record.epochs_file, record.checkpoints / BEST):
+    for file in (record.config_file, record.epochs_file, record.checkpoints / BEST):
         if not file.exists():
             raise ValueError(f"{file} is missing")
-    config = parse_section(RunConfig, read_yaml(record.folder / "config.yaml"))
+    config = parse_section(RunConfig, read_yaml(record.config_file))
     if (
         not identify(config, run["data"]["fingerprint"], run.get("init_digest")).run_id
         == run["run_id"]
@@ -80,7 +80,7 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
         ("valid_dice in epochs.jsonl", epochs[best["epoch"]], best["valid_dice"]),
     ]
     images, protocols = record.read_test_images(), record.read_scores("test")
-    for protocol in {"headline": {}} | protocols:
+    for protocol in {HEADLINE: {}} | protocols:
         rows = [row for row in images if row["protocol"] == protocol]
         if not rows or len({row["stem"] for row in rows}) < len(rows):
             raise ValueError(f"test_images.csv has no images of {protocol}, or one twice")
@@ -94,7 +94,7 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
             compared += [
                 (f"{name} of {row['stem']}", float(row[name]), one) for row, one in zip(rows, own, strict=True)
             ]
-        if protocol == "headline":
+        if protocol == HEADLINE:
             compared += [(f"test_{name}", scores[f"test_{name}"], mean) for name, mean in means.items()]
     for name, written, found in compared:
         if not abs(written - found) <= ROUNDING:
@@ -103,7 +103,7 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
 
 def note_of_old_runs(sweep: Path) -> str | None:
     """A line on the runs in the folder `sweep` whose ids were made in another way; None if it has none."""
-    count = sum(map(_is_old, sweep.glob("[!.]*/run.json")))
+    count = sum(map(_is_old, SweepFolder(sweep).run_files()))
     if count == 0:
         return None
     subject = f"{count} runs of schema 1 are here; they are" if count > 1 else "1 run of schema 1 is here; it is"

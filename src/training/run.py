@@ -9,11 +9,11 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from src.base.config import RunConfig
-from src.base.device_sharing import Neighbours
+from src.base.device_sharing import ConcurrentRuns
 from src.base.environment import PROJECT, git_state, machine, versions
 from src.base.files import CannotWrite, check_writable
 from src.base.identity import Identity, choices_of, identify
-from src.base.record import HEADLINE, STORY, RunRecord
+from src.base.record import HEADLINE, STORY, RunRecord, SweepFolder
 from src.base.runtime import Numerics, device_key, device_name, pick_device, seed_everything
 from src.data.cache import open_cache
 from src.data.datasets import FileReader, PairReader, load_size
@@ -66,7 +66,7 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
     splits, data_fingerprint = open_verified(config.data)
     identity = identify(config, data_fingerprint, init_digest(config))
     record = RunRecord(sweep_folder / identity.run_id)
-    for folder in (record.checkpoints, sweep_folder / ".locks"):
+    for folder in (record.checkpoints, SweepFolder(sweep_folder).locks):
         check_writable(folder)
     # without the lock first: what evaluates a finished run has it
     if (done := finished_before(record, data_fingerprint)) is not None:
@@ -102,9 +102,9 @@ def _attempt(
     """Trains under the record's lock; every end but the loss of the process, or of the lock, is written down."""
     stop = StopRequest()
     try:
-        with stop.listening(), Neighbours(device_key(numerics.device)) as neighbours:
+        with stop.listening(), ConcurrentRuns(device_key(numerics.device)) as concurrent_runs:
             read_pair = _reader(config, splits, data_fingerprint)
-            scores, best_epoch = _train_and_test(config, splits, read_pair, numerics, record, stop, neighbours)
+            scores, best_epoch = _train_and_test(config, splits, read_pair, numerics, record, stop, concurrent_runs)
         record.end("finished", scores=scores, best_epoch=best_epoch)
     except KeyboardInterrupt:
         record.end("interrupted", error="stopped by a second Ctrl-C")
@@ -146,7 +146,7 @@ def _train_and_test(
     numerics: Numerics,
     record: RunRecord,
     stop: StopRequest,
-    neighbours: Neighbours,
+    concurrent_runs: ConcurrentRuns,
 ) -> tuple[dict[str, float], int]:
     """The story of a run; returns its scores and its best epoch."""
     numerics.set_up(Path(config.data.cache_dir))
@@ -163,7 +163,7 @@ def _train_and_test(
         record.folder,
     )
     resume(learner, record)
-    fit(learner, (train_loader, valid_loader), config.trainer, record, stop, neighbours)
+    fit(learner, (train_loader, valid_loader), config.trainer, record, stop, concurrent_runs)
     learner.scored.model.load_state_dict(load_weights(record.checkpoints / BEST))
     scores = _test(config, learner, test_loaders, splits.test, record, stop)
     record.check()

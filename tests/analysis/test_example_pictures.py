@@ -9,7 +9,7 @@ from PIL import Image
 
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
-from src.analysis.report.provenance import CONTACT_SHEET, MOST_BYTES, example_pictures
+from src.analysis.report.provenance import MOST_BYTES, PICTURES, example_pictures
 from src.analysis.report.report import make_report, write_report
 from src.analysis.statistics.ranking import settings_scores
 from tests.analysis import sweeps
@@ -34,8 +34,8 @@ def found(folder):
 
 
 def paint(run, colour=RED, size=(1280, 100)):
-    (run / CONTACT_SHEET).parent.mkdir(parents=True)
-    Image.new("RGBA", size, colour).save(run / CONTACT_SHEET)
+    (run / PICTURES).parent.mkdir(parents=True)
+    Image.new("RGBA", size, colour).save(run / PICTURES)
 
 
 def shown(pictures):
@@ -88,7 +88,7 @@ DAMAGES = {
 def test_a_damaged_sheet_is_left_out_with_a_word_and_the_next_one_shown(runs, tmp_path, damage):
     for run in runs[:3]:
         paint(run)
-    sheet = runs[2] / CONTACT_SHEET
+    sheet = runs[2] / PICTURES
     sheet.write_bytes(DAMAGES[damage](sheet.read_bytes()))
     pictures = found(tmp_path)
     assert pictures.missing.startswith(
@@ -100,21 +100,21 @@ def test_a_damaged_sheet_is_left_out_with_a_word_and_the_next_one_shown(runs, tm
 
 def test_with_damaged_sheets_only_the_page_is_written_with_the_reason_and_the_command(runs, tmp_path):
     paint(runs[2])
-    (runs[2] / CONTACT_SHEET).write_bytes(b"no picture")
+    (runs[2] / PICTURES).write_bytes(b"no picture")
     page = write_report(make_report([tmp_path]), tmp_path / "report").read_text()
     assert f"The pictures of {runs[2].name} are left out: contact_sheet.png cannot be read (" in page
     assert f"<code>python -m src.evaluate run={runs[2]}</code>" in page
 
 
 def test_a_folder_in_the_place_of_the_sheet_is_no_picture(runs, tmp_path):
-    (runs[2] / CONTACT_SHEET).mkdir(parents=True)
+    (runs[2] / PICTURES).mkdir(parents=True)
     assert "cannot be read" in found(tmp_path).missing
 
 
 def test_however_much_is_on_the_sheet_the_page_grows_by_less_than_a_megabyte_and_a_half(runs, tmp_path):
-    (runs[2] / CONTACT_SHEET).parent.mkdir(parents=True)
+    (runs[2] / PICTURES).parent.mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 256, (1600, 1280, 3), dtype=np.uint8)  # no picture is harder to pack
-    Image.fromarray(noise).save(runs[2] / CONTACT_SHEET, compress_level=1)
+    Image.fromarray(noise).save(runs[2] / PICTURES, compress_level=1)
     pictures = found(tmp_path)
     assert len(pictures.source) <= 4 * -(-MOST_BYTES // 3) + 30 < 1_500_000
     assert 600 <= shown(pictures).width < 1200

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from src.base import locks
-from src.base.locks import Held, SharedLock
+from src.base.locks import HostAwareLock, LockHeld
 from tests.analysis.sweeps import is_stopped
 from tests.sweep.test_launch import wait_for
 
@@ -26,12 +26,12 @@ ELSEWHERE = """
     file, locks.HOST, meanwhile = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     locks.PERIOD, locks.SILENCE, everywhere = 0.2, {silence}, locks.FileLock
     locks.FileLock = lambda file: everywhere(f"{{file}} of {{locks.HOST}}")
-    lock = locks.SharedLock(file)
+    lock = locks.HostAwareLock(file)
     try:
         with lock.held(wait=False):
             print("holding", flush=True)
             exec(meanwhile)
-    except locks.Held:
+    except locks.LockHeld:
         print("held by another", flush=True)
 """
 SILENCE = 2.0
@@ -39,11 +39,11 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SharedLock:
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostAwareLock:
     """A lock whose heartbeats are quick, here and elsewhere."""
     monkeypatch.setattr(locks, "PERIOD", 0.2)
     monkeypatch.setattr(locks, "SILENCE", SILENCE)
-    return SharedLock(tmp_path / "run.lock")
+    return HostAwareLock(tmp_path / "run.lock")
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_live_holder_on_another_machine_is_named_and_left_alone(lock, elsewher
     assert other.stdout.readline() == "holding\n"
     assert lock.is_held()
     for _ in range(2):
-        with pytest.raises(Held, match=f"process {other.pid} on "), lock.held(wait=False):
+        with pytest.raises(LockHeld, match=f"process {other.pid} on "), lock.held(wait=False):
             pass
     assert other.poll() is None and lock.is_held()
 
@@ -99,7 +99,7 @@ def test_a_holder_that_has_no_time_for_its_heartbeat_is_not_dead(lock, elsewhere
     monkeypatch.setattr(locks, "SILENCE", 30.0)
     other = elsewhere(meanwhile="PyDLL(None).usleep(1_500_000); time.sleep(60)", silence=30.0)
     assert other.stdout.readline() == "holding\n"
-    with pytest.raises(Held), lock.held(wait=False):
+    with pytest.raises(LockHeld), lock.held(wait=False):
         pass
 
 
@@ -138,8 +138,8 @@ def test_on_this_machine_the_lock_is_believed_and_no_heartbeat(lock, tmp_path):
     with lock.held(wait=False):
         assert time.monotonic() - began < SILENCE / 2
         with (
-            pytest.raises(Held, match=f"process {os.getpid()} on "),
-            SharedLock(tmp_path / "run.lock").held(wait=False),
+            pytest.raises(LockHeld, match=f"process {os.getpid()} on "),
+            HostAwareLock(tmp_path / "run.lock").held(wait=False),
         ):
             pass
 
@@ -156,8 +156,8 @@ def test_a_heartbeat_that_cannot_be_read_is_outlived_like_any_other(lock, tmp_pa
 def test_a_heartbeat_keeps_no_process_alive(tmp_path):
     code = f"""
         from pathlib import Path
-        from src.base.locks import SharedLock
-        having = SharedLock(Path({str(tmp_path / "run.lock")!r})).held(wait=False)
+        from src.base.locks import HostAwareLock
+        having = HostAwareLock(Path({str(tmp_path / "run.lock")!r})).held(wait=False)
         having.__enter__()
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=20, capture_output=True, text=True)
@@ -179,7 +179,7 @@ def test_who_was_stopped_and_lost_the_lock_is_told_so_and_takes_nothing_away(loc
         token = json.loads(heartbeat(tmp_path).read_text())["token"]
         stopped.send_signal(signal.SIGCONT)
         said, _ = stopped.communicate("\n", timeout=20)
-        assert stopped.returncode == 1 and "Lost" in said
+        assert stopped.returncode == 1 and "LockLost" in said
         assert json.loads(heartbeat(tmp_path).read_text())["token"] == token
         lock.check()
     assert not heartbeat(tmp_path).exists()
@@ -187,7 +187,7 @@ def test_who_was_stopped_and_lost_the_lock_is_told_so_and_takes_nothing_away(loc
 
 
 def test_a_pipe_in_the_place_of_a_lock_or_heartbeat_is_not_waited_for(tmp_path):
-    lock = SharedLock(tmp_path / "run.lock")
+    lock = HostAwareLock(tmp_path / "run.lock")
     os.mkfifo(tmp_path / "run.lock")
     assert not lock.is_held()
     os.mkfifo(heartbeat(tmp_path))

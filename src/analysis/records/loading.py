@@ -17,7 +17,7 @@ from tqdm import tqdm
 from src.analysis.records.runs import LAYOUT, load_runs_and_epochs
 from src.base.errors import one_line
 from src.base.files import open_regular
-from src.base.record import HEADLINE, LARGEST_IMAGES
+from src.base.record import HEADLINE, LARGEST_IMAGES, SweepFolder
 from src.base.spreadsheets import unquoted
 
 NUMBERS = {"dice": "float64", "iou": "float64", "tp": "int64", "fp": "int64", "fn": "int64"}  # of each test image
@@ -141,7 +141,8 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE) -> Records:
 
 
 def _is_sweep(folder: Path) -> bool:
-    return (folder / "plan.json").exists() or any(folder.glob("[!.]*/run.json"))
+    sweep = SweepFolder(folder)
+    return sweep.plan_file.exists() or bool(sweep.run_files())
 
 
 def _may_count(runs: pd.DataFrame) -> pd.Series:

@@ -15,7 +15,7 @@ from src.base.config import Section, parse_section
 from src.base.errors import ConfigError, one_line, shown
 from src.base.files import read_json, read_yaml
 from src.base.identity import CHOICE_SECTIONS
-from src.base.record import RunRecord
+from src.base.record import RunRecord, SweepFolder
 from src.base.renamed import with_new_names
 
 LAYOUT = "<folder>/<run_id>/run.json, as `python -m src.train` writes it under multirun_outputs/<sweep>/"
@@ -99,7 +99,7 @@ def _read_sweep(sweep: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, An
 
 def _read_plan(sweep: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     """What plan.json says of each run, by run_id; and a row that says so where it cannot be read."""
-    path = sweep / "plan.json"
+    path = SweepFolder(sweep).plan_file
     try:
         plan = parse_section(_Plan, read_json(path) if path.exists() else {"runs": []})
         return {run.run_id: run.facts for run in plan.runs}, []

@@ -15,6 +15,7 @@ from PIL import Image
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.base.files import open_regular, read_json, read_yaml
+from src.base.record import CONTACT_SHEET, EVALUATION
 from src.display.text import human_seconds, one_line
 
 
@@ -97,7 +98,7 @@ def _each(texts: Iterable[Any]) -> str:
     return "; ".join(dict.fromkeys(str(text) for text in texts if text))
 
 
-CONTACT_SHEET = Path("evaluation") / "test" / "contact_sheet.png"  # in the folder of a run
+PICTURES = Path(EVALUATION) / "test" / CONTACT_SHEET  # in the folder of a run
 MOST_PIXELS = 64_000_000  # a small file may claim to hold gigabytes of them
 MOST_BYTES = 1_100_000  # a third more in a page, as base64
 SIZES = ((1200, 85), (1200, 70), (1000, 65), (800, 60), (600, 50))  # width in pixels and JPEG quality, best first
@@ -130,9 +131,9 @@ def example_pictures(records: Records, settings: Sequence[Setting], scores: pd.D
     unreadable = []
     for number in order:
         folder = Path(best.folders[number])
-        if (folder / CONTACT_SHEET).exists():
+        if (folder / PICTURES).exists():
             try:
-                source = _source(folder / CONTACT_SHEET)
+                source = _source(folder / PICTURES)
             except ValueError as error:
                 unreadable.append(f"The pictures of {folder.name} are left out: {error}.")
                 continue

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from src.base.files import making
-from src.base.locks import SharedLock
+from src.base.locks import HostAwareLock
 from src.data.sources.oxford_pet import IMAGES, TEST_LIST, TRAINVAL_LIST, TRIMAPS
 from src.data.synthetic.animals import BREEDS
 from src.data.synthetic.scenes import draw_scene
@@ -24,7 +24,7 @@ def make_synthetic(root: Path, trainval: int, test: int, size: int, seed: int) -
     folder = root / f"{trainval}-{test}-{size}-{seed}"
     if folder.is_dir():
         return folder
-    lock = SharedLock(root / f".drawing-{folder.name}.lock")
+    lock = HostAwareLock(root / f".drawing-{folder.name}.lock")
     try:
         with lock.held(wait=True):
             if not folder.is_dir():
