@@ -3,7 +3,7 @@
 For each photo it writes `<output>/<folders>/<name>.mask.png` of the photo's own size, and at the end `summary.csv`.
 Keys: conf/inference.yaml; formats, names and what is kept: docs/inference.md. From Python: `load_model`, `predict`.
 Exit code 0: every photo has its mask; 3: some photo failed, the others are done; 1: refused, or the disk is full; 130,
-143, 138: stopped by SIGINT, SIGTERM, SIGUSR1 (the same command goes on from there).
+143, 138: stopped by SIGINT, SIGTERM, SIGUSR1 (the same command resumes).
 """
 
 if __name__ == "__main__":  # the imports below take seconds
@@ -28,8 +28,7 @@ from src.cli.hydra_entry import command
 from src.cli.overrides import forcing_values, plain_values, quoting_values, refusal
 
 if TYPE_CHECKING:
-    from src.prediction.batches import Inference
-    from src.prediction.inference_options import InferenceOptions
+    from src.prediction.inference import Inference, InferenceOptions
     from src.prediction.load_model import Predictor
     from src.prediction.outputs import Outcome
     from src.prediction.predict import Prediction
@@ -86,7 +85,9 @@ def main(composed: DictConfig) -> None:
     """Check everything, predict batch after batch, leave a summary, say how it ended."""
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata, which nobody at the command line can change
     try:
-        job = _options(composed).inference()
+        from src.prediction.inference import Inference
+
+        job = Inference.of(_options(composed))
         if code := _predict_all(job):
             sys.exit(code)
     except (ValueError, OSError) as error:
@@ -97,7 +98,7 @@ def _options(composed: DictConfig) -> "InferenceOptions":
     """The options, judged. Raises ConfigError with every problem, missing keys among them."""
     # torch takes seconds to import: --help must not wait for it
     from src.base.config import parse_section
-    from src.prediction.inference_options import InferenceOptions
+    from src.prediction.inference import InferenceOptions
 
     missing = [key for key in NEEDED if OmegaConf.is_missing(composed, key)]
     given = OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in missing])
@@ -111,7 +112,7 @@ def _options(composed: DictConfig) -> "InferenceOptions":
 
 def _predict_all(job: "Inference") -> int:
     """The exit code of predicting all photos; a summary is left however it ends."""
-    from src.prediction.outputs import failures, told, write_summary
+    from src.prediction.outputs import closing_line, failure_lines, write_summary
 
     folder = job.outputs.folder
     outcomes: list[Outcome] = []
@@ -123,12 +124,12 @@ def _predict_all(job: "Inference") -> int:
             write_summary(outcomes, folder)
         raise
     write_summary(outcomes, folder)
-    for line in failures(outcomes):
+    for line in failure_lines(outcomes):
         print(line, file=sys.stderr)
     if signal_number is not None:
         print(_interrupted(len(outcomes), job), file=sys.stderr)
         return 128 + signal_number
-    print(told(outcomes, folder, job.inputs.left_out))
+    print(closing_line(outcomes, folder, job.inputs.left_out))
     return SOME_FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 
@@ -141,9 +142,9 @@ def _collect(job: "Inference", outcomes: "list[Outcome]") -> int | None:
     stop = StopRequest()
     try:
         with stop.listening(), tqdm(total=len(job.inputs.photos), unit="photo", disable=None) as progress:
-            for portion in job.batches():
-                outcomes += portion
-                progress.update(len(portion))
+            for batch in job.batches():
+                outcomes += batch
+                progress.update(len(batch))
                 stop.check()
     except Interrupted as request:
         return request.signal_number
@@ -153,7 +154,7 @@ def _collect(job: "Inference", outcomes: "list[Outcome]") -> int | None:
 
 
 def _interrupted(done: int, job: "Inference") -> str:
-    again = "begins again, without overwrite=true it goes on" if job.outputs.overwrite else "goes on from here"
+    again = "starts again, without overwrite=true it resumes" if job.outputs.overwrite else "resumes"
     return f"interrupted after {done:,} of {len(job.inputs.photos):,} photos; the same command {again}"
 
 

@@ -123,7 +123,7 @@ def test_mistakes_get_a_line_and_change_nothing(here, run_copy, tmp_path):
 
     before = {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()}
     assert "run: missing; it takes the folder" in refused()
-    assert "is no folder of a run" in refused(f"run={tmp_path}/none")
+    assert "is not the folder of a run" in refused(f"run={tmp_path}/none")
     said = refused(f"run={run_copy}", "split=all", "tta=rotate", "threshold=2", "imagez=1")
     assert all(key in said for key in ("split: got 'all'", "tta: got 'rotate'", "threshold", "imagez: unknown key"))
     assert "on the images it is chosen on" in refused(f"run={run_copy}", "split=valid", "threshold=valid")

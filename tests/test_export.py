@@ -157,11 +157,11 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(trained_run, tmp_
                 "inptus:",
             ],
         ),
-        (["run={tmp}/nix"], ["{tmp}/nix: is no folder of a run"]),
+        (["run={tmp}/nix"], ["{tmp}/nix: is not the folder of a run"]),
         (
             ["run={tmp}", "output={tmp}/a.pt2", "inputs={tmp}"],
             [
-                "{tmp}: is no folder of a run",
+                "{tmp}: is not the folder of a run",
                 "output: got {tmp}/a.pt2; the file of format=onnx ends in .onnx",
                 "inputs: {tmp} holds no",
             ],

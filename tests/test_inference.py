@@ -250,15 +250,15 @@ def test_two_channels_and_a_single_pixel(here, two_channel_run, tmp_path):
         (
             ["run={folder}", "input={folder}/nix", "output={folder}/theirs"],
             [
-                "input: got '{folder}/nix', which is not there; it takes a photo, a folder or a glob",
-                "output: got '{folder}/theirs', whose summary.csv is no inference's; move it away",
-                "{folder}: is no folder of a run",
+                "input: got '{folder}/nix', which does not exist; it takes a photo, a folder or a glob",
+                "output: got '{folder}/theirs', whose summary.csv is not from an inference; move it away",
+                "{folder}: is not the folder of a run",
             ],
         ),
         (["run={run}", "input={folder}", "output={folder}"], ["output: got '{folder}', which is or holds '{folder}'"]),
         (
             ["run={run}", "input={folder}", "output={folder}/a.jpg"],
-            ["output: got '{folder}/a.jpg', which is no folder"],
+            ["output: got '{folder}/a.jpg', which is not a folder"],
         ),
         (
             ["run={run}", "input={folder}/theirs", "output={folder}/m"],
@@ -348,7 +348,7 @@ def test_after_ctrl_c_the_same_command_goes_on(infer, trained_run, tmp_path):
         stdout, stderr = process.communicate(timeout=60)
     summary = rows(tmp_path / "masks")
     assert (process.returncode, stdout) == (130, "")
-    assert stderr == f"interrupted after {len(summary)} of 400 photos; the same command goes on from here\n"
+    assert stderr == f"interrupted after {len(summary)} of 400 photos; the same command resumes\n"
     assert 8 <= len(summary) < 400 and set(summary["status"]) == {"written"}
     there = {name for name in files(tmp_path / "masks") if name.endswith(".mask.png")}
     assert there == set(summary["mask"])  # each that was begun is whole and listed, and nothing else is there

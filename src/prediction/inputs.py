@@ -1,12 +1,12 @@
 """Which photos are meant: one file, all of a folder, or those that a glob matches."""
 
-import fnmatch
 import glob
-from collections import deque
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NoReturn
 
 # What counts as a photo in a folder or a glob; a file that is named by itself may be called anything. .heic, which
 # Pillow reads only with a plug-in, is among them, so that such photos are reported as failed and not passed over.
@@ -25,9 +25,9 @@ class Inputs:
 
 
 def expanded(name: str) -> Path:
-    """The path that `name` is; a `~` at its beginning is the home folder, unless something is literally called so."""
+    """The path that `name` is; a `~` at its beginning is the home folder, unless a file or folder is called so."""
     path = Path(name)
-    if _is_there(path) or not name.startswith("~"):
+    if os.path.lexists(path) or not name.startswith("~"):
         return path
     try:
         return path.expanduser()
@@ -38,109 +38,86 @@ def expanded(name: str) -> Path:
 def find_inputs(name: str, output: Path) -> Inputs:
     """The photos that `name` means: a file, a folder with all that is below it, or a glob (`**`: any folders).
 
-    What is there literally is taken literally, `*`, `?` and `[` included. In folders and globs, hidden files and
-    those without one of EXTENSIONS are left out but counted; hidden folders and whatever lies below `output` are
-    passed over. Links to folders are followed, each folder once.
+    A path that exists is taken literally, `*`, `?` and `[` included. In folders and globs, hidden files and those
+    without one of EXTENSIONS are left out but counted; hidden folders and all below `output` are passed over. Links to
+    folders are followed, each folder once.
 
     Raises ValueError when there is no photo, and when `output` is or holds the folder that is searched.
     """
     given = expanded(name)
-    if _is_there(given) and not given.is_dir():
+    if os.path.lexists(given) and not given.is_dir():
         return Inputs(given.parent, [given], 0)
-    base, components = _split(given)
-    met = list(_met(base, components, output))
-    photos = sorted(path for path in met if _is_photo(path))
+    base, pattern = _split(given)
+    found = list(_files(base, pattern, output.resolve()))
+    photos = sorted(path for path in found if path.suffix.lower() in EXTENSIONS and not _is_hidden(path.name))
     if not photos:
-        raise ValueError(f"input: got {name!r}, {_without_photos(given, len(met))}")
+        raise ValueError(f"input: got {name!r}, {_without_photos(given, len(found))}")
     if base.resolve().is_relative_to(output.resolve()):
         raise ValueError(
-            f"output: got {str(output)!r}, which is or holds {str(base)!r}, where photos are looked for; give a folder "
-            "of its own, or masks would be taken for photos the next time"
+            f"output: got {str(output)!r}, which is or holds {str(base)!r}, the folder of the photos; give another "
+            "folder, or masks would be taken for photos the next time"
         )
-    return Inputs(base, photos, len(met) - len(photos))
+    return Inputs(base, photos, len(found) - len(photos))
 
 
-def _split(given: Path) -> tuple[Path, Sequence[str]]:
+def _split(given: Path) -> tuple[Path, tuple[str, ...]]:
     """The folder before the first wildcard of `given`, and the components from there on; none for a folder."""
-    base = Path(given.anchor)
-    components = given.parts[1:] if given.anchor else given.parts
-    for index, component in enumerate(components):
-        if glob.has_magic(component) and not _is_there(base / component):
-            if ".." in components[index:]:
-                raise ValueError(f"input: got {str(given)!r}; no .. may follow a wildcard")
-            return base, components[index:]
-        base = base / component
-    return base, ()
+    for number in range(len(given.parts)):
+        base, pattern = Path(*given.parts[:number]), given.parts[number:]
+        if glob.has_magic(pattern[0]) and not os.path.lexists(base / pattern[0]):
+            if ".." in pattern:
+                raise ValueError(f"input: got {str(given)!r}; .. cannot follow a wildcard")
+            return base, pattern
+    return given, ()
 
 
-def _met(base: Path, components: Sequence[str], output: Path) -> Iterator[Path]:
-    """Every file that the components match below `base`, each once; of a folder that they match, all that it holds."""
-    outside = output.resolve()
-
-    @cache
-    def is_output(folder: Path) -> bool:
-        return folder.resolve().is_relative_to(outside)
-
-    # what lies in a folder that holds the base is no output of ours yet; it is refused with a better reason
-    may_be_output = not base.resolve().is_relative_to(outside)
-    matches = _matching(base, components) if base.is_dir() else iter(())
-    files = (file for match in matches for file in (_files_below(match) if match.is_dir() else (match,)))
-    return (file for file in dict.fromkeys(files) if not (may_be_output and is_output(file.parent)))
-
-
-def _matching(folder: Path, components: Sequence[str]) -> Iterator[Path]:
-    if not components:
-        yield folder
-    elif components[0] == "**":
-        # at the end it means all that is below, which whoever meets a folder takes anyway
-        for below in _folders(folder) if components[1:] else (folder,):
-            yield from _matching(below, components[1:])
-    elif _is_there(folder / components[0]):
-        yield from _matching(folder / components[0], components[1:])
-    elif folder.is_dir():
-        for entry in folder.iterdir():
-            # as in a shell, a wildcard at the beginning meets no hidden file
-            if fnmatch.fnmatchcase(entry.name, components[0]) and _is_hidden(entry) <= components[0].startswith("."):
-                yield from _matching(entry, components[1:])
-
-
-def _files_below(top: Path) -> Iterator[Path]:
-    return (entry for folder in _folders(top) for entry in folder.iterdir() if not entry.is_dir())
-
-
-def _folders(top: Path) -> Iterator[Path]:
-    """`top` and the folders below it without hidden ones, each once, however many links lead there."""
-    waiting, seen = deque([top]), set()
-    while waiting:
-        folder = waiting.popleft()
-        if (real := folder.resolve()) in seen:
+def _files(base: Path, pattern: Sequence[str], output: Path) -> Iterator[Path]:
+    """Every file that `pattern` matches below `base`, each folder entered once, and none in the folder `output`."""
+    seen = {output} if not base.resolve().is_relative_to(output) else set()
+    for name, folders, files in os.walk(base, followlinks=True, onerror=_raise) if base.is_dir() else ():
+        folder = Path(name)
+        real, parts = folder.resolve(), folder.relative_to(base).parts
+        if real in seen:
+            folders.clear()
             continue
         seen.add(real)
-        yield folder
-        for entry in sorted(folder.iterdir()):
-            if entry.is_dir() and not _is_hidden(entry):
-                # links last, so that photos keep the names of the folder they really lie in
-                (waiting.append if entry.is_symlink() else waiting.appendleft)(entry)
+        yield from (folder / file for file in files if _matches((*parts, file), pattern))
+        # links last, so that photos keep the names of the folder they really lie in
+        folders[:] = sorted(
+            (sub for sub in folders if not _is_hidden(sub) and _may_lead((*parts, sub), pattern)),
+            key=lambda sub: ((folder / sub).is_symlink(), sub),
+        )
 
 
-def _is_there(path: Path) -> bool:
-    return path.exists() or path.is_symlink()
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the path `parts` matches the pattern, or lies in a folder that matches it."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return _matches(parts, pattern[1:]) or (len(parts) > 0 and _matches(parts[1:], pattern))
+    return len(parts) > 0 and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
+def _may_lead(folder: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether something below the path `folder` can match the pattern."""
+    before = pattern[: pattern.index("**")] if "**" in pattern else pattern
+    return all(fnmatchcase(*both) for both in zip(folder, before, strict=False))
 
 
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not _is_hidden(path)
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _without_photos(given: Path, others: int) -> str:
-    """Why there is nothing to do."""
+    """Why `given` means no photo, and what would."""
     extensions = f"photos in folders and globs are {', '.join(EXTENSIONS)}"
     if others:
         return f"which has {others:,} files but no photo; {extensions} (give another file by its own name)"
-    if _is_there(given):
+    if os.path.lexists(given):
         return f"a folder without photos; {extensions}"
-    what = "matches nothing" if glob.has_magic(str(given)) else "is not there"
+    what = "matches nothing" if glob.has_magic(str(given)) else "does not exist"
     return f"which {what}; it takes a photo, a folder or a glob such as 'photos/**/*.jpg'"

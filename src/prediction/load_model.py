@@ -69,10 +69,11 @@ def load_model(folder: Path, device: str = "auto", allow_targets: Sequence[str] 
     """The network of the run in `folder`, with the weights of its best epoch, on `device` (`auto`, `cpu`, `cuda:1`).
 
     `config.yaml` is read as plain YAML, judged by the schema, and builds only a network that this project or torch.nn
-    defines, or a package among the caller's `allow_targets`: those in `config.yaml` are a stranger's word. Weights are
-    loaded as tensors, never as pickled code. torch's global switches stay as they are.
+    defines, or a package among the caller's `allow_targets`: those in `config.yaml` come from an untrusted file and are
+    ignored. Weights are loaded as tensors, never as pickled code. torch's global switches stay as they are.
 
-    Raises ValueError when the folder is no run, when it names anything else, or when weights and network do not fit.
+    Raises ValueError when the folder is not a run's, when it names another class, or when weights and network do not
+    fit.
     """
     config = read_config(folder)
     model = _blueprint(config, folder, allow_targets)
@@ -111,7 +112,7 @@ def _check_identity(config: RunConfig, folder: Path) -> None:
     if found != before:
         raise ValueError(
             f"{folder / 'config.yaml'}: is the config of the run {found}, but run.json says {before}; one of the two "
-            "was changed: bring it back from a copy"
+            "was changed: restore it from a backup"
         )
 
 
@@ -132,13 +133,13 @@ def _blueprint(config: RunConfig, folder: Path, allow_targets: Sequence[str]) ->
 
 
 def read_config(folder: Path) -> RunConfig:
-    """The config of the run in `folder`, every key judged. Raises ValueError when the folder is no run's."""
+    """The config of the run in `folder`, every key validated. Raises ValueError when the folder is not a run's."""
     file = RunRecord(folder).config_file
     try:
         plain: Any = read_yaml(file)
     except OSError as error:
         raise ValueError(
-            f"{folder}: is no folder of a run ({error.strerror}: config.yaml); "
+            f"{folder}: is not the folder of a run ({error.strerror}: config.yaml); "
             "give one that holds config.yaml, run.json and checkpoints, for example multirun_outputs/demo/unet-…"
         ) from error
     if not isinstance(plain, dict):
@@ -174,10 +175,10 @@ def _fill(model: nn.Module, weights: dict[str, torch.Tensor], file: Path) -> Non
             raise RuntimeError(f"{odd[0]} holds other numbers than the network has there")
         model.load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        told = cut(" ".join(str(error).split()))
-        raise ValueError(f"{file}: these weights do not fit the network that config.yaml names: {told}") from error
+        reason = cut(" ".join(str(error).split()))
+        raise ValueError(f"{file}: these weights do not fit the network that config.yaml names: {reason}") from error
     if not all(torch.isfinite(value).all() for value in weights.values()):
-        raise ValueError(f"{file}: holds weights that are no finite numbers; nothing can be predicted with them")
+        raise ValueError(f"{file}: holds weights that are not finite; nothing can be predicted with them")
     model.float()
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,21 +15,22 @@ from PIL import Image
 
 from src.base.files import replacing
 from src.base.spreadsheets import quoted
-from src.data.images import ImageReader, decode
-from src.prediction.panels import outlined
-from src.prediction.predict import Map, Mask, Prediction
+from src.data.images import decode
+from src.prediction.predict import Map, Mask
 
 SUMMARY = "summary.csv"
+HEADER = ("input", "status", "reason", "width", "height", "foreground", "mask")
+NAMED = 5  # failures that are printed; the table has them all
 Kind = Literal["mask", "overlay", "probability"]
+Status = Literal["written", "kept", "failed"]
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where pictures go, which ones are made, and whether those that are there are made again."""
+    """Where pictures go, which kinds are made, and whether existing ones are made again."""
 
     folder: Path
-    overlay: bool = False
-    probability: bool = False
+    kinds: tuple[Kind, ...] = ("mask",)
     overwrite: bool = False
 
     def path(self, photo: Path, kind: Kind) -> Path:
@@ -37,7 +38,7 @@ class Outputs:
         return self.folder / photo.parent / f"{photo.name}.{kind}.png"
 
     def to_write(self, photo: Path) -> list[Kind]:
-        """The pictures that are asked for and not there yet, or all of them with `overwrite`.
+        """The pictures that do not exist yet, or all of them with `overwrite`.
 
         Raises ValueError when they would lie outside the folder, as behind a link, or in the summary's place.
         """
@@ -46,43 +47,29 @@ class Outputs:
             raise ValueError(f"{folder} leads out of {self.folder}, where nothing is written")
         if photo.parts[0] == SUMMARY and len(photo.parts) > 1:
             raise ValueError(f"a folder {SUMMARY} would take the place of the summary; rename it")
-        return [kind for kind in self._kinds() if self.overwrite or not _is_there(self.path(photo, kind))]
+        return [kind for kind in self.kinds if self.overwrite or not os.path.lexists(self.path(photo, kind))]
 
     def kept_mask(self, photo: Path) -> Mask:
-        """The mask that is there, bool (H, W). Raises ValueError when it cannot be read."""
+        """The existing mask, bool (H, W). Raises ValueError when it cannot be read."""
         path = self.path(photo, "mask")
         if not path.is_file():
-            raise ValueError(f"{path} is in the way and no file")
+            raise ValueError(f"{path} is not a file; move it away")
         try:
             return np.asarray(decode(path).image.convert("L")) > 127
         except ValueError as error:
             raise ValueError(f"{error}; overwrite=true makes it again") from error
 
-    def write(
-        self, source: Path, photo: Path, prediction: Prediction, kinds: list[Kind], read_photo: ImageReader
-    ) -> None:
-        """Writes each picture whole or not at all; `read_photo` reads the photo again for an overlay.
-
-        Raises OSError as the disk does, ValueError when the photo, read again for an overlay, is gone.
-        """
-        for kind in kinds:
-            path = self.path(photo, kind)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            png = as_png(_picture(kind, source, prediction, read_photo))
-            with replacing(path, flush=False) as temporary:
-                temporary.write_bytes(png)
-
-    def _kinds(self) -> Iterator[Kind]:
-        yield "mask"
-        if self.overlay:
-            yield "overlay"
-        if self.probability:
-            yield "probability"
+    def write(self, photo: Path, kind: Kind, picture: npt.NDArray[Any]) -> None:
+        """Writes one picture whole or not at all. Raises OSError as the disk does."""
+        path = self.path(photo, kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, flush=False) as temporary:
+            temporary.write_bytes(as_png(picture))
 
 
 def as_png(picture: npt.NDArray[Any]) -> bytes:
     """A PNG file of uint8 RGB (H, W, 3), or of uint8 or uint16 grey (H, W), of any size."""
-    file = io.BytesIO()  # to the disk it goes at once, so that the disk's own words say what is wrong with it
+    file = io.BytesIO()  # written to the disk at once, so that the disk's own error is the one that is reported
     Image.fromarray(picture).save(file, "PNG", compress_level=1)  # a third of the time for a third more bytes
     return file.getvalue()
 
@@ -92,28 +79,11 @@ def as_16_bit(probability: Map) -> npt.NDArray[np.uint16]:
     return np.rint(probability * 65535).astype(np.uint16)
 
 
-def _picture(kind: Kind, source: Path, prediction: Prediction, read_photo: ImageReader) -> npt.NDArray[Any]:
-    if kind == "mask":
-        return prediction.mask.astype(np.uint8) * 255
-    if kind == "overlay":  # the photo is read again: those of a whole batch would fill the memory
-        return outlined(read_photo(source), prediction.mask)
-    return as_16_bit(prediction.probability)
-
-
-def _is_there(path: Path) -> bool:
-    return path.exists() or path.is_symlink()
-
-
-HEADER = ("input", "status", "reason", "width", "height", "foreground", "mask")
-Status = Literal["written", "kept", "failed"]
-NAMED = 5  # failures that are told; the table has them all
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What became of the photo `input`.
 
-    `written`: predicted now; `kept`: its pictures were there; `failed`: neither, see `reason`. `size` is the mask's
+    `written`: predicted now; `kept`: its pictures existed; `failed`: neither, see `reason`. `size` is the mask's
     height and width in pixels, `foreground` the share of them in [0, 1], `mask` the file, relative to the output.
     """
 
@@ -128,34 +98,28 @@ class Outcome:
         """The columns of HEADER; what is not known is empty."""
         height, width = self.size or ("", "")
         share = "" if self.foreground is None else f"{self.foreground:.6f}"
-        return [
-            str(self.input),
-            self.status,
-            self.reason,
-            width,
-            height,
-            share,
-            self.mask.as_posix() if self.mask else "",
-        ]
+        mask = self.mask.as_posix() if self.mask else ""
+        return [str(self.input), self.status, self.reason, width, height, share, mask]
 
 
 def check_output(folder: Path) -> None:
-    """Raises ValueError when `folder` cannot take the outputs, or has a summary that is somebody else's."""
+    """Raises ValueError when `folder` cannot take the outputs, or has a summary that no inference wrote."""
     path = folder / SUMMARY
     if not folder.is_dir():
-        if folder.exists() or folder.is_symlink():
-            raise ValueError(f"output: got {str(folder)!r}, which is no folder")
+        if os.path.lexists(folder):
+            raise ValueError(f"output: got {str(folder)!r}, which is not a folder")
         return
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f"output: got {str(folder)!r}, where nothing may be written")
+        raise ValueError(f"output: got {str(folder)!r}, which is not writable")
     if path.is_dir() or (path.exists() and _first_line(path) != ",".join(HEADER)):
         raise ValueError(
-            f"output: got {str(folder)!r}, whose {SUMMARY} is no inference's; move it away, or give another folder"
+            f"output: got {str(folder)!r}, whose {SUMMARY} is not from an inference; move it away, or give another "
+            "folder"
         )
 
 
 def write_summary(outcomes: Iterable[Outcome], folder: Path) -> Path:
-    """Writes `summary.csv`, a row a photo, UTF-8; bytes in a name that are none are written as \\udc…."""
+    """Writes `summary.csv`, a row a photo, UTF-8; bytes in a name that are not UTF-8 are written as \\udc…."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SUMMARY
     with (
@@ -168,8 +132,8 @@ def write_summary(outcomes: Iterable[Outcome], folder: Path) -> Path:
     return path
 
 
-def told(outcomes: Sequence[Outcome], folder: Path, left_out: int) -> str:
-    """One line: how many masks there are, how many photos failed, how many files were none."""
+def closing_line(outcomes: Sequence[Outcome], folder: Path, left_out: int) -> str:
+    """One line: how many masks exist, how many photos failed, how many files were not photos."""
     counts = Counter(outcome.status for outcome in outcomes)
     masks = counts["written"] + counts["kept"]
     notes = [f"{counts[status]:,} {status}" for status in ("kept", "failed") if counts[status]]
@@ -179,7 +143,7 @@ def told(outcomes: Sequence[Outcome], folder: Path, left_out: int) -> str:
     return f"{masks:,} mask{'' if masks == 1 else 's'} in {folder} ({beside} {folder / SUMMARY}){again}"
 
 
-def failures(outcomes: Iterable[Outcome]) -> list[str]:
+def failure_lines(outcomes: Iterable[Outcome]) -> list[str]:
     """A line for each of the first photos that failed, and how many more there are."""
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     lines = [f"failed: {outcome.input}: {outcome.reason}" for outcome in failed[:NAMED]]

@@ -222,4 +222,4 @@ def test_everything_that_is_wrong_is_said_at_once(run_copy, tmp_path):
 def test_a_folder_that_is_no_run_is_named_once(tmp_path):
     with pytest.raises(ValueError) as error:
         export_run(options(tmp_path))
-    assert len(str(error.value).splitlines()) == 1 and "is no folder of a run" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1 and "is not the folder of a run" in str(error.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from src.prediction.outputs import NAMED, Outcome, check_output, failures, told, write_summary
+from src.prediction.outputs import NAMED, Outcome, check_output, closing_line, failure_lines, write_summary
 
 WRITTEN = Outcome(Path("in/a,b.jpg"), "written", size=(2, 3), foreground=0.5, mask=Path("a,b.jpg.mask.png"))
 FAILED = Outcome(Path('in/"x".jpg'), "failed", "no such file")
@@ -36,29 +36,29 @@ def test_our_own_summary_may_be_replaced_and_no_other(tmp_path):
     write_summary([WRITTEN], tmp_path)
     check_output(tmp_path)
     (tmp_path / "summary.csv").write_text("name,score\n")
-    with pytest.raises(ValueError, match=r"summary\.csv is no inference's; move it away"):
+    with pytest.raises(ValueError, match=r"summary\.csv is not from an inference; move it away"):
         check_output(tmp_path)
-    with pytest.raises(ValueError, match="which is no folder"):
+    with pytest.raises(ValueError, match="which is not a folder"):
         check_output(tmp_path / "summary.csv")
     (tmp_path / "summary.csv").unlink()
     (tmp_path / "summary.csv").mkdir()
-    with pytest.raises(ValueError, match=r"summary\.csv is no inference's"):
+    with pytest.raises(ValueError, match=r"summary\.csv is not from an inference"):
         check_output(tmp_path)
 
 
 def test_the_last_line_says_what_was_done():
     kept = Outcome(Path("k"), "kept")
-    assert told([WRITTEN], Path("out"), 0) == "1 mask in out (see out/summary.csv)"
-    assert told([WRITTEN] * 9 + [kept] * 2 + [FAILED], Path("out"), 1200) == (
+    assert closing_line([WRITTEN], Path("out"), 0) == "1 mask in out (see out/summary.csv)"
+    assert closing_line([WRITTEN] * 9 + [kept] * 2 + [FAILED], Path("out"), 1200) == (
         "11 masks in out (2 kept, 1 failed, 1,200 other files left out: see out/summary.csv); "
         "overwrite=true makes kept ones again"
     )
 
 
 def test_the_first_failures_are_named_and_the_rest_counted():
-    assert failures([WRITTEN]) == []
-    assert failures([WRITTEN, FAILED]) == ['failed: in/"x".jpg: no such file']
-    lines = failures([FAILED] * (NAMED + 1200))
+    assert failure_lines([WRITTEN]) == []
+    assert failure_lines([WRITTEN, FAILED]) == ['failed: in/"x".jpg: no such file']
+    lines = failure_lines([FAILED] * (NAMED + 1200))
     assert len(lines) == NAMED + 1 and lines[-1] == "failed: 1,200 more"
 
 

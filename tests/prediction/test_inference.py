@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.prediction.batches import Inference, in_order
+from src.prediction.inference import Inference, in_order
 from src.prediction.inputs import find_inputs
 from src.prediction.load_model import load_model
 from src.prediction.outputs import Outputs
+from src.prediction.panels import outlined
 from src.prediction.predict import predict_photo
 from tests.prediction.pictures import blocks, grey, save
 
@@ -31,9 +32,9 @@ def photos(tmp_path_factory):
 
 
 def infer(predictor, photos: Path, folder: Path, batch_size=4, workers=2, overlay=True):
-    outputs = Outputs(folder, overlay=overlay, probability=True)
+    outputs = Outputs(folder, ("mask", *(["overlay"] if overlay else []), "probability"))
     inference = Inference(predictor, find_inputs(str(photos), folder), outputs, batch_size, "hflip", 0.45, workers)
-    return [outcome for portion in inference.batches() for outcome in portion]
+    return [outcome for batch in inference.batches() for outcome in batch]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -55,6 +56,8 @@ def test_masks_are_those_of_one_photo_at_a_time(predictor, photos, tmp_path):
         assert outcome.foreground == expected.mask.mean()
         stored = grey(tmp_path / f"{seed:02}.png.probability.png") / 65535
         assert np.abs(stored - expected.probability).max() <= 0.5 / 65535 + 1e-7
+        overlay = outlined(predictor.reader(photos / f"{seed:02}.png"), expected.mask)
+        np.testing.assert_array_equal(grey(tmp_path / f"{seed:02}.png.overlay.png"), overlay)
     assert len({outcome.foreground for outcome in outcomes}) > 5
 
 
