@@ -1,7 +1,7 @@
-"""Gets a data set ready, once, before any run: `python -m src.prepare data=oxford_pet`.
+"""Prepares a data set before any run: `python -m src.prepare data=oxford_pet`.
 
-Downloads Oxford-IIIT Pet where it is not there, draws the synthetic images, and checks every file of any data set, so
-that the runs need not. Reads the group `data` only. Exit code 0: ready; 1: not, and why; 130: Ctrl-C.
+Downloads Oxford-IIIT Pet if it is missing, draws the synthetic images, and checks every file of any data set, so
+that the runs need not. Reads the group `data` only. Exit code 0: ready; 1: not ready, with the reasons; 130: Ctrl-C.
 """
 
 if __name__ == "__main__":  # the imports below take seconds
@@ -21,7 +21,7 @@ from src.cli.overrides import forcing_values, plain_values, refusal
 
 @command("prepare")
 def main(composed: DictConfig) -> None:
-    """Open, check, say what is there."""
+    """Opens and checks the data set, and prints what it holds."""
     from src.data.open_data import open_verified
     from src.data.verify import skipped_text
 

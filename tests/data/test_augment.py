@@ -48,14 +48,14 @@ def node(name: str, **arguments: Any) -> dict[str, Any]:
 
 
 def ellipse(size: int) -> np.ndarray:
-    """A target: a filled ellipse off the centre, its rim ignored."""
+    """A target: a filled ellipse off the center, its rim ignored."""
     rows, columns = np.mgrid[:size, :size] / size
     distance = ((rows - 0.45) / 0.3) ** 2 + ((columns - 0.55) / 0.2) ** 2
     return np.select([distance < 0.8, distance < 1.0], [255, 127], 0).astype(np.uint8)
 
 
 def photo(size: int) -> np.ndarray:
-    """An image without two equal pixels in a row or column: smooth colours and some noise."""
+    """An image without two equal pixels in a row or column: smooth colors and some noise."""
     rows, columns = np.mgrid[:size, :size] * (200 / size)
     noise = np.random.default_rng(0).integers(0, 55, (size, size))
     return np.stack([rows + noise, columns + noise, 200 - rows], axis=-1).astype(np.uint8)
@@ -213,7 +213,7 @@ def test_stronger_geometry_moves_a_drawn_pet_and_its_target_together(name: str) 
     moved = 0
     for epoch in range(40):
         image, after = transform(painted, target, seeds(epoch))
-        # Colours and blur change black and white, but never so far that either crosses the middle between them.
+        # Colors and blur change black and white, but never so far that either crosses the middle between them.
         middle = (int(image.min()) + int(image.max())) / 2
         assert np.mean((image[..., 0] > middle) != (after > 0)) < 0.01  # the rim alone; the pet has almost half
         assert set(np.unique(after)) == CODES
@@ -225,7 +225,7 @@ def test_stronger_geometry_moves_a_drawn_pet_and_its_target_together(name: str) 
 
 @pytest.mark.parametrize("name", ["geometric", "strong"])
 def test_stronger_geometry_keeps_its_limits(name: str) -> None:
-    # A bar of 72 x 24 pixels around the centre: its area tells the scale, its moments place, angle and shape. It is
+    # A bar of 72 x 24 pixels around the center: its area tells the scale, its moments place, angle and shape. It is
     # its own mirror image but for the sign of the angle.
     rows, columns = np.abs(np.mgrid[:256, :256] - 127.5)
     bar = np.where((rows < 12) & (columns < 36), 255, 0).astype(np.uint8)
@@ -268,10 +268,10 @@ def test_strong_never_turns_a_picture_upside_down_and_geometric_does() -> None:
     assert 30 <= upside_down["geometric"] <= 70
 
 
-def test_strong_is_geometric_and_colour_without_the_vertical_flip() -> None:
-    geometric, colour = choice("geometric").transforms, choice("color").transforms
-    assert choice("strong").transforms == [geometric[0], geometric[2], *colour[2:]]
-    assert geometric[:2] == colour[:2] == choice("flip_jitter").transforms[:2]
+def test_strong_is_geometric_and_color_without_the_vertical_flip() -> None:
+    geometric, color = choice("geometric").transforms, choice("color").transforms
+    assert choice("strong").transforms == [geometric[0], geometric[2], *color[2:]]
+    assert geometric[:2] == color[:2] == choice("flip_jitter").transforms[:2]
     assert geometric[3:] == choice("flip_jitter").transforms[2:]
 
 
@@ -299,15 +299,15 @@ def test_color_turns_the_hue_by_up_to_a_twentieth_and_makes_one_in_ten_grey() ->
     brick = np.full((8, 8, 3), (140, 100, 60), np.uint8)  # hue 30 of 360 degrees; dull enough for all factors
     transform = PairTransform(choice("color").transforms)
     pixels = [transform(brick, ellipse(8), seeds(epoch))[0][0, 0].tolist() for epoch in range(300)]
-    coloured = [pixel for pixel in pixels if len(set(pixel)) > 1]
-    turns = [360 * colorsys.rgb_to_hsv(*pixel)[0] - 30 for pixel in coloured]
+    colored = [pixel for pixel in pixels if len(set(pixel)) > 1]
+    turns = [360 * colorsys.rgb_to_hsv(*pixel)[0] - 30 for pixel in colored]
     assert -21 < min(turns) < -15 and 15 < max(turns) < 21  # 18 degrees, and 3 for the rounding to bytes
-    assert 15 <= len(pixels) - len(coloured) <= 50
+    assert 15 <= len(pixels) - len(colored) <= 50
 
 
 def test_color_blurs_one_in_ten_a_little() -> None:
     # White left of a straight edge, black right of it: the last white column keeps the kernel's left half and its
-    # centre, (1 + centre) / 2. The centre is 1 / (1 + 2 (e ** -2)) = 0.79 for sigma 0.5, so 0.89, and for sigma 1
+    # center, (1 + center) / 2. The center is 1 / (1 + 2 (e ** -2)) = 0.79 for sigma 0.5, so 0.89, and for sigma 1
     # 1 / (1 + 2 (e ** -0.5 + e ** -2 + e ** -4.5)) = 0.40, so 0.70.
     edge = np.zeros((16, 16, 3), np.uint8)
     edge[:, :8] = 255

@@ -92,7 +92,7 @@ def test_a_photo_stands_as_its_exif_orientation_says(tmp_path, kind, orientation
     shown = quarters(SHOWN[orientation], *((48, 32) if orientation > 4 else (32, 48)))
     photo = read_image(path)
     assert (photo.dtype, photo.shape) == (np.uint8, shown.shape)
-    inner = np.s_[4:12], np.s_[-12:-4]  # the lossy formats blur where colours meet
+    inner = np.s_[4:12], np.s_[-12:-4]  # the lossy formats blur where colors meet
     for rows in inner:
         for columns in inner:
             assert np.abs(photo[rows, columns].astype(int) - shown[rows, columns]).max() <= 8
@@ -140,13 +140,13 @@ def test_a_palette_with_transparency(tmp_path):
     assert rows_of(image, tmp_path, "GIF", transparency=0) == [white, green, black]
 
 
-def test_one_transparent_value_of_grey_colour_or_bits(tmp_path):
+def test_one_transparent_value_of_grey_color_or_bits(tmp_path):
     grey = Image.fromarray(np.array([[0, 100, 200]], dtype=np.uint8))
     assert rows_of(grey, tmp_path, "PNG", transparency=100) == [[0] * 3, [255] * 3, [200] * 3]
     deep = Image.fromarray(np.array([[0, 0x6400, 0x6401]], dtype=np.uint16))
     assert rows_of(deep, tmp_path, "PNG", transparency=0x6400) == [[0] * 3, [255] * 3, [0x64] * 3]
-    colour = Image.fromarray(quarters("RG BY", 2, 2))
-    assert rows_of(colour, tmp_path, "PNG", transparency=(255, 0, 0)) == [[255] * 3, [0, 255, 0]]
+    color = Image.fromarray(quarters("RG BY", 2, 2))
+    assert rows_of(color, tmp_path, "PNG", transparency=(255, 0, 0)) == [[255] * 3, [0, 255, 0]]
     bits = Image.fromarray(np.array([[False, True]]))
     assert rows_of(bits, tmp_path, "PNG", transparency=0) == [[255] * 3, [255] * 3]
 

@@ -164,9 +164,9 @@ def test_an_error_in_a_worker_names_the_file(pairs: list[Pair], tmp_path: Path) 
 
 
 def process_as_image(pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture whose colour is the number of the process that read it."""
-    colour = np.array([os.getpid() >> shift & 255 for shift in (0, 8, 16)], np.uint8)
-    return np.broadcast_to(colour, (size, size, 3)), np.ones((size, size), np.uint8)
+    """A picture whose color is the number of the process that read it."""
+    color = np.array([os.getpid() >> shift & 255 for shift in (0, 8, 16)], np.uint8)
+    return np.broadcast_to(color, (size, size, 3)), np.ones((size, size), np.uint8)
 
 
 def test_a_worker_lives_through_all_epochs(pairs: list[Pair]) -> None:

@@ -63,7 +63,7 @@ def _require_layout(root: Path) -> None:
             "What to do:\n"
             "  data.download=true                        fetch it (0.8 GB) as the run begins\n"
             "  python -m src.prepare data=oxford_pet     fetch it now, once, for every later run\n"
-            "  data.root=<folder>, or the environment variable OXFORD_PET_ROOT, if it lies elsewhere\n"
+            "  data.root=<folder>, or the environment variable OXFORD_PET_ROOT, if it is elsewhere\n"
             "  data=synthetic                            try everything out without it, on drawn pets"
         )
 

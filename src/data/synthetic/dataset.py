@@ -14,7 +14,7 @@ from src.data.synthetic.scenes import draw_scene
 
 
 def make_synthetic(root: Path, trainval: int, test: int, size: int, seed: int) -> Path:
-    """RngStream `trainval` + `test` pets under `root`, unless that has been done, and return the data set's folder.
+    """Draw `trainval` + `test` pets under `root`, unless that has been done, and return the data set's folder.
 
     The folder, `root/<trainval>-<test>-<size>-<seed>`, appears when everything is in it; several processes may ask at
     once. Image i is the same for every `trainval` and `test`, and its bytes for the same versions of numpy and OpenCV;
@@ -47,7 +47,7 @@ def drawn_before(root: Path, trainval: int, test: int, size: int, seed: int) -> 
 
 
 def _draw_all(folder: Path, trainval: int, test: int, size: int, seed: int) -> None:
-    """RngStream all pets in threads, and write the lists, sorted by breed as the official ones are."""
+    """Draw all pets in threads, and write the lists, sorted by breed as the official ones are."""
     (folder / IMAGES).mkdir(parents=True)
     (folder / TRIMAPS).mkdir(parents=True)
     with ThreadPoolExecutor() as pool:
@@ -61,7 +61,7 @@ def _draw_all(folder: Path, trainval: int, test: int, size: int, seed: int) -> N
 
 
 def _draw_one(folder: Path, index: int, size: int, seed: int) -> str:
-    """RngStream pet number `index`, and return its line for the lists: `<stem> <class> <species> <breed>`."""
+    """Draw pet number `index`, and return its line for the lists: `<stem> <class> <species> <breed>`."""
     kind = index % len(BREEDS)
     image, trimap = draw_scene(np.random.default_rng([seed, index]), BREEDS[kind], size)
     stem = f"{BREEDS[kind].name}_{index // len(BREEDS) + 1}"

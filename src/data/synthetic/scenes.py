@@ -14,7 +14,7 @@ Shape = tuple[int, int]  # (H, W)
 
 
 def draw_scene(rng: Generator, breed: Breed, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """RngStream an animal of the breed: its photo, whose longer side has `size` pixels, and its trimap uint8 (H, W)."""
+    """Draw an animal of the breed: its photo, whose longer side has `size` pixels, and its trimap uint8 (H, W)."""
     shorter = round(size * rng.uniform(0.66, 1))
     shape = (shorter, size) if rng.random() < 0.65 else (size, shorter)
     photo, _ = _surface(rng, breed, shape)
