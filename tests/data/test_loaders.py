@@ -288,9 +288,10 @@ def test_other_errors_stay_as_they_are(pairs: list[Pair]) -> None:
     assert raised.value is error and error.__cause__ is None
 
 
-@pytest.mark.parametrize(("size", "maker"), [("64k", "eval"), ("64k", "whole"), ("4k", "whole")])
+@pytest.mark.long
+@pytest.mark.parametrize(("size", "maker"), [("64k", "eval"), ("64k", "native"), ("4k", "native")])
 def test_a_small_dev_shm_ends_every_kind_of_loader(pairs: list[Pair], size: str, maker: str) -> None:
-    """For real: torch would wait for the batch forever where it finds the room missing as it sends it."""
+    """For real: torch would wait for the batch forever if the space ran out while it is sent."""
     unshare = ["unshare", "-m", "bash", "-c"]
     mount = f"mount -t tmpfs -o size={size} tmpfs /dev/shm"
     if shutil.which("unshare") is None or subprocess.run([*unshare, mount], capture_output=True).returncode:
@@ -304,7 +305,7 @@ from src.data.pairs import Pair
 from src.data.decoding import PairDecoder
 pairs = [Pair(f"pet_{{i}}", Path({folder!r}, f"pet_{{i}}.jpg"), Path({folder!r}, f"pet_{{i}}.png")) for i in range(5)]
 how = dict(image_size=128, batch_size=5, workers=1, pin_memory=False)
-read = PairDecoder() if {maker!r} == "whole" else FileReader(PairDecoder())
+read = PairDecoder() if {maker!r} == "native" else FileReader(PairDecoder())
 try:
     list(loaders.make_{maker}_loader(pairs, read, **how))
 except loaders.OutOfSharedMemory as error:
@@ -317,5 +318,5 @@ except loaders.OutOfSharedMemory as error:
         timeout=120,
         cwd=CONF.parent,
     )
-    key = {"eval": "data.workers", "whole": "workers"}[maker]
+    key = {"eval": "data.workers", "native": "workers"}[maker]
     assert done.stdout.endswith(f"or set {key}=0\n") and done.returncode == 0, done.stderr
