@@ -27,7 +27,10 @@ Point = tuple[dict[str, Any], list[str]]  # a composed config as plain values, a
 
 
 def make_jobs(points: Sequence[Point], default_name: str, device_here: bool = True) -> list[Job]:
-    """The distinct runs among `points`, in their order, as a sweep named `sweep.name`, else `default_name`.
+    """The distinct runs among `points`, as a sweep named `sweep.name`, else `default_name`.
+
+    They keep their order within a seed; seeds follow one another, so that a sweep that is cut off has as many runs of
+    each setting.
 
     Raises ConfigError with the problems of all points, each said once with the first point that has it, and for keys
     with several values that make no other run; ValueError for a folder that may not be written and for data that are
@@ -45,7 +48,8 @@ def make_jobs(points: Sequence[Point], default_name: str, device_here: bool = Tr
     jobs: dict[str, Job] = {}
     for config, identity, (_, overrides) in zip(configs, identities, points, strict=True):
         jobs.setdefault(identity.run_id, Job(config, overrides, sweep, identity, prints[_data(config)]))
-    return list(jobs.values())
+    seeds = list(dict.fromkeys(config.seed for config in configs))
+    return sorted(jobs.values(), key=lambda job: seeds.index(job.config.seed))
 
 
 def _checked_all(points: Sequence[Point], device_here: bool) -> list[RunConfig]:

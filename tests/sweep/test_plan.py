@@ -55,6 +55,15 @@ def test_a_key_that_makes_no_other_run_is_not_swept_over(jobs, axis, said):
         assert problem.startswith(said)
 
 
+@pytest.mark.parametrize("seeds_first", [True, False])
+def test_each_setting_has_its_first_seed_before_any_has_its_second(jobs, seeds_first):
+    seeds, settings = ["seed=7", "seed=3"], ["loss=dice", "loss=bce", "loss=focal"]
+    ordered = jobs(seeds, settings) if seeds_first else jobs(settings, seeds)
+    assert [(job.config.seed, job.config.loss["name"]) for job in ordered] == [
+        (seed, loss) for seed in (7, 3) for loss in ("dice", "bce", "focal")
+    ]
+
+
 @pytest.mark.parametrize("key", ["output=/o/${seed}", "sweep.name=s${seed}"])
 def test_nor_by_an_interpolation(jobs, key):
     with pytest.raises(ConfigError, match=f"{key.partition('=')[0]}: got several "):
@@ -86,7 +95,7 @@ def test_two_data_sets_are_two_runs_and_each_is_opened_once(composed, two_roots,
     points = [[*overrides, f"seed={seed}"] for overrides in two_roots for seed in (0, 1)]
     jobs = plan.make_jobs([(composed(*point), point) for point in points], "adhoc")
     assert len({job.identity.run_id for job in jobs}) == 4 and len({job.identity.config_id for job in jobs}) == 2
-    assert [job.data_fingerprint == jobs[0].data_fingerprint for job in jobs] == [True, True, False, False]
+    assert [job.data_fingerprint == jobs[0].data_fingerprint for job in jobs] == [True, False, True, False]
     assert len(opened) == 2
 
 
