@@ -152,7 +152,7 @@ def test_a_thousand_mistakes(refused, composed):
         ("data.std=[0,1,1]", "data.std.0: got 0; input should be greater than 0"),
         ("seed=1,2", "seed: got '1,2', several values; -m makes a sweep of them, [...] a list"),
         ("seed=${oc.env:SEGSWEEP_NOPE}", "seed: KeyError raised while resolving interpolation: "),
-        ("model.width=-1", "model: model.width is -1; it must be an even number of at least 2"),
+        ("model.width=-1", "model.width: got -1; input should be a multiple of 2"),
         ("model.name=../../up", "model.name: got '../../up'; it takes up to 40 of a-z, A-Z, 0-9, _ and, within, . + -"),
         ("augmentation.name=../../up", "augmentation.name: got '../../up'; string should match pattern"),
         ("allow_targets=[../up]", "allow_targets.0: got '../up'; string should match pattern"),

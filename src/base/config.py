@@ -29,6 +29,9 @@ _UNION_LABEL = re.compile(
 
 
 Above0 = Annotated[float, Field(gt=0)]
+AtLeast0 = Annotated[float, Field(ge=0)]
+Below1 = Annotated[float, Field(ge=0, lt=1)]  # and at least 0
+Between0And1 = Annotated[float, Field(gt=0, lt=1)]
 Switch = Annotated[bool, BeforeValidator(lambda given: False if given is None else given)]  # null is off too
 PackageName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 
@@ -324,7 +327,7 @@ def _signature_model(target: type, injected: tuple[str, ...]) -> type[BaseModel]
 def _type_hints(target: type) -> dict[str, Any]:
     """Of the constructor's arguments; none where they name what is not there as the program runs."""
     try:
-        return typing.get_type_hints(inspect.getattr_static(target, "__init__"))
+        return typing.get_type_hints(inspect.getattr_static(target, "__init__"), include_extras=True)
     except (NameError, TypeError):
         return {}
 

@@ -1,12 +1,16 @@
-"""The parts that several networks share: double convolutions, up-blocks with a skip, checks of arguments."""
+"""The parts that several networks share: double convolutions, up-blocks with a skip, CBAM, the ResNet-34 encoder."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 REDUCTION = 16  # report D
+BLOCKS_PER_STAGE = (3, 4, 6, 3)
+Width = Annotated[int, Field(ge=2, multiple_of=2)]
+OutChannels = Annotated[int, Field(ge=1)]
 
 
 class ChannelAttention(nn.Module):
@@ -103,7 +107,7 @@ def mixing_block(in_channels: int, out_channels: int, conv_bias: bool, batch_nor
     """Two 3x3 convolutions, size kept: a DoubleConv or, if `residual`, a BasicBlock of stride 1."""
     if not residual:
         return DoubleConv(in_channels, out_channels, conv_bias, batch_norm)
-    assert batch_norm and not conv_bias, "check_arguments refuses what a BasicBlock cannot be"
+    assert batch_norm and not conv_bias, "a BasicBlock has BatchNorm and no bias"
     return BasicBlock(in_channels, out_channels, stride=1)
 
 
@@ -156,29 +160,6 @@ def match_size(features: Tensor, reference: Tensor) -> Tensor:
     return F.pad(features, (0, missing_columns, 0, missing_rows))
 
 
-def check_arguments(
-    width: int,
-    out_channels: int,
-    batch_norm: bool = True,
-    conv_bias: bool = False,
-    residual: bool = False,
-) -> None:
-    """Raise ValueError, naming what is allowed, for arguments that no network can be built from, all at once."""
-    problems = []
-    if width < 2 or width % 2:
-        problems.append(f"model.width is {width}; it must be an even number of at least 2 (the reports use 64)")
-    if out_channels < 1:
-        problems.append(f"model.out_channels is {out_channels}; it must be at least 1 (the reports use 1 and 2)")
-    if residual and not batch_norm:
-        problems.append(
-            "model.batch_norm is False; it must be true with model.residual=true, whose blocks have BatchNorm"
-        )
-    if residual and conv_bias:
-        problems.append("model.conv_bias is True; it must be false with model.residual=true, whose blocks have no bias")
-    if problems:
-        raise ValueError("\n".join(problems))
-
-
 def check_images(images: Tensor, minimum_size: int) -> None:
     """Raise ValueError when the images (B, 3, H, W) have fewer than `minimum_size` rows or columns."""
     assert images.ndim == 4 and images.shape[1] == 3, f"expected images (B, 3, H, W), got {tuple(images.shape)}"
@@ -189,9 +170,6 @@ def check_images(images: Tensor, minimum_size: int) -> None:
             f"which needs at least {minimum_size} x {minimum_size}; "
             "resize them to that or more (data.image_size in a run)"
         )
-
-
-BLOCKS_PER_STAGE = (3, 4, 6, 3)
 
 
 class EncoderMaps(NamedTuple):

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from src.models.blocks import ResNet34Encoder, UpBlock, check_arguments, check_images, match_size
+from src.models.blocks import OutChannels, ResNet34Encoder, UpBlock, Width, check_images, match_size
 
 
 class ResNet34UNet(nn.Module):
@@ -12,15 +12,15 @@ class ResNet34UNet(nn.Module):
 
     `residual` adds to each of the decoder's double convolutions its input, projected, as the encoder's blocks do.
     `attention` puts CBAM behind each up-block.
-    Raises ValueError for a `width` that is odd or below 2, and for `out_channels` below 1.
     """
 
     # The bridge pools the 1/32 map once more: it must be at least 2 x 2 (sizes are rounded up on the way).
     minimum_size = 33
 
-    def __init__(self, width: int = 64, out_channels: int = 1, residual: bool = False, attention: bool = False) -> None:
+    def __init__(
+        self, width: Width = 64, out_channels: OutChannels = 1, residual: bool = False, attention: bool = False
+    ) -> None:
         super().__init__()
-        check_arguments(width, out_channels)
         stem_channels = width // 2
         self.encoder = ResNet34Encoder(width, stem_channels)
         self.bridge = nn.Sequential(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from src.models.blocks import CBAM, DoubleConv, ResNet34Encoder, check_arguments, check_images, match_size
+from src.models.blocks import CBAM, DoubleConv, OutChannels, ResNet34Encoder, Width, check_images, match_size
 
 
 class ResNet34UNetCBAM(nn.Module):
@@ -12,7 +12,6 @@ class ResNet34UNetCBAM(nn.Module):
     The centre block sees the deepest map and a 1x1 projection of it; skips come from 1/16, 1/8 and 1/4 only.
     `cbam` adds attention behind each of the six double convolutions. Concatenations are in the report's order: what is
     newly computed comes before what the encoder gives, the other way round than in `join_skip`.
-    Raises ValueError for a `width` that is odd or below 2, and for `out_channels` below 1.
     """
 
     # BatchNorm trains on more than one value a channel, of a single image too: 2 x 2 at 1/32, rounded up.
@@ -20,9 +19,8 @@ class ResNet34UNetCBAM(nn.Module):
     # Checkpoints of format 1 are from before the concatenations had the report's order.
     oldest_checkpoint = 2
 
-    def __init__(self, width: int = 64, out_channels: int = 2, cbam: bool = True) -> None:
+    def __init__(self, width: Width = 64, out_channels: OutChannels = 2, cbam: bool = True) -> None:
         super().__init__()
-        check_arguments(width, out_channels)
         channels = width // 2
         self.encoder = ResNet34Encoder(width, stem_channels=width)
         self.projection = nn.Sequential(

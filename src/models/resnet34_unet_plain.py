@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.models.blocks import ResNet34Encoder, UpBlock, check_arguments, check_images
+from src.models.blocks import OutChannels, ResNet34Encoder, UpBlock, Width, check_images
 
 
 class ResNet34UNetPlain(nn.Module):
@@ -11,15 +11,13 @@ class ResNet34UNetPlain(nn.Module):
 
     The decoder's convolutions have a bias, the encoder's none. Skips come from stages 3, 2, 1 and the stem
     before its max-pool (our reading: only then the sizes fit).
-    Raises ValueError for a `width` that is odd or below 2, and for `out_channels` below 1.
     """
 
     # BatchNorm trains on more than one value a channel, of a single image too: 2 x 2 at 1/32, rounded up.
     minimum_size = 33
 
-    def __init__(self, width: int = 64, out_channels: int = 1) -> None:
+    def __init__(self, width: Width = 64, out_channels: OutChannels = 1) -> None:
         super().__init__()
-        check_arguments(width, out_channels)
         self.encoder = ResNet34Encoder(width, stem_channels=width)
         self.decoder = nn.ModuleList(
             [

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from src.models.blocks import UpBlock, check_arguments, check_images, mixing_block
+from src.models.blocks import OutChannels, UpBlock, Width, check_images, mixing_block
 
 
 class UNet(nn.Module):
@@ -13,8 +13,7 @@ class UNet(nn.Module):
 
     `residual` adds to every double convolution its input, projected; it needs BatchNorm and convolutions without bias.
     `attention` puts CBAM behind each up-block.
-    Raises ValueError for a `width` that is odd or below 2, for `out_channels` below 1, and for `residual` without
-    what it needs.
+    Raises ValueError for `residual` without what it needs.
     """
 
     # BatchNorm trains on more than one value a channel, of a single image too: 2 x 2 at 1/16.
@@ -22,15 +21,16 @@ class UNet(nn.Module):
 
     def __init__(
         self,
-        width: int = 64,
-        out_channels: int = 1,
+        width: Width = 64,
+        out_channels: OutChannels = 1,
         batch_norm: bool = True,
         conv_bias: bool = False,
         residual: bool = False,
         attention: bool = False,
     ) -> None:
         super().__init__()
-        check_arguments(width, out_channels, batch_norm, conv_bias, residual)
+        if residual and (conv_bias or not batch_norm):
+            raise ValueError("residual needs batch_norm=true and conv_bias=false: its blocks have BatchNorm, no bias")
         channels = [width * 2**level for level in range(5)]  # 64, 128, 256, 512, 1024
         self.pool = nn.MaxPool2d(kernel_size=2)
         self.encoder = nn.ModuleList(

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.base.config import Above0, AtLeast0, Between0And1
 from src.training.metrics import foreground_logit
 
 
@@ -78,18 +79,13 @@ class Dice(Loss):
     image without any counted pixel is left out of the mean.
 
     Args:
-        smooth: in pixels, above 0.
-
-    Raises:
-        ValueError: smooth is not above 0.
+        smooth: in pixels, above 0, or empty masks would give 0 / 0.
     """
 
     channels = frozenset({1, 2})
 
-    def __init__(self, smooth: float = 1.0) -> None:
+    def __init__(self, smooth: Above0 = 1.0) -> None:
         super().__init__()
-        if not smooth > 0:
-            raise ValueError(f"Dice loss: {smooth=} must be above 0, or empty masks give 0 / 0; try 1.0")
         self.smooth = smooth
 
     def measure(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
@@ -110,18 +106,15 @@ class BCEDice(Loss):
         smooth: of the Dice loss, in pixels, above 0.
 
     Raises:
-        ValueError: a weight is negative, both are 0, or smooth is not above 0.
+        ValueError: both weights are 0.
     """
 
     channels = frozenset({1, 2})  # of two channels, BCE of the foreground's logit is their cross-entropy
 
-    def __init__(self, bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 1.0) -> None:
+    def __init__(self, bce_weight: AtLeast0 = 1.0, dice_weight: AtLeast0 = 1.0, smooth: Above0 = 1.0) -> None:
         super().__init__()
-        if not (bce_weight >= 0 and dice_weight >= 0 and bce_weight + dice_weight > 0 and smooth > 0):
-            raise ValueError(
-                f"BCE + Dice loss: got {bce_weight=}, {dice_weight=}, {smooth=}; weights must be at least 0 "
-                "and not both 0, smooth must be above 0; try 1.0 for each"
-            )
+        if not bce_weight + dice_weight > 0:
+            raise ValueError("bce_weight and dice_weight are both 0; one of them must be above 0")
         self.bce_weight = bce_weight
         self.dice_weight = dice_weight
         self.bce = BCE()
@@ -143,20 +136,12 @@ class Focal(Loss):
     Args:
         gamma: focusing exponent, at least 0.
         alpha: weight of foreground pixels, strictly between 0 and 1; background pixels get 1 - alpha.
-
-    Raises:
-        ValueError: gamma or alpha is out of its range.
     """
 
     channels = frozenset({1})
 
-    def __init__(self, gamma: float = 2.0, alpha: float = 0.25) -> None:
+    def __init__(self, gamma: AtLeast0 = 2.0, alpha: Between0And1 = 0.25) -> None:
         super().__init__()
-        if not (gamma >= 0 and 0 < alpha < 1):
-            raise ValueError(
-                f"focal loss: got {gamma=}, {alpha=}; gamma must be at least 0 and alpha strictly between 0 "
-                "and 1; Lin et al. (2017) use gamma=2, alpha=0.25"
-            )
         self.gamma = gamma
         self.alpha = alpha
 

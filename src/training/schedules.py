@@ -1,8 +1,9 @@
 """Learning-rate schedules: torch's own schedulers behind one interface, moved after a batch or an epoch."""
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
@@ -12,6 +13,8 @@ from torch.optim.lr_scheduler import (
     PolynomialLR,
     ReduceLROnPlateau,
 )
+
+from src.base.config import Above0, AtLeast0, Below1, Between0And1
 
 
 class Schedule:
@@ -91,9 +94,6 @@ class OneCycle(Schedule):
         cycle_momentum: False leaves momentum as the optimizer has it.
         base_momentum: momentum at the highest lr, in [0, 1).
         max_momentum: momentum at the ends, in [0, 1).
-
-    Raises:
-        ValueError: an argument is out of its range.
     """
 
     def __init__(
@@ -101,20 +101,14 @@ class OneCycle(Schedule):
         optimizer: Optimizer,
         epochs: int,
         steps_per_epoch: int,
-        pct_start: float = 0.1,
-        div_factor: float = 25.0,
-        final_div_factor: float = 10000.0,
+        pct_start: Annotated[float, Field(ge=0, le=1)] = 0.1,
+        div_factor: Above0 = 25.0,
+        final_div_factor: Above0 = 10000.0,
         cycle_momentum: bool = True,
-        base_momentum: float = 0.85,
-        max_momentum: float = 0.95,
+        base_momentum: Below1 = 0.85,
+        max_momentum: Below1 = 0.95,
     ) -> None:
         super().__init__(optimizer, epochs, steps_per_epoch)
-        factors_hold = 0 <= pct_start <= 1 and div_factor > 0 and final_div_factor > 0
-        if not (factors_hold and 0 <= base_momentum < 1 and 0 <= max_momentum < 1):
-            raise ValueError(
-                f"onecycle: got {pct_start=}, {div_factor=}, {final_div_factor=}, {base_momentum=}, "
-                f"{max_momentum=}; pct_start must be in [0, 1], the factors above 0, the momenta in [0, 1)"
-            )
         total_steps = max(2, epochs * steps_per_epoch)
         self.scheduler = OneCycleLR(
             optimizer,
@@ -161,9 +155,6 @@ class Plateau(Schedule):
         patience: epochs without getting better that are let pass, at least 0.
         factor: strictly between 0 and 1.
         min_lr: floor of the lr, at least 0.
-
-    Raises:
-        ValueError: an argument is out of its range.
     """
 
     scheduler: ReduceLROnPlateau
@@ -174,16 +165,11 @@ class Plateau(Schedule):
         epochs: int,
         steps_per_epoch: int,
         monitor: Literal["valid_loss", "valid_dice"] = "valid_loss",
-        patience: int = 3,
-        factor: float = 0.1,
-        min_lr: float = 0.0,
+        patience: Annotated[int, Field(ge=0)] = 3,
+        factor: Between0And1 = 0.1,
+        min_lr: AtLeast0 = 0.0,
     ) -> None:
         super().__init__(optimizer, epochs, steps_per_epoch)
-        if not (monitor in ("valid_loss", "valid_dice") and patience >= 0 and 0 < factor < 1 and min_lr >= 0):
-            raise ValueError(
-                f"plateau: got {monitor=}, {patience=}, {factor=}, {min_lr=}; monitor must be valid_loss or "
-                "valid_dice, patience at least 0, factor strictly between 0 and 1, min_lr at least 0"
-            )
         mode: Literal["min", "max"] = "min" if monitor == "valid_loss" else "max"
         self.scheduler = ReduceLROnPlateau(optimizer, mode, factor=factor, patience=patience, min_lr=min_lr)
         self.steps = epochs
@@ -202,15 +188,10 @@ class Poly(Schedule):
     Args:
         optimizer, epochs, steps_per_epoch: see `Schedule`.
         power: above 0; 1 is a straight line.
-
-    Raises:
-        ValueError: power is not above 0.
     """
 
-    def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int, power: float = 0.9) -> None:
+    def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int, power: Above0 = 0.9) -> None:
         super().__init__(optimizer, epochs, steps_per_epoch)
-        if not power > 0:
-            raise ValueError(f"poly: {power=} must be above 0; try 0.9, or 1 for a straight line")
         self.steps = epochs * steps_per_epoch
         self.scheduler = PolynomialLR(optimizer, total_iters=self.steps, power=power)
 
@@ -228,15 +209,10 @@ class WarmupCosine(Schedule):
     Args:
         optimizer, epochs, steps_per_epoch: see `Schedule`.
         warmup: share of the run's steps that warm up, in [0, 1).
-
-    Raises:
-        ValueError: warmup is out of its range.
     """
 
-    def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int, warmup: float = 0.05) -> None:
+    def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int, warmup: Below1 = 0.05) -> None:
         super().__init__(optimizer, epochs, steps_per_epoch)
-        if not 0 <= warmup < 1:
-            raise ValueError(f"warmup_cosine: {warmup=} must be in [0, 1); try 0.05, or 0 for no warm-up")
         self.steps = epochs * steps_per_epoch
         warm_up = min(round(warmup * self.steps), self.steps - 1)  # at least one step for the cosine
 

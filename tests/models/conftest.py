@@ -49,7 +49,7 @@ def choice(request: pytest.FixtureRequest) -> Choice:
 
 
 def read(path: Path) -> Choice:
-    arguments = OmegaConf.to_container(OmegaConf.load(path))
+    arguments = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     name = arguments.pop("name")
     module, _, class_name = arguments.pop("_target_").rpartition(".")
     network_class = getattr(importlib.import_module(module), class_name)

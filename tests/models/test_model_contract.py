@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from src.models.blocks import CBAM
+from src.base.config import node_problems
+from src.models.blocks import CBAM, OutChannels, Width
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -48,7 +50,8 @@ def test_every_choice_spells_out_all_arguments_but_options(plain_choice):
     del annotations["return"]
     needed = {name: kind for name, kind in annotations.items() if name not in ("residual", "attention")}
     assert list(plain_choice.arguments)[: len(needed)] == list(needed)
-    assert {name: type(plain_choice.arguments[name]) for name in needed} == needed
+    kinds = {name: int if kind in (Width, OutChannels) else kind for name, kind in needed.items()}
+    assert {name: type(plain_choice.arguments[name]) for name in needed} == kinds
     options = {name: False for name in annotations if name not in needed}
     written = dict(list(plain_choice.arguments.items())[len(needed) :])
     assert written == (options if plain_choice.name in ("unet", "resnet34_unet") else {})
@@ -111,15 +114,19 @@ def test_smaller_images_are_refused_with_the_size_and_the_remedy(choice):
         assert f"at least {smallest} x {smallest}; resize" in str(error.value)
 
 
-@pytest.mark.parametrize("width", [9, 1, 0, -8])
-def test_widths_that_do_not_work_are_refused(choice, width):
-    with pytest.raises(ValueError, match=f"model.width is {width}; it must be an even number of at least 2"):
-        choice.build(width=width)
-
-
-def test_all_wrong_channel_counts_are_named_at_once(choice):
-    with pytest.raises(ValueError, match=r"(?s)model.width is 7.*model.out_channels is 0"):
-        choice.build(width=7, out_channels=0)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"width": 9}, ["model.width: got 9; input should be a multiple of 2"]),
+        ({"width": 0, "out_channels": 0}, ["model.width: got 0; ", "model.out_channels: got 0; "]),
+        ({"width": -8}, ["model.width: got -8; input should be greater than or equal to 2"]),
+    ],
+)
+def test_widths_and_channels_that_do_not_work_are_refused(plain_choice, arguments, said):
+    node = OmegaConf.to_container(OmegaConf.load(plain_choice.path), resolve=True) | arguments
+    problems = node_problems("model", node, nn.Module, ())
+    assert len(problems) == len(said)
+    assert all(problem.startswith(start) for problem, start in zip(problems, said, strict=True))
 
 
 def test_the_narrowest_network_works(choice):

@@ -114,20 +114,10 @@ def test_residual_reaches_every_double_conv_and_the_channels_stay():
     assert not any(isinstance(module, DoubleConv) for module in network.modules())
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({"batch_norm": False}, ["model.batch_norm is False; it must be true"]),
-        ({"conv_bias": True}, ["model.conv_bias is True; it must be false"]),
-        ({"batch_norm": False, "conv_bias": True, "width": 3}, ["model.width", "model.batch_norm", "model.conv_bias"]),
-    ],
-)
-def test_residual_is_refused_with_all_that_it_cannot_go_with(arguments, said):
-    with pytest.raises(ValueError) as error:
-        UNet(**{"width": 2, "residual": True, **arguments})
-    problems = str(error.value).splitlines()
-    assert len(problems) == len(said)
-    assert all(problem.startswith(start) for problem, start in zip(problems, said, strict=True))
+@pytest.mark.parametrize("arguments", [{"batch_norm": False}, {"conv_bias": True}])
+def test_residual_is_refused_with_what_it_cannot_go_with(arguments):
+    with pytest.raises(ValueError, match="residual needs batch_norm=true and conv_bias=false"):
+        UNet(width=2, residual=True, **arguments)
 
 
 def test_attention_follows_what_each_up_block_mixes():

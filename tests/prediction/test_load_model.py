@@ -157,7 +157,7 @@ def test_a_network_said_to_be_enormous_takes_no_memory(run_copy):
     ("model", "why"),
     [
         ({"_target_": "src.models.unet.UNet", "width": 10**8}, "cannot be built .*overflow"),
-        ({"_target_": "src.models.unet.UNet", "width": -1}, "cannot be built"),
+        ({"_target_": "src.models.unet.UNet", "width": -1}, "width: got -1; input should be a multiple of 2"),
         ({"_target_": "src.models.unet.UNet", "width": 2, "out_channels": 3}, "out_channels: got 3; allowed: 1, 2"),
         ({"_target_": "src.models.unet.UNet", "width": 2**70}, "64 bits"),
         (

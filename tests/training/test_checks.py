@@ -49,7 +49,7 @@ def test_all_reasons_come_at_once(problems):
 
 
 def test_values_that_only_a_constructor_can_judge_are_found_too(problems):
-    found = problems("optimizer.lr=-1", "model.width=3", "device=cuda:9")
+    found = problems("optimizer.lr=-1", "model.residual=true", "model.conv_bias=true", "device=cuda:9")
     assert [problem.split(":")[0] for problem in found] == ["model", "optimizer", "device"]
     assert "-1" in found[1] and "this machine has" in found[2]
 

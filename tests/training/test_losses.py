@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from src.base.config import node_problems
 from src.training.losses import BCE, BCEDice, CrossEntropy, Dice, Focal, Loss
 from src.training.metrics import confusion, dice_per_image, foreground_logit
 
@@ -339,16 +340,20 @@ def test_no_setting_is_a_buffer_or_a_parameter() -> None:
     assert all(not loss.state_dict() and not list(loss.parameters()) for loss in LOSSES)
 
 
-@pytest.mark.parametrize("smooth", [0.0, -1.0, float("nan")])
-def test_dice_refuses_to_divide_zero_by_zero(smooth: float) -> None:
-    with pytest.raises(ValueError, match=f"smooth={smooth} must be above 0"):
-        Dice(smooth)
-
-
-@pytest.mark.parametrize(("gamma", "alpha"), [(-1.0, 0.25), (2.0, 0.0), (2.0, 1.0), (-1.0, 25.0)])
-def test_focal_names_all_settings_out_of_range(gamma: float, alpha: float) -> None:
-    with pytest.raises(ValueError, match=f"got gamma={gamma}, alpha={alpha}; gamma must"):
-        Focal(gamma, alpha)
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        *(("Dice", {"smooth": smooth}) for smooth in (0.0, -1.0, float("nan"))),
+        ("Focal", {"gamma": -1.0}),
+        ("Focal", {"alpha": 0.0}),
+        ("Focal", {"gamma": -1.0, "alpha": 1.0}),
+        ("BCEDice", {"bce_weight": -1.0, "dice_weight": -1.0, "smooth": 0}),
+    ],
+)
+def test_all_settings_out_of_range_are_named(name: str, settings: dict[str, float]) -> None:
+    node = {"name": "mine", "_target_": f"src.training.losses.{name}", **settings}
+    problems = node_problems("loss", node, Loss, ())
+    assert [problem.partition(":")[0] for problem in problems] == [f"loss.{key}" for key in settings]
 
 
 def test_bce_dice_of_two_channels_is_cross_entropy_plus_dice() -> None:
@@ -357,10 +362,9 @@ def test_bce_dice_of_two_channels_is_cross_entropy_plus_dice() -> None:
     torch.testing.assert_close(BCEDice()(logits, target, counted), parts)
 
 
-@pytest.mark.parametrize(("bce", "dice", "smooth"), [(-1.0, 1.0, 1.0), (1.0, -1.0, 1.0), (0.0, 0.0, 1.0), (1, 1, 0)])
-def test_bce_dice_names_all_settings_out_of_range(bce: float, dice: float, smooth: float) -> None:
-    with pytest.raises(ValueError, match=f"bce_weight={bce}, dice_weight={dice}, smooth={smooth}"):
-        BCEDice(bce, dice, smooth)
+def test_both_weights_may_not_be_zero() -> None:
+    with pytest.raises(ValueError, match="bce_weight and dice_weight are both 0"):
+        BCEDice(0.0, 0.0)
 
 
 def test_a_weight_of_zero_switches_its_part_off() -> None:
