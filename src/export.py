@@ -20,7 +20,6 @@ from src.base.config import parse_section, problems_of
 from src.base.errors import ConfigError
 from src.cli.hydra_entry import command
 from src.cli.overrides import forcing_values, plain_values, quoting_values, refusal
-from src.exporting.options import ExportOptions
 
 PATHS = ("run", "output", "inputs")
 
@@ -29,16 +28,17 @@ PATHS = ("run", "output", "inputs")
 def main(composed: DictConfig) -> None:
     """Check, export, compare, say what was written."""
     try:
-        options = parse_section(ExportOptions, _given(composed))
-        # torch takes seconds to import: --help and typos must not wait for it
-        from src.exporting.exporting import export_run
+        # torch takes seconds to import: --help must not wait for it
+        from src.exporting.exporting import ExportOptions, export_run
 
-        print(export_run(options))
+        print(export_run(parse_section(ExportOptions, _given(composed))))
     except (ValueError, OSError) as error:
         sys.exit(refusal(error))
 
 
 def _given(composed: DictConfig) -> dict[str, Any]:
+    from src.exporting.exporting import ExportOptions
+
     if not OmegaConf.is_missing(composed, "run"):
         return plain_values(composed)
     missing = "run: missing; it takes the folder of a run, for example run=multirun_outputs/demo/unet-…"

@@ -109,7 +109,7 @@ def test_a_file_is_replaced_only_when_asked_for(export, run_copy):
     assert file.name == f"{run_copy.name}.pt2"
     file.write_bytes(b"mine")
     refused = export(*arguments)
-    assert refused.returncode == 1 and f"output: {file} is there already; overwrite=true" in refused.stderr
+    assert refused.returncode == 1 and f"output: {file} exists; overwrite=true" in refused.stderr
     assert file.read_bytes() == b"mine"
     assert export(*arguments, "overwrite=true").returncode == 0 and file.stat().st_size > 1000
 
@@ -128,15 +128,11 @@ def test_without_the_runs_own_data_photos_are_asked_for(export, run_copy, tmp_pa
 
 
 @pytest.mark.parametrize("absent", [["onnxruntime"], ["onnx", "onnxscript", "onnxruntime"]])
-def test_a_missing_package_is_named_with_the_way_to_install_it(trained_run, tmp_path, absent):
-    code = (
-        # an import of what is None fails as where it is not installed
-        f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
-        f"sys.argv = ['src.export', 'run={trained_run}', 'format=onnx', 'output={tmp_path}/network.onnx']\n"
-        "from src.export import export; export()"
-    )
-    refused = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
-    assert refused.returncode == 1 and refused.stdout == ""
+def test_a_missing_package_is_named_with_the_way_to_install_it(export, monkeypatch, trained_run, tmp_path, absent):
+    for package in absent:
+        monkeypatch.setitem(sys.modules, package, None)  # then an import fails as where it is not installed
+    refused = export(f"run={trained_run}", "format=onnx", f"output={tmp_path}/network.onnx")
+    assert (refused.returncode, refused.stdout) == (1, "")
     (line,) = refused.stderr.splitlines()[1:]
     assert line.strip().startswith(
         f"format: onnx needs {', '.join(absent)}, not installed here; pip install '.[export]'"
@@ -163,7 +159,7 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(trained_run, tmp_
             [
                 "{tmp}: is not the folder of a run",
                 "output: got {tmp}/a.pt2; the file of format=onnx ends in .onnx",
-                "inputs: {tmp} holds no",
+                "inputs: got '{tmp}', a folder without photos",
             ],
         ),
         (["run={run}", "inputs={run}/run.json"], ["{run}/run.json: cannot be read as an image"]),

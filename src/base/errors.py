@@ -1,8 +1,10 @@
 """What commands say to users."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+Result = TypeVar("Result")
 LONGEST = 200  # characters of a value that a message repeats
 
 
@@ -12,6 +14,17 @@ class ConfigError(ValueError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(self.problems))
+
+
+def attempt(problems: list[str], work: Callable[[], Result]) -> Result | None:
+    """What `work` returns; where it raises ValueError, None, and its lines are added to `problems`."""
+    try:
+        return work()
+    except ConfigError as error:
+        problems += error.problems
+    except ValueError as error:
+        problems.append(str(error))
+    return None
 
 
 def shown(value: object) -> str:

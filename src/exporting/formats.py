@@ -1,13 +1,14 @@
 """A network as a program without Python, and the two formats of file that such a program is written to."""
 
 import copy
-import importlib
+import importlib.util
 import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import fx, nn
@@ -15,16 +16,22 @@ from torch.export import Dim, ExportedProgram
 
 from src.base.errors import ConfigError
 from src.exporting.metadata import INPUT, OUTPUT
-from src.exporting.options import FormatName
 from src.prediction.load_model import Predictor
 from src.training.metrics import foreground_logit
 from src.training.state import mean_over_mirrored
 
-# Takes normalised RGB float32 (B, 3, S, S), gives float32 (B, S, S), for any B.
+# Takes normalized RGB float32 (B, 3, S, S), gives float32 (B, S, S), for any B.
 Program = Callable[[torch.Tensor], torch.Tensor]
-# Where the description lies in a file: a key of an ONNX model's metadata_props, an extra file of a .pt2.
+Format = Literal["onnx", "torch_export"]
+SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch_export": ".pt2"}
+PACKAGES: dict[Format, tuple[str, ...]] = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": ()}
+# Where the description is in a file: a key of an ONNX model's metadata_props, an extra file of a .pt2.
 ONNX_KEY = "segsweep"
 EXTRA_FILE = "segsweep.json"
+# Images are run in batches of these sizes, one after another.
+BATCHES = (1, 2, 3)
+# The largest difference of a probability that counts as the same; docs/export.md has what was measured.
+BOUND = 1e-4
 
 
 class ForegroundLogits(nn.Module):
@@ -38,7 +45,7 @@ class ForegroundLogits(nn.Module):
         self.model, self.flip_tta = model, flip_tta
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalised RGB float32 (B, 3, S, S) -> float32 (B, S, S)."""
+        """Normalized RGB float32 (B, 3, S, S) -> float32 (B, S, S)."""
         return foreground_logit(mean_over_mirrored(self.model, images) if self.flip_tta else self.model(images))
 
 
@@ -62,18 +69,9 @@ def trace(model: nn.Module, size: int, flip_tta: bool = False) -> ExportedProgra
     return program
 
 
-@dataclass(frozen=True)
-class Format:
-    """A format: the packages it needs beside torch, `write` a program and its description, `read` it back to run."""
-
-    packages: tuple[str, ...]
-    write: Callable[[ExportedProgram, str], bytes]
-    read: Callable[[bytes], Program]
-
-
-def require_packages(name: FormatName) -> None:
+def require_packages(name: Format) -> None:
     """Raises ConfigError, saying what to install, when a package is missing that the format `name` needs."""
-    missing = [package for package in FORMATS[name].packages if not _is_there(package)]
+    missing = [package for package in PACKAGES[name] if importlib.util.find_spec(package) is None]
     if missing:
         raise ConfigError(
             [
@@ -83,32 +81,13 @@ def require_packages(name: FormatName) -> None:
         )
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps to themselves the warnings of torch and onnxscript about their own code and absent packages."""
-    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _is_there(package: str) -> bool:
-    try:
-        importlib.import_module(package)
-    except ImportError:
-        return False
-    return True
-
-
-def _write_onnx(program: ExportedProgram, description: str) -> bytes:
+def write(name: Format, program: ExportedProgram, description: str) -> bytes:
+    """The file of `program` in the format `name`, with its description inside."""
     with quiet():
+        if name == "torch_export":
+            file = io.BytesIO()
+            torch.export.save(program, file, extra_files={EXTRA_FILE: description})
+            return file.getvalue()
         exported = torch.onnx.export(
             program, (), input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False
         )
@@ -119,7 +98,11 @@ def _write_onnx(program: ExportedProgram, description: str) -> bytes:
         return exported.model_proto.SerializeToString()
 
 
-def _read_onnx(content: bytes) -> Program:
+def read(name: Format, content: bytes) -> Program:
+    """The file `content` of the format `name` as a program that runs on the CPU."""
+    if name == "torch_export":
+        with quiet():
+            return torch.export.load(io.BytesIO(content)).module()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -128,28 +111,17 @@ def _read_onnx(content: bytes) -> Program:
     return lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
 
 
-def _write_torch_export(program: ExportedProgram, description: str) -> bytes:
-    file = io.BytesIO()
-    with quiet():
-        torch.export.save(program, file, extra_files={EXTRA_FILE: description})
-    return file.getvalue()
-
-
-def _read_torch_export(content: bytes) -> Program:
-    with quiet():
-        return torch.export.load(io.BytesIO(content)).module()
-
-
-FORMATS: dict[FormatName, Format] = {
-    "onnx": Format(("onnx", "onnxscript", "onnxruntime"), _write_onnx, _read_onnx),
-    "torch_export": Format((), _write_torch_export, _read_torch_export),
-}
-
-
-# Images are run in batches of these sizes, one after another.
-BATCHES = (1, 2, 3)
-# The largest difference of a probability that counts as the same; docs/export.md has what was measured.
-BOUND = 1e-4
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hides the warnings of torch and onnxscript about their own code and absent packages."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 @dataclass(frozen=True)
@@ -163,7 +135,7 @@ class Agreement:
 
     @property
     def holds(self) -> bool:
-        """Whether the probabilities agree within BOUND; not when one is no number."""
+        """Whether the probabilities agree within BOUND; not when one is NaN."""
         return self.probability <= BOUND
 
     def __str__(self) -> str:
@@ -184,7 +156,7 @@ def compare(program: Program, predictor: Predictor, images: torch.Tensor) -> Agr
     assert len(images) == sum(BATCHES), f"{len(images)} images do not fill batches of {BATCHES}"
     batches = images.split(list(BATCHES))
     expected = torch.cat([foreground_logit(predictor.runner.logits(batch)).cpu() for batch in batches])  # (N, S, S)
-    got = torch.cat([program(_normalised(batch, predictor)) for batch in batches])  # (N, S, S)
+    got = torch.cat([program(_normalized(batch, predictor)) for batch in batches])  # (N, S, S)
     assert got.shape == expected.shape and got.dtype == expected.dtype == torch.float32
     return Agreement(
         logit=float((got - expected).abs().max()),
@@ -194,7 +166,7 @@ def compare(program: Program, predictor: Predictor, images: torch.Tensor) -> Agr
     )
 
 
-def _normalised(images: torch.Tensor, predictor: Predictor) -> torch.Tensor:
+def _normalized(images: torch.Tensor, predictor: Predictor) -> torch.Tensor:
     """(pixels / 255 - mean) / std as in the description, computed apart from `ModelRunner`."""
     mean, std = (
         torch.tensor(values).view(1, 3, 1, 1) for values in (predictor.config.data.mean, predictor.config.data.std)

@@ -1,7 +1,6 @@
-"""What an exported file says of itself: which run it is of, how its input is made, what its output means."""
+"""The description inside an exported file: its run, how its input is made, what its output means."""
 
 import importlib.metadata
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from src.base.environment import versions
 from src.base.errors import ConfigError
 from src.base.record import RunRecord
 from src.data.images import ImageReader
-from src.prediction.load_model import read_config
 
 # Raised when a key changes its meaning, so that readers can tell.
 SCHEMA = 1
@@ -32,33 +30,24 @@ class RunFacts(Section):
     scores: dict[str, float]
 
 
-@dataclass(frozen=True)
-class RecordedRun:
-    """What the record of a run says: its config and, of its run.json, the facts."""
-
-    config: RunConfig
-    facts: RunFacts
-
-
-def read_run(folder: Path) -> RecordedRun:
-    """The record in `folder`. Raises ValueError when it is no run's, or when its files are not what they should be."""
-    config = read_config(folder)
-    file = folder / "run.json"
-    plain = RunRecord(folder).read()
+def read_facts(folder: Path) -> RunFacts:
+    """The facts of the run in `folder`. Raises ValueError when its run.json is missing or not what a run records."""
+    record = RunRecord(folder)
+    plain = record.read()
     if plain is None:
         raise ValueError(f"{folder}: has no run.json; a run has one from its start on")
     try:
-        return RecordedRun(config, parse_section(RunFacts, plain))
+        return parse_section(RunFacts, plain)
     except ConfigError as error:
-        raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from error
+        raise ConfigError([f"{record.run_file}: {problem}" for problem in error.problems]) from error
 
 
-def describe(run: RecordedRun, reader: ImageReader) -> dict[str, Any]:
-    """The description as plain values: all that somebody needs who has only the file. docs/export.md explains it."""
-    size = run.config.data.image_size
+def describe(facts: RunFacts, config: RunConfig, reader: ImageReader) -> dict[str, Any]:
+    """The description as plain values: all that a user of the file alone needs. docs/export.md explains it."""
+    size = config.data.image_size
     return {
         "schema": SCHEMA,
-        "run": _told_of(run.facts),
+        "run": {**facts.model_dump(exclude={"scores"}), "test_dice": facts.scores.get("test_dice")},
         "input": {
             "name": INPUT,
             "dtype": "float32",
@@ -74,8 +63,8 @@ def describe(run: RecordedRun, reader: ImageReader) -> dict[str, Any]:
             "width": size,
             "resize": "bilinear without antialiasing, aspect ratio not kept: cv2.INTER_LINEAR on uint8",
             "divide_by": 255,
-            "mean": list(run.config.data.mean),
-            "std": list(run.config.data.std),
+            "mean": list(config.data.mean),
+            "std": list(config.data.std),
             "formula": "(pixels / divide_by - mean) / std",
         },
         "output": {
@@ -90,11 +79,6 @@ def describe(run: RecordedRun, reader: ImageReader) -> dict[str, Any]:
         },
         "versions": {**versions(), **_exporters()},
     }
-
-
-def _told_of(facts: RunFacts) -> dict[str, Any]:
-    told = facts.model_dump(exclude={"scores"})
-    return {**told, "test_dice": facts.scores.get("test_dice")}
 
 
 def _exporters() -> dict[str, str]:

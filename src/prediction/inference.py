@@ -17,7 +17,7 @@ from pydantic import Field
 
 from src.base.config import PackageName, Section
 from src.base.environment import usable_cores
-from src.base.errors import ConfigError
+from src.base.errors import ConfigError, attempt
 from src.data.images import resize_image
 from src.prediction.inputs import Inputs, expanded, find_inputs
 from src.prediction.load_model import Predictor, load_model
@@ -80,16 +80,9 @@ class Inference:
         folder, problems = expanded(options.output), list[str]()
         wanted: dict[Kind, bool] = {"mask": True, "overlay": options.overlay, "probability": options.probability}
 
-        def attempt(work: Callable[[], Result]) -> Result | None:
-            try:
-                return work()
-            except ValueError as error:
-                problems.extend(error.problems if isinstance(error, ConfigError) else [str(error)])
-                return None
-
-        inputs = attempt(lambda: find_inputs(options.input, folder))
-        attempt(lambda: check_output(folder))
-        predictor = attempt(lambda: load_model(expanded(options.run), options.device, options.allow_targets))
+        inputs = attempt(problems, lambda: find_inputs(options.input, folder))
+        attempt(problems, lambda: check_output(folder))
+        predictor = attempt(problems, lambda: load_model(expanded(options.run), options.device, options.allow_targets))
         if predictor is None or inputs is None or problems:
             raise ConfigError(problems)
         workers = options.workers or min(usable_cores(), MOST_WORKERS)

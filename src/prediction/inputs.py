@@ -35,24 +35,24 @@ def expanded(name: str) -> Path:
         return path
 
 
-def find_inputs(name: str, output: Path) -> Inputs:
+def find_inputs(name: str, output: Path | None = None, key: str = "input") -> Inputs:
     """The photos that `name` means: a file, a folder with all that is below it, or a glob (`**`: any folders).
 
     A path that exists is taken literally, `*`, `?` and `[` included. In folders and globs, hidden files and those
     without one of EXTENSIONS are left out but counted; hidden folders and all below `output` are passed over. Links to
-    folders are followed, each folder once.
+    folders are followed, each folder once. `key`: the option that `name` was given with.
 
     Raises ValueError when there is no photo, and when `output` is or holds the folder that is searched.
     """
     given = expanded(name)
     if os.path.lexists(given) and not given.is_dir():
         return Inputs(given.parent, [given], 0)
-    base, pattern = _split(given)
-    found = list(_files(base, pattern, output.resolve()))
+    base, pattern = _split(given, key)
+    found = list(_files(base, pattern, output and output.resolve()))
     photos = sorted(path for path in found if path.suffix.lower() in EXTENSIONS and not _is_hidden(path.name))
     if not photos:
-        raise ValueError(f"input: got {name!r}, {_without_photos(given, len(found))}")
-    if base.resolve().is_relative_to(output.resolve()):
+        raise ValueError(f"{key}: got {name!r}, {_without_photos(given, len(found))}")
+    if output is not None and base.resolve().is_relative_to(output.resolve()):
         raise ValueError(
             f"output: got {str(output)!r}, which is or holds {str(base)!r}, the folder of the photos; give another "
             "folder, or masks would be taken for photos the next time"
@@ -60,20 +60,21 @@ def find_inputs(name: str, output: Path) -> Inputs:
     return Inputs(base, photos, len(found) - len(photos))
 
 
-def _split(given: Path) -> tuple[Path, tuple[str, ...]]:
+def _split(given: Path, key: str) -> tuple[Path, tuple[str, ...]]:
     """The folder before the first wildcard of `given`, and the components from there on; none for a folder."""
     for number in range(len(given.parts)):
         base, pattern = Path(*given.parts[:number]), given.parts[number:]
         if glob.has_magic(pattern[0]) and not os.path.lexists(base / pattern[0]):
             if ".." in pattern:
-                raise ValueError(f"input: got {str(given)!r}; .. cannot follow a wildcard")
+                raise ValueError(f"{key}: got {str(given)!r}; .. cannot follow a wildcard")
             return base, pattern
     return given, ()
 
 
-def _files(base: Path, pattern: Sequence[str], output: Path) -> Iterator[Path]:
+def _files(base: Path, pattern: Sequence[str], output: Path | None) -> Iterator[Path]:
     """Every file that `pattern` matches below `base`, each folder entered once, and none in the folder `output`."""
-    seen = {output} if not base.resolve().is_relative_to(output) else set()
+    # a folder that holds the base is refused later, with its reason
+    seen = set() if output is None or base.resolve().is_relative_to(output) else {output}
     for name, folders, files in os.walk(base, followlinks=True, onerror=_raise) if base.is_dir() else ():
         folder = Path(name)
         real, parts = folder.resolve(), folder.relative_to(base).parts

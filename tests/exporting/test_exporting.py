@@ -14,10 +14,9 @@ from torch import nn
 from src.base.config import RunConfig, build, parse_section
 from src.base.runtime import Numerics
 from src.data.images import ImageReader
-from src.exporting.exporting import export_network, export_run
-from src.exporting.metadata import describe, read_run
-from src.exporting.options import ExportOptions
-from src.prediction.load_model import Predictor
+from src.exporting.exporting import ExportOptions, export_network, export_run
+from src.exporting.metadata import describe, read_facts
+from src.prediction.load_model import Predictor, read_config
 from src.training.checkpoint import load_weights, save_checkpoint
 from src.training.state import ModelRunner
 from tests.conftest import PROJECT
@@ -199,7 +198,7 @@ def test_the_file_of_a_run_says_which_run_it_is_of(run_copy):
     assert [path.name for path in exported.file.parent.iterdir()] == [exported.file.name]
     extra = {"segsweep.json": ""}
     torch.export.load(exported.file, extra_files=extra)
-    assert json.loads(extra["segsweep.json"]) == describe(read_run(run_copy), ImageReader())
+    assert json.loads(extra["segsweep.json"]) == describe(read_facts(run_copy), read_config(run_copy), ImageReader())
 
 
 def test_photos_given_by_the_user_are_what_the_file_is_checked_on(run_copy, synthetic_root):
