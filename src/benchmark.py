@@ -16,8 +16,9 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from src.base.errors import ConfigError
-from src.cli.hydra_entry import command, not_taken, one_line_each
-from src.cli.overrides import forcing_values, plain_values, quoting_values, refusal
+from src.cli.hydra_entry import as_config_errors, hydra_command
+from src.cli.hydra_limits import not_taken
+from src.cli.overrides import force_overrides, parse_options, plain_values
 
 OWN = ("output", "networks", "repeats", "steps", "images")
 DRAWN = ["data=synthetic", "data.size=500", "data.test=1"]  # about the size of the real photos
@@ -26,44 +27,40 @@ FULL = ["trainer=report_a", "numerics=fast"]
 
 
 def benchmark() -> None:
-    """The command: keys of a run are kept apart from the benchmark's own, then `main` runs."""
-    given = sys.argv[1:]
-    own = [argument for argument in given if argument.startswith("-") or argument.partition("=")[0] in OWN]
-    of_runs = [argument for argument in given if argument not in own]
-    sys.argv[1:] = forcing_values(quoting_values(own, ("output",)))
+    """The command; keys of a run are set aside, since the benchmark's own config does not have them."""
+    of_runs = [argument for argument in sys.argv[1:] if _is_of_runs(argument)]
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in of_runs]
 
-    @command("benchmark")
-    def main(composed: DictConfig) -> None:
-        measure(composed, of_runs)
+    @hydra_command("benchmark", paths=("output",))
+    def main(config: DictConfig) -> None:
+        measure(config, of_runs)
 
     main()
 
 
-def measure(composed: DictConfig, of_runs: list[str]) -> None:
+def _is_of_runs(argument: str) -> bool:
+    key, equals, _ = argument.partition("=")
+    return argument.startswith("~") or (bool(equals) and not argument.startswith("-") and key.lstrip("+") not in OWN)
+
+
+def measure(config: DictConfig, of_runs: list[str]) -> None:
     """Check, measure, print."""
     # torch takes seconds to import: --help must not wait for it
     import torch
 
-    from src.base.config import parse_section
     from src.benchmarking.benchmark import BenchmarkOptions, run_benchmark, summary
     from src.training.checks import checked
 
+    options = parse_options(BenchmarkOptions, config, {})
+    if problems := not_taken(of_runs):
+        raise ConfigError(problems)
     on_cpu = not torch.cuda.is_available() or "device=cpu" in of_runs
-    drawn = (
-        []
-        if any(given.startswith("data=") for given in of_runs)
-        else [*DRAWN, f"data.trainval={160 if on_cpu else 1500}"]
-    )
-    usual = [*drawn, *(SMALL if on_cpu else FULL)]
-    try:
-        options = parse_section(BenchmarkOptions, plain_values(composed))
-        if problems := not_taken(of_runs):
-            raise ConfigError(problems)
-        with one_line_each(of_runs):
-            runs = [compose("train", forcing_values([*usual, *of_runs, f"model={name}"])) for name in options.networks]
-        found = run_benchmark(options, [checked(plain_values(run)) for run in runs])
-    except (ValueError, OSError) as error:
-        sys.exit(refusal(error))
+    chosen = any(override.startswith("data=") for override in of_runs)
+    usual = [] if chosen else [*DRAWN, f"data.trainval={160 if on_cpu else 1500}"]
+    usual += SMALL if on_cpu else FULL
+    with as_config_errors(of_runs):
+        runs = [compose("train", force_overrides([*usual, *of_runs, f"model={name}"])) for name in options.networks]
+    found = run_benchmark(options, [checked(plain_values(run)) for run in runs])
     print("\n".join(summary(found, shutil.get_terminal_size((160, 24)).columns)), end="\n\n")
     print(f"written: {options.output}/benchmark.json")
 

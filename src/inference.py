@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from src.base.errors import ConfigError
-from src.cli.hydra_entry import command
-from src.cli.overrides import forcing_values, plain_values, quoting_values, refusal
+from src.cli.hydra_entry import hydra_command
+from src.cli.overrides import parse_options
 
 if TYPE_CHECKING:
-    from src.prediction.inference import Inference, InferenceOptions
+    from src.prediction.inference import Inference
     from src.prediction.load_model import Predictor
     from src.prediction.outputs import Outcome
     from src.prediction.predict import Prediction
@@ -46,7 +45,7 @@ def load_model(run: str | Path, device: str = "auto", allow_targets: Sequence[st
     """The network of the run in the folder `run` with its best weights, on `device` (`auto`, `cpu`, `cuda:1`, `mps`).
 
     Nothing that the folder names is executed, unless it lies in one of the packages `allow_targets`. Raises ValueError
-    for a folder that is no run, or a device not there.
+    for a folder that is not a run, or a device that is not there.
     """
     from src.prediction import load_model as loading
 
@@ -80,38 +79,18 @@ def predict(
     return predict_photo(model, image, tta, threshold)
 
 
-@command("inference")
-def main(composed: DictConfig) -> None:
-    """Check everything, predict batch after batch, leave a summary, say how it ended."""
-    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata, which nobody at the command line can change
-    try:
-        from src.prediction.inference import Inference
-
-        job = Inference.of(_options(composed))
-        if code := _predict_all(job):
-            sys.exit(code)
-    except (ValueError, OSError) as error:
-        sys.exit(refusal(error))
-
-
-def _options(composed: DictConfig) -> "InferenceOptions":
-    """The options, judged. Raises ConfigError with every problem, missing keys among them."""
+@hydra_command("inference", paths=tuple(NEEDED))
+def inference(config: DictConfig) -> int:
+    """Check everything, predict batch after batch, write a summary, print how it ended."""
     # torch takes seconds to import: --help must not wait for it
-    from src.base.config import parse_section
-    from src.prediction.inference import InferenceOptions
+    from src.prediction.inference import Inference, InferenceOptions
 
-    missing = [key for key in NEEDED if OmegaConf.is_missing(composed, key)]
-    given = OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in missing])
-    try:
-        return parse_section(InferenceOptions, plain_values(given))
-    except ConfigError as error:
-        absent = [f"{key}: missing; it takes {NEEDED[key]}" for key in missing]
-        others = [problem for problem in error.problems if problem.partition(":")[0] not in missing]
-        raise ConfigError(absent + others) from error
+    warnings.filterwarnings("ignore", module="PIL")  # about odd metadata, which a user cannot change here
+    return _predict_all(Inference.of(parse_options(InferenceOptions, config, NEEDED)))
 
 
 def _predict_all(job: "Inference") -> int:
-    """The exit code of predicting all photos; a summary is left however it ends."""
+    """Predicts all photos; returns the exit code. Writes a summary however it ends."""
     from src.prediction.outputs import closing_line, failure_lines, write_summary
 
     folder = job.outputs.folder
@@ -120,7 +99,7 @@ def _predict_all(job: "Inference") -> int:
     try:
         signal_number = _collect(job, outcomes)
     except (ValueError, OSError):
-        with suppress(OSError):  # the first trouble is the one to tell
+        with suppress(OSError):  # the first error is the one to report
             write_summary(outcomes, folder)
         raise
     write_summary(outcomes, folder)
@@ -156,12 +135,6 @@ def _collect(job: "Inference", outcomes: "list[Outcome]") -> int | None:
 def _interrupted(done: int, job: "Inference") -> str:
     again = "starts again, without overwrite=true it resumes" if job.outputs.overwrite else "resumes"
     return f"interrupted after {done:,} of {len(job.inputs.photos):,} photos; the same command {again}"
-
-
-def inference() -> None:
-    """The command: what is typed is put right for Hydra, then `main` runs."""
-    sys.argv[1:] = forcing_values(quoting_values(sys.argv[1:], NEEDED))
-    main()
 
 
 if __name__ == "__main__":

@@ -9,31 +9,26 @@ if __name__ == "__main__":  # the imports below take seconds
 
     expect_ctrl_c()
 
-import sys
-
 from omegaconf import DictConfig
 
 from src.base.config import parse_data
 from src.base.errors import ConfigError
-from src.cli.hydra_entry import command
-from src.cli.overrides import forcing_values, plain_values, refusal
+from src.cli.hydra_entry import hydra_command
+from src.cli.overrides import plain_values
 
 
-@command("prepare")
-def main(composed: DictConfig) -> None:
+@hydra_command("prepare")
+def prepare(config: DictConfig) -> None:
     """Opens and checks the data set, and prints what it holds."""
     from src.data.open_data import open_verified
     from src.data.verify import skipped_text
 
-    try:
-        values = plain_values(composed)
-        plain = values.pop("data")
-        if values:
-            raise ConfigError([f"{key}: unknown key; only data and data.… can be given" for key in values])
-        data = parse_data({**plain, "download": True} if plain.get("kind") == "oxford_pet" else plain)
-        splits, digest = open_verified(data)
-    except (ValueError, OSError) as error:
-        sys.exit(refusal(error))
+    values = plain_values(config)
+    plain = values.pop("data")
+    if values:
+        raise ConfigError([f"{key}: unknown key; only data and data.… can be given" for key in values])
+    data = parse_data({**plain, "download": True} if plain.get("kind") == "oxford_pet" else plain)
+    splits, digest = open_verified(data)
     if splits.skipped:
         print(skipped_text(splits))
     for note in splits.notes:
@@ -43,5 +38,4 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = forcing_values(sys.argv[1:])
-    main()
+    prepare()

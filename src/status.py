@@ -1,7 +1,7 @@
-"""Shows how the runs of a sweep stand, at work or ended: `python -m src.status sweep=multirun_outputs/demo watch=true`.
+"""Shows the state of a sweep's runs: `python -m src.status sweep=multirun_outputs/demo`.
 
-Reads records only, so it changes nothing and needs no right to write. Keys: conf/status.yaml. Exit code 0: shown; 1:
-the folder is no sweep, or a key is wrong; 130: Ctrl-C, which is how a watch ends before the runs do.
+Reads records only, so it changes nothing and needs no right to write; `watch=true` refreshes. Keys: conf/status.yaml.
+Exit code 0: shown; 1: the folder is not a sweep, or a key is wrong; 130: Ctrl-C, which ends a watch.
 """
 
 if __name__ == "__main__":  # the imports below take seconds
@@ -15,35 +15,37 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from pydantic import Field
 
-from src.base.errors import shown
+from src.base.config import Section
 from src.cli.console import clear_screen
-from src.cli.hydra_entry import command
-from src.cli.overrides import forcing_values, plain_values, refusal
+from src.cli.hydra_entry import hydra_command
+from src.cli.overrides import parse_options
 
-KEYS = ("sweep", "watch", "interval")
+NEEDED = {"sweep": "the folder of a sweep, for example sweep=multirun_outputs/demo"}
 
 
-@command("status")
-def main(composed: DictConfig) -> None:
+class StatusOptions(Section):
+    """See conf/status.yaml. `interval`: seconds."""
+
+    sweep: str = Field(min_length=1)
+    watch: bool
+    interval: float = Field(gt=0)
+
+
+@hydra_command("status")
+def status(config: DictConfig) -> None:
     """Check, then look once or again and again."""
-    problems = _problems(composed)
-    if problems:
-        sys.exit("\n".join(problems))
-    options = plain_values(composed)
-    try:
-        look(Path(str(options["sweep"])), options["interval"] if options["watch"] else None)
-    except (ValueError, OSError) as error:
-        sys.exit(refusal(error))
+    options = parse_options(StatusOptions, config, NEEDED)
+    look(Path(options.sweep), options.interval if options.watch else None)
 
 
 def look(sweep: Path, interval: float | None) -> None:
-    """Prints how `sweep` stands; with an `interval`, every so many seconds until no run is at work or waits.
+    """Prints the state of `sweep`; with an `interval`, every so many seconds until no run is running or planned.
 
-    On a terminal each look takes the place of the one before, and only what fits is shown until the last.
+    On a terminal each look replaces the one before, and only what fits is shown until the last.
     """
     # pandas takes a while to import: --help and typos must not wait for it
     from src.analysis.records.runs import load_runs
@@ -69,24 +71,6 @@ def _headed(text: str, sweep: Path, on_terminal: bool) -> str:
     return f"{title}\n\n{text}" if on_terminal else f"{title}\n\n{text}\n"
 
 
-def _problems(composed: DictConfig) -> list[str]:
-    """One line for each key that is missing, unknown or wrong."""
-    problems = [f"{key}: unknown key; allowed: {', '.join(KEYS)}" for key in map(str, composed) if key not in KEYS]
-    it_takes = "it takes the folder of a sweep, for example sweep=multirun_outputs/demo"
-    if OmegaConf.is_missing(composed, "sweep"):
-        problems.append(f"sweep: missing; {it_takes}")
-    elif not isinstance(sweep := composed["sweep"], str | int | float) or not str(sweep).strip():
-        problems.append(f"sweep: got {shown(sweep)}; {it_takes}")
-    watch: Any = composed["watch"]
-    interval: Any = composed["interval"]
-    if not isinstance(watch, bool):
-        problems.append(f"watch: got {watch!r}; allowed: true, false")
-    if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 < interval < float("inf"):
-        problems.append(f"interval: got {interval!r}; it takes a number of seconds above 0")
-    return problems
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly
-    sys.argv[1:] = forcing_values(sys.argv[1:])
-    main()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a watch
+    status()

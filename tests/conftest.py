@@ -20,7 +20,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src.cli.overrides import CONF, forcing_values, plain_values
+from src.cli.overrides import CONF, force_overrides, plain_values
 
 PROJECT = CONF.parent
 hypothesis.settings.register_profile("any machine", deadline=None)  # a slow moment is no wrong answer
@@ -35,7 +35,7 @@ def composed() -> Compose:
 
     def compose_plain(*overrides: str) -> dict[str, Any]:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return plain_values(compose("train", forcing_values(list(overrides))))
+            return plain_values(compose("train", force_overrides(list(overrides))))
 
     return compose_plain
 
@@ -137,7 +137,7 @@ def _trained(folder: Path, root: Path, *overrides: str) -> Path:
     from src.training.run import run
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        plain = plain_values(compose("train", forcing_values([*_small(root, folder), *overrides])))
+        plain = plain_values(compose("train", force_overrides([*_small(root, folder), *overrides])))
     outcome = run(checked(plain), "single", list(overrides))
     assert outcome.status == "finished", outcome.error
     return outcome.folder

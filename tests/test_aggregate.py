@@ -126,7 +126,7 @@ def test_another_protocol(aggregate, tmp_path):
             ["sweep={folder}/all", "claims=report_a"],
             ["the config cannot be used:", "claims: unknown key; python -m src.aggregate takes claim_files"],
         ),
-        (["sweep={folder}/all", "output=/proc/nix"], ["cannot go on: "]),  # the answer is printed all the same
+        (["sweep={folder}/all", "output=/proc/nix"], ["cannot continue: "]),  # the answer is printed all the same
     ],
 )
 def test_a_mistake_gets_clear_lines_and_exit_code_1(aggregate, folder, arguments, said):

@@ -16,8 +16,8 @@ from src.benchmark import benchmark
 from src.evaluate import evaluate
 from src.export import export
 from src.inference import inference
-from src.prepare import main as prepare
-from src.status import main as status
+from src.prepare import prepare
+from src.status import status
 
 Refused = Callable[..., str]
 LONG = "x" * 5000
@@ -93,7 +93,7 @@ def refused(train, tmp_path) -> Refused:
         done = train(*fixed, *typed)
         said = done.stdout + done.stderr
         assert done.returncode == 1, (typed, said)
-        assert said.startswith(("the config cannot be used:\n  ", "no Oxford-IIIT Pet data in ", "cannot go on: "))
+        assert said.startswith(("the config cannot be used:\n  ", "no Oxford-IIIT Pet data in ", "cannot continue: "))
         assert "Traceback" not in said and "HYDRA_FULL_ERROR" not in said, (typed, said)
         assert len(said) < 6000 and all(line.isprintable() for line in said.splitlines()), (typed, said)
         assert [path.name for path in tmp_path.iterdir()] == ["file"], typed
@@ -144,11 +144,11 @@ def test_a_thousand_mistakes(refused, composed):
         ("trainer.epochs==3", "'trainer.epochs==3': cannot be read; an override is key=value"),
         ("~nothing", "Could not delete from config. 'nothing' does not exist."),
         ("model=unett", "model: got 'unett'; allowed: resnet34_unet, resnet34_unet_cbam, resnet34_unet_plain, unet, "),
-        ("setting=report_a/nothing", "setting/report_a: got 'nothing'; there is no such file of options"),
+        ("setting=report_a/nothing", "setting/report_a: got 'nothing'; this option does not exist"),
         ("++model=unet", "force-add of config groups is not supported: 'model=unet'"),
         ("model@net=unet", "Could not override 'model@net'. Did you mean to override model?"),
         ("data.mean.7=3", "Error merging override data.mean.7=3: list index out of range"),
-        ("data.mean.x=3", "invalid literal for int() with base 10: 'x'; typed was '"),
+        ("data.mean.x=3", "invalid literal for int() with base 10: 'x'; got '"),
         ("data.std=[0,1,1]", "data.std.0: got 0; input should be greater than 0"),
         ("seed=1,2", "seed: got '1,2', several values; -m makes a sweep of them, [...] a list"),
         ("seed=${oc.env:SEGSWEEP_NOPE}", "seed: KeyError raised while resolving interpolation: "),
@@ -170,7 +170,7 @@ def test_a_thousand_mistakes(refused, composed):
         ("hydra.verbose=3", "hydra.verbose: got 3; allowed: true, false, names of loggers"),
         ("hydra.run.dir=elsewhere", "hydra.run.dir: not taken; of Hydra's own part these are: launcher, sweeper, "),
         ("hydra/launcher=none", "hydra/launcher: got 'none'; allowed: basic, local, ray, slurm"),
-        ("--config-dir=/nowhere", "--config-dir: got '/nowhere', which is no folder"),
+        ("--config-dir=/nowhere", "--config-dir: got '/nowhere', which is not a folder"),
         ("--config-name=other", "--config-name: not taken; --config-dir=<folder> adds a folder of options"),
     ],
 )
@@ -191,7 +191,7 @@ def test_the_message_says_what_was_got_and_what_is_allowed(refused, typed, line)
         (["hydra.launcher.jobs=many"], "hydra.launcher.jobs: got 'many'; a number from 1 on, or null"),
         (["hydra.launcher.job=2"], "Could not override 'hydra.launcher.job': Key 'job' is not in struct"),
         (["model=unet,unett"], "model: got 'unett'; allowed: resnet34_unet, "),
-        (["data.mean.x=3,4"], "invalid literal for int() with base 10: 'x'; typed was '"),
+        (["data.mean.x=3,4"], "invalid literal for int() with base 10: 'x'; got '"),
     ],
 )
 def test_a_sweep_is_refused_before_its_first_run(refused, typed, line):

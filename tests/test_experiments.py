@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.base.config import RunConfig, arguments_of
 from src.base.identity import identify, setting_of
-from src.cli.overrides import CONF, forcing_values, plain_values
+from src.cli.overrides import CONF, force_overrides, plain_values
 from src.training.checks import checked
 
 # model, augmentation, scheduler, optimizer, lr, loss, batch size, epochs, seed
@@ -229,7 +229,7 @@ def asked(experiment: str) -> tuple[DictConfig, RunConfig]:
     """What `experiment=<experiment> size=small` is to Hydra: its own part, and the config that --cfg job prints."""
     overrides = [f"experiment={experiment}", "size=small", *HERE]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", forcing_values(overrides), return_hydra_config=True)
+        config = compose("train", force_overrides(overrides), return_hydra_config=True)
     with open_dict(config):
         hydra = config.pop("hydra")
     return hydra, checked(plain_values(config))
@@ -244,7 +244,7 @@ def jobs_of(experiment: str, *typed: str) -> list[list[str]]:
         sweeper, recorder = instantiate(hydra.sweeper), Recorder()
         sweeper.launcher, sweeper.config = recorder, OmegaConf.create({"hydra": {"sweeper": hydra.sweeper}})
         sweeper.hydra_context = HydraContext(GlobalHydra.instance().config_loader(), callbacks=None)
-        sweeper.sweep(forcing_values([f"experiment={experiment}", *typed]))
+        sweeper.sweep(force_overrides([f"experiment={experiment}", *typed]))
     return recorder.jobs
 
 

@@ -177,7 +177,7 @@ def test_a_mistake_gets_clear_lines_and_exit_code_1(export, trained_run, tmp_pat
 
 def test_a_folder_that_cannot_be_written_to_is_said(export, trained_run):
     refused = export(f"run={trained_run}", "format=torch_export", "output=/proc/nix/network.pt2")
-    assert refused.returncode == 1 and refused.stderr.startswith("cannot go on: ")
+    assert refused.returncode == 1 and refused.stderr.startswith("cannot continue: ")
 
 
 def test_help_does_not_wait_for_torch():

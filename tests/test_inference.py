@@ -290,7 +290,7 @@ def test_mistakes_are_named_together_before_any_work(here, trained_run, photos, 
 
 def test_an_output_that_cannot_be_made_is_a_clear_line(infer, photos):
     refused = infer(f"input={photos}", "output=/proc/nix")
-    assert refused.returncode == 1 and refused.stderr.startswith("cannot go on: ") and "/proc/nix" in refused.stderr
+    assert refused.returncode == 1 and refused.stderr.startswith("cannot continue: ") and "/proc/nix" in refused.stderr
 
 
 def test_a_disk_that_takes_no_more_ends_it_with_a_clear_line(infer, tmp_path):
@@ -303,7 +303,7 @@ def test_a_disk_that_takes_no_more_ends_it_with_a_clear_line(infer, tmp_path):
         done = infer(f"input={tmp_path}/photos", f"output={tmp_path}/masks", "probability=true", "batch_size=1")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert done.returncode == 1 and done.stderr.startswith("cannot go on: ") and "File too large" in done.stderr
+    assert done.returncode == 1 and done.stderr.startswith("cannot continue: ") and "File too large" in done.stderr
     assert rows(tmp_path / "masks")["status"].tolist() == ["written"]
     written = {"a.png.mask.png", "a.png.probability.png", "b.png.mask.png", "summary.csv"}
     assert set(files(tmp_path / "masks")) == written

@@ -243,7 +243,7 @@ def test_ones_own_package_is_built_where_it_is_allowed_and_the_record_says_so(tr
     assert json.loads(run_file.read_text())["allow_targets"] == ["my_package.nets"]
     assert yaml.safe_load((run_file.parent / "config.yaml").read_text())["allow_targets"] == ["my_package.nets"]
     again = train(*small, *own, "allow_targets=[my_package]", "sweep.name=adhoc", "seed=0")
-    assert "finished before, nothing to do" in again.stdout  # what is allowed decides no result
+    assert "already finished, nothing to do" in again.stdout  # what is allowed decides no result
 
 
 def test_what_a_runs_own_config_allows_is_a_strangers_word(run_copy, here, evil, proof, tmp_path):

@@ -31,7 +31,7 @@ def test_one_run_then_the_same_again(train, command, small, tmp_path):
     assert f"finished: test Dice {score:.4f}, {folder}" in first.stdout
     assert "epoch 2/2" in first.stdout and "\r" not in first.stderr  # no bars where nobody looks
     again = train(*small, "model=resnet34_unet", "data.image_size=64", "scheduler=onecycle")
-    assert again.returncode == 0 and f"finished before, nothing to do: test Dice {score:.4f}" in again.stdout
+    assert again.returncode == 0 and f"already finished, nothing to do: test Dice {score:.4f}" in again.stdout
     assert {path.name for path in set(PROJECT.iterdir()) - before} <= {".cache"}  # Hydra writes nothing
 
 
@@ -60,7 +60,7 @@ def test_a_sweep_and_its_report(train, command, small, tmp_path):
         (["loss._target_=torch.nn.BCEWithLogitsLoss"], ["loss._target_: got 'torch.nn.BCEWithLogitsLoss'"]),
         (["sweep.name=.."], ["sweep.name: got '..'"]),
         (["optimizer.lr=inf"], ["optimizer.lr: got inf"]),
-        (["output=/proc/nowhere"], ["cannot go on", "/proc/nowhere"]),
+        (["output=/proc/nowhere"], ["cannot continue", "/proc/nowhere"]),
         (["-m", "seed=range(3,3)"], ["the grid is empty"]),
         (["-m", "sweep.name=a,b"], ["sweep.name: got several"]),
         (["experiment=nothing"], ["experiment: got 'nothing'", "report_a/scheduler"]),
@@ -94,7 +94,7 @@ def test_a_signal_leaves_a_checkpoint_and_the_same_command_goes_on(train, small,
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM and b"goes on from here" in said
+    assert process.returncode == 128 + signal.SIGTERM and b"the same command resumes" in said
     (folder,) = run_folders(tmp_path)
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     done = len((folder / "epochs.jsonl").read_text().splitlines())
@@ -163,7 +163,7 @@ def test_a_finished_run_is_finished_also_while_it_is_evaluated(train, run_copy, 
     arguments = _small(synthetic_root, tmp_path / "runs")
     with RunRecord(folder).locked():  # as `python -m src.evaluate` does
         again, sweep = train(*arguments), train("-m", *arguments, "sweep.name=single")
-    assert again.returncode == 0 and "finished before, nothing to do: test Dice" in again.stdout
+    assert again.returncode == 0 and "already finished, nothing to do: test Dice" in again.stdout
     assert sweep.returncode == 0 and "1 of 1 runs finished" in sweep.stderr
 
 

@@ -11,8 +11,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from src.base.errors import ConfigError
-from src.cli.hydra_entry import network_names, one_line_each
-from src.cli.overrides import check_by_model, plain_values, refusal, sweep_name, task_overrides, typed
+from src.cli.hydra_entry import as_config_errors, network_names
+from src.cli.overrides import check_by_model, plain_values, strip_plus, sweep_name, task_overrides
 
 
 class SegsweepLauncher(Launcher):
@@ -25,19 +25,15 @@ class SegsweepLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Composes and runs all; leaves the program with an exit code other than 0 unless every run finished."""
         setup_globals()
-        with one_line_each([]):
+        with as_config_errors([]):
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         # torch is imported from here on; Hydra imports this module at every start
         from src.sweep.launch import launch
 
+        with as_config_errors(task_overrides(self.config.hydra)):
+            points = self.compose(job_overrides)
         experiment = self.config.hydra.runtime.choices.get("experiment")
-        try:
-            with one_line_each(task_overrides(self.config.hydra)):
-                points = self.compose(job_overrides)
-            code = launch(points, sweep_name(None, experiment, "adhoc"), self.backend())
-        except (ValueError, OSError) as error:
-            raise SystemExit(refusal(error)) from error
-        if code:
+        if code := launch(points, sweep_name(None, experiment, "adhoc"), self.backend()):
             raise SystemExit(code)
         return []
 
@@ -46,7 +42,7 @@ class SegsweepLauncher(Launcher):
         raise AssertionError("each launcher has its own")
 
     def compose(self, job_overrides: Sequence[Sequence[str]]) -> list[tuple[dict[str, Any], list[str]]]:
-        """The config of each job as plain values, as Hydra would compose it, and what was typed for it.
+        """The config of each job as plain values, as Hydra would compose it, and its overrides.
 
         Composing takes Hydra about 0.1 s. Jobs that choose the same options and differ in plain values only, such as
         seeds, are composed once, and the values set on that, which is what Hydra does with them too.
@@ -80,7 +76,7 @@ class SegsweepLauncher(Launcher):
                     OmegaConf.update(composed[chosen], values[one].key_or_group, values[one].value(), force_add=True)
             plain = plain_values(composed[chosen])
             check_by_model(composed[chosen], plain, overrides, networks)
-            points.append((plain, typed(overrides)))
+            points.append((plain, strip_plus(overrides)))
         return points
 
 

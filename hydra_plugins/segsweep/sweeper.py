@@ -9,8 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from src.base.errors import ConfigError, shown
-from src.cli.hydra_entry import one_line_each
-from src.cli.overrides import forcing_values
+from src.cli.hydra_entry import as_config_errors
+from src.cli.overrides import force_overrides
 
 
 class GridSweeper(BasicSweeper):
@@ -28,8 +28,8 @@ class GridSweeper(BasicSweeper):
             raise ConfigError([f"hydra.sweeper.params: got {shown(sweeper['params'])}; it takes key: values"])
         params = [f"{key}={value}" for key, value in (sweeper["params"] or {}).items()]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        typed = [*forcing_values(params), *arguments]
-        with one_line_each(typed):
+        typed = [*force_overrides(params), *arguments]
+        with as_config_errors(typed):
             values: dict[str, list[str]] = {}
             for override in parser.parse_overrides(typed):
                 key, given = override.get_key_element(), [override.input_line]

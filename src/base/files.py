@@ -119,10 +119,10 @@ def check_writable(folder: Path) -> None:
     """Raises ValueError where no file can be made in `folder` or, while it is not there, in the folders above it."""
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise ValueError(f"cannot go on: {there} is in the way, it is no folder; move it, or change output=<folder>")
+        raise ValueError(f"cannot continue: {there} is in the way, it is no folder; move it, or change output=<folder>")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(
-            f"cannot go on: {there} may not be written (a read-only disk, or this user's rights); "
+            f"cannot continue: {there} may not be written (a read-only disk, or this user's rights); "
             "have that changed, or change output=<folder>"
         )
 

@@ -1,13 +1,14 @@
-"""What is typed, before and after Hydra reads it: overrides that our own schema can judge, configs as plain values."""
+"""Overrides before and after Hydra reads them: in a form that our own schema can check, and configs as plain values."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.base.config import AnySection, parse_section
 from src.base.errors import ConfigError, did_you_mean, one_line, shown
 from src.base.files import WHAT_TO_DO, CannotWrite
 
@@ -16,10 +17,10 @@ PATHS = ("output", "init_from", "data.root", "data.cache_dir")
 _VALUE_OVERRIDE = re.compile(r"^\+{0,2}(?P<key>[^\s=~+@-][^=@]*)=")
 
 
-def forcing_values(arguments: list[str]) -> list[str]:
+def force_overrides(arguments: list[str]) -> list[str]:
     """`arguments` with `key=value` as `++key=value`, except for config groups and Hydra's own keys.
 
-    Hydra stops at the first key it does not know and advises `+key=…`, which makes a dead key. Forced in, all unknown
+    Hydra stops at the first unknown key and advises `+key=…`, which makes a key that nothing reads. Forced, all unknown
     keys reach the schema, which names them at once with what is allowed.
     """
     groups = {folder.relative_to(CONF).as_posix() for folder in CONF.rglob("*") if folder.is_dir()}
@@ -33,21 +34,21 @@ def forcing_values(arguments: list[str]) -> list[str]:
     return forced
 
 
-def quoting_values(arguments: list[str], keys: Collection[str]) -> list[str]:
-    """`arguments` with the values of `keys` in quotes, so that Hydra takes them as they are: any path, no grammar.
+def quote_paths(arguments: list[str], keys: Collection[str]) -> list[str]:
+    """`arguments` with the values of `keys` in quotes, so that Hydra takes any path as it is, without its grammar.
 
     `null` stays null; a file of that name is `./null`.
     """
     quoted = []
     for argument in arguments:
         key, _, value = argument.partition("=")
-        as_it_is = key.lstrip("+") not in keys or value == "null"
-        quoted.append(argument if as_it_is else f"{key}='{_escaped(value)}'")
+        unchanged = key.lstrip("+") not in keys or value == "null"
+        quoted.append(argument if unchanged else f"{key}='{_escaped(value)}'")
     return quoted
 
 
 def _escaped(value: str) -> str:
-    """For single quotes of Hydra's: a quote or an interpolation gets a backslash, backslashes before it are doubled."""
+    """`value` for Hydra's single quotes: a backslash before a quote or `${`, backslashes in front of it doubled."""
     value = re.sub(r"(\\*)('|\$\{)", lambda match: f"{match[1] * 2}\\{match[2]}", value)
     return re.sub(r"\\+$", lambda match: match[0] * 2, value)
 
@@ -72,13 +73,12 @@ def experiment_problems(overrides: Iterable[str], folders: Iterable[Path]) -> li
     return problems
 
 
-def check_groups(arguments: list[str]) -> None:
-    """Raises ConfigError for a group without which no run can be, set to null."""
+def group_problems(overrides: Iterable[str]) -> list[str]:
+    """One line for each group that every run needs and that `overrides` set to null."""
     needed = "data|model|loss|optimizer|scheduler|augmentation|numerics|trainer"
-    matches = [re.fullmatch(rf"({needed})=(null)?|~({needed})", argument) for argument in arguments]
+    matches = [re.fullmatch(rf"({needed})=(null)?|~({needed})", override) for override in overrides]
     missing = [match[1] or match[3] for match in matches if match]
-    if missing:
-        raise ConfigError([f"{group}: got null; every run needs one, see --help for the options" for group in missing])
+    return [f"{group}: got null; every run needs one, see --help for the options" for group in missing]
 
 
 def check_by_model(
@@ -86,13 +86,13 @@ def check_by_model(
 ) -> None:
     """Raises ConfigError for keys of `trainer.by_model` that change nothing: of no network, or read by no other key.
 
-    `config`: as composed, with its interpolations, and `plain`: without. `networks`: the names of all that there are,
-    beside the run's own. A key that was typed, as `trainer.batch_size=8`, may replace what an option says by network.
+    `config`: as composed, with its interpolations; `plain`: resolved. `networks`: the names of all networks beside the
+    run's own. An override such as `trainer.batch_size=8` may replace what an option sets by network.
     """
     by_model = plain["trainer"]["by_model"] if isinstance(plain.get("trainer"), dict) else None
-    if not by_model or not isinstance(by_model, dict):  # what else it may be is for the schema to say
+    if not by_model or not isinstance(by_model, dict):  # the schema checks its type
         return
-    given = typed(overrides)
+    given = strip_plus(overrides)
     by_network = " ".join(one for one in given if one.startswith("trainer.by_model"))
     keys = [one.partition("=")[0] for one in given]
     replaced = {key for key in keys if key.removeprefix("trainer.") not in by_network}
@@ -115,7 +115,7 @@ def check_by_model(
 
 
 def sweep_name(chosen: object, experiment: str | None, otherwise: str) -> str:
-    """The folder of runs that belong together: as chosen, else the experiment's name, else `otherwise`."""
+    """The name of a sweep's folder: `chosen`, else the experiment's name, else `otherwise`."""
     return str(chosen or experiment or otherwise).replace("/", "_")
 
 
@@ -127,16 +127,16 @@ def task_overrides(hydra: Any) -> list[str]:
     return OmegaConf.to_container(hydra.overrides.task, resolve=False)  # type: ignore[return-value]
 
 
-def typed(overrides: Iterable[str]) -> list[str]:
-    """Overrides as they were before `forcing_values`."""
+def strip_plus(overrides: Iterable[str]) -> list[str]:
+    """Overrides as they were before `force_overrides`."""
     return [override.lstrip("+") for override in overrides]
 
 
-def refusal(error: ValueError | OSError) -> str:
-    """What a command says before it ends because of `error`, a user's mistake or a disk's refusal."""
+def error_message(error: ValueError | OSError) -> str:
+    """What a command prints before it ends because of `error`, a user's mistake or a disk's refusal."""
     if isinstance(error, OSError):
         advice = WHAT_TO_DO.get(error.errno or 0)
-        return f"cannot go on: {error}" + (f"; {advice}" if advice and not isinstance(error, CannotWrite) else "")
+        return f"cannot continue: {error}" + (f"; {advice}" if advice and not isinstance(error, CannotWrite) else "")
     if not isinstance(error, ConfigError):
         return str(error)
     return "\n".join(["the config cannot be used:", *(f"  {one_line(problem)}" for problem in error.problems)])
@@ -145,9 +145,26 @@ def refusal(error: ValueError | OSError) -> str:
 def plain_values(config: DictConfig) -> dict[str, Any]:
     """The composed config as plain dicts, lists and values, every interpolation resolved.
 
-    Raises ConfigError for an interpolation that leads nowhere.
+    Raises ConfigError for keys without a value and for an interpolation that leads nowhere.
     """
     try:
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise ConfigError([f"{key}: missing" for key in missing])
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise ConfigError([f"{error.full_key or 'config'}: {str(error).splitlines()[0]}"]) from error
+
+
+def parse_options(model: type[AnySection], config: DictConfig, needed: Mapping[str, str]) -> AnySection:
+    """The composed config of a command as its options; `needed`: what each key that has no default takes.
+
+    Raises ConfigError with every problem, missing keys first.
+    """
+    missing = [key for key in needed if OmegaConf.is_missing(config, key)]
+    given = OmegaConf.masked_copy(config, [str(key) for key in config if key not in missing])
+    try:
+        return parse_section(model, plain_values(given))
+    except ConfigError as error:
+        absent = [f"{key}: missing; it takes {needed[key]}" for key in missing]
+        others = [problem for problem in error.problems if problem.partition(":")[0] not in missing]
+        raise ConfigError(absent + others) from error

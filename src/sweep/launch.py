@@ -53,7 +53,7 @@ def launch(points: Sequence[Point], default_name: str, backend: Backend) -> int:
     if len(unfinished) < len(jobs):
         _say(f"what they say: {shlex.join(['python', '-m', 'src.aggregate', f'sweep={folder}'])}")
     if signal_number is not None:
-        _say("stopped; the same command goes on from here")
+        _say("stopped; the same command resumes")
         return 128 + signal_number
     return 1 if unfinished else 0
 
@@ -76,7 +76,7 @@ def _is_to_do(job: Job) -> bool:
     run = finished_before(record, job.data_fingerprint)
     if run is not None:
         labels = add_labels(record, job.config, job.overrides)
-        _say(f"skipped      {run_id}: finished before, test Dice {run['scores']['test_dice']:.4f}{labels}")
+        _say(f"skipped      {run_id}: already finished, test Dice {run['scores']['test_dice']:.4f}{labels}")
         return False
     status = record.status()
     if status == "failed" and not job.config.sweep.retry_failed:

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from src.base.config import RunConfig
 from src.base.identity import choices_of, identify
 from src.base.record import RunRecord
-from src.cli.overrides import CONF, forcing_values, plain_values
+from src.cli.overrides import CONF, force_overrides, plain_values
 from src.training.checks import checked
 
 PIXELS = 1000  # of the truth and of the prediction of every image, so that Dice is tp / 1000
@@ -22,7 +22,7 @@ SMALL = ("data=synthetic", "size=small", "device=cpu")
 def config_of(*overrides: str) -> RunConfig:
     """The checked config of `python -m src.train <overrides>`, small and on synthetic data if they do not say."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return checked(plain_values(compose("train", forcing_values([*SMALL, *overrides]))))
+        return checked(plain_values(compose("train", force_overrides([*SMALL, *overrides]))))
 
 
 def finish(

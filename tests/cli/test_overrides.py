@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from src.base.errors import ConfigError
-from src.cli.overrides import CONF, check_by_model, forcing_values, plain_values, quoting_values
+from src.cli.overrides import CONF, check_by_model, force_overrides, plain_values, quote_paths
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,13 @@ from src.cli.overrides import CONF, check_by_model, forcing_values, plain_values
     ],
 )
 def test_values_are_forced_in_and_groups_are_not(typed, passed_on):
-    assert forcing_values([typed]) == [passed_on]
+    assert force_overrides([typed]) == [passed_on]
 
 
 def test_a_home_folder_may_be_typed_where_hydra_has_no_sign_for_it(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     typed = ["output=~/runs", "data.root=~/a,~/b", "notes=~/x", "data.cache_dir=~", "output=a~/b"]
-    assert forcing_values(typed) == [
+    assert force_overrides(typed) == [
         "++output=/home/me/runs",
         "++data.root=/home/me/a,/home/me/b",
         "++notes=~/x",
@@ -69,12 +69,12 @@ def test_an_interpolation_that_leads_nowhere_is_one_line(composed):
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), min_size=1).filter("null".__ne__))
 def test_any_path_passes_hydra_as_it_is(path):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("aggregate", forcing_values(quoting_values([f"sweep={path}", "detect=1"], ["sweep"])))
+        config = compose("aggregate", force_overrides(quote_paths([f"sweep={path}", "detect=1"], ["sweep"])))
     assert (config.sweep, config.detect) == (path, 1)
 
 
 def test_null_stays_null():
-    assert quoting_values(["output=null", "sweep=null.txt", "-m"], ["output", "sweep"]) == [
+    assert quote_paths(["output=null", "sweep=null.txt", "-m"], ["output", "sweep"]) == [
         "output=null",
         "sweep='null.txt'",
         "-m",
@@ -84,7 +84,7 @@ def test_null_stays_null():
 def by_model(*overrides):
     """What is wrong with `trainer.by_model`, with two networks beside the one that is chosen."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        forced = forcing_values(list(overrides))
+        forced = force_overrides(list(overrides))
         config = compose("train", forced)
     try:
         check_by_model(config, plain_values(config), forced, ["unet", "resnet34_unet"])

@@ -15,7 +15,7 @@ from src.data.sources.folder import open_folder
 from src.data.sources.oxford_pet import open_oxford_pet
 from src.data.verify import skipped_text, verify
 from src.evaluate import evaluate
-from src.prepare import main as prepare
+from src.prepare import prepare
 
 STEMS = [f"leaf_{number:02}" for number in range(20)]
 BAD = "leaf_04"  # a training image

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from hydra_plugins.segsweep.launchers import LocalLauncher
-from src.cli.overrides import CONF, forcing_values, plain_values
+from src.cli.overrides import CONF, force_overrides, plain_values
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def swept(launcher, *typed, params=None):
     sweeper = instantiate(launcher.config.hydra.sweeper)
     sweeper.hydra_context, sweeper.launcher = launcher.context, _Composing(launcher)
     sweeper.config = OmegaConf.create({"hydra": {"sweeper": {"params": params}}})
-    return sweeper.sweep(forcing_values(["data=synthetic", *typed]))
+    return sweeper.sweep(force_overrides(["data=synthetic", *typed]))
 
 
 class _Composing:

@@ -134,7 +134,7 @@ def test_a_sweep_that_grows_runs_only_what_is_missing(train, small, tmp_path):
     for run_id, files in before.items():
         assert contents(tmp_path / "runs" / "adhoc" / run_id) == files
         score = runs_of(tmp_path)[run_id]["scores"]["test_dice"]
-        assert f"skipped      {run_id}: finished before, test Dice {score:.4f}" in second.stderr
+        assert f"skipped      {run_id}: already finished, test Dice {score:.4f}" in second.stderr
 
     elsewhere = train("-m", *small, "seed=2", "sweep.name=other")
     assert elsewhere.returncode == 0 and "finished in adhoc" in elsewhere.stderr
@@ -170,7 +170,7 @@ def test_ctrl_c_stops_every_job_and_leaves_it_resumable(train, small, tmp_path):
     asked = time.monotonic()
     parent.send_signal(signal.SIGINT)
     _, said = parent.communicate(timeout=60)
-    assert parent.returncode == 130 and "the same command goes on from here" in said
+    assert parent.returncode == 130 and "the same command resumes" in said
     assert time.monotonic() - asked < 20
     assert jobs_of(parent.pid) == []
     folders = [tmp_path / "runs" / "adhoc" / run_id for run_id in runs_of(tmp_path)]

@@ -117,7 +117,7 @@ def test_sigterm_ends_one_job_and_ctrl_c_all(small, tmp_path, launcher):
     wait_for(lambda: len(list(tmp_path.glob("runs/adhoc/*/epochs.jsonl"))) == 3)
     parent.send_signal(signal.SIGINT)
     _, said = parent.communicate(timeout=60)
-    assert parent.returncode == 130 and "the same command goes on from here" in said
+    assert parent.returncode == 130 and "the same command resumes" in said
     assert said.count("interrupted  ") == said.count("stopped by SIGTERM") == 3 and "Traceback" not in said
     for run_id in runs_of(tmp_path):
         record = RunRecord(tmp_path / "runs" / "adhoc" / run_id)

@@ -75,7 +75,8 @@ def test_a_disk_that_is_full_already_is_named_with_what_to_do(train, small, disk
     refused = train(*flags, *small, f"output={disk}")
     assert refused.returncode == 1 and refused.stdout == ""
     (line,) = refused.stderr.splitlines()
-    assert line.startswith(f"cannot go on: {disk}") and line.endswith("No space left on device; make room on that disk")
+    assert line.startswith(f"cannot continue: {disk}")
+    assert line.endswith("No space left on device; make room on that disk")
 
 
 @pytest.mark.long
@@ -147,7 +148,7 @@ def test_a_read_only_output_is_refused_before_any_work(train, small, tmp_path, r
     arguments = [*mode, *small, f"output={output}", f"data.root={tmp_path}/never", f"data.cache_dir={tmp_path}/never"]
     refused = train(*arguments)
     assert refused.returncode == 1 and "Traceback" not in refused.stderr
-    assert f"cannot go on: {output} may not be written (a read-only disk, or this user's rights)" in refused.stderr
+    assert f"cannot continue: {output} may not be written (a read-only disk, or this user's rights)" in refused.stderr
     assert "output=<folder>" in refused.stderr
     assert not (tmp_path / "never").exists() and not list(output.iterdir())
 

@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 
 from src.base.runtime import Numerics, pick_device, seed_everything
 from src.benchmarking.steps import BACKWARD_TOO, forward_operations
-from src.cli.overrides import CONF, forcing_values, plain_values
+from src.cli.overrides import CONF, force_overrides, plain_values
 from src.data.images import FOREGROUND
 from src.training.checks import checked
 from src.training.state import make_learner, score
@@ -62,7 +62,7 @@ def measure(way: str) -> dict:
             f"numerics.channels_last={'cl' in words}",
         ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = checked(plain_values(compose("train", forcing_values(overrides))))
+        config = checked(plain_values(compose("train", force_overrides(overrides))))
     numerics = Numerics(pick_device(config.device), config.numerics)
     cuda = numerics.device.type == "cuda"
     numerics.set_up(Path(config.data.cache_dir))
