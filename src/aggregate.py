@@ -22,13 +22,13 @@ def aggregate(config: DictConfig) -> None:
     """Check, load, judge, print the answer, write the report."""
     # pandas, scipy and matplotlib take a second to import: --help must not wait for them
     from src.analysis.report.options import AggregateOptions
-    from src.analysis.report.report import make_report, told, write_report
+    from src.analysis.report.report import make_report, terminal_text, write_report
 
     options = parse_options(AggregateOptions, config, NEEDED)
     sweeps = options.sweeps()
     folder = options.folder(sweeps)
     report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100, options.on_any_data)
-    print(told(report), flush=True)  # before the figures, which take seconds
+    print(terminal_text(report), flush=True)  # before the figures, which take seconds
     print(f"report: {write_report(report, folder)}")
 
 

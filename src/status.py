@@ -47,16 +47,16 @@ def look(sweep: Path, interval: float | None) -> None:
 
     On a terminal each look replaces the one before, and only what fits is shown until the last.
     """
-    # pandas takes a while to import: --help and typos must not wait for it
+    # pandas takes a while to import, for which --help and typos must not wait
     from src.analysis.records.runs import load_runs
-    from src.analysis.status.progress import has_ended, progress
+    from src.analysis.status.sweep_status import has_ended, status_text
 
     on_terminal = interval is not None and sys.stdout.isatty()
     while True:
         size = shutil.get_terminal_size(fallback=(120, 24))
         runs = load_runs(sweep)
         last = interval is None or has_ended(runs)
-        text = progress(runs, size.columns, size.lines - 3 if on_terminal and not last else None)
+        text = status_text(runs, size.columns, size.lines - 3 if on_terminal and not last else None)
         if on_terminal:
             clear_screen()
         print(_headed(text, sweep, on_terminal) if interval else text, flush=True)
@@ -66,7 +66,7 @@ def look(sweep: Path, interval: float | None) -> None:
 
 
 def _headed(text: str, sweep: Path, on_terminal: bool) -> str:
-    """One look of several: in place of the one before, or below it with an empty line between."""
+    """`text` below its time; off a terminal with an empty line after it."""
     title = f"{sweep} at {datetime.now():%H:%M:%S}"
     return f"{title}\n\n{text}" if on_terminal else f"{title}\n\n{text}\n"
 

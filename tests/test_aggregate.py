@@ -39,8 +39,8 @@ def test_the_answer_is_printed_and_the_report_written(command, folder):
     answer, claims, table, page = told.stdout.strip().split("\n\n")
     assert answer.splitlines()[0].startswith("Best mean test Dice: onecycle with 0.8")
     assert answer.splitlines()[1].startswith("It is better than cosine (by 1")
-    assert answer.splitlines()[2] == "Report A: 1 holds, 7 undecided of 8 claims."
-    assert 'A4   holds      OneCycle beats cosine on test Dice for UNet ("about 1 %").' in claims.splitlines()
+    assert answer.splitlines()[2] == "Report A: 2 hold, 1 reversed, 11 undecided of 14 claims."
+    assert re.search(r"^A4 +holds +OneCycle beats cosine on test Dice for UNet", claims, re.MULTILINE)
     assert [line.split()[0] for line in table.splitlines()] == ["setting", "onecycle", "cosine"]
     assert page == f"report: {folder}/all/report/index.html"
     written = {
@@ -72,8 +72,8 @@ def test_several_sweeps_count_a_run_once_and_say_what_does_not_count(aggregate, 
     told = aggregate(f"sweep={folder}/all,{folder}/again", f"output={tmp_path}/it's (new)")
     assert told.returncode == 0 and told.stdout.endswith(f"report: {tmp_path}/it's (new)/index.html\n")
     text = (tmp_path / "it's (new)" / "report.md").read_text()
-    assert "10 runs: 9 finished, 1 failed, of which 3 do not count." in text and "| 3 runs " in text
-    assert f"the same run counts from {folder}/again already" in text and "out of memory" in text
+    assert "10 runs: 9 finished, 1 failed, of which 3 are excluded." in text and "| 3 runs " in text
+    assert f"the same run is included from {folder}/again already" in text and "out of memory" in text
     again = aggregate(f"sweep={folder}/a*", f"output={tmp_path}/it's (new)")
     assert again.returncode == 0 and (tmp_path / "it's (new)" / "report.md").read_text() != ""
 
@@ -86,8 +86,8 @@ def test_the_reports_are_asked_by_default_only_about_the_data_that_they_are_abou
 
     replicates(tmp_path / "pets", "data=oxford_pet")
     assert "Report A" not in told(f"sweep={folder}/all")  # of synthetic data
-    assert "Report A: 1 holds, 7 undecided" in told(f"sweep={folder}/all", "claim_files=report_a")
-    assert "Report A: 8 undecided of 8 claims" in told(f"sweep={tmp_path}/pets")
+    assert "Report A: 2 hold, 1 reversed, 11 undecided" in told(f"sweep={folder}/all", "claim_files=report_a")
+    assert "Report A: 14 undecided of 14 claims" in told(f"sweep={tmp_path}/pets")
 
 
 def test_a_sweep_of_which_nothing_has_finished(aggregate, tmp_path):
@@ -111,9 +111,12 @@ def test_another_protocol(aggregate, tmp_path):
         ([], ["the config cannot be used:", "sweep: missing; it takes a folder of runs"]),
         (["sweep=[]"], ["the config cannot be used:", "sweep: got '[]'; it takes a folder of runs, for example"]),
         (["sweep="], ["the config cannot be used:", "sweep: got ''; it takes a folder of runs, for example"]),
-        (["sweep={folder}"], ["{folder}: holds sweeps, no runs; give one of {folder}/again, {folder}/all"]),
-        (["sweep={folder}/nix"], ["{folder}/nix: there is no such folder; expected <folder>/<run_id>/run.json"]),
-        (["sweep={folder}/n*x"], ["{folder}/n*x: matches no folder of runs; expected <folder>/<run_id>/run.json"]),
+        (["sweep={folder}"], ["{folder}: holds sweeps, not runs; give one of {folder}/again, {folder}/all"]),
+        (["sweep={folder}/nix"], ["{folder}/nix: is not a folder; expected <folder>/<run_id>/run.json"]),
+        (
+            ["sweep={folder}/n*x"],
+            ["{folder}/n*x: does not match any folder of runs; expected <folder>/<run_id>/run.json"],
+        ),
         (
             ["sweep={folder}/all", "detect=0", "protokoll=x"],
             ["the config cannot be used:", "detect: got 0; input should be greater than 0", "protokoll: unknown key"],
@@ -210,8 +213,8 @@ def test_one_broken_run_is_named_and_ends_nothing(aggregate, tmp_path):
     records[2].epochs_file.write_text(records[2].epochs_file.read_text() * 2)
     told = aggregate(f"sweep={tmp_path}", "claim_files=null")
     assert told.returncode == 0 and "\nonecycle  1 of 3 " in told.stdout, told.stdout
-    named = [line for line in told.stdout.splitlines() if line.startswith("does not count: ")]
-    reasons = ("the iou of Pet_3 is empty", "run.json: is not readable JSON", "line 7 is that of epoch 1")
+    named = [line for line in told.stdout.splitlines() if line.startswith("excluded: ")]
+    reasons = ("the iou of Pet_3 is empty", "run.json: is not readable JSON", "line 7 has epoch 1")
     for record, reason in zip(records, reasons, strict=False):
         assert [record.folder.name in line and reason in line for line in named].count(True) == 1
 
@@ -221,5 +224,8 @@ def test_runs_that_do_not_count_leave_nothing_to_compare(aggregate, tmp_path):
     finish(tmp_path / "b", dice=[0.25])
     for sweep in (f"{tmp_path}/a,{tmp_path}/b", f"{tmp_path}/b,{tmp_path}/a"):
         told = aggregate(f"sweep={sweep}", f"output={tmp_path}/report")
-        assert told.stdout.startswith("No run counts, so there is nothing to compare.") and "0 of 1" in told.stdout
-        assert "No run counts" in (tmp_path / "report" / "report.md").read_text()
+        assert (
+            told.stdout.startswith("All finished runs are excluded, so there is nothing to compare.")
+            and "0 of 1" in told.stdout
+        )
+        assert "All finished runs are excluded" in (tmp_path / "report" / "report.md").read_text()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from src.analysis.records.runs import load_runs
-from src.analysis.status.progress import progress
+from src.analysis.status.sweep_status import status_text
 from tests.analysis.sweeps import another_process, begin, fail, finish, holding, plan
 from tests.conftest import PROJECT
 
@@ -70,7 +70,7 @@ def test_it_prints_what_the_records_say_and_changes_nothing(command, sweep):
         shown = command("status", f"sweep={sweep}", COLUMNS="100")
         assert {path: path.stat().st_mtime_ns for path in files} == before
         assert {path for path in (sweep, *sweep.rglob("*")) if path.suffix != ".heartbeat"} == set(files)
-        assert shown.stdout == progress(load_runs(sweep), width=100) + "\n"
+        assert shown.stdout == status_text(load_runs(sweep), width=100) + "\n"
     assert shown.returncode == 0 and shown.stderr == ""
     assert "4 runs: 1 finished, 1 running, 1 planned, 1 failed\ntime left: about" in shown.stdout
     assert "\x1b" not in shown.stdout
@@ -135,8 +135,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(sweep):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["sweep={folder}"], ["{folder}: holds no runs; expected <folder>/<run_id>/run.json"]),
-        (["sweep={folder}/nothing"], ["{folder}/nothing: there is no such folder; expected"]),
+        (["sweep={folder}"], ["{folder}: does not hold runs; expected <folder>/<run_id>/run.json"]),
+        (["sweep={folder}/nothing"], ["{folder}/nothing: is not a folder; expected"]),
         (
             [],
             [
@@ -165,6 +165,6 @@ def test_a_mistake_gets_clear_lines_and_exit_code_1(command, tmp_path, arguments
 
 
 def test_it_does_without_torch():
-    modules = "src.status, src.analysis.status.progress, src.analysis.status.summary"
+    modules = "src.status, src.analysis.status.sweep_status"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT).returncode == 0

@@ -25,7 +25,7 @@ LATEX_LETTERS = {
     ">": "$>$",
     "|": "$|$",
 }
-# what Markdown would make code, emphasis, links, pictures, tags or signs of
+# characters that Markdown would read as code, emphasis, links, pictures, tags or entities
 _MARKDOWN = re.compile(r"[\\`*]|<(?=[A-Za-z/!?])|\](?=[(\[])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|~(?=~)|:(?=//)|(?<=www)\.")
 Columns = Mapping[str, list[str]]  # the texts of each column under its name, all of the same length
 
@@ -33,7 +33,7 @@ Columns = Mapping[str, list[str]]  # the texts of each column under its name, al
 def plain_table(columns: Columns, right: Collection[str], floors: Mapping[str, int], width: int) -> list[str]:
     """The lines of a table, names first; the columns in `right` are aligned to the right.
 
-    Where it is wider than `width` characters, the widest columns of `floors` are shortened, none below its floor.
+    If it is wider than `width` characters, the widest columns of `floors` are shortened, none below its floor.
     """
     widths = _widths(columns)
     while sum(widths.values()) + len(GAP) * (len(widths) - 1) > width:
@@ -46,12 +46,12 @@ def plain_table(columns: Columns, right: Collection[str], floors: Mapping[str, i
 
 
 def markdown_text(text: str) -> str:
-    """`text` as a part of a line of Markdown that shows just this."""
+    """`text` escaped, as part of a line of Markdown."""
     return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
 
 
 def markdown_table(columns: Columns, right: Collection[str] = (), bold: Collection[int] = ()) -> str:
-    """A Markdown table that reads well as plain text too; a last column of sentences is not padded.
+    """A Markdown table that is aligned as plain text too, but for a last column of sentences.
 
     The rows numbered in `bold` (from 0) are in bold face.
     """
@@ -71,7 +71,7 @@ def markdown_table(columns: Columns, right: Collection[str] = (), bold: Collecti
 def latex_table(columns: Columns, right: Collection[str] = (), bold: Collection[int] = ()) -> str:
     """A LaTeX tabular for the package booktabs, the rows numbered in `bold` (from 0) in bold face.
 
-    Any name is shown as it is; for letters that are not Latin it takes lualatex or xelatex.
+    Names are escaped; letters that are not Latin need lualatex or xelatex.
     """
     styler = pd.DataFrame(columns).style.format(escape="latex").format_index(escape="latex", axis=1).hide(axis="index")
     rows = pd.IndexSlice[list(bold), :]
@@ -85,7 +85,7 @@ def latex_table(columns: Columns, right: Collection[str] = (), bold: Collection[
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Writes `table` to `path`; texts that a spreadsheet would take for formulas get a quote in front."""
+    """Writes `table` to `path`; texts that a spreadsheet would read as formulas get a leading quote."""
     words = table.select_dtypes(["object", "string"]).columns
     with replacing(path) as temporary:
         cells = table.assign(**{name: table[name].map(quoted) for name in words}).rename(columns=quoted)
@@ -98,7 +98,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def shortened_inside(text: str, width: int) -> str:
-    """`text` in at most `width` characters, … in place of its middle: names that differ often do so at their ends."""
+    """`text` in at most `width` characters, … in place of its middle, since names often differ at their ends."""
     head = (width - 1) // 2
     return text if len(text) <= width else f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from src.analysis.status.summary import write_summary
+from src.analysis.status.sweep_status import write_summary
 from src.base.record import RunBusy
 from src.sweep.job import Job
 from src.sweep.plan import Point, make_jobs, write_plan

@@ -13,7 +13,7 @@ import pytest
 import src.aggregate
 import src.status
 from src.analysis.records.loading import load_records
-from src.analysis.status.summary import write_summary
+from src.analysis.status.sweep_status import write_summary
 from src.display.tables import markdown_text
 from tests.analysis.recorded import replicates
 
@@ -230,13 +230,13 @@ def test_no_damage_to_a_run_ends_the_report_on_the_others(here, sound, tmp_path,
     begun = {path.name for path in sweep.iterdir() if path.is_dir() and path.name[0] != "."}
     assert begun <= set(runs.index)
     # a heartbeat that cannot be read may be another host's
-    left_out = runs[~runs["counted"] & runs["status"].ne("running")]
+    left_out = runs[~runs["included"] & runs["status"].ne("running")]
     assert not left_out["left_out"].fillna(left_out["error"]).isna().any()
     text = (tmp_path / "report" / "report.md").read_text()
     assert [name for name in left_out.index if name.isprintable() and markdown_text(name) not in text] == []
     # a damaged seed or choice may make a run the double of a sound one: then neither counts
     doubled = left_out["left_out"].fillna("").str.startswith("runs with the same config and seed").sum()
-    assert runs["counted"].sum() >= SOUND - doubled
+    assert runs["included"].sum() >= SOUND - doubled
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY
 
 

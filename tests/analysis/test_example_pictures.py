@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.analysis.claims.ranking import settings_scores
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
 from src.analysis.report.provenance import MOST_BYTES, PICTURES, example_pictures
 from src.analysis.report.report import make_report, write_report
-from src.analysis.statistics.ranking import settings_scores
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish
 
@@ -33,9 +33,9 @@ def found(folder):
     return example_pictures(records, settings, settings_scores(records, settings))
 
 
-def paint(run, colour=RED, size=(1280, 100)):
+def paint(run, color=RED, size=(1280, 100)):
     (run / PICTURES).parent.mkdir(parents=True)
-    Image.new("RGBA", size, colour).save(run / PICTURES)
+    Image.new("RGBA", size, color).save(run / PICTURES)
 
 
 def shown(pictures):
@@ -46,13 +46,13 @@ def shown(pictures):
 
 
 def test_the_run_with_the_median_dice_is_shown_though_others_have_pictures_too(runs, tmp_path):
-    for run, colour in zip(runs, ["black", "black", RED, "black", "black", "black"], strict=True):
-        paint(run, colour)
+    for run, color in zip(runs, ["black", "black", RED, "black", "black", "black"], strict=True):
+        paint(run, color)
     pictures = found(tmp_path)
     assert shown(pictures).size == (1200, 94) and shown(pictures).getpixel((600, 50)) == pytest.approx(RED, abs=3)
     assert pictures.caption.startswith(
-        f"The worst, median and best test images of {runs[2].name} (test Dice 0.8000), of the runs of onecycle that "
-        "have pictures the one nearest to its median test Dice: "
+        f"The worst, median and best test images of {runs[2].name} (test Dice 0.8000), the run of onecycle with "
+        "pictures that is nearest to the median test Dice: "
     )
     assert (pictures.missing, pictures.command) == ("", "")
 

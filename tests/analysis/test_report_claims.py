@@ -201,7 +201,9 @@ def test_every_claim_is_judged_as_the_world_is(tmp_path, report, right):
     WORLDS[report](tmp_path, right)
     verdicts = judged(tmp_path, report)
     assert {
-        name: (one.word, one.why) for name, one in verdicts.items() if one.word != ("holds" if right else "reversed")
+        name: (one.status, one.reason)
+        for name, one in verdicts.items()
+        if one.status != ("holds" if right else "reversed")
     } == {}
 
 

@@ -205,7 +205,7 @@ def test_scripts_in_any_file_of_a_run_are_harmless_text(browser, strange_page):
     assert shown.find_elements(By.CSS_SELECTOR, "img[src=x], iframe, object, embed, [onerror], [onload]") == []
     text = shown.find_element(By.TAG_NAME, "body").get_property("textContent")
     assert text.count(IMAGE) > 10  # shown as it was written
-    for place in ("#settings", "#images", "#trouble", "#repeat"):
+    for place in ("#settings", "#images", "#excluded", "#repeat"):
         section = shown.find_element(By.CSS_SELECTOR, place).find_element(By.XPATH, "..")
         assert IMAGE in section.get_property("textContent"), place
 
@@ -239,7 +239,7 @@ def test_the_first_tab_stop_skips_to_the_content(full):
 def test_the_widest_table_scrolls_by_itself_on_a_phone(full):
     _resize(full, PHONE)
     inner, outer = full.execute_script(
-        "const own = document.querySelector('#settings ~ .scroll'); return [own.scrollWidth, own.clientWidth]"
+        "const own = document.querySelector('#settings ~ .tables .scroll'); return [own.scrollWidth, own.clientWidth]"
     )
     assert inner > outer
 

@@ -17,11 +17,11 @@ import pytest
 import yaml
 
 from src.analysis.claims.claim_file import read_claims
+from src.analysis.claims.effects import Effect, factor_effects
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
 from src.analysis.report.options import CLAIMS
 from src.analysis.report.report import make_report
-from src.analysis.statistics.effects import Effect, factor_effects
 from src.base.config import RunConfig
 from src.base.identity import choices_of, identify
 from src.base.record import RunRecord
@@ -284,7 +284,7 @@ def test_more_are_summed_up_in_a_note(tmp_path):
     (mean,) = effects_of(tmp_path, "scheduler")
     assert mean.context == "mean of 11" and mean.is_main
     assert mean.comparison.notes == (
-        "11 contexts, too many to list: 7 above 0, from −3.00 points (lr 0.001) to +7.00 points (lr 0.011)",
+        "11 contexts, not listed: 7 above 0, from −3.00 points (lr 0.001) to +7.00 points (lr 0.011)",
     )
 
 
@@ -293,6 +293,6 @@ def test_that_levels_are_compared_with_the_first_only_is_said_once(tmp_path):
     found = effects_of(tmp_path, "optimizer.lr")
     assert [one.second for one in found] == ["lr 0.001"] * 5
     assert [one.comparison.notes for one in found] == [
-        ("of 6 levels each is compared with the first only",),
+        ("each of the 6 levels is compared with the first only",),
         *[()] * 4,
     ]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from src.analysis.statistics.estimates import Estimate, Spread, contrast, power, spread_of
+from src.analysis.statistics.estimates import Estimate, VarianceComponents, contrast, variance_components
+from src.analysis.statistics.power import power
 from src.display.tables import markdown_table
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
@@ -33,10 +34,10 @@ class World:
     seeds_shape: float = 4.0  # of a gamma distribution, whose skewness is 2 / sqrt(shape)
     hard_images_vary_more: bool = False
 
-    def spread(self, counts: tuple[int, int], images: int) -> Spread:
-        """The truth that `spread_of` estimates of a difference."""
+    def spread(self, counts: tuple[int, int], images: int) -> VarianceComponents:
+        """The truth that `variance_components` estimates of a difference."""
         seeds = tuple(seed**2 + rest**2 / images for seed, rest in zip(self.seeds, self.residual, strict=True))
-        return Spread(seeds, counts, 2 * self.interaction**2 / images, images)
+        return VarianceComponents(seeds, counts, 2 * self.interaction**2 / images, images)
 
 
 TYPICAL = World()
@@ -183,7 +184,7 @@ def over_seeds(arms, weights, rng):
 
 def satterthwaite(arms, weights, rng):
     """Seeds and images joined by squared variances, as Satterthwaite did."""
-    spread = spread_of(arms, weights, new_images=True)
+    spread = variance_components(arms, weights, new_images=True)
     parts = [(seed / count, count - 1) for seed, count in zip(spread.seeds, spread.counts, strict=True)]
     parts.append((spread.images, spread.image_count - 1))
     total = sum(variance for variance, _ in parts)
@@ -211,10 +212,10 @@ QUESTIONS = {  # world, images, weights, whether the truth is that of just these
 }
 
 
-def errors(question, count) -> list[float]:
+def errors(hypothesis, count) -> list[float]:
     """For each method how often the truth lies outside its 95 % interval, in percent."""
-    world, images, weights, of_these = QUESTIONS[question]
-    rng, missed = generator(question, count), np.zeros(len(METHODS))
+    world, images, weights, of_these = QUESTIONS[hypothesis]
+    rng, missed = generator(hypothesis, count), np.zeros(len(METHODS))
     for _ in range(SIMULATIONS):
         arms, truth_here = draw(WORLDS[world], (count, count), images, rng)
         truth = truth_here if of_these else 0.0
@@ -261,10 +262,10 @@ def test_what_is_not_promised_is_as_bad_as_the_document_says(row):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_other_methods_err_as_often_as_the_document_says(question):
-    column = list(QUESTIONS).index(question)
-    found = [[pair] for pair in zip(errors(question, 3), errors(question, 5), strict=True)]
+@pytest.mark.parametrize("hypothesis", QUESTIONS)
+def test_other_methods_err_as_often_as_the_document_says(hypothesis):
+    column = list(QUESTIONS).index(hypothesis)
+    found = [[pair] for pair in zip(errors(hypothesis, 3), errors(hypothesis, 5), strict=True)]
     said = [[numbers[column]] for numbers in documented("methods").values()]
     assert max(distance(*both) for both in zip(found, said, strict=True)) <= TOLERANCE
 

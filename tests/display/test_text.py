@@ -3,7 +3,14 @@
 import pandas as pd
 import pytest
 
-from src.display.text import by_status, epoch_texts, human_seconds, one_line, score_texts, setting_texts
+from src.display.text import (
+    cell_texts,
+    collapse_whitespace,
+    human_seconds,
+    score_text,
+    setting_text,
+    status_counts_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,17 +31,19 @@ def test_durations(seconds, text):
 
 
 def test_numbers_are_as_short_as_they_go_and_what_is_missing_is_a_dash():
-    assert setting_texts(pd.Series([0.001, 1e-5, 16.0, None], dtype="Float64")) == ["0.001", "1e-05", "16", "-"]
-    assert setting_texts(pd.Series([4294967295, None], dtype="Int64")) == ["4294967295", "-"]
-    assert setting_texts(pd.Series(["unet", None])) == ["unet", "-"]
-    assert score_texts(pd.Series([0.92345, None])) == ["0.9234", "-"]
-    assert epoch_texts(pd.DataFrame({"epoch": [12, None], "epochs": [50, None]}).astype("Int64")) == ["12/50", "?/?"]
+    assert cell_texts([0.001, 1e-5, 16.0, None], setting_text) == ["0.001", "1e-05", "16", "-"]
+    assert cell_texts(pd.Series([4294967295, None], dtype="Int64"), setting_text) == ["4294967295", "-"]
+    assert cell_texts(["unet", None, True], setting_text) == ["unet", "-", "True"]
+    assert cell_texts(pd.Series([0.92345, None]), score_text) == ["0.9234", "-"]
 
 
 def test_counts_stand_in_the_order_of_a_run_s_life():
     statuses = ["failed", "planned", "finished", "planned", "unreadable"]
-    assert by_status(pd.DataFrame({"status": statuses})) == "1 finished, 2 planned, 1 failed, 1 unreadable"
+    assert status_counts_text(pd.DataFrame({"status": statuses})) == "1 finished, 2 planned, 1 failed, 1 unreadable"
 
 
 def test_a_reason_is_one_line_that_leaves_the_terminal_alone():
-    assert one_line("RuntimeError:\n  CUDA \x1b[31mout of\tmemory\r\n") == "RuntimeError: CUDA \\x1b[31mout of memory"
+    assert (
+        collapse_whitespace("RuntimeError:\n  CUDA \x1b[31mout of\tmemory\r\n")
+        == "RuntimeError: CUDA \\x1b[31mout of memory"
+    )

@@ -1,1 +1,1 @@
-"""YAML files of claims: questions, and the verdicts that the runs give."""
+"""Hypotheses about settings: those of claim files and of factors, with their verdicts, and the ranking of settings."""

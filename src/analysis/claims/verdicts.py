@@ -1,124 +1,129 @@
-"""Whether claims hold: every question answered by the runs, all answers of one file judged together."""
+"""Verdicts on claims: every hypothesis tested with the runs, all claims of one file adjusted together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from src.analysis.claims.claim_file import Claim, ClaimFile
+from src.analysis.claims.comparison import MISSING, Comparison, compare
+from src.analysis.claims.wording import arms_text, reversed_text, undecided_text
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
-from src.analysis.statistics.comparison import MISSING, Comparison, compare
 from src.analysis.statistics.estimates import LEVEL, holm
 
-MOST_REASONS = 3  # said of a verdict that stays open: a claim may be put to a thousand settings
-Word = Literal["holds", "reversed", "undecided"]
-Answers = tuple[tuple[Comparison, ...], ...]  # for each question of a claim, one or more
+MOST_REASONS = 3  # listed for one verdict: a claim may concern a thousand settings
+Status = Literal["holds", "reversed", "undecided"]
+Results = tuple[tuple[Comparison, ...], ...]  # for each hypothesis of a claim its comparisons, one per context
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the runs say of one claim.
+    """The verdict on one claim.
 
-    `why`: what is missing for a verdict, or what reverses it; empty where it holds. `p`: of what the runs point to,
-    1 where they were not asked; `p_adjusted`: by Holm over the claims of the file. `answers`: for each question of the
-    claim the comparisons it was judged by.
+    `reason`: what is missing for a verdict, or what reverses it; empty if it holds. `p`: of the direction that the
+    runs point to, 1 without runs; `p_adjusted`: by Holm over the claims of the file. `results`: for each hypothesis of
+    the claim its comparisons.
     """
 
     name: str
     claim: Claim
-    word: Word
-    why: str
+    status: Status
+    reason: str
     p: float
     p_adjusted: float
-    answers: Answers
+    results: Results
 
     @property
-    def was_asked(self) -> bool:
-        """Whether there are runs to put any of its questions to."""
+    def has_runs(self) -> bool:
+        """Whether there are runs for any of its hypotheses."""
         return any(comparison.settings for comparison in self.comparisons)
 
     @property
     def comparisons(self) -> list[Comparison]:
-        """All of them, in the order of the questions."""
-        return [comparison for answers in self.answers for comparison in answers]
+        """All of them, in the order of the hypotheses."""
+        return [comparison for contexts in self.results for comparison in contexts]
 
 
 def judge(records: Records, settings: Sequence[Setting], file: ClaimFile) -> list[Verdict]:
     """A verdict for each claim of `file`, in its order.
 
-    A claim holds when every one of its questions is answered inside, in each context the runs offer; it is reversed
-    when one of them is answered in the opposite region in each context. Contexts with too few seeds have no say where
-    others have enough. P-values are adjusted over the claims that could be judged at all.
+    A claim holds if each of its hypotheses is confirmed in every context of the runs; it is reversed if one of them is
+    contradicted in every context. Contexts with too few seeds are ignored if others have enough. P-values are adjusted
+    over the claims that could be tested.
     """
-    answers = {
-        name: tuple(tuple(compare(records, settings, question)) for question in file.questions(name))
+    results = {
+        name: tuple(tuple(compare(records, settings, hypothesis)) for hypothesis in file.hypotheses(name))
         for name in file.claims
     }
-    judged = [name for name, own in answers.items() if any(one.problem is None for group in own for one in group)]
-    raw = {name: min(_p_holds(answers[name]), _p_reversed(answers[name])) for name in judged}
-    adjusted = dict(zip(judged, holm(list(raw.values())), strict=True))
+    tested = [name for name, own in results.items() if any(one.problem is None for group in own for one in group)]
+    raw = {name: min(_p_holds(results[name]), _p_reversed(results[name])) for name in tested}
+    adjusted = dict(zip(tested, holm(list(raw.values())), strict=True))
     return [
         _verdict(name, file.claims[name], own, raw.get(name, 1.0), adjusted.get(name, 1.0))
-        for name, own in answers.items()
+        for name, own in results.items()
     ]
 
 
-def _having_a_say(group: Sequence[Comparison]) -> Sequence[Comparison]:
-    return [one for one in group if one.problem is None] or group
+def _with_enough_seeds(contexts: Sequence[Comparison]) -> Sequence[Comparison]:
+    return [one for one in contexts if one.problem is None] or contexts
 
 
-def _p_inside(group: Sequence[Comparison]) -> float:
-    return max(one.p_inside for one in _having_a_say(group))
+def _p_confirming(contexts: Sequence[Comparison]) -> float:
+    return max(one.p_confirming for one in _with_enough_seeds(contexts))
 
 
-def _p_opposite(group: Sequence[Comparison]) -> float:
-    return max(one.p_opposite for one in _having_a_say(group))
+def _p_contradicting(contexts: Sequence[Comparison]) -> float:
+    return max(one.p_contradicting for one in _with_enough_seeds(contexts))
 
 
-def _p_holds(answers: Answers) -> float:
-    """All must lie inside, so the weakest decides (Berger, Technometrics 24, 1982)."""
-    return max(_p_inside(group) for group in answers)
+def _p_holds(results: Results) -> float:
+    """All must be confirmed, so the weakest decides (Berger, Technometrics 24, 1982)."""
+    return max(_p_confirming(contexts) for contexts in results)
 
 
-def _p_reversed(answers: Answers) -> float:
-    """One reversed question is enough, so each is asked more strictly the more there are (Bonferroni)."""
-    return min(1.0, len(answers) * min(_p_opposite(group) for group in answers))
+def _p_reversed(results: Results) -> float:
+    """One contradicted hypothesis is enough, so p is multiplied by their number (Bonferroni)."""
+    return min(1.0, len(results) * min(_p_contradicting(contexts) for contexts in results))
 
 
-def _verdict(name: str, claim: Claim, answers: Answers, p: float, p_adjusted: float) -> Verdict:
-    verdict = Verdict(name, claim, "undecided", "", p, p_adjusted, answers)
+def _verdict(name: str, claim: Claim, results: Results, p: float, p_adjusted: float) -> Verdict:
+    verdict = Verdict(name, claim, "undecided", "", p, p_adjusted, results)
     if p_adjusted >= LEVEL:
-        return replace(verdict, why=_why_undecided(verdict))
-    if p == _p_holds(answers):
-        return replace(verdict, word="holds")
-    turned = [number for number, group in enumerate(answers, 1) if len(answers) * _p_opposite(group) < LEVEL]
-    if len(answers) > 1:
-        return replace(verdict, word="reversed", why=f"by {_in_parts(turned, answers)}")
-    why = _listed([one.reversed_text() for one in _having_a_say(answers[0])])
-    return replace(verdict, word="reversed", why=why)
+        return replace(verdict, reason=_why_undecided(verdict))
+    if p == _p_holds(results):
+        return replace(verdict, status="holds")
+    if len(results) == 1:
+        reason = _listed([reversed_text(one) for one in _with_enough_seeds(results[0])])
+    else:
+        contradicted = [number for number, own in enumerate(results, 1) if len(results) * _p_contradicting(own) < LEVEL]
+        reason = f"by {_parts_text(contradicted, results)}"
+    return replace(verdict, status="reversed", reason=reason)
 
 
 def _why_undecided(verdict: Verdict) -> str:
-    answers = verdict.answers
-    problems = [one.problem for group in answers for one in _having_a_say(group) if one.problem]
+    results = verdict.results
+    problems = [one.problem for group in results for one in _with_enough_seeds(group) if one.problem]
     if problems:
         return _listed(problems).replace(f"; {MISSING}", "; ")
     if verdict.p < LEVEL:
-        return f"clear by itself (p = {verdict.p:.3f}), not among all claims of the file (p = {verdict.p_adjusted:.3f})"
-    unsettled = [number for number, group in enumerate(answers, 1) if _p_inside(group) >= LEVEL]
-    if len(answers) > 1:
-        return f"not settled: {_in_parts(unsettled, answers)}"
-    asked = _having_a_say(answers[0])
-    names = [f"{one.sides}: " if len(asked) > 1 else "" for one in asked]
-    return _listed([name + one.open_text() for name, one in zip(names, asked, strict=True) if one.p_inside >= LEVEL])
+        alone, adjusted = f"{verdict.p:.3f}", f"{verdict.p_adjusted:.3f}"
+        return f"significant alone (p = {alone}), but not among all claims of the file (p = {adjusted})"
+    if len(results) > 1:
+        unconfirmed = [number for number, group in enumerate(results, 1) if _p_confirming(group) >= LEVEL]
+        return f"not confirmed: {_parts_text(unconfirmed, results)}"
+    contexts = _with_enough_seeds(results[0])
+    names = [f"{arms_text(one)}: " if len(contexts) > 1 else "" for one in contexts]
+    return _listed(
+        [name + undecided_text(one) for name, one in zip(names, contexts, strict=True) if one.p_confirming >= LEVEL]
+    )
 
 
 def _listed(reasons: Sequence[str]) -> str:
-    """Each of `reasons` once: the first few in words, and how many there are beside them."""
+    """Each of `reasons` once: the first few, and the number of the others."""
     different = list(dict.fromkeys(reasons))
     more = len(different) - MOST_REASONS
     return "; ".join(different[:MOST_REASONS]) + (f"; and {more} more like these" if more > 0 else "")
 
 
-def _in_parts(numbers: Sequence[int], answers: Answers) -> str:
-    return f"part{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} of {len(answers)}"
+def _parts_text(numbers: Sequence[int], results: Results) -> str:
+    return f"part{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} of {len(results)}"

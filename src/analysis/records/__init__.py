@@ -1,1 +1,1 @@
-"""From run folders to tidy tables: a row a run, an epoch, an image."""
+"""Run folders as tidy tables: a row per run, per epoch, per test image."""

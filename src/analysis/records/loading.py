@@ -1,4 +1,4 @@
-"""The records of sweeps as three tidy tables, runs, epochs and test images, and which of the runs count."""
+"""The records of sweeps as three tidy tables, runs, epochs and test images, and which runs are included."""
 
 import glob
 import itertools
@@ -27,11 +27,11 @@ ROUNDING = 1e-9  # a mean of scores as text against the mean that the run itself
 
 @dataclass(frozen=True)
 class Records:
-    """What the runs of some sweeps left behind.
+    """The records of the runs of some sweeps.
 
-    `runs`: as `load_runs` gives them, and `left_out`, why a finished run does not count (missing for those that do),
-    and `counted`. `epochs`: one row an epoch of any run, `folder` and the keys of its line. `images`: one row a test
-    image of each counted run, `folder`, stem, dice, iou, tp, fp, fn (pixels), under one protocol.
+    `runs`: of `load_runs`, with `left_out`, why a finished run is excluded (missing if it is not), and `included`.
+    `epochs`: one row per epoch of any run, `folder` and the keys of its line. `images`: one row per test image of each
+    included run, `folder`, stem, dice, iou, tp, fp, fn (pixels), under one protocol.
     """
 
     runs: pd.DataFrame
@@ -40,15 +40,15 @@ class Records:
     protocol: str
 
     @cached_property
-    def counted(self) -> pd.DataFrame:
-        """The runs that answers are computed from: finished, on record in whole, each once."""
-        return self.runs[self.runs["counted"]]
+    def included(self) -> pd.DataFrame:
+        """The runs that results are computed from: finished, completely recorded, each once."""
+        return self.runs[self.runs["included"]]
 
     def per_image(self, folders: Iterable[str], column: str) -> npt.NDArray[np.float64]:
-        """`column` of the counted runs in `folders`, (runs, images), the images in the same order for all.
+        """`column` of the included runs in `folders`, (runs, images), the images in the same order for all.
 
-        Not to be written to: of runs that lie one after another, as those of a setting do, it is the table itself.
-        Raises ValueError when the runs were not scored on the same images.
+        Read-only: for consecutive runs, such as those of a setting, it is a view of the table. Raises ValueError if the
+        runs were not scored on the same images.
         """
         folders = list(folders)
         self.check_same_images(folders)
@@ -58,26 +58,26 @@ class Records:
         return np.stack([values[own] for own in rows])
 
     def check_same_images(self, folders: Iterable[str]) -> None:
-        """Raises ValueError when the counted runs in `folders` were not scored on the same images."""
+        """Raises ValueError if the included runs in `folders` were not scored on the same images."""
         first, *others = [self._stems_of[folder] for folder in folders]
         if not all(np.array_equal(first, other) for other in others):
             raise ValueError("the runs were scored on different images")
 
     def of_runs(self, folders: Iterable[str], column: str) -> pd.Series:
-        """`column` of `runs` for the counted runs in `folders`, by folder, in their order."""
-        return self._counted_by_folder.loc[list(folders), column]
+        """`column` of `runs` for the included runs in `folders`, by folder, in their order."""
+        return self._included_by_folder.loc[list(folders), column]
 
     def stems(self, folder: str) -> list[str]:
-        """The test images of a counted run, in the order of `per_image`."""
+        """The test images of an included run, in the order of `per_image`."""
         return self.images["stem"].iloc[self._rows_of[folder]].astype(str).tolist()
 
     def curve(self, folder: str) -> pd.DataFrame:
-        """The epochs of a run, in order. Raises KeyError where none is on record."""
+        """The epochs of a run, in order. Raises KeyError if none is on record."""
         return self.epochs.iloc[self._epochs_of[folder]]
 
     @cached_property
-    def _counted_by_folder(self) -> pd.DataFrame:
-        return self.counted.set_index("folder")
+    def _included_by_folder(self) -> pd.DataFrame:
+        return self.included.set_index("folder")
 
     @cached_property
     def _epochs_of(self) -> dict[Any, Any]:
@@ -99,9 +99,9 @@ class Records:
 
 
 def find_sweeps(patterns: Sequence[str]) -> list[Path]:
-    """The folders that `patterns` name, globs such as `multirun_outputs/report_*` among them, each once.
+    """The folders that `patterns` name, each once; globs such as `multirun_outputs/report_*` match only sweeps.
 
-    A glob takes only what is a sweep. Raises ValueError for one that meets none.
+    Raises ValueError for a glob without a match.
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:
@@ -110,21 +110,21 @@ def find_sweeps(patterns: Sequence[str]) -> list[Path]:
             matches = glob.glob(pattern)  # noqa: PTH207, since Path.glob takes no absolute pattern
             sweeps = [path for path in map(Path, sorted(matches)) if _is_sweep(path)]
         if not sweeps:
-            raise ValueError(f"{pattern}: matches no folder of runs; expected {LAYOUT}")
+            raise ValueError(f"{pattern}: does not match any folder of runs; expected {LAYOUT}")
         found |= {sweep.resolve(): sweep for sweep in sweeps if sweep.resolve() not in found}
     return list(found.values())
 
 
 def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE) -> Records:
-    """Everything on record in the folders `sweeps`, with test images as `protocol` scored them.
+    """The records in the folders `sweeps`, with the test images' scores under `protocol`.
 
-    No run is left out of `runs`. Raises ValueError for a folder that is no sweep, naming the layout expected.
+    `runs` has all runs. Raises ValueError for a folder that is not a sweep, with the expected layout.
     """
     runs, epochs = load_runs_and_epochs(*sweeps)
-    runs["left_out"] = _trials(runs)
+    runs["left_out"] = _debug_runs(runs)
     images: dict[str, pd.DataFrame] = {}
     names = pd.Index([])
-    candidates = runs.loc[_may_count(runs), ["folder", "test_dice"]]
+    candidates = runs.loc[_can_be_included(runs), ["folder", "test_dice"]]
     progress = tqdm(candidates.itertuples(), "test images", len(candidates), unit="run", disable=None, leave=False)
     for index, folder, test_dice in progress:
         try:
@@ -132,11 +132,11 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE) -> Records:
             names = images[folder]["stem"].cat.categories
         except (ValueError, OSError) as error:
             runs.loc[index, "left_out"] = f"test_images.csv cannot be used: {error}"
-    for reasons_of in (_doubled, _of_other_images):
+    for reasons_of in (_duplicates, _of_other_images):
         for folder, reason in reasons_of(runs, images).items():
             runs.loc[runs["folder"] == folder, "left_out"] = reason
             del images[folder]
-    runs["counted"] = _may_count(runs)
+    runs["included"] = _can_be_included(runs)
     return Records(runs, epochs, _joined(images), protocol)
 
 
@@ -145,36 +145,37 @@ def _is_sweep(folder: Path) -> bool:
     return sweep.plan_file.exists() or bool(sweep.run_files())
 
 
-def _may_count(runs: pd.DataFrame) -> pd.Series:
+def _can_be_included(runs: pd.DataFrame) -> pd.Series:
     return runs["status"].eq("finished") & runs["left_out"].isna()
 
 
-def _trials(runs: pd.DataFrame) -> pd.Series:
-    """Why a finished run does not count, whatever its scores are."""
+def _debug_runs(runs: pd.DataFrame) -> pd.Series:
+    """Why a finished run is excluded, whatever its scores."""
     reasons = pd.Series(pd.NA, index=runs.index, dtype="object")
     if "debug" in runs:
         reasons[runs["status"].eq("finished") & runs["debug"].notna()] = "a debug run: it saw only a few batches"
     return reasons
 
 
-def _doubled(runs: pd.DataFrame, images: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """The runs that are there several times, and what is said: copies count once, those that disagree not at all.
+def _duplicates(runs: pd.DataFrame, images: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """The reason for each run to exclude because it exists several times.
 
-    Which of them is meant cannot be known, so the order in which their sweeps were named decides nothing.
+    Copies are included once, runs that disagree not at all: it is unknown which one is right, and the order in which
+    sweeps are named must not matter.
     """
     candidates = runs.set_index("folder").loc[list(images)]
     data = candidates["fingerprint"].fillna(candidates.groupby("config_id")["fingerprint"].transform("first"))
     reasons: dict[str, str] = {}
-    # a setting has one run a seed, whatever its folder is called now
+    # a setting has one run per seed, whatever the name of its folder
     for _, same in candidates.groupby(["config_id", "seed", data], dropna=False):
         if len(same) == 1:
             continue
         first, *others = sorted(same.index)
         if all(_agree(images[first], images[other]) for other in others):
-            reasons |= dict.fromkeys(others, f"the same run counts from {same.loc[first, 'sweep']} already")
+            reasons |= dict.fromkeys(others, f"the same run is included from {same.loc[first, 'sweep']} already")
         else:
             scores = ", ".join(f"{same.loc[folder, 'test_dice']:.6f} in {folder}" for folder in (first, *others))
-            reason = f"runs with the same config and seed gave different scores, so none of them counts: {scores}"
+            reason = f"runs with the same config and seed have different scores, so none is included: {scores}"
             reasons |= dict.fromkeys(same.index, reason)
     return reasons
 
@@ -186,7 +187,7 @@ def _agree(first: pd.DataFrame, second: pd.DataFrame) -> bool:
 
 
 def _of_other_images(runs: pd.DataFrame, images: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """The runs that were not scored on the images that most runs on their data were scored on, and what is said."""
+    """The reason for each run to exclude because most runs on its data were scored on other images."""
     stems = {folder: "\0".join(own["stem"].astype("object")) for folder, own in images.items()}
     data = runs.set_index("folder").loc[list(images), "fingerprint"]
     reasons = {}
@@ -194,36 +195,36 @@ def _of_other_images(runs: pd.DataFrame, images: Mapping[str, pd.DataFrame]) -> 
         usual = pd.Series({folder: stems[folder] for folder in own.index}).mode()[0]
         for folder in own.index[[stems[folder] != usual for folder in own.index]]:
             counts = (len(images[folder]), usual.count("\0") + 1)
-            reasons[folder] = "was scored on {:,} test images, most runs on its data on {:,} others".format(*counts)
+            reasons[folder] = "was scored on {:,} test images, most runs on its data on {:,} other ones".format(*counts)
     return reasons
 
 
 def _read_images(folder: Path, protocol: str, test_dice: float, names: pd.Index) -> pd.DataFrame:
-    """The rows of one protocol, sorted by stem; `names`: the stems of another run, sorted, which are likely these too.
+    """The rows of one protocol, sorted by stem; `names`: the sorted stems of another run, which are likely the same.
 
-    Raises ValueError for a file that is broken or contradicts `test_dice`, what run.json says.
+    Raises ValueError for a file that is broken or contradicts `test_dice` of run.json.
     """
     table = _read_table(folder / "test_images.csv")
     images = table[table["protocol"] == protocol].drop(columns="protocol")
     if images.empty:
         raise ValueError(
-            f"it has no protocol {protocol!r}, only {', '.join(table['protocol'].cat.categories) or 'none'}"
+            f"protocol {protocol!r} is missing; it has {', '.join(table['protocol'].cat.categories) or 'none'}"
         )
     for column, most in LARGEST.items():
         wrong = images[~images[column].between(0, most)]
         if len(wrong):
             value = "empty" if wrong[column].isna().any() else f"{wrong[column].iloc[0]}"
-            raise ValueError(f"the {column} of {one_line(wrong['stem'].iloc[0])} is {value}; it should be 0 to {most}")
+            raise ValueError(f"the {column} of {one_line(wrong['stem'].iloc[0])} is {value}; allowed: 0 to {most}")
     images["stem"] = _as_categories(images["stem"].map(unquoted), names)
     if images["stem"].duplicated().any():
-        raise ValueError("an image is there twice")
+        raise ValueError("an image is listed twice")
     if protocol == HEADLINE and abs(images["dice"].mean() - test_dice) > ROUNDING:
-        raise ValueError(f"its mean Dice is {images['dice'].mean():.6f}, but run.json says {test_dice:.6f}")
+        raise ValueError(f"its mean Dice is {images['dice'].mean():.6f}, but that in run.json is {test_dice:.6f}")
     return images.sort_values("stem", ignore_index=True)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """The columns that are needed of test_images.csv. Raises ValueError or OSError, naming neither file nor run."""
+    """The needed columns of test_images.csv. Raises ValueError or OSError, without the name of the file."""
     with open_regular(path, LARGEST_IMAGES) as file, np.errstate(invalid="ignore"):
         try:
             return pd.read_csv(
@@ -233,18 +234,18 @@ def _read_table(path: Path) -> pd.DataFrame:
                 keep_default_na=False,  # an image may be called NA
                 na_values={column: [""] for column in NUMBERS},
             )
-        except Exception as error:  # a parser raises nearly anything on a damaged file, OverflowError for one
+        except Exception as error:  # a parser raises nearly anything on a damaged file, such as OverflowError
             raise ValueError(str(error)) from error
 
 
 def _as_categories(stems: pd.Series, names: pd.Index) -> pd.Categorical:
-    """`stems` as numbers of sorted names; those of `names` if they suffice, since sorting takes the most time."""
+    """`stems` as codes of sorted names; those of `names` if they suffice, since sorting takes most of the time."""
     codes = names.get_indexer(pd.Index(stems))
     return pd.Categorical(stems) if (codes < 0).any() else pd.Categorical.from_codes(codes, names)
 
 
 def _joined(images: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One table of all runs; a million names of images take the room of a million numbers."""
+    """One table of all runs, with categories for names to save memory."""
     if not images:
         empty = {column: pd.Series(dtype=dtype) for column, dtype in {"stem": "category", **NUMBERS}.items()}
         return pd.DataFrame({"folder": pd.Series(dtype="category"), **empty})

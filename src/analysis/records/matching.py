@@ -1,4 +1,4 @@
-"""Which settings can be compared: alike in everything but what a question is about."""
+"""Which settings can be compared: alike in everything but what a hypothesis is about."""
 
 import itertools
 import json
@@ -11,40 +11,46 @@ import pandas as pd
 
 from src.analysis.records.loading import Records
 from src.analysis.records.runs import read_config
-from src.analysis.records.setting_names import config_of_any, is_same, setting_values, tell_apart, with_absent_keys
+from src.analysis.records.setting_names import (
+    config_of_any,
+    is_same,
+    setting_values,
+    shared_and_differing,
+    with_absent_keys,
+)
 from src.base.identity import BUILT_SECTIONS, CHOICE_SECTIONS, NAMED_IN_RUN_ID
 from src.display.text import value_text
 
 Filter = Mapping[str, Any]  # names of choices and dotted config values with what they must be, a list for any of them
-# a network is exchanged as a whole, but a narrow one is not compared with a wide one
+# a network is replaced as a whole, but a narrow one is not compared with a wide one
 KEPT_EQUAL = ("model.width",)
-DATA_FACTS = ("fingerprint", "train_images")  # what of the data is known beside their config
+DATA_FACTS = ("fingerprint", "train_images")  # of the data, besides their config
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What one config trained on one data set is called, what it consists of, and its runs.
+    """One config trained on one data set, and its runs.
 
-    `shown`: the texts of what tells it from the other settings at hand, by name; `label`: all of them. `values`: every
-    choice (`model`) and config value (`optimizer.lr`) that decides a result, the fingerprint of the data and the number
-    of images to train on. `folders`: of its counted runs; `unfinished`: how many seeds have others. `unset`: the texts
-    of what others are told apart by and this one has as null.
+    `labels`: the text of each value that distinguishes it from the other settings, by name; `null_labels`: the texts of
+    those that are null in this one. `values`: every choice (`model`) and config value (`optimizer.lr`) that affects a
+    result, the fingerprint of the data and the number of training images. `folders`: of its included runs;
+    `unfinished`: the number of seeds with other runs only.
     """
 
     config_id: str
-    shown: Mapping[str, str]
+    labels: Mapping[str, str]
     values: Mapping[str, Any]
     folders: tuple[str, ...]
     unfinished: int
-    unset: Mapping[str, str] = field(default_factory=dict)
+    null_labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """A short name: `unet, none, lr 0.0001`."""
-        return ", ".join(self.shown.values()) or ", ".join(self.unset.values()) or "all runs"
+        return ", ".join(self.labels.values()) or ", ".join(self.null_labels.values()) or "all runs"
 
     def meets(self, wanted: Filter) -> bool:
-        """Whether every key of `wanted` has the value named there, or one of the list named there."""
+        """Whether every key of `wanted` has the given value, or one of the given list."""
         return all(
             is_same(self.values.get(key), value)
             or (isinstance(value, list) and any(is_same(self.values.get(key), option) for option in value))
@@ -55,7 +61,7 @@ class Setting:
 def settings_of(records: Records) -> list[Setting]:
     """Every setting with a known config, in the order of the runs.
 
-    One of whose runs the data are not known yet counts with the data of its other runs.
+    Runs whose data are not known yet are counted with the other runs of their config.
     """
     runs = records.runs.dropna(subset="config_id")
     data = runs["fingerprint"].fillna(runs.groupby("config_id")["fingerprint"].transform("first"))
@@ -68,8 +74,8 @@ def settings_of(records: Records) -> list[Setting]:
         first = own.iloc[0]
         data_facts = {name: own[name].dropna().iloc[0] for name in DATA_FACTS if own[name].notna().any()}
         values = {**known, **dict.fromkeys(DATA_FACTS), **data_facts}
-        counted = own[own["counted"]]
-        others = own[~own["counted"] & ~(own["left_out"].notna() & own["seed"].isin(counted["seed"]))]
+        counted = own[own["included"]]
+        others = own[~own["included"] & ~(own["left_out"].notna() & own["seed"].isin(counted["seed"]))]
         settings.append(
             Setting(
                 str(config_id),
@@ -84,8 +90,8 @@ def settings_of(records: Records) -> list[Setting]:
 
 
 def differing_columns(runs: pd.DataFrame) -> list[str]:
-    """The columns that tell the settings of `runs` apart, the data among them where they differ."""
-    _, differing = tell_apart(runs)
+    """The columns that distinguish the settings of `runs`, with the data if they differ."""
+    _, differing = shared_and_differing(runs)
     if runs["fingerprint"].nunique() <= 1:
         return differing
     names = [*(name for name in differing if name != "config_id"), "fingerprint"]
@@ -94,45 +100,45 @@ def differing_columns(runs: pd.DataFrame) -> list[str]:
 
 
 def matched(
-    settings: Iterable[Setting], sides: Sequence[Filter], may_differ: Sequence[str] = ()
+    settings: Iterable[Setting], arms: Sequence[Filter], may_differ: Sequence[str] = ()
 ) -> list[tuple[Setting, ...]]:
-    """Every choice of one setting for each of `sides` that agree in all else.
+    """Every choice of one setting per filter in `arms` whose other values are equal.
 
-    All else: every value but those of the keys in which the sides differ (a group's name stands for its whole section)
-    and `may_differ`. Where several sides come in variants of one of these too (two learning rates of each optimizer),
-    like is matched with like, as far as there is like. Only settings with counted runs.
+    The others are all but the keys in which the arms differ (the name of a group stands for its whole section) and
+    `may_differ`. If several arms have variants of one of these (two learning rates of each optimizer), equal variants
+    are matched if possible. Only settings with included runs.
     """
-    differing = {key for side in sides for key in side if any(other.get(key) != side[key] for other in sides)}
+    differing = {key for arm in arms for key in arm if any(other.get(key) != arm[key] for other in arms)}
     free = differing | set(may_differ)
     groups: dict[str, list[list[Setting]]] = {}
-    for number, side in enumerate(sides):
+    for number, arm in enumerate(arms):
         for setting in settings:
-            if setting.folders and setting.meets(side):
-                groups.setdefault(_rest(setting, free), [[] for _ in sides])[number].append(setting)
-    return [choice for group in groups.values() for choice in _like_with_like(group)]
+            if setting.folders and setting.meets(arm):
+                groups.setdefault(_rest(setting, free), [[] for _ in arms])[number].append(setting)
+    return [choice for group in groups.values() for choice in _with_equal_variants(group)]
 
 
 def also_differing(settings: Sequence[Setting], named: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-    """What else differs between compared `settings` than the keys in `named`: values that all of them have.
+    """The values, besides the keys in `named`, that all compared `settings` have and that differ.
 
-    Of a section that is exchanged as a whole the single numbers, such as an optimizer's learning rate; what an
-    augmentation is made of is what is compared.
+    In a section that is replaced as a whole these are single numbers, such as an optimizer's learning rate; those of an
+    augmentation are what is compared.
     """
     shared = set.intersection(*(set(setting.values) for setting in settings)) - set(named)
-    exchanged = {key for key in named if key in BUILT_SECTIONS}
+    replaced = {key for key in named if key in BUILT_SECTIONS}
     names = sorted(
         name
         for name in shared
         if not _is_only_a_name(name)
-        and (not _is_free(name, set(named)) or (name.partition(".")[0] in exchanged and not name.endswith("_target_")))
+        and (not _is_free(name, set(named)) or (name.partition(".")[0] in replaced and not name.endswith("_target_")))
     )
     values = {name: tuple(setting.values[name] for setting in settings) for name in names}
     return {name: options for name, options in values.items() if any(not is_same(options[0], one) for one in options)}
 
 
-def _like_with_like(group: Sequence[Sequence[Setting]]) -> Iterable[tuple[Setting, ...]]:
-    """The combinations of `group`, a list of settings for each side, in which sides with the same variants agree."""
-    variants = [{key for key in _keys(side) if _differs(side, key) and not _is_only_a_name(key)} for side in group]
+def _with_equal_variants(group: Sequence[Sequence[Setting]]) -> Iterable[tuple[Setting, ...]]:
+    """The combinations of `group`, a list of settings per arm, in which arms with the same variants agree."""
+    variants = [{key for key in _keys(arm) if _differs(arm, key) and not _is_only_a_name(key)} for arm in group]
     together = [
         (one, other, key)
         for one, other in itertools.combinations(range(len(group)), 2)
@@ -147,9 +153,9 @@ def _like_with_like(group: Sequence[Sequence[Setting]]) -> Iterable[tuple[Settin
     return alike or combinations
 
 
-def _keys(side: Sequence[Setting]) -> set[str]:
-    """The values that all of `side` have."""
-    return set.intersection(*(set(setting.values) for setting in side)) if side else set()
+def _keys(settings: Sequence[Setting]) -> set[str]:
+    """The values that all `settings` have."""
+    return set.intersection(*(set(setting.values) for setting in settings)) if settings else set()
 
 
 def _differs(settings: Sequence[Setting], key: str) -> bool:
@@ -167,5 +173,5 @@ def _is_free(key: str, free: set[str]) -> bool:
 
 
 def _is_only_a_name(key: str) -> bool:
-    """Whether settings can differ in `key` and yet be one: `trainer=default` may mean what `trainer=report_a` does."""
+    """Whether `key` is a name that does not affect results: `trainer=default` may equal `trainer=report_a`."""
     return key in CHOICE_SECTIONS and key not in NAMED_IN_RUN_ID

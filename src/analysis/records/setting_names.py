@@ -1,4 +1,4 @@
-"""What tells the settings of a sweep apart: the choices that differ and, where choices do not, the values that do."""
+"""The names of settings: the choices that differ and, if choices do not, the config values that do."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,10 +14,10 @@ ReadConfig = Callable[[str], Mapping[str, Any]]
 def add_values(runs: pd.DataFrame, config_of: ReadConfig) -> list[str]:
     """Adds to `runs` the config values, such as `optimizer.lr`, in which settings of the same choices differ.
 
-    `config_of` gives the config of a run's folder, empty where there is none; one run of each setting (config_id) is
-    read, and only if choices do not suffice. Returns the names of the new columns.
+    `config_of` gives the config of a run's folder, or an empty one; one run of each setting (config_id) is read, and
+    only if choices do not suffice. Returns the names of the new columns.
     """
-    choices = _telling_choices(runs)
+    choices = _distinguishing_choices(runs)
     settings = runs.dropna(subset="config_id").drop_duplicates("config_id")
     if not settings.duplicated(choices).any():
         return []
@@ -29,11 +29,11 @@ def add_values(runs: pd.DataFrame, config_of: ReadConfig) -> list[str]:
     return names
 
 
-def tell_apart(runs: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
-    """What all runs share, by name; and the names of the columns that tell their settings apart."""
+def shared_and_differing(runs: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
+    """What all runs share, by name; and the names of the columns that distinguish their settings."""
     known = runs.dropna(subset="config_id")
     values = [name for name in map(str, runs.columns) if name == "init_from" or "." in name]
-    names = [*_telling_choices(known), *values]
+    names = [*_distinguishing_choices(known), *values]
     differing = [name for name in names if known[name].nunique(dropna=False) > 1]
     shared = {name: known[name].iloc[0] for name in names if name not in differing} if len(known) else {}
     settings = known.drop_duplicates("config_id")
@@ -42,11 +42,10 @@ def tell_apart(runs: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     return shared, differing
 
 
-def _telling_choices(runs: pd.DataFrame) -> list[str]:
-    """The config groups whose options tell settings apart.
+def _distinguishing_choices(runs: pd.DataFrame) -> list[str]:
+    """The config groups whose options distinguish settings.
 
-    A setting may have been asked for under two names, as one that `trainer=default` and `trainer=report_a` have in
-    common; such names tell nothing.
+    Groups are left out if one setting has runs under two options, for example `trainer=default` and `trainer=report_a`.
     """
     choices = [name for name in CHOICE_SECTIONS if name in runs]
     options = runs.groupby("config_id")[choices].nunique(dropna=False)
@@ -54,23 +53,23 @@ def _telling_choices(runs: pd.DataFrame) -> list[str]:
 
 
 def config_of_any(folders: Iterable[str], config_of: ReadConfig) -> Mapping[str, Any]:
-    """The first config there is among replicates of one setting; empty where none of them has begun."""
+    """The first config found among replicates of one setting; empty if none has started."""
     return next((config for folder in folders if (config := config_of(folder))), {})
 
 
 def setting_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """All that decides the result of a run beside its seed: each choice by name, every value by its dotted name.
+    """All that affects the result of a run besides its seed: each choice by name, every value by its dotted name.
 
-    Empty where there is no config.
+    Empty without a config.
     """
     names = {section: section_of(config, section).get("name") for section in CHOICE_SECTIONS}
     return {section: name for section, name in names.items() if isinstance(name, str)} | _dotted(config)
 
 
 def with_absent_keys(settings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`settings`, as setting_values has them, with null for every key that others of the same kind have.
+    """`settings`, of setting_values, with null for every key that others of the same kind have.
 
-    The record of a run from before there was such a key lacks it, and means null, as it does in the run's id.
+    Records that are older than a key lack it, which means null, as in the run's id.
     """
     settings = list(settings)
     keys: dict[tuple[Any, ...], dict[str, None]] = {}
@@ -84,23 +83,23 @@ def with_absent_keys(settings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]
 
 
 def _kind(values: Mapping[str, Any], section: str) -> tuple[Any, ...]:
-    """What a section is built into: only others of that kind have the same keys."""
+    """The kind of a section: sections of one kind have the same keys."""
     return section, str(values.get(f"{section}._target_")), str(values.get(f"{section}.kind"))
 
 
 def section_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A section of a config; empty where it is null, or where the file was cut off in it."""
+    """A section of a config; empty if it is null or incomplete."""
     section = config.get(name)
     return section if isinstance(section, dict) else {}
 
 
 def sort_key(column: pd.Series) -> pd.Series:
-    """Numbers as numbers, all else as text: the order of the rows of a table."""
+    """The order of table rows: numbers as numbers, all else as text."""
     return column if pd.api.types.is_numeric_dtype(column) else column.astype(str)
 
 
 def _dotted(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Every value of a setting by its dotted name, null if it is off; empty where there is no config."""
+    """Every value of a setting by its dotted name, null if it is off; empty without a config."""
     values = {"init_from": config["init_from"]} if config.get("init_from") else {}
     for section in CHOICE_SECTIONS:
         for key, value in section_of(config, section).items():
@@ -122,6 +121,6 @@ def is_same(first: Any, second: Any) -> bool:
 
 
 def _typed(column: pd.Series) -> pd.Series:
-    """A column of numbers as numbers; one that holds anything else as text."""
+    """A column of numbers as numbers, any other as text."""
     numbers = column.dropna().map(lambda value: isinstance(value, int | float) and not isinstance(value, bool)).all()
     return column.astype("Float64") if numbers else column.map(str, na_action="ignore")

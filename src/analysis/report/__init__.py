@@ -1,1 +1,1 @@
-"""The page, the Markdown, the tables and the figures of a report."""
+"""The report: page, Markdown, tables, figures."""

@@ -1,4 +1,4 @@
-"""What an aggregation may be asked for, and what the words of its options name: folders, files of claims."""
+"""The options of an aggregation, and the folders and claim files that they name."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +15,7 @@ CLAIMS = Path(__file__).resolve().parents[3] / "conf" / "claims"
 
 
 class AggregateOptions(Section):
-    """See conf/aggregate.yaml. `detect`: Dice points."""
+    """See conf/aggregate.yaml. `detect`: the smallest effect for the power analysis, in Dice points."""
 
     sweep: str
     output: str | None
@@ -32,17 +32,17 @@ class AggregateOptions(Section):
 
     @property
     def on_any_data(self) -> bool:
-        """Whether claims are put to runs on other data than they were reported with: to have that, they are named."""
+        """Whether claims are judged with runs on other data than they were reported with: only if they are named."""
         return self.claim_files != "auto"
 
     def sweeps(self) -> list[Path]:
-        """The folders that `sweep` names. Raises ValueError for a glob that meets none."""
+        """The folders that `sweep` names. Raises ValueError for a glob without a match."""
         return find_sweeps(_listed(self.sweep))
 
     def folder(self, sweeps: list[Path]) -> Path:
-        """Where the report of `sweeps` is written. Raises ValueError where it would be written through a link.
+        """Where the report of `sweeps` is written. Raises ValueError if that is a link.
 
-        A sweep may be a stranger's; a link that was typed is the user's own.
+        A sweep may come from others; a link that `output` names is the user's.
         """
         if self.output is not None:
             return Path(self.output)
@@ -51,7 +51,7 @@ class AggregateOptions(Section):
         return folder
 
     def claims(self) -> list[ClaimFile]:
-        """The claims to judge. Raises ConfigError naming every file that is not there or wrong."""
+        """The claims to judge. Raises ConfigError with every file that is missing or wrong."""
         if self.claim_files is None:
             return []
         known = {path.stem: path for path in sorted(CLAIMS.glob("*.yaml"))}
@@ -69,7 +69,7 @@ def _allowed(known: Iterable[str]) -> str:
 
 
 def _listed(text: str) -> list[str]:
-    """`a,b` or `[a,b]` as two names, unless there is a file or folder of just that name."""
+    """`a,b` or `[a,b]` as two names, unless a file or folder has that name."""
     if text.strip() and Path(text).exists():
         return [text]
     return [name.strip() for name in text.removeprefix("[").removesuffix("]").split(",") if name.strip()]

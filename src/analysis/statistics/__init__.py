@@ -1,1 +1,1 @@
-"""From arrays of scores to estimates, intervals and p-values."""
+"""Metrics of runs, estimates with intervals, power; numbers only."""

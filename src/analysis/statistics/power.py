@@ -1,65 +1,60 @@
-"""How many seeds it would take to find a difference of a given size, from the spread seen, and what they would cost."""
+"""Power analysis: how many seeds or images find a difference of a given size, from the variances seen so far."""
 
 import math
-from collections.abc import Sequence
 
-import pandas as pd
 from scipy import stats
 
-from src.analysis.records.loading import Records
-from src.analysis.statistics.effects import Effect
-from src.analysis.statistics.estimates import CONFIDENCE, Spread, seeds_needed
+from src.analysis.statistics.estimates import CONFIDENCE, VarianceComponents
 
-DETECT = 0.002  # 0.2 Dice points, the difference that report A makes a claim of
 POWER = 0.8
+MOST_SEEDS = 1000  # of each sample; if these are too few, another experiment is needed
+FARTHEST = 1e6  # standard errors; the power is 1 long before, and scipy's noncentral t is nan from about 1e10 on
 
 
-def seed_plan(
-    records: Records, effects: Sequence[Effect], detect: float = DETECT, wanted: float = POWER
-) -> pd.DataFrame:
-    """One row an effect with at least 3 seeds an arm: what a sweep needs to find `detect` (Dice) with power `wanted`.
+def power(seen: VarianceComponents, seeds: int, effect: float, confidence: float = CONFIDENCE) -> float:
+    """The probability that a two-sided test with `seeds` in every sample finds a true `effect`; nan if unknown.
 
-    Found means by a test as strict as the verdicts are, which share 5 % among all `effects`. Columns: comparison, seeds
-    (now, of the smallest arm), these_images (seeds of each setting, to speak of just this test set) and these_hours (of
-    the runs still to be made, by the time the finished ones worked), new_images and new_hours (to speak of new images),
-    images (test images that endless seeds would need at least). Missing where 1,000 seeds do not suffice.
+    With 3 seeds the test finds it up to 7 points less often, since it does not know how the variance is divided
+    between the samples (docs/statistics.md).
     """
-    planned = [effect.comparison for effect in effects if effect.comparison.problem is None]
-    names = [effect.name for effect in effects if effect.comparison.problem is None]
-    confidence = 1 - (1 - CONFIDENCE) / max(1, len(planned))
-    rows = []
-    for name, comparison in zip(names, planned, strict=True):
-        fixed, new = comparison.spread(new_images=False), comparison.spread(new_images=True)
-        these, others = (seeds_needed(spread, detect, wanted, confidence) for spread in (fixed, new))
-        hours = [records.of_runs(setting.folders, "seconds").mean() / 3600 for setting in comparison.settings]
-        rows.append(
-            {
-                "comparison": name,
-                "seeds": min(comparison.seeds),
-                "these_images": these,
-                "these_hours": _more_hours(these, comparison.seeds, hours),
-                "new_images": others,
-                "new_hours": _more_hours(others, comparison.seeds, hours),
-                "images": images_needed(new, detect, wanted, confidence),
-            }
-        )
-    columns = ["comparison", "seeds", "these_images", "these_hours", "new_images", "new_hours", "images"]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:], "float64"))
+    planned = VarianceComponents(seen.seeds, (seeds,) * len(seen.seeds), seen.images, seen.image_count)
+    variance, df = planned.variance_and_df()
+    if math.isnan(variance):
+        return math.nan
+    if variance == 0:
+        return 1.0
+    critical = stats.t.ppf((1 + confidence) / 2, df)
+    shift = min(abs(effect) / math.sqrt(variance), FARTHEST)
+    # the far tail as a survival function too: scipy's nct.cdf is nan there
+    return float(stats.nct.sf(critical, df, shift) + stats.nct.sf(critical, df, -shift))
 
 
-def images_needed(spread: Spread, detect: float, wanted: float, confidence: float = CONFIDENCE) -> int | None:
-    """The fewest test images with which endless seeds would find `detect`; None where images add no spread.
+def seeds_needed(
+    seen: VarianceComponents, effect: float, wanted: float = POWER, confidence: float = CONFIDENCE
+) -> int | None:
+    """The fewest seeds in every sample (at least 3) that find `effect` with power `wanted`; None if above 1,000.
 
-    With endless seeds the difference is normal with the variance of the images alone, which falls as their number.
+    None with `seen.images` above 0 mostly means that only more test images can help. Also None if the variance is
+    unknown, from a single seed. With fewer than 5 test images more seeds may even find less; the answer then is some
+    sufficient number, or None.
     """
-    if spread.images <= 0:
+    if any(count < 2 for count in seen.counts) or power(seen, MOST_SEEDS, effect, confidence) < wanted:
+        return None
+    low, high = 2, MOST_SEEDS  # power rises with seeds: the answer is in (low, high]
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(seen, middle, effect, confidence) >= wanted else (middle, high)
+    return high
+
+
+def images_needed(
+    seen: VarianceComponents, effect: float, wanted: float = POWER, confidence: float = CONFIDENCE
+) -> int | None:
+    """The fewest test images with which infinitely many seeds find `effect`; None if images add no variance.
+
+    With infinitely many seeds the difference is normal with the variance of the images alone, which falls as 1/n.
+    """
+    if seen.images <= 0:
         return None
     distance = stats.norm.isf((1 - confidence) / 2) + stats.norm.ppf(wanted)  # standard errors
-    return math.ceil(spread.image_count * spread.images * (distance / detect) ** 2)
-
-
-def _more_hours(needed: int | None, seeds: Sequence[int], hours: Sequence[float]) -> float | None:
-    """Of the runs that are still to be made."""
-    if needed is None:
-        return None
-    return sum(max(0, needed - there) * each for there, each in zip(seeds, hours, strict=True))
+    return math.ceil(seen.image_count * seen.images * (distance / effect) ** 2)

@@ -1,1 +1,1 @@
-"""How a sweep stands: while it runs, and when it has ended."""
+"""The status of a sweep, during and after it."""

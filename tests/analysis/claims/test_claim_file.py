@@ -1,4 +1,4 @@
-"""Claims as data: how each type of statement becomes questions, and what is said of a file that is wrong."""
+"""Claims as data: how each type of statement becomes hypotheses, and what is said of a file that is wrong."""
 
 import math
 from pathlib import Path
@@ -7,14 +7,16 @@ import pytest
 import yaml
 
 from src.analysis.claims.claim_file import TYPES, ClaimFile, read_claims
+from src.analysis.claims.comparison import Comparison
+from src.analysis.claims.wording import region_text
 from src.analysis.report.options import CLAIMS
-from src.analysis.statistics.metrics import CURVES, MEASURES, STRETCHES
+from src.analysis.statistics.metrics import CURVES, METRICS, STRETCHES
 from src.base.errors import ConfigError
 
 A, B, C, D = ({"model": name} for name in "abcd")
 
 
-def questions_of(test, **of_file):
+def hypotheses_of(test, **of_file):
     content = {
         "source": "me",
         "where": {},
@@ -22,23 +24,23 @@ def questions_of(test, **of_file):
         "claims": {"X": {"says": "so", "test": test}},
         **of_file,
     }
-    return ClaimFile.model_validate(content).questions("X")
+    return ClaimFile.model_validate(content).hypotheses("X")
 
 
 def only(test, **of_file):
-    (question,) = questions_of(test, **of_file)
-    return question
+    (hypothesis,) = hypotheses_of(test, **of_file)
+    return hypothesis
 
 
 def test_a_difference_lies_above_zero():
-    question = only({"type": "difference", "measure": "test_dice", "higher": A, "lower": B, "reported": [0.93, 0.92]})
-    assert (question.sides, question.weights) == ((A, B), (1.0, -1.0))
-    assert (question.inside, question.opposite) == ((0.0, math.inf), ((-math.inf, 0.0),))
-    assert question.shown(question.reported) == pytest.approx(1.0)  # point
+    hypothesis = only({"type": "difference", "measure": "test_dice", "higher": A, "lower": B, "reported": [0.93, 0.92]})
+    assert (hypothesis.arms, hypothesis.weights) == ((A, B), (1.0, -1.0))
+    assert (hypothesis.confirming, hypothesis.contradicting) == ((0.0, math.inf), ((-math.inf, 0.0),))
+    assert hypothesis.to_display(hypothesis.reported) == pytest.approx(1.0)  # point
 
 
 def test_a_difference_of_costs_is_a_factor():
-    question = only(
+    hypothesis = only(
         {
             "type": "difference",
             "measure": "train_seconds",
@@ -48,45 +50,45 @@ def test_a_difference_of_costs_is_a_factor():
             "reported": [30, 16],
         }
     )
-    assert question.inside == (math.log(1.25), math.inf) and question.opposite == ((-math.inf, math.log(1.25)),)
-    assert question.shown(question.reported) == pytest.approx(1.875)
-    assert question.region_text() == "above 1.25 times"
+    assert hypothesis.confirming == (math.log(1.25), math.inf) and hypothesis.contradicting == (
+        (-math.inf, math.log(1.25)),
+    )
+    assert hypothesis.to_display(hypothesis.reported) == pytest.approx(1.875)
+    assert region_text(Comparison(hypothesis, ())) == "above 1.25 times"
 
 
 def test_equivalence_lies_within_the_margin_and_its_reverse_beyond_it_on_either_side():
-    question = only({"type": "equivalence", "measure": "test_dice", "sides": [A, B]})
-    assert question.inside == (-0.005, 0.005) and question.opposite == ((0.005, math.inf), (-math.inf, -0.005))
-    assert question.region_text() == "between −0.5 and 0.5"
+    hypothesis = only({"type": "equivalence", "measure": "test_dice", "sides": [A, B]})
+    assert hypothesis.confirming == (-0.005, 0.005) and hypothesis.contradicting == (
+        (0.005, math.inf),
+        (-math.inf, -0.005),
+    )
+    assert region_text(Comparison(hypothesis, ())) == "between −0.5 and 0.5"
 
 
-def test_non_inferiority_lies_above_minus_the_margin():
-    question = only({"type": "non_inferiority", "measure": "test_dice", "side": A, "reference": B, "margin": 0.01})
-    assert question.inside == (-0.01, math.inf) and question.opposite == ((-math.inf, -0.01),)
-
-
-def test_an_ordering_asks_of_each_two_neighbours():
-    found = questions_of({"type": "ordering", "measure": "test_dice", "from_high_to_low": [A, B, C]})
-    assert [question.sides for question in found] == [(A, B), (B, C)]
+def test_a_negative_bound_means_not_worse_by_more():
+    hypothesis = only({"type": "difference", "measure": "test_dice", "higher": A, "lower": B, "at_least": -0.01})
+    assert hypothesis.confirming == (-0.01, math.inf) and hypothesis.contradicting == ((-math.inf, -0.01),)
 
 
 def test_an_interaction_is_a_difference_of_differences():
-    question = only({"type": "interaction", "measure": "test_dice", "larger_gain": [A, B], "smaller_gain": [C, D]})
-    assert (question.sides, question.weights) == ((A, B, C, D), (1.0, -1.0, -1.0, 1.0))
+    hypothesis = only({"type": "interaction", "measure": "test_dice", "larger_gain": [A, B], "smaller_gain": [C, D]})
+    assert (hypothesis.arms, hypothesis.weights) == ((A, B, C, D), (1.0, -1.0, -1.0, 1.0))
 
 
 @pytest.mark.parametrize(
     ("rule", "inside"), [("turns_upward", (0.05, math.inf)), ("does_not_turn_upward", (-math.inf, 0.05))]
 )
 def test_a_curve_rises_by_more_than_five_per_cent_or_does_not(rule, inside):
-    question = only({"type": "curve", "rule": rule, "after": 0.5, "side": A})
-    assert (question.sides, question.weights, question.inside) == ((A,), (1.0,), inside)
-    assert question.measure.says == "rise of validation loss after 50% of the run"
-    assert question.region_text() == ("above 5" if rule == "turns_upward" else "below 5")
+    hypothesis = only({"type": "curve", "rule": rule, "after": 0.5, "side": A})
+    assert (hypothesis.arms, hypothesis.weights, hypothesis.confirming) == ((A,), (1.0,), inside)
+    assert hypothesis.metric.description == "rise of validation loss after 50% of the run"
+    assert region_text(Comparison(hypothesis, ())) == ("above 5" if rule == "turns_upward" else "below 5")
 
 
 def test_a_level_is_reached():
-    question = only({"type": "level", "measure": "train_accuracy_end", "side": A, "at_least": 0.94})
-    assert question.inside == (0.94, math.inf) and question.region_text() == "above 94"
+    hypothesis = only({"type": "level", "measure": "train_accuracy_end", "side": A, "at_least": 0.94})
+    assert hypothesis.confirming == (0.94, math.inf) and region_text(Comparison(hypothesis, ())) == "above 94"
 
 
 def test_what_holds_for_a_file_or_a_whole_holds_for_every_part():
@@ -98,16 +100,16 @@ def test_what_holds_for_a_file_or_a_whole_holds_for_every_part():
         "lower": {"loss": "focal", **B},
     }
     whole = {"type": "all_of", "where": {"scheduler": "s"}, "may_differ": ["trainer.epochs"], "parts": [part, part]}
-    first, second = questions_of(whole, where={"loss": "bce", "scheduler": "t"})
+    first, second = hypotheses_of(whole, where={"loss": "bce", "scheduler": "t"})
     assert first == second and first.may_differ == ("trainer.epochs",)
     shared = {"loss": "bce", "scheduler": "s", "data": "d"}  # what stands closer to the side wins
-    assert first.sides == ({**shared, **A}, {**shared, "loss": "focal", **B})
+    assert first.arms == ({**shared, **A}, {**shared, "loss": "focal", **B})
 
 
 @pytest.mark.parametrize("path", sorted(CLAIMS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_claims_of_the_reports_can_be_read(path):
     file = read_claims(path)
-    assert all(file.questions(name) for name in file.claims)
+    assert all(file.hypotheses(name) for name in file.claims)
     assert all(claim.says and claim.reported for claim in file.claims.values())
 
 
@@ -146,7 +148,7 @@ def test_a_file_that_holds_no_claims(tmp_path, text):
 def test_the_documentation_names_every_type_and_every_measure():
     text = (CLAIMS.parents[1] / "docs" / "claims.md").read_text()
     suffixes = {f"{curve}_{when}": f"_{when}" for curve in CURVES for when in STRETCHES if when != "end"}
-    names = [suffixes.get(name, name) for name in (*MEASURES, *TYPES)]
+    names = [suffixes.get(name, name) for name in (*METRICS, *TYPES)]
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
@@ -154,7 +156,7 @@ def test_the_example_of_the_documentation_can_be_read(tmp_path):
     text = (CLAIMS.parents[1] / "docs" / "claims.md").read_text()
     path = tmp_path / "my_claims.yaml"
     path.write_text(text.partition("```yaml\n")[2].partition("```")[0])
-    assert [question.may_differ for question in read_claims(path).questions("deeper")] == [("trainer.batch_size",)]
+    assert [hypothesis.may_differ for hypothesis in read_claims(path).hypotheses("deeper")] == [("trainer.batch_size",)]
 
 
 LEVEL = {"type": "level", "measure": "test_dice", "side": A, "at_least": 0.5}
@@ -162,27 +164,27 @@ LEVEL = {"type": "level", "measure": "test_dice", "side": A, "at_least": 0.5}
 
 def test_a_level_is_one_bound_from_below_or_from_above():
     from_above = {key: value for key, value in LEVEL.items() if key != "at_least"} | {"at_most": 0.5}
-    (question,) = questions_of(from_above)
-    assert (question.inside, question.opposite) == ((-math.inf, 0.5), ((0.5, math.inf),))
+    hypothesis = only(from_above)
+    assert (hypothesis.confirming, hypothesis.contradicting) == ((-math.inf, 0.5), ((0.5, math.inf),))
     for bounds in ({}, {"at_least": 0.1, "at_most": 0.5}):
         with pytest.raises(ValueError, match="one of at_least and at_most"):
-            questions_of({"type": "level", "measure": "test_dice", "side": A, **bounds})
+            hypotheses_of({"type": "level", "measure": "test_dice", "side": A, **bounds})
 
 
 @pytest.mark.parametrize(
     ("test", "said"),
     [
-        ({**LEVEL, "measure": "train_seconds"}, "a cost is compared as how many times one is the other"),
+        ({**LEVEL, "measure": "train_seconds"}, "costs are compared as a ratio"),
         ({"type": "equivalence", "measure": "valid_loss_end", "sides": [A, B]}, "margin: missing; only Dice, IoU and"),
         (
             {"type": "difference", "measure": "peak_memory", "higher": A, "lower": B, "reported": [0, 7]},
-            "a cost that was reported is above 0",
+            "at_least and reported must be above 0 for a cost",
         ),
         (
             {**LEVEL, "side": {"optimizer.lr": "1e-3"}},
-            "optimizer.lr: YAML takes 1e-3 for a text; write it with a point, as 1.0e-03",
+            "optimizer.lr: YAML reads 1e-3 as text; write it with a point, as 1.0e-03",
         ),
-        ({**LEVEL, "side": {"modell": "unet"}}, "modell: there is no such section; allowed: model, loss, optimizer"),
+        ({**LEVEL, "side": {"modell": "unet"}}, "modell: unknown section; allowed: model, loss, optimizer"),
     ],
 )
 def test_a_statement_that_cannot_be_meant(tmp_path, test, said):

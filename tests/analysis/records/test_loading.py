@@ -18,16 +18,16 @@ def sweep(tmp_path):
 
 def left_out(*folders):
     runs = load_records(folders).runs
-    return {(row.sweep.rpartition("/")[2], row.seed): row.left_out for row in runs.itertuples() if not row.counted}
+    return {(row.sweep.rpartition("/")[2], row.seed): row.left_out for row in runs.itertuples() if not row.included}
 
 
 def test_three_tidy_tables(sweep):
     first, second = (finish(sweep, dice=[0.5, 0.75], seed=seed, curves={"valid_dice": [0.25, 0.5]}) for seed in (0, 1))
     records = load_records([sweep])
-    assert list(records.runs["folder"]) == [str(first.folder), str(second.folder)] and records.runs["counted"].all()
+    assert list(records.runs["folder"]) == [str(first.folder), str(second.folder)] and records.runs["included"].all()
     run = records.runs.iloc[0]
     assert (run["train_seconds"], run["images_per_second"], run["peak_memory_bytes"]) == (20.0, 9.0, 10**9)
-    assert (run["alone"], run["device"], run["train_images"]) == (True, "NVIDIA H200", 90)
+    assert (run["exclusive"], run["device"], run["train_images"]) == (True, "NVIDIA H200", 90)
     assert records.epochs[["folder", "epoch", "valid_dice"]].values.tolist()[:2] == [
         [str(first.folder), 1, 0.25],
         [str(first.folder), 2, 0.5],
@@ -54,7 +54,7 @@ def test_a_run_that_was_scored_on_other_images_than_most_does_not_count(sweep):
     for seed, dice in enumerate([[0.1, 0.2, 0.3], [0.1, 0.2], [0.1, 0.2]]):
         finish(sweep, dice=dice, seed=seed)
     finish(sweep, "model=resnet34_unet", dice=[0.1, 0.2, 0.3], fingerprint="other data")
-    reason = "was scored on 3 test images, most runs on its data on 2 others"
+    reason = "was scored on 3 test images, most runs on its data on 2 other ones"
     assert left_out(sweep) == {("sweep", 0): reason}
 
 
@@ -62,7 +62,7 @@ def test_a_run_in_two_sweeps_counts_once_whichever_is_named_first(tmp_path):
     record = finish(tmp_path / "b", dice=[0.5], seed=0)
     shutil.copytree(record.folder, tmp_path / "a" / record.folder.name, copy_function=os.link)
     finish(tmp_path / "a", dice=[0.6], seed=1)
-    said = {("b", 0): f"the same run counts from {tmp_path}/a already"}
+    said = {("b", 0): f"the same run is included from {tmp_path}/a already"}
     assert left_out(tmp_path / "b", tmp_path / "a") == left_out(tmp_path / "a", tmp_path / "b") == said
 
 
@@ -73,7 +73,7 @@ def test_runs_that_should_be_one_and_disagree_are_named_and_none_counts(tmp_path
     both = left_out(tmp_path / "a", tmp_path / "b")
     assert both == left_out(tmp_path / "b", tmp_path / "a") and set(both) == {("a", 0), ("b", 0)}
     scores = f"0.500000 in {folders[0]}, {np.mean(dice):.6f} in {folders[1]}"
-    reason = f"runs with the same config and seed gave different scores, so none of them counts: {scores}"
+    reason = f"runs with the same config and seed have different scores, so none is included: {scores}"
     assert set(both.values()) == {reason}
 
 
@@ -95,7 +95,7 @@ def test_a_copy_that_is_broken_takes_nothing_from_the_one_that_is_sound(tmp_path
 def test_a_renamed_copy_of_a_run_counts_once_too(tmp_path):
     record = finish(tmp_path / "a", dice=[0.5], seed=0)
     shutil.copytree(record.folder, tmp_path / "b" / "renamed")
-    assert left_out(tmp_path / "a", tmp_path / "b") == {("b", 0): f"the same run counts from {tmp_path}/a already"}
+    assert left_out(tmp_path / "a", tmp_path / "b") == {("b", 0): f"the same run is included from {tmp_path}/a already"}
 
 
 def test_the_same_run_on_other_data_is_another(tmp_path):
@@ -113,11 +113,11 @@ def test_runs_that_did_not_finish_are_rows_that_do_not_count(sweep):
     sweeps.plan(sweep, {"seed": 4})
     sweeps.fail(sweep, "boom", seed=1)
     records = load_records([sweep])
-    assert dict(zip(records.runs["status"], records.runs["counted"], strict=True)) == {
+    assert dict(zip(records.runs["status"], records.runs["included"], strict=True)) == {
         "failed": False,
         "planned": False,
     }
-    assert records.images.empty and records.counted.empty
+    assert records.images.empty and records.included.empty
 
 
 HEADER = "protocol,stem,dice,iou,tp,fp,fn\n"
@@ -129,18 +129,18 @@ HEADER = "protocol,stem,dice,iou,tp,fp,fn\n"
         (None, "No such file"),
         ("", "No columns to parse"),
         ("protocol,stem\nheadline,a\n", "Usecols do not match"),
-        (HEADER, "it has no protocol 'headline', only none"),
-        (HEADER + "other,a,0.5,0.3,1,1,1\n", "it has no protocol 'headline', only other"),
-        (HEADER + "headline,a,0.5,0.3,1,1,1\nheadline,a,0.5,0.3,1,1,1\n", "an image is there twice"),
-        (HEADER + "headline,a,1.5,0.3,1,1,1\n", "the dice of a is 1.5; it should be 0 to 1"),
-        (HEADER + "headline,a,0.5,,1,1,1\n", "the iou of a is empty; it should be 0 to 1"),
-        (HEADER + "headline,a,0.5,inf,1,1,1\n", "the iou of a is inf; it should be 0 to 1"),
-        (HEADER + "headline,a,0.5,0.3,-1,1,1\n", "the tp of a is -1; it should be 0 to 1000000000000"),
+        (HEADER, "protocol 'headline' is missing; it has none"),
+        (HEADER + "other,a,0.5,0.3,1,1,1\n", "protocol 'headline' is missing; it has other"),
+        (HEADER + "headline,a,0.5,0.3,1,1,1\nheadline,a,0.5,0.3,1,1,1\n", "an image is listed twice"),
+        (HEADER + "headline,a,1.5,0.3,1,1,1\n", "the dice of a is 1.5; allowed: 0 to 1"),
+        (HEADER + "headline,a,0.5,,1,1,1\n", "the iou of a is empty; allowed: 0 to 1"),
+        (HEADER + "headline,a,0.5,inf,1,1,1\n", "the iou of a is inf; allowed: 0 to 1"),
+        (HEADER + "headline,a,0.5,0.3,-1,1,1\n", "the tp of a is -1; allowed: 0 to 1000000000000"),
         (HEADER + f"headline,a,0.5,0.3,{10**400},1,1\n", "test_images.csv cannot be used: "),
-        (HEADER + "headline,a,,0.3,1,1,1\n", "the dice of a is empty; it should be 0 to 1"),
+        (HEADER + "headline,a,,0.3,1,1,1\n", "the dice of a is empty; allowed: 0 to 1"),
         (HEADER + "headline,a,high,0.3,1,1,1\n", "could not convert string to float"),
         (HEADER + "headline,a,0.5,0.3\n", "Integer column has NA"),
-        (HEADER + "headline,a,0.25,0.3,1,1,1\n", "its mean Dice is 0.250000, but run.json says 0.500000"),
+        (HEADER + "headline,a,0.25,0.3,1,1,1\n", "its mean Dice is 0.250000, but that in run.json is 0.500000"),
     ],
 )
 def test_images_that_cannot_be_trusted_take_their_run_out_and_say_why(sweep, content, reason):
@@ -177,7 +177,7 @@ def test_sweeps_are_found_by_name_and_by_glob_each_once(tmp_path, monkeypatch):
         "report_b",
         f"{tmp_path}/report_a",
     ]
-    with pytest.raises(ValueError, match=r"demo\*: matches no folder of runs; expected <folder>/<run_id>/run.json"):
+    with pytest.raises(ValueError, match=r"demo\*: does not match any folder of runs; expected <folder>/"):
         find_sweeps(["demo*"])
 
 

@@ -1,4 +1,4 @@
-"""Which settings a question is about, and which of them differ in nothing else."""
+"""Which settings a hypothesis is about, and which of them differ in nothing else."""
 
 import pytest
 

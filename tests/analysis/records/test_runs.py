@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from src.analysis.records.runs import load_runs, load_runs_and_epochs
-from src.analysis.status.progress import progress
-from src.analysis.status.summary import summary_text
+from src.analysis.status.sweep_status import status_text, write_summary
 from src.base.record import RunRecord
 from tests.analysis.sweeps import another_process, begin, facts_of, fail, finish, holding, plan
 
@@ -47,7 +46,7 @@ def test_a_row_for_each_run_however_it_stands(sweep):
     ]
     assert list(runs["epoch"][:5]) == [1, 4, 2, 0, 0] and set(runs["epochs"]) == {50}
     assert list(runs["error"].dropna()) == [
-        "no process is at it: it was killed, or it is at work on another machine",
+        "no process holds it: killed, or running on another machine",
         "NonFiniteLoss: nan",
         "stopped by SIGTERM",
     ]
@@ -84,7 +83,7 @@ def test_the_columns_of_a_finished_run(sweep):
         (b'{"schema": 1, "run_id": "unet-se', "run.json: is not readable JSON (Unterminated string"),
         (b"\xff\xfe", "run.json: is not readable JSON"),
         (b"[]", "run.json: is not what a run records (it holds a list)"),
-        (b'{"schema": 1, "status": "finished"}', "run.json is not the record of a run: run_id: missing; config_id"),
+        (b'{"schema": 1, "status": "finished"}', "run.json is not a valid record: run_id: missing; config_id"),
         (b'{"schema": 3, "status": "finished"}', "run.json: has schema 3"),
         (b'{"schema": 1, "status": "done"}', "status 'done'"),
     ],
@@ -141,7 +140,7 @@ def test_a_finished_run_whose_setting_cannot_be_known_is_named(sweep):
 def test_a_sweep_of_which_nothing_can_be_read(sweep):
     begin(sweep).run_file.write_text("{")
     assert statuses(sweep) == {"unet-seed0": "unreadable"}
-    assert "unet-seed0 " in summary_text(load_runs(sweep), "demo") and "1 unreadable" in progress(load_runs(sweep), 80)
+    assert "unet-seed0 " in write_summary(sweep).read_text() and "1 unreadable" in status_text(load_runs(sweep), 80)
 
 
 def test_a_run_that_makes_its_folder_at_this_moment_is_running(sweep):
@@ -242,18 +241,18 @@ def test_no_such_column_where_choices_suffice(sweep):
 
 
 def test_a_wrong_folder_gets_one_line_that_says_what_is_expected(sweep, tmp_path):
-    with pytest.raises(ValueError, match=r"sweep: there is no such folder; expected <folder>/<run_id>/run.json"):
+    with pytest.raises(ValueError, match=r"sweep: is not a folder; expected <folder>/<run_id>/run.json"):
         load_runs(sweep)
     sweep.mkdir()
-    with pytest.raises(ValueError, match=r"sweep: holds no runs; expected <folder>/<run_id>/run.json"):
+    with pytest.raises(ValueError, match=r"sweep: does not hold runs; expected <folder>/<run_id>/run.json"):
         load_runs(sweep)
     (sweep / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds no runs"):
+    with pytest.raises(ValueError, match="does not hold runs"):
         load_runs(sweep)
     record = finish(sweep, 0.75)
     with pytest.raises(ValueError, match=f"is a single run; give the folder around it, {sweep}"):
         load_runs(record.folder)
-    with pytest.raises(ValueError, match=f"holds sweeps, no runs; give one of {sweep}"):
+    with pytest.raises(ValueError, match=f"holds sweeps, not runs; give one of {sweep}"):
         load_runs(tmp_path)
     assert statuses(sweep) == {"empty": "unreadable", "unet-seed0": "finished"}
 
@@ -308,9 +307,9 @@ def with_value(key, value):
         ("choices", ["unet"], "choices: got ['unet']"),
         ("choices.model", {"a": 1}, "choices.model: got {'a': 1}; input should be a valid string"),
         ("scores", None, "scores: got None"),
-        ("scores", {}, "scores.test_dice: missing, though it has finished"),
+        ("scores", {}, "scores.test_dice: missing in a finished run"),
         ("scores.test_dice", "0.9", "scores.test_dice: got '0.9'"),
-        ("scores.test_dice", 1.5, "scores.test_dice: got 1.5; it should be between 0 and 1"),
+        ("scores.test_dice", 1.5, "scores.test_dice: got 1.5; allowed: 0 to 1"),
         ("scores.seed", 0.5, "scores.'seed': not the name of a score"),  # it would pass for the seed
         ("scores.a/b", 0.5, "scores.'a/b': not the name of a score"),
         ("data", 5, "data: got 5"),
@@ -337,8 +336,8 @@ def test_a_wrong_shape_in_one_record_leaves_that_run_out_and_no_other(sweep, key
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda text: text * 2, "line 5 is that of epoch 1"),
-        (lambda text: text.replace('"epoch": 3', '"epoch": 1000000000000'), "line 3 is that of epoch 1000000000000"),
+        (lambda text: text * 2, "line 5 has epoch 1"),
+        (lambda text: text.replace('"epoch": 3', '"epoch": 1000000000000'), "line 3 has epoch 1000000000000"),
         (lambda text: text.replace('"epoch": 1', '"epoch": "1"'), "line 1: epoch: got '1'"),
         (lambda text: text.replace('"epoch": 1,', ""), "line 1: epoch: missing"),
         (lambda text: text.replace("0.5", '"2024-13-45"'), "line 1: valid_dice: got '2024-13-45'"),
@@ -387,7 +386,7 @@ def test_strange_values_in_a_config_upset_no_table(sweep, content):
             (record.folder / "config.yaml").write_text(content)
     runs = load_runs(sweep)
     assert "finished" in set(runs["status"]) <= {"finished", "unreadable"}  # numbers beyond bounds cannot be read
-    text = progress(runs, 200) + summary_text(runs, "demo")
+    text = status_text(runs, 200) + write_summary(sweep).read_text()
     assert "\x1b" not in text and "unet" in text
 
 
@@ -417,7 +416,7 @@ def test_a_plan_with_an_entry_of_another_shape_is_said(sweep, entry):
 def test_what_a_terminal_would_obey_is_shown_and_takes_no_other_place(sweep):
     for seed in (0, 1):
         damaged(finish(sweep, 0.75, seed=seed), "run.json", with_value("choices.model", "\x1b[5mblink"))
-    assert progress(load_runs(sweep), 200).startswith("all with model \\x1b[5mblink, loss bce")
+    assert status_text(load_runs(sweep), 200).startswith("all with model \\x1b[5mblink, loss bce")
 
 
 def test_a_folder_that_cannot_be_looked_into_is_a_row_that_says_so(sweep, monkeypatch):

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from src.analysis.records.setting_names import add_values, tell_apart
+from src.analysis.records.setting_names import add_values, shared_and_differing
 
 
 def runs_of(*rows):
@@ -15,24 +15,24 @@ def test_choices_are_shared_or_differ_and_an_unknown_run_has_no_say():
         {"config_id": "c2", "model": "unet", "loss": "dice"},
         {"config_id": None, "model": None, "loss": None},
     )
-    assert tell_apart(runs) == ({"model": "unet"}, ["loss"])
+    assert shared_and_differing(runs) == ({"model": "unet"}, ["loss"])
 
 
 def test_a_group_that_only_some_runs_use_differs():
     runs = runs_of(
         {"config_id": "c1", "model": "unet", "debug": None}, {"config_id": "c2", "model": "unet", "debug": "x"}
     )
-    assert tell_apart(runs) == ({"model": "unet"}, ["debug"])
+    assert shared_and_differing(runs) == ({"model": "unet"}, ["debug"])
 
 
 def test_nothing_is_known_of_broken_runs():
-    assert tell_apart(runs_of({"config_id": None})) == ({}, [])
+    assert shared_and_differing(runs_of({"config_id": None})) == ({}, [])
 
 
 def test_settings_that_nothing_else_tells_apart_go_by_their_id():
     runs = runs_of({"config_id": "c1", "model": "unet"}, {"config_id": "c2", "model": "unet"})
     assert add_values(runs, lambda folder: {}) == []  # no config can be read yet
-    assert tell_apart(runs) == ({"model": "unet"}, ["config_id"])
+    assert shared_and_differing(runs) == ({"model": "unet"}, ["config_id"])
 
 
 def test_the_values_that_differ_between_settings_of_the_same_choices():
@@ -53,7 +53,7 @@ def test_the_values_that_differ_between_settings_of_the_same_choices():
     )
     assert add_values(runs, configs.__getitem__) == ["trainer.batch_size"]  # where files lie decides nothing
     assert list(runs["trainer.batch_size"][:3]) == [8, 16, 32] and pd.isna(runs["trainer.batch_size"][3])
-    assert tell_apart(runs) == ({}, ["model", "trainer.batch_size"])
+    assert shared_and_differing(runs) == ({}, ["model", "trainer.batch_size"])
 
 
 def test_a_setting_that_was_asked_for_under_two_names_is_not_told_apart_by_them():
@@ -64,7 +64,7 @@ def test_a_setting_that_was_asked_for_under_two_names_is_not_told_apart_by_them(
         {"config_id": "c2", "model": "unet", "trainer": "default"},
     )
     assert add_values(runs, configs.__getitem__) == ["trainer.epochs"]
-    assert tell_apart(runs) == ({"model": "unet"}, ["trainer.epochs"])
+    assert shared_and_differing(runs) == ({"model": "unet"}, ["trainer.epochs"])
 
 
 def test_values_that_are_no_numbers_become_text():
@@ -75,4 +75,4 @@ def test_values_that_are_no_numbers_become_text():
     runs = runs_of({"config_id": "c1", "model": "unet"}, {"config_id": "c2", "model": "unet"})
     assert add_values(runs, configs.__getitem__) == ["data.mean", "init_from"]
     assert runs["data.mean"][0] == "[0.5, 0.5, 0.5]" and pd.isna(runs["data.mean"][1])
-    assert tell_apart(runs) == ({"model": "unet"}, ["data.mean", "init_from"])
+    assert shared_and_differing(runs) == ({"model": "unet"}, ["data.mean", "init_from"])

@@ -1,10 +1,10 @@
 """Which of many rows a figure shows."""
 
+from src.analysis.claims.effects import factor_effects
+from src.analysis.claims.ranking import settings_scores
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
 from src.analysis.report.figures import pictures_of
-from src.analysis.statistics.effects import factor_effects
-from src.analysis.statistics.ranking import settings_scores
 from tests.analysis.recorded import finish
 
 
@@ -29,6 +29,6 @@ def test_without_room_for_all_effects_the_answers_stay_and_the_parts_of_means_go
     rows, caption = shown(found * 5)
     assert rows == 30 and "table" not in caption
     rows, caption = shown(found * 6)
-    assert rows == 12 and caption.endswith("The parts of means are in the table.")
+    assert rows == 12 and caption.endswith("The contexts of means are in the table.")
     rows, caption = shown(found * 16)
-    assert rows == 30 and caption.endswith("The parts of means are in the table. The first 30 of 32 answers.")
+    assert rows == 30 and caption.endswith("The contexts of means are in the table. The first 30 of 32 effects.")

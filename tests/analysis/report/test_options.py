@@ -43,14 +43,14 @@ def test_claims_by_name_by_path_all_or_none(tmp_path):
     mine.write_text((CLAIMS / "report_b.yaml").read_text().replace("source: Report B", "source: me"))
     sources = [file.source for file in options(claim_files=f"report_d,{mine}").claims()]
     assert sources == ["Report D", "me"]
-    assert [file.source for file in options(claim_files="auto").claims()] == [f"Report {name}" for name in "ABDE"]
+    assert [file.source for file in options(claim_files="auto").claims()] == [f"Report {name}" for name in "ABCDE"]
     assert options().claims() == []
 
 
 def test_every_file_of_claims_that_is_not_there_is_said():
     with pytest.raises(ConfigError) as raised:
         options(claim_files="report_a,nix,auto.yaml").claims()
-    allowed = "allowed: auto, null, report_a, report_b, report_d, report_e, or the path of a YAML file"
+    allowed = "allowed: auto, null, report_a, report_b, report_c, report_d, report_e, or the path of a YAML file"
     assert raised.value.problems == [f"claim_files: got {name!r}; {allowed}" for name in ("nix", "auto.yaml")]
 
 

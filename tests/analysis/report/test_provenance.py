@@ -8,7 +8,7 @@ from tests.analysis import sweeps
 from tests.analysis.recorded import finish
 
 
-def test_what_is_known_of_the_runs_that_count(tmp_path):
+def test_what_is_known_of_the_runs_that_are_included(tmp_path):
     for seed in (0, 1):
         finish(tmp_path, "model=unet", dice=[0.5, 0.6], seed=seed, seconds=60.0)
     finish(tmp_path, "model=resnet34_unet", dice=[0.5, 0.6], device="cpu", seconds=60.0)
@@ -16,9 +16,9 @@ def test_what_is_known_of_the_runs_that_count(tmp_path):
     facts = provenance_of(load_records([tmp_path])).facts
     assert facts["data"] == "90 train, 10 valid, 2 test (fingerprint d1d1d1d1d1d1)"
     assert facts["device"] == "cpu; NVIDIA H200"
-    assert facts["machine"] == "Linux, 2 cores a run" and facts["arithmetic"] == "exact"
+    assert facts["machine"] == "Linux, 2 cores per run" and facts["numerics"] == "exact"
     assert facts["code"] == "commit 0123456789" and facts["versions"] == "torch 2.13.0"
-    assert facts["worked"].startswith("21m 00s over 3 runs, 20")
+    assert facts["time"].startswith("21m 00s in 3 runs, 20")
 
 
 def test_a_line_for_each_setting_with_all_its_seeds(tmp_path):

@@ -12,16 +12,15 @@ from scipy import stats
 
 from src.analysis.statistics.estimates import (
     Estimate,
-    Spread,
-    are_alike,
+    VarianceComponents,
     contrast,
-    estimated,
+    estimate_contrast,
+    has_identical_seeds,
     hedges_g,
     holm,
-    power,
-    seeds_needed,
-    spread_of,
+    variance_components,
 )
+from src.analysis.statistics.power import power, seeds_needed
 
 A = np.array([[1.0, 2, 12], [3, 8, 10]])  # 2 seeds, 3 images; mean 6, means of seeds 5 and 7, of images 2, 5 and 11
 B = np.array([[0.0, 1, 2], [0, 1, 2]])  # no two seeds differ
@@ -38,7 +37,7 @@ def column(values):
 
 def two_arms(seeds=1.0, images=0.0, image_count=1):
     """Arms whose seeds have this variance, compared on images that leave that much of it."""
-    return Spread((seeds, seeds), (5, 5), images, image_count)
+    return VarianceComponents((seeds, seeds), (5, 5), images, image_count)
 
 
 # The variance of a difference and of a mean
@@ -84,8 +83,8 @@ def test_where_seeds_agree_a_difference_is_the_paired_t_test_over_images():
 def test_the_crossed_variance_by_hand():
     # seeds: variance of 5 and 7 is 2. Residuals are 0, -2, 2 and 0, 2, -2, squares 16 in sum, with 1 · 2 degrees of
     # freedom 8. Images: variance of 2, 5, 11 is 21, of which the residual made 8 / 2; (21 - 4) / 3 images.
-    spread = spread_of([A], (1,), new_images=True)
-    assert spread == Spread((2.0,), (2,), pytest.approx(17 / 3), 3)
+    spread = variance_components([A], (1,), new_images=True)
+    assert spread == VarianceComponents((2.0,), (2,), pytest.approx(17 / 3), 3)
     variance, df = spread.variance_and_df()
     assert variance == pytest.approx(2 / 2 + 17 / 3)
     assert 1 / df == pytest.approx((1 * 1 / 1 + 17 / 3 * 1 / 2) / (20 / 3))  # weighted mean of 1/1 and 1/2
@@ -94,7 +93,9 @@ def test_the_crossed_variance_by_hand():
 def test_the_crossed_variance_of_a_difference_by_hand():
     # images: variance of 2 - 0, 5 - 1, 11 - 2 is 13; the residual made 8 / 2 of it in A and nothing in B
     ours = contrast([A, B], (1, -1))
-    assert spread_of([A, B], (1, -1), new_images=True) == Spread((2.0, 0.0), (2, 2), pytest.approx(3), 3)
+    assert variance_components([A, B], (1, -1), new_images=True) == VarianceComponents(
+        (2.0, 0.0), (2, 2), pytest.approx(3), 3
+    )
     assert (ours.value, ours.variance, ours.df) == pytest.approx((5, 1 + 3, 4 / (1 / 1 + 3 / 2)))
     assert ours.standard_error == pytest.approx(2)
 
@@ -129,23 +130,23 @@ def test_weights_count_squared():
 
 def test_an_image_part_that_comes_out_negative_is_0():
     arm = np.array([[1.0, 2, 6], [3, 8, 4]])  # images vary by 3, the residual's 8 / 2 alone would make 4
-    assert spread_of([arm], (1,), new_images=True).images == 0
+    assert variance_components([arm], (1,), new_images=True).images == 0
     assert (contrast([arm], (1,)).variance, contrast([arm], (1,)).df) == (1, 1)
 
 
 @given(arrays(float, (3, 4), elements=finite), arrays(float, (2, 4), elements=finite))
 def test_the_image_part_is_never_negative_and_new_images_never_make_an_answer_surer(first, second):
-    assert spread_of([first, second], (1, -1), new_images=True).images >= 0
+    assert variance_components([first, second], (1, -1), new_images=True).images >= 0
     new, here = (contrast([first, second], (1, -1), new_images=new) for new in (True, False))
     assert new.value == here.value and new.variance >= here.variance
 
 
 def test_a_single_test_image_says_nothing_about_others():
-    assert spread_of([A[:, :1]], (1,), new_images=True) == Spread((2.0,), (2,), 0.0, 1)
+    assert variance_components([A[:, :1]], (1,), new_images=True) == VarianceComponents((2.0,), (2,), 0.0, 1)
 
 
 def test_variances_may_be_as_small_as_numbers_go():
-    assert Spread((1e-200, 1e-200), (3, 3), 0.0, 1).variance_and_df() == pytest.approx((2e-200 / 3, 4))
+    assert VarianceComponents((1e-200, 1e-200), (3, 3), 0.0, 1).variance_and_df() == pytest.approx((2e-200 / 3, 4))
 
 
 def test_arms_on_different_images_are_refused():
@@ -254,7 +255,7 @@ def test_the_power_of_a_t_test_that_has_80_percent():
 
 
 def test_seeds_of_a_mean_as_in_the_tables_for_students_t_test():
-    assert seeds_needed(Spread((1.0,), (5,), 0.0, 1), 0.5) == 34
+    assert seeds_needed(VarianceComponents((1.0,), (5,), 0.0, 1), 0.5) == 34
 
 
 def test_the_power_with_images_is_what_simulated_sweeps_have():
@@ -267,7 +268,7 @@ def test_the_power_with_images_is_what_simulated_sweeps_have():
             for n in counts
         )
         found += contrast([first + 1.6, second], (1, -1)).p_within(0, math.inf) < 0.05
-    spread = Spread((1 + 9 / images,) * 2, counts, 2 * 3 / images, images)
+    spread = VarianceComponents((1 + 9 / images,) * 2, counts, 2 * 3 / images, images)
     assert found / sweeps == pytest.approx(power(spread, 8, 1.6), abs=0.03)
 
 
@@ -281,7 +282,7 @@ def test_the_power_is_a_number_however_large_the_effect(seeds, image_count):
 
 def test_the_power_without_spread_and_with_unknown_spread():
     assert power(two_arms(seeds=0.0), 3, 0.01) == 1
-    assert math.isnan(power(spread_of([A[:1], B], (1, -1), new_images=True), 5, 1.0))
+    assert math.isnan(power(variance_components([A[:1], B], (1, -1), new_images=True), 5, 1.0))
 
 
 @given(st.floats(0.01, 4), st.floats(0, 0.5), st.integers(5, 400), st.floats(0.3, 5), st.sampled_from([0.5, 0.8, 0.95]))
@@ -313,7 +314,7 @@ def test_more_seeds_do_not_help_where_images_forbid():
 
 
 def test_no_plan_without_a_spread_to_plan_from():
-    assert seeds_needed(spread_of([A[:1], B], (1, -1), new_images=True), 100.0) is None
+    assert seeds_needed(variance_components([A[:1], B], (1, -1), new_images=True), 100.0) is None
     assert seeds_needed(two_arms(seeds=0.0), 0.01) == 3
     assert seeds_needed(two_arms(), 0.0) is None
 
@@ -335,7 +336,7 @@ def test_no_plan_without_a_spread_to_plan_from():
 )
 def test_seeds_that_gave_the_very_same_leave_the_error_unknown(arm, alike):
     arm = np.array(arm)
-    assert are_alike(arm) == alike
-    estimate = estimated([arm], [1.0])
+    assert has_identical_seeds(arm) == alike
+    estimate = estimate_contrast([arm], [1.0])
     assert estimate.value == pytest.approx(arm.mean()) and math.isnan(estimate.variance) == (alike or len(arm) == 1)
     assert (estimate.p_within(0.0, math.inf) < 1.0) == (not alike and len(arm) > 1)

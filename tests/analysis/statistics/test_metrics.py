@@ -5,7 +5,7 @@ import math
 import pytest
 
 from src.analysis.records.loading import load_records
-from src.analysis.statistics.metrics import MEASURES, bound_text, effect_text, interval_text, valid_loss_rise
+from src.analysis.statistics.metrics import METRICS, valid_loss_rise
 from tests.analysis.recorded import finish
 
 LOSS = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.5, 0.6, 0.7]  # 10 epochs: a tenth is one, a fifth two
@@ -50,13 +50,13 @@ def run(tmp_path_factory):
 )
 def test_one_number_of_a_run(run, name, value):
     records, folder = run
-    ((got,),) = MEASURES[name].arms(records, [[folder]])[0]
+    ((got,),) = METRICS[name].samples(records, [[folder]])[0]
     assert got == pytest.approx(value)
 
 
 def test_the_scores_of_single_images(run):
     records, folder = run
-    (dice,), (iou,) = (MEASURES[name].arms(records, [[folder]]) for name in ("test_dice", "test_iou"))
+    (dice,), (iou,) = (METRICS[name].samples(records, [[folder]]) for name in ("test_dice", "test_iou"))
     assert dice.tolist() == [[0.5, 0.75, 0.875, 1.0]]
     assert iou.tolist() == [[pytest.approx(value) for value in (1 / 3, 0.6, 7 / 9, 1)]]
 
@@ -67,7 +67,7 @@ def test_the_scores_of_single_images(run):
 )
 def test_the_rise_of_the_validation_loss_is_relative_to_its_level_at_a_share_of_the_run(run, share, rise):
     records, folder = run
-    assert valid_loss_rise(share).arms(records, [[folder]])[0] == pytest.approx(rise)
+    assert valid_loss_rise(share).samples(records, [[folder]])[0] == pytest.approx(rise)
 
 
 @pytest.mark.parametrize(
@@ -82,42 +82,29 @@ def test_the_rise_of_the_validation_loss_is_relative_to_its_level_at_a_share_of_
 )
 def test_a_run_converges_on_the_line_between_two_epochs_or_never(tmp_path, dice, epochs):
     record = finish(tmp_path, dice=[0.5], curves={"valid_dice": dice})
-    (arm,) = MEASURES["epochs_to_converge"].arms(load_records([tmp_path]), [[str(record.folder)]])
+    (arm,) = METRICS["epochs_to_converge"].samples(load_records([tmp_path]), [[str(record.folder)]])
     assert arm.tolist() == ([] if math.isnan(epochs) else [[pytest.approx(epochs)]])
 
 
 def test_at_the_end_of_a_long_run_is_the_mean_of_its_last_tenth(tmp_path):
     record = finish(tmp_path, dice=[0.5], curves={"valid_loss": [9.0] * 45 + [1.0, 2.0, 3.0, 4.0, 5.0]})
-    assert MEASURES["valid_loss_end"].arms(load_records([tmp_path]), [[str(record.folder)]])[0] == 3.0
+    assert METRICS["valid_loss_end"].samples(load_records([tmp_path]), [[str(record.folder)]])[0] == 3.0
 
 
 def test_runs_that_do_not_record_it_are_left_out(tmp_path):
     folders = [str(finish(tmp_path, dice=[0.5], seed=seed).folder) for seed in (0, 1)]
     records = load_records([tmp_path])
     records.epochs.loc[records.epochs["folder"] == folders[0], "train_accuracy"] = math.nan
-    assert MEASURES["train_accuracy_end"].arms(records, [folders, [folders[0]]])[0].tolist() == [[0.5]]
-    assert MEASURES["train_accuracy_end"].arms(records, [folders, [folders[0]]])[1].shape == (0, 1)
+    assert METRICS["train_accuracy_end"].samples(records, [folders, [folders[0]]])[0].tolist() == [[0.5]]
+    assert METRICS["train_accuracy_end"].samples(records, [folders, [folders[0]]])[1].shape == (0, 1)
     without = records.epochs.drop(columns="train_accuracy")
     old = type(records)(records.runs, without, records.images, records.protocol)
-    assert MEASURES["train_accuracy_end"].arms(old, [folders])[0].shape == (0, 1)
+    assert METRICS["train_accuracy_end"].samples(old, [folders])[0].shape == (0, 1)
 
 
-def test_every_measure_says_what_its_intervals_speak_of():
-    speaks_of = {name: measure.speaks_of for name, measure in MEASURES.items()}
-    assert speaks_of["test_dice"] == speaks_of["test_iou"] == "new seeds and new images"
-    assert speaks_of["test_dice_median"] == "new seeds, these test images"
-    assert speaks_of["valid_loss_end"] == speaks_of["valid_dice_best"] == "new seeds, these validation images"
-    assert speaks_of["peak_memory"] == "new runs on this kind of device"
-
-
-def test_effects_as_a_reader_sees_them():
-    dice, loss, time = (MEASURES[name] for name in ("test_dice", "valid_loss_end", "train_seconds"))
-    assert effect_text(dice, -0.384) == "−0.38 points" and interval_text(dice, -5.07, 4.3) == "−5.07 to +4.30"
-    assert effect_text(loss, 0.01234) == "+0.0123"
-    assert effect_text(time, 1.875) == "1.88 times" and interval_text(time, 1.5, 2.0) == "1.5 to 2"
-    assert effect_text(MEASURES["epochs_to_converge"], -2.0) == "−2.0 epochs"
-    assert effect_text(valid_loss_rise(0.5), 12.34) == "+12.3 %"
-    assert interval_text(dice, math.nan, math.nan) == "unknown"
-    assert [bound_text(dice, value) for value in (0.0, -0.5)] == ["0", "−0.5"] and bound_text(
-        time, 1.25
-    ) == "1.25 times"
+def test_every_metric_names_the_scope_of_its_intervals():
+    scope = {name: metric.scope for name, metric in METRICS.items()}
+    assert scope["test_dice"] == scope["test_iou"] == "new seeds and new images"
+    assert scope["test_dice_median"] == "new seeds, these test images"
+    assert scope["valid_loss_end"] == scope["valid_dice_best"] == "new seeds, these validation images"
+    assert scope["peak_memory"] == "new runs on this kind of device"

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from src.analysis.claims.effects import factor_effects, seed_plan
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
-from src.analysis.statistics.effects import factor_effects
-from src.analysis.statistics.estimates import Spread, power
-from src.analysis.statistics.power import images_needed, seed_plan
+from src.analysis.statistics.estimates import VarianceComponents
+from src.analysis.statistics.power import images_needed, power
 from tests.analysis.recorded import finish
 
 
@@ -40,7 +40,7 @@ def test_seeds_and_hours_for_this_test_set(tmp_path):
 
 def test_a_larger_difference_takes_fewer_seeds_and_more_power_more(tmp_path):
     two_settings(tmp_path, spread=0.002)
-    needed = [plan_of(tmp_path, **asked)["these_images"][0] for asked in ({"detect": 0.004}, {"wanted": 0.95})]
+    needed = [plan_of(tmp_path, **asked)["these_images"][0] for asked in ({"min_effect": 0.004}, {"wanted": 0.95})]
     assert needed[0] < 17 < needed[1]
 
 
@@ -52,7 +52,7 @@ def test_more_seeds_do_not_help_against_few_images(tmp_path):
 
 def test_how_many_images_it_would_take():
     # endless seeds, variance 0.01 of each image's difference: n = 0.01 ((1.96 + 0.84) / 0.002)^2
-    spread = Spread((1.0, 1.0), (3, 3), 0.01 / 229, 229)
+    spread = VarianceComponents((1.0, 1.0), (3, 3), 0.01 / 229, 229)
     distance = stats.norm.isf(0.025) + stats.norm.isf(0.2)
     assert images_needed(spread, 0.002, 0.8) == math.ceil(0.01 * (distance / 0.002) ** 2) == 19623
 
@@ -61,7 +61,7 @@ def test_among_several_comparisons_each_takes_more_seeds_since_the_verdicts_are_
     two_settings(tmp_path, spread=0.002)
     records = load_records([tmp_path])
     effects = factor_effects(records, settings_of(records), ["scheduler"])
-    spread = effects[0].comparison.spread(new_images=False)
+    spread = effects[0].comparison.variance_components(new_images=False)
     (needed,) = set(seed_plan(records, 3 * effects)["these_images"])
     assert power(spread, int(needed), 0.002, 1 - 0.05 / 3) >= 0.8 > power(spread, int(needed) - 1, 0.002, 1 - 0.05 / 3)
     assert needed > 17

@@ -1,28 +1,28 @@
-"""Sentences and cells of a report, word for word."""
+"""Sentences and cells of a report."""
 
 import pytest
 
 from src.analysis.claims.claim_file import ClaimFile
+from src.analysis.claims.effects import factor_effects, seed_plan
+from src.analysis.claims.ranking import settings_scores
 from src.analysis.claims.verdicts import judge
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
-from src.analysis.report.report import make_report, told
-from src.analysis.report.views import (
-    answers,
+from src.analysis.report.report import make_report, terminal_text
+from src.analysis.report.sentences import (
+    best_setting_sentences,
+    conditions_text,
+    effect_sentences,
+    verdict_counts_text,
+)
+from src.analysis.report.tables import (
     claim_rows,
-    conditions_note,
-    counted_words,
     effect_columns,
+    excluded_columns,
     extreme_images,
-    p_text,
     plan_columns,
     settings_columns,
-    settled_effects,
-    trouble_columns,
 )
-from src.analysis.statistics.effects import factor_effects
-from src.analysis.statistics.power import seed_plan
-from src.analysis.statistics.ranking import settings_scores
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish, replicates
 
@@ -60,7 +60,7 @@ def test_the_table_of_settings(three):
         "min": ["0.7900", "0.6900", "0.5900"],
         "max": ["0.8100", "0.7100", "0.6100"],
         "points behind the best [95 %]": ["", "10.00 [7.73, 12.27]", "20.00 [17.73, 22.27]"],
-        "time a run": ["1m 10s"] * 3,
+        "time per run": ["1m 10s"] * 3,
     }
 
 
@@ -90,7 +90,7 @@ def test_unfinished_runs_show_in_the_number_of_seeds(tmp_path):
         "seeds": "0 of 2",
         **dict.fromkeys(["test Dice", "test IoU", "median", "std", "min", "max"], "-"),
         "points behind the best [95 %]": "-",
-        "time a run": "-",
+        "time per run": "-",
     }
 
 
@@ -98,10 +98,10 @@ def test_the_answer(three):
     constant(three, "poly", 0.805, 0.79, 0.799)
     constant(three, "plateau", 0.5)
     records, settings = known(three)
-    assert answers(settings_scores(records, settings)) == [
+    assert best_setting_sentences(settings_scores(records, settings)) == [
         "Best mean test Dice: onecycle with 0.8000 ± 0.0248 (3 seeds).",
         "It is better than cosine (by 10.00 points); constant (by 20.00 points).",
-        "Not told apart from it: poly.",
+        "Not significantly different from it: poly.",
         "No verdict on settings with fewer than 3 seeds: plateau.",
     ]
 
@@ -110,7 +110,7 @@ def test_the_answer_for_each_data_set(tmp_path):
     for data in ("aaaaaaaaaa", "bbbbbbbbbb"):
         constant(tmp_path / data, "cosine", 0.7, fingerprint=data)
     records, settings = known(tmp_path / "aaaaaaaaaa", tmp_path / "bbbbbbbbbb")
-    assert answers(settings_scores(records, settings)) == [
+    assert best_setting_sentences(settings_scores(records, settings)) == [
         "Best mean test Dice: data aaaaaaaa with 0.7000 (1 seed).",
         "No verdict on settings with fewer than 3 seeds: data aaaaaaaa.",
         "Best mean test Dice: data bbbbbbbb with 0.7000 (1 seed).",
@@ -121,7 +121,7 @@ def test_the_answer_for_each_data_set(tmp_path):
 def test_there_is_no_answer_without_a_finished_run(tmp_path):
     sweeps.plan(tmp_path, {"seed": 0})
     records, settings = known(tmp_path)
-    assert answers(settings_scores(records, settings)) == []
+    assert best_setting_sentences(settings_scores(records, settings)) == []
 
 
 def rows_of(sweep, scale, **tests):
@@ -139,24 +139,24 @@ def test_a_claim_and_its_comparison(three):
     test = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": COS, "reported": [0.93, 0.92]}
     _, verdicts, rows = rows_of(three, {}, A=test)
     row = rows["A"]
-    assert (row["says"], row["word"], row["why"], row["p"]) == ("A!", "holds", "", "< 0.001")
-    assert (row["reported"], row["speaks_of"]) == ("nothing much", "new seeds and new images")
+    assert (row["says"], row["verdict"], row["reason"], row["p"]) == ("A!", "holds", "", "< 0.001")
+    assert (row["reported"], row["scope"]) == ("nothing much", "new seeds and new images")
     assert row["parts"] == [
         {
             "part": "",
-            "measure": "test Dice",
-            "sides": "onecycle − cosine",
+            "metric": "test Dice",
+            "comparison": "onecycle − cosine",
             "effect": "+10.00 points",
             "interval": "+7.73 to +12.27",
             "seeds": "3 + 3",
             "images": "2 images",
-            "speaks_of": "new seeds and new images",
+            "scope": "new seeds and new images",
             "reported": "+1.00 points",
-            "size": "+8.0",  # 0.1 / 0.01, times 1 - 3 / 15
+            "hedges_g": "+8.0",  # 0.1 / 0.01, times 1 - 3 / 15
             "notes": "",
         }
     ]
-    assert counted_words(verdict.word for verdict in verdicts) == "1 holds"
+    assert verdict_counts_text(verdicts) == "1 holds"
 
 
 def test_what_all_sides_share_stands_in_brackets(tmp_path):
@@ -168,7 +168,7 @@ def test_what_all_sides_share_stands_in_brackets(tmp_path):
     interaction = {"type": "interaction", "measure": "test_dice", "larger_gain": gains[0], "smaller_gain": gains[1]}
     level = {"type": "level", "measure": "test_dice", "side": {**ONE, "optimizer.lr": 0.1}, "at_least": 0.5}
     _, _, rows = rows_of(tmp_path, {}, D=difference, I=interaction, L=level)
-    assert [part["sides"] for part in rows["D"]["parts"]] == [
+    assert [part["comparison"] for part in rows["D"]["parts"]] == [
         "onecycle ÷ cosine (lr 0.01)",
         "onecycle ÷ cosine (lr 0.1)",
     ]
@@ -176,17 +176,17 @@ def test_what_all_sides_share_stands_in_brackets(tmp_path):
         "on NVIDIA H200; "
     )
     (part,) = rows["I"]["parts"]
-    assert part["sides"] == "(onecycle, lr 0.1 − cosine, lr 0.1) − (onecycle, lr 0.01 − cosine, lr 0.01)"
-    assert (part["seeds"], part["size"]) == ("3 + 3 + 3 + 3", "")
-    assert rows["L"]["parts"][0]["sides"] == "onecycle, lr 0.1"
+    assert part["comparison"] == "(onecycle, lr 0.1 − cosine, lr 0.1) − (onecycle, lr 0.01 − cosine, lr 0.01)"
+    assert (part["seeds"], part["hedges_g"]) == ("3 + 3 + 3 + 3", "")
+    assert rows["L"]["parts"][0]["comparison"] == "onecycle, lr 0.1"
 
 
 def test_a_claim_without_runs(three):
     test = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": {"scheduler": "poly"}}
     _, verdicts, rows = rows_of(three, {}, A=test)
-    assert (rows["A"]["word"], rows["A"]["p"], rows["A"]["speaks_of"]) == ("undecided", "", "")
-    assert rows["A"]["why"] == "runs missing: none finished with scheduler poly"
-    assert counted_words(verdict.word for verdict in verdicts) == "1 undecided"
+    assert (rows["A"]["verdict"], rows["A"]["p"], rows["A"]["scope"]) == ("undecided", "", "")
+    assert rows["A"]["reason"] == "runs missing: none finished with scheduler poly"
+    assert verdict_counts_text(verdicts) == "1 undecided"
 
 
 def test_reasons_that_begin_alike_are_said_once(three):
@@ -195,14 +195,16 @@ def test_reasons_that_begin_alike_are_said_once(three):
         for name in ("poly", "plateau")
     ]
     _, _, rows = rows_of(three, {}, A={"type": "all_of", "parts": parts})
-    assert rows["A"]["why"] == "runs missing: none finished with scheduler poly; none finished with scheduler plateau"
+    assert (
+        rows["A"]["reason"] == "runs missing: none finished with scheduler poly; none finished with scheduler plateau"
+    )
 
 
 def test_in_what_the_runs_are_not_of_the_reported_size(three):
     test = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": COS}
     scale = {"model.width": 64, "trainer.epochs": 6, "train_images": 3312}
     file, verdicts, _ = rows_of(three, scale, A=test)
-    assert conditions_note(file, verdicts) == "model.width 8 (Report Z: 64); train_images 90 (Report Z: 3312)"
+    assert conditions_text(file, verdicts) == "model.width 8 (Report Z: 64); train_images 90 (Report Z: 3312)"
 
 
 def test_the_table_of_effects(three):
@@ -226,24 +228,24 @@ def test_the_table_of_effects(three):
 def test_what_is_settled_is_said_in_the_answer(three):
     replicates(three, "scheduler=cosine", "optimizer.lr=0.5", mean=0.7, spread=0.05)
     records, settings = known(three)
-    assert settled_effects(factor_effects(records, settings, ["scheduler"])) == [
-        "scheduler: cosine less constant (lr 0.001) is +10.00 points [+7.73 to +12.27]: cosine is better.",
-        "scheduler: onecycle less constant (lr 0.001) is +20.00 points [+17.73 to +22.27]: onecycle is better.",
-        "scheduler: onecycle less cosine (lr 0.001) is +10.00 points [+7.73 to +12.27]: onecycle is better.",
+    assert effect_sentences(factor_effects(records, settings, ["scheduler"])) == [
+        "scheduler: cosine minus constant (lr 0.001) is +10.00 points [+7.73 to +12.27]: cosine is better.",
+        "scheduler: onecycle minus constant (lr 0.001) is +20.00 points [+17.73 to +22.27]: onecycle is better.",
+        "scheduler: onecycle minus cosine (lr 0.001) is +10.00 points [+7.73 to +12.27]: onecycle is better.",
     ]
 
 
 def test_the_table_of_seeds(three):
     records, settings = known(three)
     effects = factor_effects(records, settings, ["scheduler"])[:1]
-    assert plan_columns(seed_plan(records, effects, detect=0.01)) == {
+    assert plan_columns(seed_plan(records, effects, min_effect=0.01)) == {
         "comparison": ["scheduler: cosine − constant"],
         "seeds now": ["3"],
         "for these images": ["17 (0.5 h more)"],  # 28 runs of 70 s
         "for new images": ["17 (0.5 h more)"],
-        "test images at least": ["-"],
+        "minimum test images": ["-"],
     }
-    assert plan_columns(seed_plan(records, effects, detect=0.0001))["for these images"] == ["more than 1,000"]
+    assert plan_columns(seed_plan(records, effects, min_effect=0.0001))["for these images"] == ["more than 1,000"]
 
 
 def test_the_hardest_and_the_easiest_images(tmp_path):
@@ -263,7 +265,7 @@ def test_runs_that_do_not_count_and_why(tmp_path):
     sweeps.fail(tmp_path, "CUDA\nout of memory")
     sweeps.fail(tmp_path, "stopped by SIGTERM", "interrupted", seed=1)
     records, _ = known(tmp_path)
-    columns = trouble_columns(records.runs)
+    columns = excluded_columns(records.runs)
     assert dict(zip(columns["status"], columns["reason"], strict=True)) == {
         "finished": "a debug run: it saw only a few batches",
         "failed": "CUDA out of memory",
@@ -275,11 +277,11 @@ def test_runs_that_count_from_another_sweep_take_one_line(tmp_path):
     for name in ("a", "b"):
         constant(tmp_path / name, "cosine", 0.7, 0.8, 0.9)
     records, _ = known(tmp_path / "a", tmp_path / "b")
-    assert trouble_columns(records.runs) == {
+    assert excluded_columns(records.runs) == {
         "run": ["3 runs"],
         "sweep": [f"{tmp_path}/b"],
         "status": ["finished"],
-        "reason": [f"the same run counts from {tmp_path}/a already"],
+        "reason": [f"the same run is included from {tmp_path}/a already"],
     }
 
 
@@ -292,20 +294,12 @@ def test_a_mean_that_hides_opposite_effects_says_so(tmp_path):
     assert word == "onecycle is better on average, but worse with resnet34_unet"
 
 
-@pytest.mark.parametrize(
-    ("p_value", "text"),
-    [(0.0004, "< 0.001"), (0.0496, "0.04960"), (0.0504, "0.050"), (0.05, "0.050"), (0.2, "0.200")],
-)
-def test_a_p_value_is_never_rounded_across_what_it_is_held_against(p_value, text):
-    assert p_text(p_value) == text
-
-
 def test_a_narrow_terminal_gets_the_columns_that_matter_most(three, monkeypatch):
     report = make_report([three])
     widths = {}
     for columns in (200, 100, 80):
         monkeypatch.setenv("COLUMNS", str(columns))
-        lines = told(report).strip().splitlines()
+        lines = terminal_text(report).strip().splitlines()
         widths[columns] = max(map(len, lines))
         header = lines[-4].split("  ")[0], "max" in lines[-4], "points behind the best" in lines[-4]
         assert header == ("setting", columns == 200, True)

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from src.analysis.claims.claim_file import ClaimFile, read_claims
+from src.analysis.claims.ranking import settings_scores
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
 from src.analysis.report.options import CLAIMS
-from src.analysis.report.views import answers
+from src.analysis.report.sentences import best_setting_sentences
 from src.analysis.statistics.estimates import contrast
-from src.analysis.statistics.ranking import settings_scores
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish, replicates
 
@@ -54,7 +54,7 @@ def test_the_best_comes_first_and_the_others_by_how_much_they_are_behind(tmp_pat
     table = scores_of(tmp_path)
     assert table["setting"].tolist() == ["onecycle", "constant", "cosine"]
     assert pd.isna(table["behind"][0]) and table["behind"][1:].tolist() == pytest.approx([0.001, 0.05])
-    assert table["told_apart"].tolist() == [False, False, True]
+    assert table["significant"].tolist() == [False, False, True]
     arms = [load_records([tmp_path]).per_image(one, "dice") for one in folders_by_setting(tmp_path, table["setting"])]
     raw = [contrast([arms[0], arm], [1.0, -1.0]).p_within(0.0, math.inf) for arm in arms[1:]]
     # times the pairs there are among three, since the best was picked by the same scores
@@ -71,7 +71,7 @@ def test_one_seed_has_a_mean_but_no_interval_and_no_verdict(tmp_path):
     finish(tmp_path, "scheduler=onecycle", dice=[0.9, 0.9])
     table = scores_of(tmp_path)
     assert table["mean"].tolist() == pytest.approx([0.9, 0.6]) and table[["low", "high"]].isna().all(axis=None)
-    assert table["behind"][1] == pytest.approx(0.3) and pd.isna(table["p_behind"][1]) and not table["told_apart"].any()
+    assert table["behind"][1] == pytest.approx(0.3) and pd.isna(table["p_behind"][1]) and not table["significant"].any()
 
 
 def test_one_lucky_seed_does_not_hide_what_three_have_shown(tmp_path):
@@ -81,7 +81,7 @@ def test_one_lucky_seed_does_not_hide_what_three_have_shown(tmp_path):
             finish(tmp_path, f"scheduler={scheduler}", dice=[mean + offset] * 2, seed=seed)
     table = scores_of(tmp_path)
     assert table["setting"].tolist() == ["cosine", "onecycle", "poly"]
-    assert table["behind"][1:].tolist() == pytest.approx([0.1, -0.05]) and table["told_apart"].tolist() == [
+    assert table["behind"][1:].tolist() == pytest.approx([0.1, -0.05]) and table["significant"].tolist() == [
         False,
         True,
         False,
@@ -150,11 +150,11 @@ def test_seeds_that_gave_the_very_same_have_no_interval_and_no_verdict(tmp_path)
         finish(tmp_path, "scheduler=onecycle", dice=dice + 0.05, seed=seed)
         finish(tmp_path, "scheduler=cosine", dice=dice + 0.001 * seed, seed=seed)
     best, other = scores_of(tmp_path).to_dict("records")
-    assert (best["setting"], best["alike"], other["alike"]) == ("onecycle", True, False)
+    assert (best["setting"], best["identical_seeds"], other["identical_seeds"]) == ("onecycle", True, False)
     assert best["mean"] == pytest.approx(0.75) and math.isnan(best["high"]) and math.isnan(best["iou_low"])
     assert other["behind"] == pytest.approx(0.049) and math.isnan(other["behind_high"])
-    assert math.isnan(other["p_behind"]) and not other["told_apart"]
-    assert answers(scores_of(tmp_path)) == [
+    assert math.isnan(other["p_behind"]) and not other["significant"]
+    assert best_setting_sentences(scores_of(tmp_path)) == [
         "Best mean test Dice: onecycle with 0.7500 (3 seeds).",
-        "No verdict where seeds gave the very same scores, so none is told apart from the best: onecycle.",
+        "No verdict on the best, since seeds have identical scores: onecycle.",
     ]

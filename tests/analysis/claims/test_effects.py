@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from src.analysis.claims.effects import factor_effects
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
-from src.analysis.statistics.effects import factor_effects
 from src.analysis.statistics.estimates import contrast, holm
 from tests.analysis.recorded import finish, replicates
 
@@ -32,8 +32,8 @@ def test_two_levels_over_two_contexts(tmp_path):
     expected = contrast([np.array(arms[key]) for key in order], [0.5, 0.5, -0.5, -0.5])
     assert mean.comparison.estimate.value == pytest.approx(expected.value)
     assert mean.comparison.estimate.variance == pytest.approx(expected.variance)
-    assert mean.comparison.seeds == (3, 3, 3, 3) and mean.word == "better"
-    assert unet.comparison.shown[0] == pytest.approx(5, abs=0.7)
+    assert mean.comparison.seeds == (3, 3, 3, 3) and mean.status == "better"
+    assert unet.comparison.display_values[0] == pytest.approx(5, abs=0.7)
 
 
 def test_variants_that_both_levels_have_are_compared_like_with_like(tmp_path):
@@ -42,7 +42,7 @@ def test_variants_that_both_levels_have_are_compared_like_with_like(tmp_path):
             replicates(tmp_path, f"optimizer={optimizer}", f"optimizer.lr={lr}", "optimizer.weight_decay=0", mean=mean)
     found = effects_of(tmp_path, "optimizer")
     assert [one.context for one in found] == ["mean of 2", "lr 0.0001", "lr 0.001"]
-    assert all(abs(one.comparison.shown[0]) < 1 for one in found)  # 10 points lie between the learning rates
+    assert all(abs(one.comparison.display_values[0]) < 1 for one in found)  # 10 points lie between the learning rates
 
 
 def test_a_setting_in_several_contexts_counts_its_runs_once(tmp_path):
@@ -54,10 +54,10 @@ def test_a_setting_in_several_contexts_counts_its_runs_once(tmp_path):
     # focal less bce: a third of each gamma, less all of bce
     weights = [
         ("bce" in one.label, weight)
-        for one, weight in zip(mean.comparison.settings, mean.comparison.question.weights, strict=True)
+        for one, weight in zip(mean.comparison.settings, mean.comparison.hypothesis.weights, strict=True)
     ]
     assert sorted(weights) == [(False, pytest.approx(1 / 3))] * 3 + [(True, pytest.approx(-1))]
-    expected = contrast(mean.comparison.arms, mean.comparison.question.weights)
+    expected = contrast(mean.comparison.samples, mean.comparison.hypothesis.weights)
     assert mean.comparison.estimate == expected
 
 
@@ -66,8 +66,8 @@ def test_what_comes_with_another_optimizer_is_said(tmp_path):
         replicates(tmp_path, f"optimizer={optimizer}")
     (only,) = effects_of(tmp_path, "optimizer")
     assert only.comparison.notes == (
-        "optimizer.lr differs too: 0.001 against 0.0001",
-        "optimizer.weight_decay differs too: 0.01 against 0.0",
+        "optimizer.lr differs too: 0.001 and 0.0001",
+        "optimizer.weight_decay differs too: 0.01 and 0.0",
     )
 
 
@@ -81,16 +81,16 @@ def test_p_values_are_adjusted_over_the_main_effects(tmp_path):
         "optimizer.lr: lr 0.1 − lr 0.001",
         "optimizer.lr: lr 0.1 − lr 0.01",
     ]
-    raw = [min(one.comparison.p_inside, one.comparison.p_opposite) for one in found]
+    raw = [min(one.comparison.p_confirming, one.comparison.p_contradicting) for one in found]
     assert [one.p_adjusted for one in found] == holm(raw)
-    assert [one.word for one in found][:2] == ["worse", "worse"]
+    assert [one.status for one in found][:2] == ["worse", "worse"]
 
 
 def test_levels_whose_trainers_differ_too_are_compared_and_it_is_said(tmp_path):
     replicates(tmp_path, "model=unet", "trainer.batch_size=4")
     replicates(tmp_path, "model=resnet34_unet", "trainer.batch_size=8")
     (only,) = effects_of(tmp_path, "model")
-    assert only.comparison.notes == ("trainer.batch_size differs too: 4 against 8",)
+    assert only.comparison.notes == ("trainer.batch_size differs too: 4 and 8",)
 
 
 def test_but_not_where_there_are_runs_with_the_same(tmp_path):
@@ -104,7 +104,9 @@ def test_too_few_seeds_give_an_effect_without_a_verdict(tmp_path):
     for scheduler, mean in (("cosine", 0.3), ("onecycle", 0.9)):
         finish(tmp_path, f"scheduler={scheduler}", dice=[mean, mean])
     (only,) = effects_of(tmp_path, "scheduler")
-    assert only.comparison.shown[0] == pytest.approx(60) and only.word == "undecided" and only.p_adjusted == 1.0
+    assert (
+        only.comparison.display_values[0] == pytest.approx(60) and only.status == "undecided" and only.p_adjusted == 1.0
+    )
     assert only.comparison.problem.startswith("too few seeds")
 
 
@@ -128,5 +130,7 @@ def test_seeds_that_gave_the_very_same_give_an_effect_without_a_verdict(tmp_path
         for seed in range(3):
             finish(tmp_path, f"scheduler={scheduler}", dice=[0.5 + gain, 0.7 + gain], seed=seed)
     (only,) = effects_of(tmp_path, "scheduler")
-    assert only.comparison.shown[0] == pytest.approx(5) and only.word == "undecided" and only.p_adjusted == 1.0
-    assert "gave the very same test Dice" in only.comparison.problem
+    assert (
+        only.comparison.display_values[0] == pytest.approx(5) and only.status == "undecided" and only.p_adjusted == 1.0
+    )
+    assert "have identical test Dice" in only.comparison.problem

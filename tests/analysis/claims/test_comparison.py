@@ -1,26 +1,26 @@
-"""One question put to recorded runs: what is compared, what is said beside it, and why there may be no answer."""
+"""One hypothesis put to recorded runs: what is compared, what is said beside it, and why there may be no answer."""
 
 import math
 
 import numpy as np
 import pytest
 
-from src.analysis.claims.hypotheses import ABOVE_ZERO, BELOW_ZERO
+from src.analysis.claims.comparison import Hypothesis, compare
+from src.analysis.claims.wording import arms_text
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
-from src.analysis.statistics.comparison import Question, compare
 from src.analysis.statistics.estimates import contrast
-from src.analysis.statistics.metrics import MEASURES
+from src.analysis.statistics.metrics import METRICS
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish, replicates
 
 UNET, RESNET = {"model": "unet"}, {"model": "resnet34_unet"}
 
 
-def asked(sweep, measure="test_dice", sides=(UNET, RESNET), **rest):
+def compared(sweep, metric="test_dice", arms=(UNET, RESNET), **rest):
     records = load_records([sweep])
-    question = Question(MEASURES[measure], sides, (1.0, -1.0), ABOVE_ZERO, (BELOW_ZERO,), **rest)
-    return compare(records, settings_of(records), question)
+    hypothesis = Hypothesis(METRICS[metric], arms, (1.0, -1.0), (0.0, math.inf), ((-math.inf, 0.0),), **rest)
+    return compare(records, settings_of(records), hypothesis)
 
 
 def test_a_difference_with_images_paired_and_crossed_with_seeds(tmp_path):
@@ -31,26 +31,26 @@ def test_a_difference_with_images_paired_and_crossed_with_seeds(tmp_path):
     for model, arm in dice.items():
         for seed, row in enumerate(arm):
             finish(tmp_path, f"model={model}", dice=row, seed=seed)
-    (one,) = asked(tmp_path)
+    (one,) = compared(tmp_path)
     assert [setting.label for setting in one.settings] == ["unet", "resnet34_unet"]
     assert (one.seeds, one.images, one.problem, one.notes) == ((3, 3), 2, None, ())
     expected = contrast([*dice.values()], [1.0, -1.0])
     assert one.estimate.value == pytest.approx(0.1) and one.estimate.variance == pytest.approx(expected.variance)
-    assert one.shown == pytest.approx((10.0, *(100 * end for end in expected.interval())))
-    assert one.p_inside == pytest.approx(expected.p_within(0, math.inf)) and one.p_opposite == 1.0
+    assert one.display_values == pytest.approx((10.0, *(100 * end for end in expected.interval())))
+    assert one.p_confirming == pytest.approx(expected.p_within(0, math.inf)) and one.p_contradicting == 1.0
 
 
 def test_with_fewer_than_three_seeds_there_is_an_effect_but_no_verdict(tmp_path):
     replicates(tmp_path, "model=unet", seeds=3, mean=0.9)
     replicates(tmp_path, "model=resnet34_unet", seeds=2, mean=0.5)
-    (one,) = asked(tmp_path)
+    (one,) = compared(tmp_path)
     assert one.problem == "too few seeds (2 of resnet34_unet); a verdict needs 3 of each"
-    assert one.shown[0] == pytest.approx(40, abs=2) and (one.p_inside, one.p_opposite) == (1.0, 1.0)
+    assert one.display_values[0] == pytest.approx(40, abs=2) and (one.p_confirming, one.p_contradicting) == (1.0, 1.0)
 
 
 def test_what_is_missing_is_named_by_what_no_run_has(tmp_path):
     replicates(tmp_path, "model=unet", seeds=1)
-    (one,) = asked(tmp_path, sides=({"loss": "bce", **UNET}, {"loss": "bce", **RESNET}))
+    (one,) = compared(tmp_path, arms=({"loss": "bce", **UNET}, {"loss": "bce", **RESNET}))
     assert one.settings == () and one.problem == "runs missing: none finished with model resnet34_unet"
 
 
@@ -65,30 +65,30 @@ def test_runs_that_are_there_but_not_finished_are_said(tmp_path):
         (record.folder / "config.yaml").write_text(config + "model: {name: resnet34_unet}\n")
     config = tmp_path / "unet-seed0" / "config.yaml"
     config.write_text(config.read_text() + "model: {name: unet}\n")
-    (one,) = asked(tmp_path)
+    (one,) = compared(tmp_path)
     assert one.problem == "runs missing: none finished with model resnet34_unet (2 not finished)"
 
 
 def test_runs_that_differ_in_more_do_not_answer(tmp_path):
     replicates(tmp_path, "model=unet", "optimizer.lr=0.1", seeds=1)
     replicates(tmp_path, "model=resnet34_unet", seeds=1)
-    (one,) = asked(tmp_path)
-    assert one.problem == "runs missing: those there are differ in more than the claim is about"
+    (one,) = compared(tmp_path)
+    assert one.problem == "runs missing: the existing ones differ in more than the claim is about"
 
 
 def test_each_context_answers_for_itself(tmp_path):
     for lr, gap in ((0.1, 0.2), (0.01, -0.2)):
         replicates(tmp_path, "model=unet", f"optimizer.lr={lr}", mean=0.6)
         replicates(tmp_path, "model=resnet34_unet", f"optimizer.lr={lr}", mean=0.6 - gap)
-    found = {one.settings[0].values["optimizer.lr"]: one for one in asked(tmp_path)}
-    assert found[0.1].p_inside < 0.001 and found[0.01].p_opposite < 0.001
+    found = {one.settings[0].values["optimizer.lr"]: one for one in compared(tmp_path)}
+    assert found[0.1].p_confirming < 0.001 and found[0.01].p_contradicting < 0.001
 
 
 def test_what_may_differ_is_said_where_it_does(tmp_path):
     replicates(tmp_path, "model=unet", "trainer.batch_size=4")
     replicates(tmp_path, "model=resnet34_unet", "trainer.batch_size=8")
-    (one,) = asked(tmp_path, may_differ=("trainer.batch_size",))
-    assert one.notes == ("trainer.batch_size differs too: 4 against 8",)
+    (one,) = compared(tmp_path, may_differ=("trainer.batch_size",))
+    assert one.notes == ("trainer.batch_size differs too: 4 and 8",)
 
 
 class TestCosts:
@@ -98,17 +98,17 @@ class TestCosts:
         for seed, (slow, fast) in enumerate([(20.0, 10.0), (40.0, 10.0), (20.0, 20.0)]):
             finish(tmp_path, "model=unet", dice=[0.5], seconds=slow, seed=seed)
             finish(tmp_path, "model=resnet34_unet", dice=[0.5], seconds=fast, seed=seed)
-        (one,) = asked(tmp_path, "train_seconds")
+        (one,) = compared(tmp_path, "train_seconds")
         # geometric means: 20 x 2^(1/3) and 10 x 2^(1/3) seconds an epoch
-        assert one.shown[0] == pytest.approx(2.0) and one.images is None
+        assert one.display_values[0] == pytest.approx(2.0) and one.images is None
         assert one.notes == ("on NVIDIA H200",)
 
     @pytest.mark.parametrize("jobs", [2, None])
     def test_runs_that_shared_the_device_or_may_have_do_not_count(self, tmp_path, jobs):
         replicates(tmp_path, "model=unet", seeds=3, seconds=20.0)
         replicates(tmp_path, "model=resnet34_unet", seeds=3, device_jobs=jobs)
-        (one,) = asked(tmp_path, "peak_memory")
-        assert one.problem.startswith("no device was used by runs of every side") and one.settings
+        (one,) = compared(tmp_path, "peak_memory")
+        assert one.problem.startswith("no device was used exclusively by runs of every side") and one.settings
 
     def test_each_kind_of_device_answers_for_itself(self, tmp_path):
         for seed, device in enumerate(["NVIDIA H200"] * 3 + ["NVIDIA A100"] * 3):
@@ -123,13 +123,13 @@ class TestCosts:
                 seconds=(10.0 + seed / 3) * slower,
             )
         finish(tmp_path, "model=unet", dice=[0.5], seed=6, device="cpu")
-        found = asked(tmp_path, "train_seconds")
+        found = compared(tmp_path, "train_seconds")
         assert [(one.notes, one.seeds) for one in found] == [
             (("on NVIDIA A100",), (3, 3)),
             (("on NVIDIA H200",), (3, 3)),
         ]
-        assert [one.shown[0] for one in found] == pytest.approx([3.0, 3.0])
-        assert [0 < one.p_inside < 0.001 for one in found] == [True, True]
+        assert [one.display_values[0] for one in found] == pytest.approx([3.0, 3.0])
+        assert [0 < one.p_confirming < 0.001 for one in found] == [True, True]
 
     def test_cores_and_machine_are_the_kind_of_a_cpu(self, tmp_path):
         replicates(tmp_path, "model=unet", device="cpu")
@@ -141,8 +141,8 @@ def test_what_is_not_on_record_for_some_runs_is_said(tmp_path):
     replicates(tmp_path, "model=resnet34_unet")
     first, *_ = sorted(tmp_path.glob("unet*"))
     (first / "epochs.jsonl").write_text("")
-    (one,) = asked(tmp_path, "valid_loss_end")
-    assert one.seeds == (2, 3) and one.notes == ("not known of 1 of the runs",)
+    (one,) = compared(tmp_path, "valid_loss_end")
+    assert one.seeds == (2, 3) and one.notes == ("unknown for 1 of the runs",)
     assert one.problem == "too few seeds (2 of unet); a verdict needs 3 of each"
 
 
@@ -150,20 +150,20 @@ def test_the_effect_size_is_in_units_of_the_spread_between_seeds(tmp_path):
     for seed, (first, second) in enumerate([(0.5, 0.3), (0.6, 0.4), (0.7, 0.5)]):
         finish(tmp_path, "model=unet", dice=[first], seed=seed)
         finish(tmp_path, "model=resnet34_unet", dice=[second], seed=seed)
-    (one,) = asked(tmp_path)
-    assert one.effect_size == pytest.approx(2 * (1 - 3 / 15))  # 0.2 / 0.1, with 4 degrees of freedom
+    (one,) = compared(tmp_path)
+    assert one.hedges_g == pytest.approx(2 * (1 - 3 / 15))  # 0.2 / 0.1, with 4 degrees of freedom
 
 
 def test_a_side_that_only_lacks_what_the_other_has_is_called_by_that(tmp_path):
     finish(tmp_path, dice=[0.5])
     finish(tmp_path, "model.attention=true", dice=[0.5])
-    (found,) = asked(tmp_path, sides=({"model.attention": True}, {"model.attention": None}))
-    assert found.sides == "attention True − no attention"
+    (found,) = compared(tmp_path, arms=({"model.attention": True}, {"model.attention": None}))
+    assert arms_text(found) == "attention True − no attention"
 
 
 def test_a_value_that_only_the_question_names_is_said_of_both_sides(tmp_path):
     for scheduler, option in (("cosine", "true"), ("onecycle", "null")):
         finish(tmp_path, f"scheduler={scheduler}", f"trainer.flip_tta={option}", dice=[0.5])
-    sides = ({"scheduler": "cosine", "trainer.flip_tta": True}, {"scheduler": "onecycle", "trainer.flip_tta": None})
-    (found,) = asked(tmp_path, sides=sides)
-    assert found.sides == "cosine, flip_tta True − onecycle, no flip_tta"
+    arms = ({"scheduler": "cosine", "trainer.flip_tta": True}, {"scheduler": "onecycle", "trainer.flip_tta": None})
+    (found,) = compared(tmp_path, arms=arms)
+    assert arms_text(found) == "cosine, flip_tta True − onecycle, no flip_tta"

@@ -1,0 +1,216 @@
+"""Hypotheses about settings, and the comparisons of recorded runs that test them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from src.analysis.records.loading import Records
+from src.analysis.records.matching import Filter, Setting, also_differing, matched
+from src.analysis.statistics import estimates
+from src.analysis.statistics.estimates import LEAST_SEEDS, Estimate, Scores, VarianceComponents, estimate_contrast
+from src.analysis.statistics.metrics import Metric
+
+MISSING = "runs missing: "
+Region = tuple[float, float]  # two ends, of which either may be infinite
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A linear contrast of a metric over arms, sum(weight * metric of arm), and where it must be.
+
+    `arms`: a filter of settings for each. `confirming`: the region of the interval that confirms the hypothesis;
+    `contradicting`: the regions that contradict it. `may_differ`: config values that may differ between the arms
+    besides those of the filters. Costs are compared as logarithms, so weights (1, -1) give a ratio. `reported`: the
+    contrast of the published numbers.
+    """
+
+    metric: Metric
+    arms: tuple[Filter, ...]
+    weights: tuple[float, ...]
+    confirming: Region
+    contradicting: tuple[Region, ...]
+    may_differ: tuple[str, ...] = ()
+    reported: float | None = None
+
+    def to_display(self, effect: float) -> float:
+        """An effect in display units: points or the metric's unit; a cost as a ratio."""
+        return float(np.exp(effect)) if self.metric.cost else float(self.metric.scale * effect)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A hypothesis tested with the runs of some settings, one for each arm.
+
+    `samples`: the values of each setting's runs, (runs, images) or (runs, 1), of a cost as logarithms. `problem`: why
+    there is no result, or no verdict on it. `notes`: what a reader must know besides.
+    """
+
+    hypothesis: Hypothesis
+    settings: tuple[Setting, ...]
+    samples: tuple[Scores, ...] = ()
+    problem: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The number of runs of each setting."""
+        return tuple(len(sample) for sample in self.samples)
+
+    @property
+    def images(self) -> int | None:
+        """The number of test images, if the metric is per image."""
+        return self.samples[0].shape[1] if self.samples and self.hypothesis.metric.is_per_image else None
+
+    @cached_property
+    def estimate(self) -> Estimate | None:
+        """The effect, of a cost as a logarithm; None if a setting has no runs."""
+        has_runs = self.samples and all(self.seeds)
+        return estimate_contrast(self.samples, self.hypothesis.weights) if has_runs else None
+
+    @property
+    def display_values(self) -> tuple[float, float, float] | None:
+        """The effect and the ends of its 95 % interval in display units; None if a setting has no runs."""
+        if self.estimate is None:
+            return None
+        value, low, high = (self.hypothesis.to_display(end) for end in (self.estimate.value, *self.estimate.interval()))
+        return value, low, high
+
+    @property
+    def p_confirming(self) -> float:
+        """The p-value of "the effect is in the confirming region"; 1 without a verdict."""
+        return self._p(self.hypothesis.confirming)
+
+    @property
+    def p_contradicting(self) -> float:
+        """The p-value of "the effect is in a contradicting region"; 1 without a verdict."""
+        return min(self._p(region) for region in self.hypothesis.contradicting)
+
+    @property
+    def hedges_g(self) -> float:
+        """Hedges' g of a difference of two settings; nan for any other contrast."""
+        if self.hypothesis.weights != (1.0, -1.0) or self.estimate is None:
+            return math.nan
+        return estimates.hedges_g(self.samples[0].mean(axis=1), self.samples[1].mean(axis=1))
+
+    def variance_components(self, new_images: bool) -> VarianceComponents:
+        """Of the effect, for power analysis."""
+        return estimates.variance_components(self.samples, self.hypothesis.weights, new_images)
+
+    def _p(self, region: Region) -> float:
+        return 1.0 if self.problem or self.estimate is None else self.estimate.p_within(*region)
+
+
+def compare(records: Records, settings: Sequence[Setting], hypothesis: Hypothesis) -> list[Comparison]:
+    """The comparisons that test `hypothesis`: one for each choice of `settings` that differ in nothing else.
+
+    If there is none, one that names the missing runs.
+    """
+    choices = matched(settings, hypothesis.arms, hypothesis.may_differ)
+    if not choices:
+        return [Comparison(hypothesis, (), problem=_missing(settings, hypothesis.arms))]
+    return [comparison for choice in choices for comparison in _comparisons(records, choice, hypothesis)]
+
+
+def _comparisons(records: Records, choice: tuple[Setting, ...], hypothesis: Hypothesis) -> list[Comparison]:
+    """One; for a cost one for each kind of device."""
+    notes = tuple(
+        f"{name} differs too: {' and '.join('off' if value is None else str(value) for value in values)}"
+        for name, values in also_differing(choice, {key for arm in hypothesis.arms for key in arm}).items()
+    )
+    if not hypothesis.metric.cost:
+        return [_comparison(records, choice, [setting.folders for setting in choice], hypothesis, notes)]
+    by_device = _folders_by_device(records, choice)
+    if not by_device:
+        problem = "no device was used exclusively by runs of every side"
+        return [Comparison(hypothesis, choice, problem=problem, notes=notes)]
+    return [
+        _comparison(records, choice, folders, hypothesis, (*notes, f"on {device}"))
+        for device, folders in by_device.items()
+    ]
+
+
+def _comparison(
+    records: Records,
+    choice: tuple[Setting, ...],
+    folders: Sequence[Sequence[str]],
+    hypothesis: Hypothesis,
+    notes: tuple[str, ...],
+) -> Comparison:
+    metric = hypothesis.metric
+    samples = metric.samples(records, folders)
+    unknown = sum(len(own) for own in folders) - sum(len(sample) for sample in samples)
+    too_short = _too_short(records, metric, [folder for own in folders for folder in own])
+    few = _too_few(choice, samples)
+    if unknown:
+        notes = (*notes, f"unknown for {unknown} of the runs{f': {too_short}' if too_short and not few else ''}")
+    if metric.cost:
+        samples = [np.log(sample) for sample in samples]
+    problem = (few and too_short) or few or _identical_seeds(choice, samples, metric)
+    return Comparison(hypothesis, choice, tuple(samples), problem, notes)
+
+
+def _too_short(records: Records, metric: Metric, folders: Sequence[str]) -> str | None:
+    """What is wrong with runs whose curves are too short for `metric`, if any."""
+    epochs = records.of_runs(folders, "epoch")
+    short = epochs[epochs.gt(0) & epochs.lt(metric.least_epochs)]
+    if metric.of_curve is None or short.empty:
+        return None
+    return f"the {metric.description} needs {metric.least_epochs} epochs, a run has {short.min()}"
+
+
+def _too_few(choice: Sequence[Setting], samples: Sequence[Scores]) -> str | None:
+    few = [
+        f"{len(sample)} of {setting.label}"
+        for setting, sample in zip(choice, samples, strict=True)
+        if len(sample) < LEAST_SEEDS
+    ]
+    return f"too few seeds ({', '.join(few)}); a verdict needs {LEAST_SEEDS} of each" if few else None
+
+
+def _identical_seeds(choice: Sequence[Setting], samples: Sequence[Scores], metric: Metric) -> str | None:
+    names = [
+        setting.label for setting, sample in zip(choice, samples, strict=True) if estimates.has_identical_seeds(sample)
+    ]
+    if not names:
+        return None
+    return (
+        f"the variance between seeds is unknown: seeds of {' and of '.join(names)} have identical {metric.description}"
+    )
+
+
+def _missing(settings: Sequence[Setting], arms: Sequence[Filter]) -> str:
+    absent = {}
+    for arm in arms:
+        matching = [setting for setting in settings if setting.meets(arm)]
+        if not any(setting.folders for setting in matching):
+            unfinished = sum(setting.unfinished for setting in matching)
+            absent[_lacking(settings, arm)] = f" ({unfinished} not finished)" if unfinished else ""
+    if not absent:
+        return f"{MISSING}the existing ones differ in more than the claim is about"
+    return f"{MISSING}none finished with {' and none with '.join(name + rest for name, rest in absent.items())}"
+
+
+def _lacking(settings: Sequence[Setting], arm: Filter) -> str:
+    """The keys of `arm` that no finished run has; if each key has runs but not all together, those not in all runs."""
+    finished = [setting for setting in settings if setting.folders]
+    nowhere = {key: value for key, value in arm.items() if not any(one.meets({key: value}) for one in finished)}
+    not_all = {key: value for key, value in arm.items() if not all(one.meets({key: value}) for one in finished)}
+    return ", ".join(
+        f"{key} {' or '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in (nowhere or not_all).items()
+    )
+
+
+def _folders_by_device(records: Records, choice: Sequence[Setting]) -> dict[str, list[list[str]]]:
+    """For each kind of device that runs of every setting had to themselves, the folders of those runs."""
+    folders = [folder for setting in choice for folder in setting.folders]
+    exclusive = records.of_runs(folders, "exclusive").fillna(False).astype(bool)
+    device_of = records.of_runs(folders, "device")[exclusive].to_dict()
+    devices = [{device_of[folder] for folder in setting.folders if device_of.get(folder)} for setting in choice]
+    return {
+        device: [[folder for folder in setting.folders if device_of.get(folder) == device] for setting in choice]
+        for device in sorted(set.intersection(*devices))
+    }

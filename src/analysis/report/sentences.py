@@ -1,0 +1,127 @@
+"""The sentences of a report: the best setting, the effects of factors, the verdicts, and the conditions of the runs."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from src.analysis.claims.claim_file import ClaimFile
+from src.analysis.claims.effects import Effect
+from src.analysis.claims.verdicts import Verdict
+from src.analysis.records.matching import Setting
+from src.analysis.report.tables import MOST_NAMES, POINTS, comparison_row, effect_verdict, with_interval
+from src.analysis.statistics.estimates import LEAST_SEEDS
+from src.display.text import count_text, status_counts_text
+
+SIZES = {  # of runs; they decide how far a verdict carries
+    "data": "data",
+    "train_images": "training images",
+    "data.image_size": "pixels",
+    "model.width": "network width",
+    "trainer.epochs": "epochs",
+    "trainer.batch_size": "batch size",
+}
+
+
+def summary_sentences(
+    scores: pd.DataFrame,
+    effects: Sequence[Effect],
+    settings: Sequence[Setting],
+    judged: Sequence[tuple[ClaimFile, Sequence[Verdict]]],
+) -> list[str]:
+    """The answer in a few sentences: the best setting, the effects of factors, the verdicts on each source's claims."""
+    sentences = best_setting_sentences(scores)
+    if len({effect.factor for effect in effects}) > 1:  # a single factor's effects are in the sentences above
+        sentences += effect_sentences(effects)
+    if len({setting.values.get("data.image_size") for setting in settings if setting.folders}) > 1:
+        sentences.append("The settings differ in data.image_size, and each is scored at its own size.")
+    return sentences + [
+        f"{file.source}: {verdict_counts_text(verdicts)} of {count_text(len(verdicts), 'claim')}."
+        for file, verdicts in judged
+    ]
+
+
+def best_setting_sentences(scores: pd.DataFrame) -> list[str]:
+    """For each data set its best setting, and how the others compare with it; `scores` of settings_scores."""
+    data_sets = scores[scores["n"] > 0].groupby("data", sort=False)
+    return [sentence for _, own in data_sets for sentence in _best_of(own.to_dict("records"))]
+
+
+def _best_of(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
+    best = rows[0]
+    tested = [row for row in rows[1:] if not pd.isna(row["p_behind"])]
+    worse = [f"{row['setting']} (by {POINTS * row['behind']:.2f} points)" for row in tested if row["significant"]]
+    others = {
+        "It is better than": worse,
+        "Not significantly different from it:": [row["setting"] for row in tested if not row["significant"]],
+        f"No verdict{' on the best' if best['identical_seeds'] else ''}, since seeds have identical scores:": [
+            row["setting"] for row in rows if row["identical_seeds"]
+        ],
+        f"No verdict on settings with fewer than {LEAST_SEEDS} seeds:": [
+            row["setting"] for row in rows if row["n"] < LEAST_SEEDS
+        ],
+    }
+    score = with_interval(best["mean"], best["high"])
+    return [
+        f"Best mean test Dice: {best['setting']} with {score} ({count_text(best['n'], 'seed')}).",
+        *(f"{beginning} {_names_text(names)}." for beginning, names in others.items() if names),
+    ]
+
+
+def effect_sentences(effects: Sequence[Effect]) -> list[str]:
+    """A sentence for each significant effect of a factor, of very many the first."""
+    significant = [effect for effect in effects if effect.is_main and effect.status != "undecided"]
+    sentences = []
+    for effect in significant[:MOST_NAMES]:
+        row = comparison_row(effect.comparison)
+        name = effect.name.replace(" − ", " minus ", 1)
+        sentences.append(f"{name} is {row['effect']} [{row['interval']}]: {effect_verdict(effect)}.")
+    more = len(significant) - MOST_NAMES
+    return [*sentences, *([f"{more} more effects of factors are significant."] if more > 0 else [])]
+
+
+def verdict_counts_text(verdicts: Sequence[Verdict]) -> str:
+    """`2 hold, 1 reversed, 5 undecided`."""
+    counts = Counter[str](verdict.status for verdict in verdicts)
+    texts = [f"{counts['holds']} hold{'s' if counts['holds'] == 1 else ''}" if counts["holds"] else ""]
+    texts += [f"{counts[status]} {status}" for status in ("reversed", "undecided") if counts[status]]
+    return ", ".join(filter(None, texts))
+
+
+def conditions_text(file: ClaimFile, verdicts: Sequence[Verdict]) -> str:
+    """In what the runs differ from the conditions of the report; empty if in nothing."""
+    settings = [setting for verdict in verdicts for one in verdict.comparisons for setting in one.settings]
+    differing = []
+    for key, wanted in file.reported_with.items():
+        values = dict.fromkeys(setting.values.get(key) for setting in settings)
+        if any(value != wanted for value in values):
+            differing.append(f"{key} {', '.join(map(str, values))} ({file.source}: {wanted})")
+    return "; ".join(differing)
+
+
+def sizes_text(settings: Sequence[Setting]) -> str:
+    """The size of the runs: `data synthetic, training images 90, epochs 6`."""
+    values = [setting.values for setting in settings if setting.folders]
+    different = {name: dict.fromkeys(own.get(key) for own in values) for key, name in SIZES.items()}
+    known = {name: [str(value) for value in own if value is not None] for name, own in different.items()}
+    return ", ".join(f"{name} {', '.join(own)}" for name, own in known.items() if own)
+
+
+def runs_text(runs: pd.DataFrame) -> str:
+    """`10 runs: 9 finished, 1 failed, of which 3 are excluded`."""
+    excluded = int((runs["status"].eq("finished") & ~runs["included"]).sum())
+    suffix = f", of which {excluded} {'is' if excluded == 1 else 'are'} excluded" if excluded else ""
+    return f"{count_text(len(runs), 'run')}: {status_counts_text(runs)}{suffix}"
+
+
+def no_answer_text(runs: pd.DataFrame) -> str:
+    """Why there is no answer."""
+    if runs["status"].eq("finished").any():
+        return "All finished runs are excluded, so there is nothing to compare."
+    return "No run has finished yet, so there is nothing to compare."
+
+
+def _names_text(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return "; ".join(names[:MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")

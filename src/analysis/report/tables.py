@@ -1,0 +1,223 @@
+"""The tables of a report: every number as a reader sees it, for the page, Markdown, LaTeX, CSV and the terminal."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from src.analysis.claims.claim_file import ClaimFile
+from src.analysis.claims.comparison import Comparison
+from src.analysis.claims.effects import MOST_CONTEXTS, Effect
+from src.analysis.claims.verdicts import Verdict
+from src.analysis.claims.wording import arms_text, effect_text, interval_text, p_text
+from src.analysis.records.loading import Records
+from src.analysis.records.matching import Setting
+from src.analysis.statistics.power import MOST_SEEDS
+from src.display.tables import Columns
+from src.display.text import MISSING, cell_texts, collapse_whitespace, human_seconds, score_text, setting_text
+
+MOST_SAMPLES = 4  # of a comparison, whose seeds are listed one by one: an interaction has four
+MOST_IMAGES = 10  # best and worst ones listed
+MOST_NAMES = 10  # in one sentence
+POINTS = 100  # a Dice or IoU of 1 in points
+EXCLUDED = ("failed", "interrupted", "unreadable")  # statuses
+
+
+def settings_columns(scores: pd.DataFrame) -> Columns:
+    """The table of settings: report A's Table 1 with intervals, and the distance of each to the best."""
+    rows = scores.to_dict("records")
+    columns = {
+        "setting": list(scores["setting"]),
+        "seeds": [
+            f"{row['n']} of {row['n'] + row['unfinished']}" if row["unfinished"] else str(row["n"]) for row in rows
+        ],
+        "test Dice": [with_interval(row["mean"], row["high"]) for row in rows],
+        "test IoU": [with_interval(row["iou"], row["iou_high"]) for row in rows],
+        **{name: cell_texts(scores[name], score_text) for name in ("median", "std", "min", "max")},
+        "points behind the best [95 %]": [_behind(row) for row in rows],
+        "time per run": cell_texts(60 * scores["minutes"], human_seconds),
+    }
+    if scores["reported"].notna().any():
+        columns["reported Dice"] = [
+            " to ".join(score_text(row[end]) for end in ("reported", "reported_to") if not pd.isna(row[end]))
+            for row in rows
+        ]
+    return columns
+
+
+def effect_columns(effects: Sequence[Effect]) -> Columns:
+    """A row per effect of a factor: the difference, its interval and its verdict."""
+    rows = [comparison_row(effect.comparison) for effect in effects]
+    columns = {
+        "comparison": [f"{'' if effect.is_main else '  of these: '}{effect.name}" for effect in effects],
+        "points": [row["effect"].partition(" ")[0] or MISSING for row in rows],
+        "95 % interval": [row["interval"] or MISSING for row in rows],
+        "seeds": [row["seeds"] for row in rows],
+        "Hedges' g": [row["hedges_g"] or MISSING for row in rows],
+        "p (Holm)": [p_text(effect.p_adjusted) if effect.is_main else "" for effect in effects],
+        "verdict": [effect_verdict(effect) for effect in effects],
+        "note": [row["notes"] for row in rows],
+    }
+    return columns if any(columns["note"]) else {name: texts for name, texts in columns.items() if name != "note"}
+
+
+def effect_verdict(effect: Effect) -> str:
+    """`onecycle is better`, `undecided`, `no verdict`; empty for a single context of a mean."""
+    if not effect.is_main:
+        return ""
+    if effect.comparison.problem:
+        return "no verdict"
+    if effect.status == "undecided":
+        return "undecided"
+    better = effect.first if effect.status == "better" else effect.second
+    if not effect.opposed:
+        return f"{better} is better"
+    return f"{better} is better on average, but worse with {'; '.join(effect.opposed[:MOST_NAMES])}"
+
+
+def plan_columns(plan: pd.DataFrame) -> Columns:
+    """The seeds that each comparison would need."""
+    rows = plan.to_dict("records")
+    return {
+        "comparison": list(plan["comparison"]),
+        "seeds now": [str(row["seeds"]) for row in rows],
+        "for these images": [_seeds_and_hours(row["these_images"], row["these_hours"]) for row in rows],
+        "for new images": [_seeds_and_hours(row["new_images"], row["new_hours"]) for row in rows],
+        "minimum test images": cell_texts(plan["images"], lambda images: f"{int(images):,}"),
+    }
+
+
+def extreme_images(records: Records, settings: Sequence[Setting]) -> dict[str, Columns]:
+    """The hardest and the easiest test images, by mean Dice over all settings, for the data with most runs."""
+    runs: dict[Any, list[str]] = {}
+    for setting in settings:
+        runs.setdefault(setting.values["fingerprint"], []).extend(setting.folders)
+    folders = max(runs.values(), key=len, default=[])
+    if not folders:
+        return {}
+    dice = records.per_image(folders, "dice")
+    table = pd.DataFrame(
+        {
+            "image": records.stems(folders[0]),
+            "mean Dice": dice.mean(axis=0),
+            "worst run": dice.min(axis=0),
+            "best run": dice.max(axis=0),
+        }
+    ).sort_values("mean Dice", kind="stable")
+    ends = {"worst": table.head(MOST_IMAGES), "best": table.iloc[::-1].head(MOST_IMAGES)}
+    return {
+        name: {"image": list(rows["image"]), **{name: cell_texts(rows[name], score_text) for name in rows.columns[1:]}}
+        for name, rows in ends.items()
+    }
+
+
+def excluded_columns(runs: pd.DataFrame) -> Columns:
+    """The runs that did not finish or are excluded, and why; those included from another sweep in one line a sweep."""
+    rows = runs[runs["status"].isin(EXCLUDED) | runs["left_out"].notna()]
+    reasons = cell_texts(rows["left_out"].fillna(rows["error"]), collapse_whitespace, missing="")
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for run_id, sweep, status, reason in zip(rows["run_id"], rows["sweep"], rows["status"], reasons, strict=True):
+        groups.setdefault((sweep, status, reason), []).append(setting_text(run_id))
+    lines = []
+    for (sweep, status, reason), names in groups.items():
+        are_copies = len(names) > 1 and reason.endswith(" already")
+        lines += [(name, sweep, status, reason) for name in ([f"{len(names)} runs"] if are_copies else names)]
+    return {name: [line[number] for line in lines] for number, name in enumerate(("run", "sweep", "status", "reason"))}
+
+
+def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """For each claim its name, words, verdict and reason, and its comparisons as `comparison_row` has them.
+
+    `scope`: what its intervals cover. `part`: for a claim with several hypotheses, the number of the one compared.
+    """
+    return [
+        {
+            "name": verdict.name,
+            "says": verdict.claim.says,
+            "as_tested": verdict.claim.as_tested,
+            "reported": verdict.claim.reported,
+            "verdict": verdict.status,
+            "reason": verdict.reason,
+            "p": p_text(verdict.p_adjusted) if any(one.problem is None for one in verdict.comparisons) else "",
+            "scope": "; ".join(
+                dict.fromkeys(one.hypothesis.metric.scope for one in verdict.comparisons if one.samples)
+            ),
+            "parts": [
+                {"part": str(number) if len(verdict.results) > 1 else "", **row}
+                for number, contexts in enumerate(verdict.results, start=1)
+                for row in _context_rows(contexts)
+            ],
+        }
+        for verdict in verdicts
+    ]
+
+
+def verdict_table(judged: Sequence[tuple[ClaimFile, Sequence[Verdict]]]) -> pd.DataFrame:
+    """One row per comparison, with the verdict on its claim."""
+    rows = [
+        {
+            "source": file.source,
+            "claim": row["name"],
+            **{key: row[key] for key in ("verdict", "reason", "p")},
+            **part,
+        }
+        for file, verdicts in judged
+        for row in claim_rows(verdicts)
+        for part in row["parts"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def comparison_row(comparison: Comparison) -> dict[str, str]:
+    """What was compared, the effect with its interval, what both cover, and what was reported."""
+    hypothesis, metric, values = comparison.hypothesis, comparison.hypothesis.metric, comparison.display_values
+    reported, g = hypothesis.reported, comparison.hedges_g
+    return {
+        "metric": metric.description,
+        "comparison": arms_text(comparison),
+        "effect": "" if values is None else effect_text(metric, values[0]),
+        "interval": "" if values is None else interval_text(metric, *values[1:]),
+        "seeds": _seeds_text(comparison.seeds),
+        "images": f"{comparison.images:,} images" if comparison.images else "",
+        "scope": metric.scope,
+        "reported": "" if reported is None else effect_text(metric, hypothesis.to_display(reported)),
+        "hedges_g": "" if math.isnan(g) else f"{round(g, 1) or 0.0:+.1f}".replace("+0.0", "0.0").replace("-", "−"),
+        "notes": "; ".join(filter(None, [*comparison.notes, comparison.problem])),
+    }
+
+
+def with_interval(value: float, high: float) -> str:
+    """A score and half the width of its interval."""
+    if pd.isna(value):
+        return MISSING
+    return score_text(value) + ("" if pd.isna(high) else f" ± {high - value:.4f}")
+
+
+def _context_rows(contexts: Sequence[Comparison]) -> list[dict[str, str]]:
+    """The contexts of a hypothesis; of very many the first, with the number of the others."""
+    rows = [comparison_row(one) for one in contexts[:MOST_CONTEXTS]]
+    more = len(contexts) - MOST_CONTEXTS
+    if more > 0:
+        rows[-1]["notes"] = "; ".join(filter(None, [rows[-1]["notes"], f"and {more} more contexts, not listed"]))
+    return rows
+
+
+def _seeds_text(seeds: Sequence[int]) -> str:
+    """The seeds of each sample, `5 + 4`; of a mean over many contexts the fewest and the most: `4 to 5 each`."""
+    if len(seeds) <= MOST_SAMPLES:
+        return " + ".join(map(str, seeds))
+    return f"{' to '.join(map(str, sorted({min(seeds), max(seeds)})))} each"
+
+
+def _behind(row: Mapping[Any, Any]) -> str:
+    if pd.isna(row["behind"]):
+        return MISSING if row["n"] == 0 else ""
+    text = f"{POINTS * row['behind']:.2f}"
+    if not pd.isna(row["behind_low"]):
+        text += f" [{POINTS * row['behind_low']:.2f}, {POINTS * row['behind_high']:.2f}]"
+    return text.replace("-", "−")
+
+
+def _seeds_and_hours(seeds: float, hours: float) -> str:
+    return f"more than {MOST_SEEDS:,}" if pd.isna(seeds) else f"{int(seeds):,} ({hours:.1f} h more)"
