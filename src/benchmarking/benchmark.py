@@ -10,8 +10,7 @@ from src.base.config import RunConfig, Section
 from src.base.environment import PROJECT, git_state, machine, versions
 from src.base.files import write_json
 from src.base.runtime import Numerics, device_name, pick_device
-from src.benchmarking.data_path import measure_data_path
-from src.benchmarking.steps import measure_network
+from src.benchmarking.measurements import measure_data_path, measure_network
 from src.data.cache import open_cache
 from src.data.datasets import load_size
 from src.data.open_data import open_verified
@@ -69,19 +68,20 @@ def run_benchmark(options: BenchmarkOptions, configs: Sequence[RunConfig]) -> di
 
 
 def summary(found: Mapping[str, Any], width: int) -> list[str]:
-    """Lines of at most `width` characters: a table of what benchmark.json holds, and what follows from it."""
+    """Lines of at most `width` characters: a table of benchmark.json, and a sentence for each comparison."""
     rows = list(_rows(found))
     columns = {name: [row[number] for row in rows] for number, name in enumerate(("measured", *TIMES))}
-    said = [f"Data path: {found['data_path']['ratio_to_reports']:.1f} times the reports' on one core."]
+    sentences = [f"Data path: {found['data_path']['ratio_to_reports']:.1f} times the reports' on one core."]
     for name, network in found["networks"].items():
         memory = network["peak_memory_bytes"]
-        said.append(
-            f"{name}: {network['images_per_second']:.1f} images/s, {network['ratio_to_reports']:.2f} times the "
-            f"reports' loop; {network['overhead_over_bare_step']:+.1%} over the bare step, "
-            f"{network['waiting_for_data']:.1%} waiting for data, {network['utilisation']:.0%} of the device's "
-            "matrix product" + (f", {memory / 1e9:.2f} GB." if memory else ".")
+        sentences.append(
+            f"{name}: {network['images_per_second']:.1f} images/s ({network['operations_a_second'] / 1e12:.2f} TFLOP/s"
+            + (f", {memory / 1e9:.2f} GB), " if memory else "), ")
+            + f"{network['ratio_to_reports']:.2f} times the reports' loop; "
+            f"{network['overhead_over_bare_step']:+.1%} over the bare step, "
+            f"{network['waiting_for_data']:.1%} waiting for data."
         )
-    return [*plain_table(columns, TIMES, {"measured": 20}, width), "", *said]
+    return [*plain_table(columns, TIMES, {"measured": 20}, width), "", *sentences]
 
 
 def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

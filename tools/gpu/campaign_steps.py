@@ -16,7 +16,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from src.base.runtime import Numerics, pick_device, seed_everything
-from src.benchmarking.steps import BACKWARD_TOO, forward_operations
+from src.benchmarking.measurements import BACKWARD_TOO, forward_operations
 from src.cli.overrides import CONF, force_overrides, plain_values
 from src.data.images import FOREGROUND
 from src.training.checks import checked

@@ -1,6 +1,6 @@
 import pytest
 
-from src.benchmarking.steps import forward_operations
+from src.benchmarking.measurements import forward_operations
 from src.training.checks import checked
 
 

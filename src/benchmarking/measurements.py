@@ -1,10 +1,13 @@
-"""What a training step takes: bare, in our loop, and in the baseline loop, of the same network on the same device."""
+"""What is timed: the data path on one core, and a training step bare, in our loop and in the baseline loop."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from typing import Any
 
+import cv2
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -12,17 +15,44 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from src.base.config import RunConfig, build
 from src.base.runtime import Numerics, seed_everything
-from src.benchmarking.data_path import baseline_epoch, baseline_loader, our_loader
+from src.benchmarking.baseline_loop import baseline_epoch, baseline_loader
 from src.benchmarking.timing import Work, interleaved_seconds, median_ratio, spread
 from src.data.datasets import PairReader
-from src.data.loaders import Batch, start_epoch
-from src.data.pairs import Splits
+from src.data.loaders import Batch, make_train_loader, start_epoch
+from src.data.pairs import Pair, Splits
 from src.training.checks import build_optimizer
 from src.training.loop import train_epoch
 from src.training.state import Learner, make_learner
 from src.training.stopping import StopRequest
 
 BACKWARD_TOO = 3  # a training step costs about three forward passes
+
+
+def measure_data_path(
+    config: RunConfig, splits: Splits, read_pair: PairReader, images: int, repeats: int
+) -> dict[str, Any]:
+    """Our data path and the baseline's over the same `images`, on one thread of this process, batches included."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    pairs = splits.train[:images]
+    ours = _loader(config, pairs, read_pair, workers=0)
+    baseline = baseline_loader(pairs, splits.decoder, config)
+    epochs = count(1)
+    work = {
+        "ours": lambda: sum(len(batch.images) for batch in start_epoch(ours, next(epochs))),
+        "reports": lambda: sum(len(batch) for batch, _ in baseline),
+    }
+    try:
+        seconds = interleaved_seconds(work, repeats, "data path")
+    finally:
+        cv2.setNumThreads(threads)
+    return {
+        "images": len(pairs),
+        "augmentation": config.augmentation.name,
+        "image_size": config.data.image_size,
+        "images_per_second_and_core": {name: spread([1 / value for value in own]) for name, own in seconds.items()},
+        "ratio_to_reports": median_ratio(seconds["reports"], seconds["ours"]),
+    }
 
 
 def measure_network(
@@ -40,7 +70,7 @@ def measure_network(
             "ask for fewer steps or more images (data.trainval=…)"
         )
     seed_everything(config.seed)
-    loader = our_loader(config, splits.train, read_pair, workers, pin_memory=on_cuda, limit_batches=steps)
+    loader = _loader(config, splits.train, read_pair, workers, pin_memory=on_cuda, limit_batches=steps)
     # a schedule of few batches ends soon; this one only has to cost what a schedule costs
     learner = make_learner(config, numerics, steps_per_epoch=1_000_000)
     batch = next(iter(start_epoch(loader, 0)))
@@ -55,10 +85,10 @@ def measure_network(
     }
     if on_cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    seconds = interleaved_seconds(work, repeats, config.model["name"], _wait_for(device))
-    memory = torch.cuda.max_memory_allocated() if on_cuda else None
+    wait = partial(torch.cuda.synchronize, device) if on_cuda else lambda: None
+    seconds = interleaved_seconds(work, repeats, config.model["name"], wait)
     images = batch_size / spread(seconds["loop"])["median"]
-    operations, peak = BACKWARD_TOO * forward_operations(config), peak_operations(numerics)
+    operations = BACKWARD_TOO * forward_operations(config)
     return {
         "batch_size": batch_size,
         "image_size": config.data.image_size,
@@ -71,10 +101,9 @@ def measure_network(
         "overhead_with_data": median_ratio(seconds["loop"], seconds["bare"]) - 1,
         "waiting_for_data": max(0.0, 1 - 1 / median_ratio(seconds["loop"], seconds["memory"])),
         "ratio_to_reports": median_ratio(seconds["reports"], seconds["loop"]),
-        "peak_memory_bytes": memory,
+        "peak_memory_bytes": torch.cuda.max_memory_allocated() if on_cuda else None,
         "operations_an_image": operations,
-        "peak_operations_a_second": peak,
-        "utilisation": images * operations / peak,
+        "operations_a_second": images * operations,
     }
 
 
@@ -88,14 +117,21 @@ def forward_operations(config: RunConfig) -> int:
     return counter.get_total_flops() // len(images)
 
 
-def peak_operations(numerics: Numerics) -> float:
-    """Operations a second of a large matrix product on the device, in the precision of the forward pass; best of 5."""
-    on_cuda = numerics.device.type == "cuda"
-    side = 8192 if on_cuda else 1024
-    precision = torch.bfloat16 if on_cuda and numerics.settings.autocast else torch.float32
-    first, second = (torch.randn(side, side, device=numerics.device, dtype=precision) for _ in range(2))
-    products = {"product": lambda: len([first @ second for _ in range(5)])}
-    return 2 * side**3 / min(interleaved_seconds(products, 5, "peak", _wait_for(numerics.device))["product"])
+def _loader(
+    config: RunConfig, pairs: Sequence[Pair], read_pair: PairReader, workers: int, **options: Any
+) -> DataLoader:
+    """The training batches of a run of `config`; `options` as of make_train_loader."""
+    return make_train_loader(
+        pairs,
+        read_pair,
+        config.data.image_size,
+        config.data.border,
+        config.augmentation,
+        config.trainer.batch_size,
+        config.seed,
+        workers,
+        **{"pin_memory": False, "allow_targets": config.allow_targets, **options},
+    )
 
 
 class _Repeated:
@@ -132,7 +168,3 @@ def _bare_steps(config: RunConfig, learner: Learner, batch: Batch, steps: int) -
         return steps
 
     return take
-
-
-def _wait_for(device: torch.device) -> Callable[[], None]:
-    return (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from src.benchmarking.data_path import baseline_epoch, baseline_loader
+from src.benchmarking.baseline_loop import baseline_epoch, baseline_loader
 from src.data.open_data import open_data
 from src.training.checks import checked
 

@@ -1,12 +1,10 @@
-"""Images per second that one core prepares for training, against a baseline: the way the five reports did it.
+"""The baseline: the loop of the five reports, rebuilt to be timed beside ours.
 
-Their code is not public; the baseline is what their texts describe, in the usual form of a PyTorch script: every JPEG
-is decoded in every epoch, in float32.
+Their code is not public; this is what their texts describe, in the usual form of a PyTorch script: every JPEG is
+decoded in every epoch, in float32.
 """
 
 from collections.abc import Sequence
-from itertools import count
-from typing import Any
 
 import albumentations
 import cv2
@@ -17,56 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from src.base.config import RunConfig
-from src.benchmarking.timing import interleaved_seconds, median_ratio, spread
 from src.data.augment import build_transform
-from src.data.datasets import PairReader
 from src.data.decoding import PairDecoder
-from src.data.loaders import make_train_loader, start_epoch
-from src.data.pairs import Pair, Splits
-
-
-def measure_data_path(
-    config: RunConfig, splits: Splits, read_pair: PairReader, images: int, repeats: int
-) -> dict[str, Any]:
-    """Both ways over the same `images`, in this process and on one thread; batches included, the network left out."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-    pairs = splits.train[:images]
-    ours = our_loader(config, pairs, read_pair)
-    baseline = baseline_loader(pairs, splits.decoder, config)
-    epochs = count(1)
-    work = {
-        "ours": lambda: sum(len(batch.images) for batch in start_epoch(ours, next(epochs))),
-        "reports": lambda: sum(len(batch) for batch, _ in baseline),
-    }
-    try:
-        seconds = interleaved_seconds(work, repeats, "data path")
-    finally:
-        cv2.setNumThreads(threads)
-    return {
-        "images": len(pairs),
-        "augmentation": config.augmentation.name,
-        "image_size": config.data.image_size,
-        "images_per_second_and_core": {name: spread([1 / value for value in own]) for name, own in seconds.items()},
-        "ratio_to_reports": median_ratio(seconds["reports"], seconds["ours"]),
-    }
-
-
-def our_loader(
-    config: RunConfig, pairs: Sequence[Pair], read_pair: PairReader, workers: int = 0, **options: Any
-) -> DataLoader:
-    """The batches of a run of `config`; `options` as of make_train_loader."""
-    return make_train_loader(
-        pairs,
-        read_pair,
-        config.data.image_size,
-        config.data.border,
-        config.augmentation,
-        config.trainer.batch_size,
-        config.seed,
-        workers,
-        **{"pin_memory": False, "allow_targets": config.allow_targets, **options},
-    )
+from src.data.pairs import Pair
 
 
 class BaselineSet(Dataset[tuple[torch.Tensor, torch.Tensor]]):
