@@ -20,9 +20,9 @@ from src.benchmarking.timing import Work, interleaved_seconds, median_ratio, spr
 from src.data.datasets import PairReader
 from src.data.loaders import Batch, make_train_loader, start_epoch
 from src.data.pairs import Pair, Splits
-from src.training.checks import build_optimizer
+from src.training.build import build_optimizer, make_learner
 from src.training.loop import train_epoch
-from src.training.state import Learner, make_learner
+from src.training.state import Learner
 from src.training.stopping import StopRequest
 
 BACKWARD_TOO = 3  # a training step costs about three forward passes

@@ -12,7 +12,7 @@ from src.sweep.job import Job
 from src.sweep.plan import Point, make_jobs, write_plan
 from src.sweep.progress import Progress
 from src.training.labels import add_labels
-from src.training.reuse import finished_before, finished_elsewhere, note_of_old_runs, take_over
+from src.training.reuse import finished_before, finished_elsewhere, link_finished_run, note_of_old_runs
 
 
 class Backend(Protocol):
@@ -92,7 +92,7 @@ def _took_over(source: Path, job: Job) -> bool:
     try:
         with record.locked():
             if record.read() is None:
-                take_over(source, record)
+                link_finished_run(record, job.data_fingerprint)
     except RunBusy:
         return False
     score = (record.read() or {})["scores"]["test_dice"]

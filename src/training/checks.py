@@ -1,6 +1,5 @@
 """Everything that can be wrong with a config, found before any data is read and told all at once."""
 
-import inspect
 import json
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,6 @@ from src.base.config import (
     RunConfig,
     build,
     cast_arguments,
-    find_target,
     node_problems,
     schema_problems,
 )
@@ -24,6 +22,7 @@ from src.base.runtime import pick_device
 from src.data.augment import check_transforms
 from src.data.datasets import augmentation_problem
 from src.training.blueprint import blueprint, channels_of, size_problems
+from src.training.build import build_optimizer, build_schedule
 from src.training.checkpoint import fitting_weights, oldest_checkpoint
 from src.training.losses import Loss
 from src.training.schedules import Schedule
@@ -126,26 +125,6 @@ def _combination_problems(plain: str) -> list[str]:
                 "use loss=cross_entropy with 2 output channels and loss=bce (or another) with 1"
             )
     return problems
-
-
-def build_optimizer(config: RunConfig, parameters: Any) -> torch.optim.Optimizer:
-    """The configured optimizer of `parameters`, its step in one kernel where the numerics ask and torch has one."""
-    target = find_target(config.optimizer, torch.optim.Optimizer, config.allow_targets)
-    fuses = bool(config.numerics.fused) and "fused" in inspect.signature(target).parameters
-    node = {"fused": True, **config.optimizer} if fuses else config.optimizer
-    return build(node, torch.optim.Optimizer, config.allow_targets, params=parameters)
-
-
-def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> Schedule:
-    """The configured schedule of `optimizer` over the trainer's epochs."""
-    return build(
-        config.scheduler,
-        Schedule,
-        config.allow_targets,
-        optimizer=optimizer,
-        epochs=config.trainer.epochs,
-        steps_per_epoch=steps_per_epoch,
-    )
 
 
 def _try(section: str, make: Any, problems: list[str]) -> Any:

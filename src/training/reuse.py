@@ -118,21 +118,26 @@ def _is_old(run_file: Path) -> bool:
     return isinstance(run, dict) and run.get("schema") == 1
 
 
-def take_over(source: Path, record: RunRecord) -> None:
-    """Makes the finished run at `source` a run of this sweep too, under the record's lock.
+def link_finished_run(record: RunRecord, data_fingerprint: str) -> dict[str, Any] | None:
+    """Makes a run that another sweep has finished a run of this sweep too, under the record's lock.
 
-    Its weights are linked where that is possible, so they take no room and outlive the other folder: they are replaced
-    and never written to. All else is copied.
+    Returns its run.json, or None if there is no such run. Its weights are linked if that is possible, so they take no
+    room and outlive the other folder: they are replaced and never written to. All else is copied.
     """
+    source = finished_elsewhere(record, data_fingerprint)
+    if source is None:
+        return None
     with making(record.folder, record.check) as workplace:
         shutil.copytree(source, workplace, copy_function=_take, dirs_exist_ok=True)
+    log.info("taken over from %s, where it was finished", source)
+    return record.read()
 
 
 def warn_of_other_code(record: RunRecord, run: dict[str, Any]) -> None:
-    """A run that goes on under another state of the code is worth a warning, but no refusal."""
+    """Warns, and does not refuse, if the run resumes under another state of the code."""
     state = git_state(PROJECT)
     if run.get("git") != state:
-        log.warning("%s: was begun at the git state %s and goes on at %s", record.folder, run.get("git"), state)
+        log.warning("%s: was begun at the git state %s and resumes at %s", record.folder, run.get("git"), state)
 
 
 def _take(source: str, target: str) -> None:

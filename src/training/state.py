@@ -4,19 +4,14 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from src.base.config import RunConfig, build
 from src.base.runtime import Numerics, random_state, set_random_state
 from src.data.images import FOREGROUND, IGNORED
-from src.training.checkpoint import fitting_weights, oldest_checkpoint
-from src.training.checks import build_optimizer, build_schedule
-from src.training.losses import Loss
 from src.training.metrics import MetricAccumulator, confusion, foreground_logit
 from src.training.schedules import Schedule
 
@@ -207,17 +202,3 @@ class Learner:
         self.tally = MetricAccumulator.from_state_dict(state["tally"], device)
         for key in PLAIN_STATE:
             setattr(self, key, state[key])
-
-
-def make_learner(config: RunConfig, numerics: Numerics, steps_per_epoch: int) -> Learner:
-    """The learner of `config` before its first step, on the device; its weights are random, or those of `init_from`."""
-    model = build(config.model, nn.Module, config.allow_targets)
-    if config.init_from is not None:
-        model.load_state_dict(fitting_weights(Path(config.init_from), model.state_dict(), oldest_checkpoint(model)))
-    network = ModelRunner(model, numerics, config.data.mean, config.data.std, bool(config.trainer.flip_tta))
-    loss = build(config.loss, Loss, config.allow_targets)
-    optimizer = build_optimizer(config, network.model.parameters())
-    schedule = build_schedule(config, optimizer, steps_per_epoch)
-    decay = config.trainer.ema_decay
-    average = None if decay is None else WeightAverage(network, decay)
-    return Learner(network, loss, optimizer, schedule, average, config.trainer.batch_size)

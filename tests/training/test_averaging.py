@@ -8,11 +8,11 @@ from src.base.config import NumericsSection
 from src.base.record import RunRecord
 from src.base.runtime import Numerics
 from src.data.open_data import open_verified
+from src.training.build import build_loaders, make_learner
 from src.training.checkpoint import load_checkpoint, load_weights
 from src.training.checks import checked
 from src.training.loop import evaluate
-from src.training.run import _make_loaders, _reader
-from src.training.state import ModelRunner, WeightAverage, make_learner
+from src.training.state import ModelRunner, WeightAverage
 from src.training.stopping import StopRequest
 
 
@@ -80,7 +80,7 @@ def test_the_average_is_what_is_validated_and_kept(start, composed, small):
     config = checked(composed(*small))
     splits, fingerprint = open_verified(config.data)
     numerics = Numerics(torch.device("cpu"), config.numerics)
-    _, valid, _ = _make_loaders(config, splits, _reader(config, splits, fingerprint), numerics)
+    valid = build_loaders(config, splits, fingerprint, numerics).valid
     learner = make_learner(config, numerics, 5)
     learner.network.model.load_state_dict(load_weights(folder / "checkpoints" / "best.pt"))
     scores = evaluate(learner.network, learner.loss, valid, "validation", StopRequest())

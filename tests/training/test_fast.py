@@ -16,9 +16,10 @@ from src.data.datasets import FileReader
 from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import make_train_loader
 from src.data.open_data import open_data
-from src.training.checks import build_optimizer, checked
+from src.training.build import build_optimizer, make_learner
+from src.training.checks import checked
 from src.training.loop import train_epoch
-from src.training.state import Learner, make_learner, score
+from src.training.state import Learner, score
 from src.training.stopping import StopRequest
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]

@@ -8,8 +8,9 @@ from src.base.record import RunRecord
 from src.base.runtime import Numerics
 from src.models.resnet34_unet import ResNet34UNet
 from src.models.unet import UNet
+from src.training.build import make_learner
 from src.training.checks import checked
-from src.training.state import ModelRunner, make_learner, mean_over_mirrored
+from src.training.state import ModelRunner, mean_over_mirrored
 
 STANDARDIZED = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

@@ -13,7 +13,7 @@ import yaml
 
 from src.base.record import RunRecord
 from src.training.checkpoint import load_checkpoint, load_weights
-from src.training.run import _warn_of_one_class
+from src.training.story import warn_of_one_class
 
 
 def snapshot(folder):
@@ -265,7 +265,7 @@ def test_a_border_that_is_trained_otherwise_is_scored_that_way_too(start):
 @pytest.mark.parametrize(("kind", "counts"), [("foreground", [0, 0, 5, 95]), ("background", [5, 95, 0, 0])])
 def test_a_run_that_calls_all_pixels_the_same_says_so(kind, counts, caplog):
     with caplog.at_level(logging.WARNING):
-        _warn_of_one_class(np.array([counts, counts]))
+        warn_of_one_class(np.array([counts, counts]))
     assert caplog.messages == [
         f"no pixel of the 2 test images is predicted as {kind} (10 of 200 pixels are foreground in the masks)"
     ]
@@ -273,7 +273,7 @@ def test_a_run_that_calls_all_pixels_the_same_says_so(kind, counts, caplog):
 
 def test_a_run_that_predicts_both_classes_somewhere_is_quiet(caplog):
     with caplog.at_level(logging.WARNING):
-        _warn_of_one_class(np.array([[0, 0, 5, 95], [1, 0, 0, 99]]))
+        warn_of_one_class(np.array([[0, 0, 5, 95], [1, 0, 0, 99]]))
     assert caplog.messages == []
 
 

@@ -19,8 +19,9 @@ from src.base.runtime import Numerics, pick_device, seed_everything
 from src.benchmarking.measurements import BACKWARD_TOO, forward_operations
 from src.cli.overrides import CONF, force_overrides, plain_values
 from src.data.images import FOREGROUND
+from src.training.build import make_learner
 from src.training.checks import checked
-from src.training.state import make_learner, score
+from src.training.state import score
 
 PEAK = 790e12  # dense bf16, measured on such a card
 parser = argparse.ArgumentParser()

@@ -1,0 +1,100 @@
+"""Builds what a run is made of, each part from its section of the config."""
+
+import inspect
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from src.base.config import RunConfig, build, find_target
+from src.base.runtime import Numerics
+from src.data.cache import open_cache
+from src.data.datasets import FileReader, PairReader, load_size
+from src.data.loaders import make_eval_loader, make_train_loader
+from src.data.pairs import Splits
+from src.training.checkpoint import fitting_weights, oldest_checkpoint
+from src.training.losses import Loss
+from src.training.protocol import Protocol
+from src.training.schedules import Schedule
+from src.training.state import Learner, ModelRunner, WeightAverage
+
+
+class Loaders(NamedTuple):
+    """Batches for training, for validation, and for each protocol of the test split."""
+
+    train: DataLoader
+    valid: DataLoader
+    test: dict[Protocol, DataLoader]
+
+
+def build_loaders(config: RunConfig, splits: Splits, data_fingerprint: str, numerics: Numerics) -> Loaders:
+    """Reads `data`, `augmentation`, `seed`, `debug`, `trainer.batch_size` and `allow_targets`."""
+    shared: dict[str, Any] = {
+        "read_pair": build_pair_reader(config, splits, data_fingerprint),
+        "image_size": config.data.image_size,
+        "batch_size": config.trainer.batch_size,
+        "workers": config.data.workers,
+        "pin_memory": numerics.device.type == "cuda",
+        "limit_batches": config.debug.limit_batches if config.debug else None,
+    }
+    train = make_train_loader(
+        splits.train,
+        border=config.data.border,
+        augmentation=config.augmentation,
+        seed=config.seed,
+        overfit=config.debug is not None and config.debug.overfit,
+        allow_targets=config.allow_targets,
+        **shared,
+    )
+    protocols = [Protocol()]
+    if config.data.border in ("background", "ignore"):
+        # trained to see the border otherwise: scored that way too, beside the headline that all runs share
+        protocols.append(Protocol(border=config.data.border))
+    valid = make_eval_loader(splits.valid, **shared)
+    test = {protocol: make_eval_loader(splits.test, border=protocol.border, **shared) for protocol in protocols}
+    return Loaders(train, valid, test)
+
+
+def build_pair_reader(config: RunConfig, splits: Splits, data_fingerprint: str) -> PairReader:
+    """What reads the pairs: decoded once for all runs, unless `data.decode_once` says otherwise."""
+    if not config.data.decode_once:
+        return FileReader(splits.decoder)
+    size = config.data.image_size
+    sizes = {size, load_size(size, config.augmentation)}
+    return open_cache(splits, data_fingerprint, sorted(sizes), Path(config.data.cache_dir))
+
+
+def make_learner(config: RunConfig, numerics: Numerics, steps_per_epoch: int) -> Learner:
+    """The learner of `config` before its first step, on the device; its weights are random, or those of `init_from`."""
+    model = build(config.model, nn.Module, config.allow_targets)
+    if config.init_from is not None:
+        model.load_state_dict(fitting_weights(Path(config.init_from), model.state_dict(), oldest_checkpoint(model)))
+    network = ModelRunner(model, numerics, config.data.mean, config.data.std, bool(config.trainer.flip_tta))
+    loss = build(config.loss, Loss, config.allow_targets)
+    optimizer = build_optimizer(config, network.model.parameters())
+    schedule = build_schedule(config, optimizer, steps_per_epoch)
+    decay = config.trainer.ema_decay
+    average = None if decay is None else WeightAverage(network, decay)
+    return Learner(network, loss, optimizer, schedule, average, config.trainer.batch_size)
+
+
+def build_optimizer(config: RunConfig, parameters: Any) -> torch.optim.Optimizer:
+    """The configured optimizer of `parameters`, its step in one kernel where the numerics ask and torch has one."""
+    target = find_target(config.optimizer, torch.optim.Optimizer, config.allow_targets)
+    fuses = bool(config.numerics.fused) and "fused" in inspect.signature(target).parameters
+    node = {"fused": True, **config.optimizer} if fuses else config.optimizer
+    return build(node, torch.optim.Optimizer, config.allow_targets, params=parameters)
+
+
+def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> Schedule:
+    """The configured schedule of `optimizer` over the trainer's epochs."""
+    return build(
+        config.scheduler,
+        Schedule,
+        config.allow_targets,
+        optimizer=optimizer,
+        epochs=config.trainer.epochs,
+        steps_per_epoch=steps_per_epoch,
+    )
