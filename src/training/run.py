@@ -14,9 +14,9 @@ from src.base.files import CannotWrite, check_writable
 from src.base.identity import Identity, choices_of, identify
 from src.base.record import STORY, RunRecord, SweepFolder
 from src.base.runtime import Numerics, device_key, device_name, pick_device
-from src.data.verify import skipped_text
 from src.data.open_data import open_verified
 from src.data.pairs import Splits
+from src.data.verify import skipped_text
 from src.training.checkpoint import PREVIOUS, init_digest
 from src.training.failures import explain
 from src.training.labels import united_labels
@@ -71,9 +71,13 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
             return Outcome(record.folder, "finished", done["scores"], ran=False)
         numerics = Numerics(pick_device(config.device), config.numerics)
         _begin(record, config, overrides, _facts(config, identity, data_fingerprint, splits, numerics))
-        with record.logging(), _attempt(record, config) as attempt, ConcurrentRuns(device_key(numerics.device)) as others:
+        with (
+            record.logging(),
+            _attempt(record, config) as attempt,
+            ConcurrentRuns(device_key(numerics.device)) as others,
+        ):
             for warning in ([skipped_text(splits)] if splits.skipped else []) + list(splits.notes):
-                log.warning(warning)
+                log.warning("%s", warning)
             attempt.result = train_and_test(config, splits, data_fingerprint, numerics, record, attempt.stop, others)
     assert attempt.outcome is not None, "an attempt has an outcome, or raises"
     return attempt.outcome

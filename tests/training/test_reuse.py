@@ -8,7 +8,7 @@ import pytest
 
 from src.base.record import RunRecord
 from src.training.checkpoint import load_checkpoint, save_checkpoint
-from src.training.reuse import finished_before, finished_elsewhere, note_of_old_runs, take_over
+from src.training.reuse import finished_before, finished_elsewhere, link_finished_run, note_of_old_runs
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_no_sweep_writes_into_the_files_of_another(own, sibling):
         sibling.add_to_log("of the first\n")
     before = {file: file.read_bytes() for file in sibling.folder.rglob("*") if file.is_file()}
     with own.locked():
-        take_over(sibling.folder, own)
+        assert link_finished_run(own, sibling.read()["data"]["fingerprint"]) == own.read()
     assert (own.checkpoints / "best.pt").samefile(sibling.checkpoints / "best.pt")
     for file in own.folder.iterdir():  # as an editor may do, or a tool of the user's own
         if file.is_file():
