@@ -286,11 +286,11 @@ def arguments_of(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known_arguments(node: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """The arguments of `node`; a null counts as absent where the target does not know it, or is off without it."""
+    """The arguments of `node`, without null or false for what the target does not know, or null for what is off."""
     fields = model.model_fields
-    is_absent = {
-        key for key, value in node.items() if value is None and (key not in fields or fields[key].default is False)
-    }
+    unknown_and_off = {key for key, value in node.items() if key not in fields and (value is None or value is False)}
+    off = {key for key, value in node.items() if key in fields and value is None and fields[key].default is False}
+    is_absent = unknown_and_off | off
     return {key: value for key, value in arguments_of(node).items() if key not in is_absent}
 
 

@@ -74,11 +74,13 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
         with (
             record.logging(),
             _attempt(record, config) as attempt,
-            ConcurrentRuns(device_key(numerics.device)) as others,
+            ConcurrentRuns(device_key(numerics.device)) as concurrent_runs,
         ):
             for warning in ([skipped_text(splits)] if splits.skipped else []) + list(splits.notes):
                 log.warning("%s", warning)
-            attempt.result = train_and_test(config, splits, data_fingerprint, numerics, record, attempt.stop, others)
+            attempt.result = train_and_test(
+                config, splits, data_fingerprint, numerics, record, attempt.stop, concurrent_runs
+            )
     assert attempt.outcome is not None, "an attempt has an outcome, or raises"
     return attempt.outcome
 
