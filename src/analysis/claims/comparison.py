@@ -45,7 +45,7 @@ class Comparison:
     """A hypothesis tested with the runs of some settings, one for each arm.
 
     `samples`: the values of each setting's runs, (runs, images) or (runs, 1), of a cost as logarithms. `problem`: why
-    there is no result, or no verdict on it. `notes`: what a reader must know besides.
+    the result or its verdict is missing. `notes`: what a reader must know besides.
     """
 
     hypothesis: Hypothesis

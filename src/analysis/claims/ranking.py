@@ -22,13 +22,13 @@ def settings_scores(records: Records, settings: Sequence[Setting], files: Sequen
 
     Columns: setting (label), config_id, data (fingerprint), n (included runs), unfinished, mean, low and high (95 %
     interval for new seeds and new images), per_seed (list of means), identical_seeds (whether seeds have identical
-    results, so that there is no interval), iou, iou_low and iou_high, median and std (of a run's images, mean over
+    results, so that the interval is unknown), iou, iou_low and iou_high, median and std (of a run's images, mean over
     runs), min and max (of all images of all runs), minutes (mean over runs), reported and reported_to (what a report
     of `files` printed for exactly this setting; a range has both). Dice and IoU are in [0, 1]; unknown is missing.
 
     Against the best on the same data, the first row: behind, behind_low, behind_high (best minus this), p_behind
     (times the number of pairs, since the best was selected by the same scores), significant (whether p_behind is below
-    0.05), effect_size (Hedges' g). There is no p_behind with fewer than 3 seeds, or with identical seeds.
+    0.05), effect_size (Hedges' g). p_behind is missing with fewer than 3 seeds, or with identical seeds.
     """
     rows = [_row(records, setting) | _reported(setting, files) for setting in settings]
     table = pd.DataFrame(rows, columns=[*FACTS, *NUMBERS]).astype(dict.fromkeys(NUMBERS, "float64"))

@@ -326,7 +326,7 @@ def _leave_out_unknown_settings(runs: pd.DataFrame, config_of: ReadConfig) -> No
 
 
 def _add_epochs(runs: pd.DataFrame, config_of: ReadConfig) -> None:
-    """Takes the total number of epochs from the config of a setting if there is no plan."""
+    """Takes the total number of epochs from the config of a setting without a plan."""
     unplanned = runs[runs["epochs"].isna()]
     for _, folders in unplanned.groupby("config_id")["folder"]:
         epochs = section_of(config_of_any(folders, config_of), "trainer").get("epochs")

@@ -116,7 +116,7 @@ def runs_text(runs: pd.DataFrame) -> str:
 
 
 def no_answer_text(runs: pd.DataFrame) -> str:
-    """Why there is no answer."""
+    """The reason for the lack of an answer."""
     if runs["status"].eq("finished").any():
         return "All finished runs are excluded, so there is nothing to compare."
     return "No run has finished yet, so there is nothing to compare."

@@ -11,7 +11,7 @@ from scipy import stats
 Scores = npt.NDArray[np.float64]
 LEVEL = 0.05  # the error rate that all verdicts of one file share
 CONFIDENCE = 0.95
-LEAST_SEEDS = 3  # of each setting; with fewer there is no verdict
+LEAST_SEEDS = 3  # of each setting for a verdict
 SAME = 1e-9  # relative; means of seeds that differ by less differ by rounding
 
 
