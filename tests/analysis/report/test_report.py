@@ -1,0 +1,41 @@
+"""The whole report of a small sweep, as Markdown and as a terminal shows it."""
+
+import re
+
+from matplotlib.figure import Figure
+
+from src.analysis.claims.claim_file import ClaimFile
+from src.analysis.report.figures import Picture
+from src.analysis.report.report import make_report, terminal_text, write_report
+from tests.analysis.recorded import finish
+from tests.golden import assert_golden
+
+DIFFERENCE = {
+    "type": "difference",
+    "measure": "test_dice",
+    "higher": {"scheduler": "onecycle"},
+    "lower": {"scheduler": "cosine"},
+    "reported": [0.93, 0.92],
+}
+CLAIMS = {
+    "source": "Report Z",
+    "where": {"model": "unet"},
+    "reported_with": {"trainer.epochs": 50},
+    "claims": {
+        "Z1": {"says": "OneCycle beats cosine.", "reported": "0.93 and 0.92", "test": DIFFERENCE},
+        "Z2": {"says": "Cosine beats poly.", "test": {**DIFFERENCE, "lower": {"scheduler": "poly"}}},
+    },
+}
+
+
+def test_the_report_and_what_a_terminal_shows_of_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(Picture, "figure", lambda picture: Figure((1, 1)))  # others test what they show
+    sweep = tmp_path / "sweep"
+    for scheduler, mean in (("onecycle", 0.8), ("cosine", 0.7), ("constant", 0.695)):
+        for seed, offset in enumerate((-0.01, 0.0, 0.01)):
+            finish(sweep, f"scheduler={scheduler}", dice=[mean + offset, mean - offset / 2], seed=seed)
+    report = make_report([sweep], [ClaimFile.model_validate(CLAIMS)])
+    assert_golden("report.txt", terminal_text(report))
+    text = write_report(report, tmp_path / "report").with_name("report.md").read_text()
+    assert_golden("report.md", re.sub(r"\d{4}-\d\d-\d\d", "DATE", text))
