@@ -214,7 +214,7 @@ def test_one_broken_run_is_named_and_ends_nothing(aggregate, tmp_path):
     told = aggregate(f"sweep={tmp_path}", "claim_files=null")
     assert told.returncode == 0 and "\nonecycle  1 of 3 " in told.stdout, told.stdout
     named = [line for line in told.stdout.splitlines() if line.startswith("excluded: ")]
-    reasons = ("the iou of Pet_3 is empty", "run.json: is not readable JSON", "line 7 has epoch 1")
+    reasons = ("the iou of Pet_3 is empty", "run.json: is not valid JSON", "line 7 has epoch 1")
     for record, reason in zip(records, reasons, strict=False):
         assert [record.folder.name in line and reason in line for line in named].count(True) == 1
 

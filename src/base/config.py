@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from src.base.errors import LONGEST, ConfigError, cut, did_you_mean, shown
 from src.base.renamed import KEYS
 
-# Only what these packages define is ever built from a config, whoever wrote it, unless a user allows more.
+# Only what these packages define is ever built from a config, wherever it comes from, unless the user allows more.
 ALLOWED_PACKAGES = ("src.", "torch.nn.", "torch.optim.", "albumentations.")
 
 # Names of options stand in the names of folders.
@@ -148,7 +148,7 @@ class DebugSection(Section):
 
 
 class SizeSection(Section):
-    """Numbers that options of other groups look up in place of their own; see conf/size/small.yaml."""
+    """Numbers that options of other groups look up instead of having them; see conf/size/small.yaml."""
 
     name: str
     epochs: int | None = None

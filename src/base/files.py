@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read as a stranger's: regular files only, within bounds."""
+"""Files that are written whole or not at all, and read without trust: regular files only, within size limits."""
 
 import errno
 import glob
@@ -22,7 +22,7 @@ from src.base.errors import cut, one_line
 
 LARGEST_JSON = 10_000_000  # bytes; as Python's objects up to 25 times as much
 LARGEST_YAML = 1_000_000  # bytes
-MOST_YAML_NODES = 50_000  # anchors written out: a few hundred bytes of them can stand for billions of nodes
+MOST_YAML_NODES = 50_000  # aliases expanded: a few hundred bytes of them can stand for billions of nodes
 DEEPEST = 50  # mappings and lists within each other; what walks through them recurses
 _SEXAGESIMAL = re.compile(r"[-+0-9_.]+:[-+0-9_.:]*")  # YAML's 1:30 for 90, which takes long where it is long
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
@@ -54,20 +54,20 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def allowed() -> None:
-    """The check of a file that has one writer anyway."""
+    """The check for a file that only one process writes."""
 
 
 @contextmanager
 def replacing(path: Path, flush: bool = True, check: Callable[[], None] = allowed) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what was written there becomes `path` when the block ends well.
+    """Yields a temporary path beside `path`; what is written there becomes `path` when the block ends well.
 
     A crash at any moment leaves either the old file or the new one. Raises OSError as the disk does, CannotWrite where
     the disk names no file. Without `flush` that holds for a crash of the program, not of the machine: for thousands of
     files that can be made again.
 
     `check` raises where this process may not write `path` any more; it is asked before anything is written, and again
-    when the temporary file is there. Who takes over deletes temporary files first, so that not even a process that is
-    stopped between that and the rename replaces a file of theirs.
+    when the temporary file is there. A process that takes over deletes temporary files first, so that not even a
+    process that is stopped between that and the rename replaces a file of the new holder.
     """
     check()
     # by chance: process numbers of two machines may be the same
@@ -89,7 +89,7 @@ def replacing(path: Path, flush: bool = True, check: Callable[[], None] = allowe
 def making(folder: Path, check: Callable[[], None] = allowed) -> Iterator[Path]:
     """Yields a new folder beside `folder`, which becomes `folder` when the block ends well, and is deleted otherwise.
 
-    What another process left half made is deleted first, so that one which was only stopped cannot go on with it;
+    What another process left unfinished is deleted first, so that a process that was stopped cannot continue with it;
     `check` as in `replacing`. Raises OSError, as where something lies in `folder` already.
     """
     beginning = f".making-{folder.name}-"
@@ -119,11 +119,11 @@ def check_writable(folder: Path) -> None:
     """Raises ValueError where no file can be made in `folder` or, while it is not there, in the folders above it."""
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise ValueError(f"cannot continue: {there} is in the way, it is no folder; move it, or change output=<folder>")
+        raise ValueError(f"cannot continue: {there} is not a folder; move it, or change output=<folder>")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(
-            f"cannot continue: {there} may not be written (a read-only disk, or this user's rights); "
-            "have that changed, or change output=<folder>"
+            f"cannot continue: {there} is on a read-only disk, or this user has no right to write there; "
+            "change that, or change output=<folder>"
         )
 
 
@@ -136,7 +136,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """Raises ValueError where `folder`, in which files are to be written, or a folder in it leads elsewhere."""
+    """Raises ValueError if `folder`, in which files will be written, or a folder in it is a symbolic link."""
     for path in (folder, *folder.rglob("*")):
         if path.is_symlink() and (path == folder or path.is_dir()):
             raise ValueError(f"{path}: is a symbolic link to {path.readlink()}, where nothing is written; remove it")
@@ -165,7 +165,7 @@ def open_regular(path: Path, largest: int | None = None) -> io.BufferedReader:
         raise ValueError(f"{path}: is a {kind}; it should be a regular file")
     if largest is not None and found.st_size > largest:
         raise ValueError(f"{path}: has {found.st_size:,} bytes; at most {largest:,} are read")
-    # not blocking, in case that a pipe has taken its place meanwhile
+    # non-blocking, in case a pipe has replaced it meanwhile
     return io.BufferedReader(io.FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)))
 
 
@@ -173,7 +173,7 @@ def read_regular(path: Path, largest: int) -> bytes:
     """The content of the file `path`; raises as `open_regular` does."""
     with open_regular(path, largest) as file:
         content = file.read(largest + 1) or b""
-    if len(content) > largest:  # as of files in /proc, which claim to be empty
+    if len(content) > largest:  # for example files in /proc, which seem to be empty
         raise ValueError(f"{path}: has more than {largest:,} bytes, which are the most that are read")
     return content
 
@@ -189,9 +189,7 @@ def parse_json(content: bytes, path: Path) -> Any:
         value = json.loads(content)
         _check_plain(value)
     except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: is not readable JSON ({_told(error)}); move it away, or bring it back from a copy"
-        ) from error
+        raise ValueError(f"{path}: is not valid JSON ({_reason(error)}); delete it or restore a backup") from error
     return value
 
 
@@ -202,17 +200,17 @@ def read_yaml(path: Path) -> Any:
         _check_yaml_nodes(content)
         value = yaml.load(content, _YAML_LOADER)  # a safe loader, both of them
         _check_plain(value)
-    except Exception as error:  # its constructors raise anything, for dates and numbers that are none
-        raise ValueError(f"{path}: is not plain YAML ({_told(error)})") from error
+    except Exception as error:  # its constructors raise anything, for example for dates that do not exist
+        raise ValueError(f"{path}: is not plain YAML ({_reason(error)})") from error
     return value
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return cut(" ".join(one_line(str(error)).split()))
 
 
 def _check_yaml_nodes(content: bytes) -> None:
-    """Raises ValueError for a document that nests too deeply, or has too many nodes with its anchors written out."""
+    """Raises ValueError for a document that nests too deeply, or has too many nodes with its aliases expanded."""
     sizes: dict[str, int] = {}  # of the anchors so far, in nodes
     total, opened = 0, list[tuple[str | None, int]]()  # the anchor of each collection, and `total` at its beginning
     for event in yaml.parse(content, _YAML_LOADER):
@@ -222,7 +220,7 @@ def _check_yaml_nodes(content: bytes) -> None:
                 sizes[anchor] = total - before
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise ValueError(f"the alias *{event.anchor} stands for nothing, or for a part of itself")
+                raise ValueError(f"the alias *{event.anchor} refers to nothing, or to a part of itself")
             total += sizes[event.anchor]
         elif isinstance(event, yaml.NodeEvent):
             if isinstance(event, yaml.CollectionStartEvent):
@@ -237,7 +235,7 @@ def _check_yaml_nodes(content: bytes) -> None:
 
 
 def _check_plain(value: Any) -> None:
-    """Raises ValueError for what no record holds and what is a danger later: depth, numbers and text beyond bounds."""
+    """Raises ValueError for what no record holds and what is dangerous later: too deep, too large, not finite."""
     level, depth = [value], 0
     while level:
         depth += 1

@@ -23,14 +23,14 @@ from src.base.locks import HostAwareLock, LockHeld, LockLost
 from src.base.spreadsheets import quoted, unquoted
 
 HEADLINE = "headline"  # the protocol whose numbers are compared unless another is named; see docs/record.md
-SCHEMA = 2  # of what is written; ids of schema 1 were made in another way, so such runs are only read
+SCHEMA = 2  # of what is written; ids of schema 1 were computed in another way, so its runs are only read
 STATUSES = ("running", "finished", "failed", "interrupted")
 TEST_IMAGE_COLUMNS = ("protocol", "stem", "dice", "iou", "tp", "fp", "fn")
-# What is read of a folder that may be a stranger's, in bytes and lines: many times what a run writes.
+# The most that is read of a folder, which may come from others, in bytes and lines: many times what a run writes.
 LARGEST_RUN, LARGEST_EPOCHS, LARGEST_IMAGES = 1_000_000, 30_000_000, 60_000_000
 MOST_EPOCHS, MOST_IMAGES = 100_000, 1_000_000
 EVALUATION, CONTACT_SHEET = "evaluation", "contact_sheet.png"  # a run's evaluations, and the pictures of one of them
-STORY = "src.story"  # the name of a logger: what it is told stands in train.log only
+STORY = "src.story"  # the name of a logger for train.log only
 
 
 class _Data(Section):
@@ -54,11 +54,11 @@ class _Run(Section):
 
 
 class RunBusy(RuntimeError):
-    """Another process is working on this run at this moment."""
+    """Another process holds this run."""
 
 
 class RunLost(RunBusy):
-    """Another process has taken over the run that this one held, because this one was stopped for too long."""
+    """Another process took over the run that this one held, because this one was stopped for too long."""
 
 
 class SweepFolder:
@@ -80,10 +80,10 @@ class SweepFolder:
 
 
 class RunRecord:
-    """The record of one run in `folder`; architecture of the files in docs/record.md.
+    """The record of one run in `folder`; docs/record.md describes the files.
 
-    Reading needs no lock. Everything that writes is to be called inside `with record.locked():`, and raises RunLost,
-    having written nothing, where another process has taken the run over meanwhile.
+    Reading needs no lock. Call everything that writes inside `with record.locked():`; it raises RunLost, and writes
+    nothing, if another process took the run over meanwhile.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -99,10 +99,10 @@ class RunRecord:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process; raises RunBusy when another one has it, on this machine or another.
+        """Holds the run for this process; raises RunBusy if another process holds it, on this machine or another.
 
-        The run of a process that died, however it died, is free: at once on its own machine, after at most half a
-        minute on another. What that process was writing is deleted first, see `replacing`.
+        The run of a process that died is free: at once on the same machine, after at most half a minute on another.
+        What that process was writing is deleted first, see `replacing`.
         """
         with ExitStack() as stack:
             try:
@@ -114,11 +114,11 @@ class RunRecord:
             try:
                 yield
             except Exception:
-                self.check()  # in a run that was lost anything may go wrong: its files are deleted or replaced
+                self.check()  # if the run was lost, that explains any error: its files are deleted or replaced
                 raise
 
     def check(self) -> None:
-        """Raises RunLost where this process held the run and another has it now; to be asked before each write."""
+        """Raises RunLost if another process took the run over from this one; called before each write."""
         try:
             self._lock.check()
         except LockLost as error:
@@ -146,7 +146,7 @@ class RunRecord:
         return content
 
     def read_now(self) -> dict[str, Any] | None:
-        """The content of run.json with the status it has now: a `running` run that nobody holds was interrupted."""
+        """The content of run.json with the status it has now: a `running` run without a holder was interrupted."""
         run = self.read()
         if run is None or run["status"] != "running" or self.is_held():
             return run
@@ -154,15 +154,15 @@ class RunRecord:
         return {**run, "status": "interrupted"} if run["status"] == "running" else run
 
     def status(self) -> str | None:
-        """One of STATUSES as of now, or None where no run has begun."""
+        """One of STATUSES as of now, or None if no run has begun."""
         run = self.read_now()
         return None if run is None else str(run["status"])
 
     def begin(self, facts: Mapping[str, Any], config: Mapping[str, Any], overrides: Sequence[str]) -> None:
-        """Makes the folder, or goes on in it, with status `running`.
+        """Makes the folder, or continues in it, with status `running`.
 
         `facts`: the keys of run.json that are known at the start. Of an earlier attempt its start and the seconds
-        it took are kept. `config`: fully resolved; `overrides`: what was typed.
+        it took are kept. `config`: fully resolved; `overrides`: of the command line.
         """
         earlier = self.read() or {}
         self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -171,14 +171,8 @@ class RunRecord:
         write_text(self.folder / "overrides.yaml", yaml.safe_dump(given, allow_unicode=True), self.check)
         self._begun, self._seconds_before = time.monotonic(), float(earlier.get("seconds", 0.0))
         fresh = {"schema": SCHEMA, **facts, "status": "running", "started": earlier.get("started", _now())}
-        unknown_yet: dict[str, Any] = {
-            "finished": None,
-            "seconds": self._seconds_before,
-            "best_epoch": None,
-            "scores": {},
-            "error": None,
-        }
-        write_json(self.run_file, fresh | unknown_yet, self.check)
+        unknown_yet: dict[str, Any] = {"finished": None, "best_epoch": None, "scores": {}, "error": None}
+        write_json(self.run_file, {**fresh, "seconds": self._seconds_before, **unknown_yet}, self.check)
 
     def update(self, **facts: Any) -> None:
         """Changes or adds keys of run.json; the process that began the run also brings its seconds up to now."""
@@ -199,7 +193,7 @@ class RunRecord:
     def append_epoch(self, row: Mapping[str, Any]) -> None:
         """Adds one epoch to epochs.jsonl, as one whole line."""
         with naming(self.epochs_file), self.epochs_file.open("a", encoding="utf-8") as file:
-            self.check()  # once it is open: whoever takes over begins a file of its own, see `write_epochs`
+            self.check()  # once it is open: a process that takes over makes a new file, see `write_epochs`
             file.write(_line(row))
 
     def write_test(self, protocol: str, scores: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> None:
@@ -215,7 +209,7 @@ class RunRecord:
     ) -> None:
         """Adds protocols, each with its scores and images as in `write_test`, to `<split>.json` and `_images.csv`.
 
-        What stands there already stays: of a protocol that is there, only keys that it lacks are added.
+        Existing values stay: a protocol that is there only gets the keys that it lacks.
         """
         there = self.read_scores(split)
         entries = there | {name: {**scores, **there.get(name, {})} for name, (scores, _) in added.items()}
@@ -239,16 +233,16 @@ class RunRecord:
         write_json(self.folder / f"{split}.json", {"schema": SCHEMA, "protocols": entries}, self.check)
 
     def read_scores(self, split: str) -> dict[str, Any]:
-        """The scores of each protocol in `<split>.json`; none where there is no file yet."""
+        """The scores of each protocol in `<split>.json`; empty if there is no file yet."""
         path = self.folder / f"{split}.json"
         content = read_json(path) if path.exists() else {"protocols": {}}
         protocols = content.get("protocols") if isinstance(content, dict) else None
         if not isinstance(protocols, dict) or not all(isinstance(entry, dict) for entry in protocols.values()):
-            raise _broken(path, 'it is to be {"schema": …, "protocols": {name: {…}}}')
+            raise _broken(path, 'it should be {"schema": …, "protocols": {name: {…}}}')
         return protocols
 
     def read_test_images(self, split: str = "test") -> list[dict[str, Any]]:
-        """The rows of `<split>_images.csv` as text; none where there is no file yet."""
+        """The rows of `<split>_images.csv` as text; empty if there is no file yet."""
         path = self.folder / f"{split}_images.csv"
         rows = _rows_in(path) if path.exists() else ()
         return [dict(zip(TEST_IMAGE_COLUMNS, map(unquoted, row), strict=True)) for row in rows]
@@ -260,19 +254,19 @@ class RunRecord:
         lines = read_regular(self.epochs_file, LARGEST_EPOCHS).split(b"\n")[:-1]
         rows = [parse_json(line, self.epochs_file) for line in lines[: MOST_EPOCHS + 1]]
         if len(rows) > MOST_EPOCHS or not all(isinstance(row, dict) for row in rows):
-            raise ValueError(f"{self.epochs_file}: holds other lines than one mapping for each of some epochs")
+            raise ValueError(f"{self.epochs_file}: a line is not a mapping, or there are too many of them")
         return rows
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        """Copies what is logged meanwhile to train.log, with the time; of our own modules from INFO on."""
+        """Copies what is logged in the block to train.log, with the time; of our modules from INFO on."""
         self.add_to_log("")
         handler = _LogFile(self.log_file, encoding="utf-8")
-        handler.addFilter(lambda _: not self._is_lost())  # then the log is another process's
+        handler.addFilter(lambda _: not self._is_lost())  # then another process writes it
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         root, own, story = logging.getLogger(), logging.getLogger("src"), logging.getLogger(STORY)
         level = own.level
-        own.setLevel(logging.INFO)  # whatever the program around shows, the log of the run is complete
+        own.setLevel(logging.INFO)  # the log is complete, whatever the terminal shows
         story.propagate = False
         root.addHandler(handler)
         story.addHandler(handler)
@@ -285,10 +279,7 @@ class RunRecord:
             handler.close()
 
     def add_to_log(self, text: str) -> None:
-        """Adds `text` to train.log, which becomes another file.
-
-        Whoever has the old one open, since they lost the run, or linked, since another sweep took it over, keeps that.
-        """
+        """Adds `text` to train.log, as a new file: one that another process has open, or a link, keeps the old text."""
         with replacing(self.log_file, check=self.check) as temporary, temporary.open("wb") as log:
             if self.log_file.exists():
                 with open_regular(self.log_file) as before:
@@ -303,12 +294,12 @@ class RunRecord:
         return False
 
     def is_held(self) -> bool:
-        """Whether a process is at work on this run; asking changes nothing and needs no right to write."""
+        """Whether a process holds this run; asking changes nothing and needs no right to write."""
         return self._lock.is_held()
 
 
 class _LogFile(logging.FileHandler):
-    """A log that a full disk cuts short, where the plain handler would print a traceback for each line."""
+    """A log that ends early on a full disk; the plain handler would print a traceback for each line."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):
@@ -335,11 +326,11 @@ def _rows_in(path: Path) -> Iterator[list[str]]:
                 if number > 0:
                     yield line
         except (ValueError, csv.Error) as error:
-            raise ValueError(f"{path}: holds no rows of test images ({error})") from error
+            raise ValueError(f"{path}: is not a table of test images ({error})") from error
 
 
 def _broken(path: Path, reason: str) -> ValueError:
-    return ValueError(f"{path}: is not what a run records ({reason}); bring it back from a copy, or move it away")
+    return ValueError(f"{path}: is not what a run records ({reason}); restore a backup, or move it away")
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ class ResNet34UNet(nn.Module):
         self.head = nn.Conv2d(stem_channels, out_channels, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float images (B, 3, H, W), normalised -> logits (B, out_channels, H, W).
+        """Float images (B, 3, H, W), normalized -> logits (B, out_channels, H, W).
 
         Raises ValueError when H or W is below `minimum_size`.
         """

@@ -9,7 +9,7 @@ from src.models.blocks import CBAM, DoubleConv, OutChannels, ResNet34Encoder, Wi
 class ResNet34UNetCBAM(nn.Module):
     """ResNet34-UNet of report D: `width` channels in the encoder's first stage, `width` / 2 in the decoder.
 
-    The centre block sees the deepest map and a 1x1 projection of it; skips come from 1/16, 1/8 and 1/4 only.
+    The center block sees the deepest map and a 1x1 projection of it; skips come from 1/16, 1/8 and 1/4 only.
     `cbam` adds attention behind each of the six double convolutions. Concatenations are in the report's order: what is
     newly computed comes before what the encoder gives, the other way round than in `join_skip`.
     """
@@ -26,20 +26,20 @@ class ResNet34UNetCBAM(nn.Module):
         self.projection = nn.Sequential(
             nn.Conv2d(8 * width, 4 * width, kernel_size=1, bias=False), nn.BatchNorm2d(4 * width)
         )
-        self.centre = _attended_double_conv(8 * width + 4 * width, channels, cbam)  # 768 -> 32
+        self.center = _attended_double_conv(8 * width + 4 * width, channels, cbam)  # 768 -> 32
         skip_channels = (4 * width, 2 * width, width, 0, 0)  # 256, 128, 64, then none
         self.decoder = nn.ModuleList(AttendedUpBlock(channels, skip, cbam) for skip in skip_channels)
         self.head = nn.Conv2d(channels, out_channels, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float images (B, 3, H, W), normalised -> logits (B, out_channels, H, W).
+        """Float images (B, 3, H, W), normalized -> logits (B, out_channels, H, W).
 
         Raises ValueError when H or W is below `minimum_size`.
         """
         check_images(images, self.minimum_size)
         maps = self.encoder(images)  # (B, 64, H/2, W/2) to (B, 512, H/32, W/32)
         deepest = torch.cat([self.projection(maps.stage4), maps.stage4], dim=1)  # (B, 768, H/32, W/32)
-        features = self.centre(deepest)  # (B, 32, H/32, W/32)
+        features = self.center(deepest)  # (B, 32, H/32, W/32)
         larger_maps = (maps.stage3, maps.stage2, maps.stage1, maps.stem, images)
         for up_block, larger in zip(self.decoder, larger_maps, strict=True):
             features = up_block(features, larger)  # in the end (B, 32, H, W)

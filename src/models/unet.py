@@ -44,7 +44,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, out_channels, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float images (B, 3, H, W), normalised -> logits (B, out_channels, H, W).
+        """Float images (B, 3, H, W), normalized -> logits (B, out_channels, H, W).
 
         Raises ValueError when H or W is below `minimum_size`.
         """

@@ -1,4 +1,4 @@
-"""A network as a config describes it, before it has weights: built without memory, in bounded time."""
+"""The network of a config without weights: built without memory, in bounded time."""
 
 import inspect
 import sys
@@ -18,7 +18,7 @@ MOST_CALLS = 5_000_000  # of functions; the largest of our networks takes 73,000
 def blueprint(config: RunConfig, allow_targets: Sequence[str]) -> nn.Module:
     """The network of `config` on the device `meta`, where it takes no memory however wide it is said to be.
 
-    Raises whatever its constructor does, and ValueError where that goes on and on.
+    Raises what its constructor raises, and ValueError if that would take too long.
     """
     with torch.device("meta"), _bounded():
         model: nn.Module = build(config.model, nn.Module, allow_targets)

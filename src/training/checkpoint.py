@@ -18,7 +18,7 @@ from src.base.files import allowed, flush_to_disk, link_or_copy, open_regular, r
 from src.training.failures import is_out_of_memory
 
 FORMAT = 2  # raise it when weights of before mean something else, and the network's `oldest_checkpoint` with it
-LAST, PREVIOUS = "last.pt", "previous.pt"  # everything to go on from, and the same as it was one checkpoint before
+LAST, PREVIOUS = "last.pt", "previous.pt"  # everything to resume from, and the checkpoint before it
 BEST, PENDING_BEST = "best.pt", "best.next.pt"  # weights of the best epoch, and those that last.pt does not know of yet
 HOLDERS = ("model", "state_dict", "model_state_dict")  # keys under which training programs keep a network's weights
 WRAPPERS = ("module", "_orig_mod")  # parts of a name that DataParallel and torch.compile put in

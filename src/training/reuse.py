@@ -1,4 +1,4 @@
-"""Runs that need not be trained again: finished here before, or in a sibling sweep, on the same data."""
+"""Runs that need no training: already finished here, or in another sweep beside this one, on the same data."""
 
 import logging
 import shutil
@@ -18,7 +18,7 @@ from src.training.checkpoint import BEST, load_checkpoint
 from src.training.metrics import dice_per_image, iou_per_image, pooled_dice
 
 log = logging.getLogger(__name__)
-ROUNDING = 1e-9  # a score as text against the one that the run itself computed
+ROUNDING = 1e-9  # between a score as text and the one that the run computed
 
 
 def finished_before(record: RunRecord, data_fingerprint: str) -> dict[str, Any] | None:
@@ -30,7 +30,7 @@ def finished_before(record: RunRecord, data_fingerprint: str) -> dict[str, Any] 
     if not isinstance(before, str) or (finished and "test_dice" not in run.get("scores", {})):
         raise ValueError(
             f"{record.run_file}: is not the record of a run, it lacks data.fingerprint or, of a finished one, "
-            f"scores.test_dice; bring it back from a copy, or move {record.folder} away"
+            f"scores.test_dice; restore a backup, or move {record.folder} away"
         )
     if run["schema"] < SCHEMA or before != data_fingerprint:  # the folder's name comes of both
         raise ValueError(
@@ -55,13 +55,18 @@ def finished_elsewhere(record: RunRecord, data_fingerprint: str) -> Path | None:
             if run and is_done and run["data"]["fingerprint"] == data_fingerprint:
                 _check_whole(sibling, run)
                 return sibling.folder
-        except (ValueError, KeyError, TypeError, OSError) as error:  # a broken record is the other sweep's affair
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            OSError,
+        ) as error:  # not this run's problem
             log.warning("%s is not reused: %s", sibling.folder, one_line(str(error)))
     return None
 
 
 def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
-    """Raises ValueError where weights, curves or images are not there, or the scores do not follow from them."""
+    """Raises ValueError if weights, curves or images are missing, or the scores do not follow from them."""
     for file in (record.config_file, record.epochs_file, record.checkpoints / BEST):
         if not file.exists():
             raise ValueError(f"{file} is missing")
@@ -134,7 +139,7 @@ def link_finished_run(record: RunRecord, data_fingerprint: str) -> dict[str, Any
 
 
 def warn_of_other_code(record: RunRecord, run: dict[str, Any]) -> None:
-    """Warns, and does not refuse, if the run resumes under another state of the code."""
+    """Warns if a run resumes under another state of the code."""
     state = git_state(PROJECT)
     if run.get("git") != state:
         log.warning("%s: was begun at the git state %s and resumes at %s", record.folder, run.get("git"), state)

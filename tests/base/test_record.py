@@ -178,7 +178,7 @@ def test_test_images_that_no_run_writes_are_refused_by_name_and_stay(record, con
     path = record.folder / "test_images.csv"
     path.write_bytes(content)
     if content:
-        with pytest.raises(ValueError, match=r"test_images\.csv: holds no rows of test images"):
+        with pytest.raises(ValueError, match=r"test_images\.csv: is not a table of test images"):
             record.add_scores("test", {"native": ({"dice": 4}, [IMAGE])})
         assert path.read_bytes() == content and not (record.folder / "test.json").exists()
 

@@ -37,7 +37,7 @@ def test_a_record_that_says_nonsense_is_refused(run_copy, facts, said):
         read_facts(run_copy)
 
 
-@pytest.mark.parametrize(("text", "said"), [("[]", "is not what a run records"), ("{", "is not readable JSON")])
+@pytest.mark.parametrize(("text", "said"), [("[]", "is not what a run records"), ("{", "is not valid JSON")])
 def test_a_record_that_cannot_be_read_is_refused(run_copy, text, said):
     (run_copy / "run.json").write_text(text)
     with pytest.raises(ValueError, match=rf"{re.escape(str(run_copy))}/run\.json: {said}"):

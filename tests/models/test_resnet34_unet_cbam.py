@@ -1,4 +1,4 @@
-"""Report D's ResNet34-UNet: its centre, which maps are skips, and CBAM on and off."""
+"""Report D's ResNet34-UNet: its center, which maps are skips, and CBAM on and off."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from src.models.resnet34_unet_cbam import ResNet34UNetCBAM
 
 
 def double_convs(network: ResNet34UNetCBAM) -> list[nn.Module]:
-    return [network.centre[0], *(up_block.mix[0] for up_block in network.decoder)]
+    return [network.center[0], *(up_block.mix[0] for up_block in network.decoder)]
 
 
 def test_decoder_at_full_width():
@@ -21,13 +21,13 @@ def test_decoder_at_full_width():
     assert [(up.in_channels, up.out_channels, up.bias is not None) for up in ups] == [(32, 32, True)] * 5
 
 
-def test_centre_sees_the_projection_of_the_deepest_map_and_then_the_map():
+def test_center_sees_the_projection_of_the_deepest_map_and_then_the_map():
     network = ResNet34UNetCBAM(width=4).eval()
     images = torch.randn(1, 3, 70, 64)
-    centre_inputs, _ = watch(network, images)
+    center_inputs, _ = watch(network, images)
     with torch.no_grad():
         deepest = network.encoder(images).stage4
-        assert torch.equal(centre_inputs, torch.cat([network.projection(deepest), deepest], dim=1))
+        assert torch.equal(center_inputs, torch.cat([network.projection(deepest), deepest], dim=1))
 
 
 def test_skips_are_stages_three_two_and_one_each_last():
@@ -42,7 +42,7 @@ def test_skips_are_stages_three_two_and_one_each_last():
 
 
 def watch(network: ResNet34UNetCBAM, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """What goes into the centre and into the five decoder blocks."""
+    """What goes into the center and into the five decoder blocks."""
     seen: list[torch.Tensor] = []
     for block in double_convs(network):
         block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -70,7 +70,7 @@ def test_cbam_off_is_the_same_network_with_attention_bypassed():
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert not torch.allclose(attended(images), plain(images))
-        for block in (attended.centre, *(up_block.mix for up_block in attended.decoder)):
+        for block in (attended.center, *(up_block.mix for up_block in attended.decoder)):
             block[1] = nn.Identity()
         assert torch.equal(attended(images), plain(images))
 

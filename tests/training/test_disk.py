@@ -148,7 +148,10 @@ def test_a_read_only_output_is_refused_before_any_work(train, small, tmp_path, r
     arguments = [*mode, *small, f"output={output}", f"data.root={tmp_path}/never", f"data.cache_dir={tmp_path}/never"]
     refused = train(*arguments)
     assert refused.returncode == 1 and "Traceback" not in refused.stderr
-    assert f"cannot continue: {output} may not be written (a read-only disk, or this user's rights)" in refused.stderr
+    reason = f"{output} is on a read-only disk, or this user has no right to write there"
+    assert f"cannot continue: {reason}" in refused.stderr
+        f"cannot continue: {output} is on a read-only disk, or this user has no right to write there" in refused.stderr
+    )
     assert "output=<folder>" in refused.stderr
     assert not (tmp_path / "never").exists() and not list(output.iterdir())
 
@@ -157,6 +160,6 @@ def test_a_run_whose_folder_became_read_only_is_refused_and_stays_as_it_is(start
     checkpoints = begun()
     before = {file: file.read_bytes() for file in checkpoints.parent.rglob("*") if file.is_file()}
     read_only(checkpoints.parent)
-    with pytest.raises(ValueError, match="may not be written"):
+    with pytest.raises(ValueError, match="cannot continue: "):
         start("trainer.epochs=4")
     assert {file: file.read_bytes() for file in checkpoints.parent.rglob("*") if file.is_file()} == before

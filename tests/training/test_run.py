@@ -106,7 +106,7 @@ def test_a_broken_record_of_another_sweep_is_passed_over(start, caplog):
     first = start(sweep="first")
     (first.folder / "run.json").write_text("")
     assert start(sweep="second").ran and "is not reused" in caplog.text
-    with pytest.raises(ValueError, match=r"run.json: is not readable JSON"):
+    with pytest.raises(ValueError, match=r"run.json: is not valid JSON"):
         start(sweep="first")
 
 

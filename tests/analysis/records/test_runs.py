@@ -79,9 +79,9 @@ def test_the_columns_of_a_finished_run(sweep):
     ("content", "reason"),
     [
         (None, "run.json is missing"),
-        (b"", "run.json: is not readable JSON"),
-        (b'{"schema": 1, "run_id": "unet-se', "run.json: is not readable JSON (Unterminated string"),
-        (b"\xff\xfe", "run.json: is not readable JSON"),
+        (b"", "run.json: is not valid JSON"),
+        (b'{"schema": 1, "run_id": "unet-se', "run.json: is not valid JSON (Unterminated string"),
+        (b"\xff\xfe", "run.json: is not valid JSON"),
         (b"[]", "run.json: is not what a run records (it holds a list)"),
         (b'{"schema": 1, "status": "finished"}', "run.json is not a valid record: run_id: missing; config_id"),
         (b'{"schema": 3, "status": "finished"}', "run.json: has schema 3"),
@@ -322,7 +322,7 @@ def with_value(key, value):
         ("status", ["finished"], "status: got ['finished']"),
         ("seconds", 10**400, "a whole number of more than 64 bits"),
         ("seconds", float("inf"), "a number that is infinite or none"),
-        ("notes", "\ud800", "is not readable JSON"),
+        ("notes", "\ud800", "is not valid JSON"),
     ],
 )
 def test_a_wrong_shape_in_one_record_leaves_that_run_out_and_no_other(sweep, key, value, reason):
@@ -346,8 +346,8 @@ def test_a_wrong_shape_in_one_record_leaves_that_run_out_and_no_other(sweep, key
         (lambda text: text.replace("0.5", "7"), "line 1: valid_dice: got 7"),
         (lambda text: text.replace('"valid_dice": 0.5', '"train_seconds": -1'), "line 1: train_seconds: got -1"),
         (lambda text: text.replace('"valid_dice": 0.5', '"device_jobs": [1]'), "line 1: device_jobs: got [1]"),
-        (lambda text: "[1]\n" + text, "holds other lines than one mapping"),
-        (lambda text: text.replace("}", "", 1), "is not readable JSON"),
+        (lambda text: "[1]\n" + text, "a line is not a mapping"),
+        (lambda text: text.replace("}", "", 1), "is not valid JSON"),
     ],
 )
 def test_a_broken_curve_leaves_a_finished_run_out_and_says_where(sweep, change, reason):
