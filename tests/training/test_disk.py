@@ -150,8 +150,6 @@ def test_a_read_only_output_is_refused_before_any_work(train, small, tmp_path, r
     assert refused.returncode == 1 and "Traceback" not in refused.stderr
     reason = f"{output} is on a read-only disk, or this user has no right to write there"
     assert f"cannot continue: {reason}" in refused.stderr
-        f"cannot continue: {output} is on a read-only disk, or this user has no right to write there" in refused.stderr
-    )
     assert "output=<folder>" in refused.stderr
     assert not (tmp_path / "never").exists() and not list(output.iterdir())
 
