@@ -23,7 +23,6 @@ from src.data.pairs import Pair, Splits
 from src.training.build import build_optimizer, make_learner
 from src.training.loop import train_epoch
 from src.training.state import Learner
-from src.training.stopping import StopRequest
 
 BACKWARD_TOO = 3  # a training step costs about three forward passes
 
@@ -147,7 +146,7 @@ class _Repeated:
 
 def _epoch(learner: Learner, loader: Any, config: RunConfig) -> int:
     learner.batch, learner.seconds, learner.tally = 0, 0.0, type(learner.tally)()
-    train_epoch(learner, loader, config.trainer, StopRequest())
+    train_epoch(learner, loader, config.trainer, lambda: None)
     learner.epoch += 1
     return learner.batch
 

@@ -1,9 +1,10 @@
-"""The training loop: steps that never wait for the device, epochs that are scored, checkpointed and recorded."""
+"""The training loop: steps that never wait for the device, epochs that are scored and recorded."""
 
 import logging
 import resource
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from src.base.device_sharing import ConcurrentRuns
 from src.base.record import RunRecord
 from src.base.runtime import device_name
 from src.data.loaders import epoch_batches, start_epoch
-from src.training.checkpoint import BEST, LAST, PENDING_BEST, PREVIOUS, save_checkpoint
+from src.training.checkpoint_writer import CheckpointWriter
 from src.training.metrics import EpochMetrics, MetricAccumulator
 from src.training.state import Learner, ModelRunner, score
 from src.training.stopping import Interrupted, StopRequest
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class NonFiniteLoss(RuntimeError):
-    """Training cannot go on: the loss is NaN or infinite. The message says at which step and learning rate."""
+    """The loss is NaN or infinite, so training ends; the message names the step and the learning rate."""
 
 
 def fit(
@@ -40,36 +41,56 @@ def fit(
     """Trains until the last epoch or early stopping, from wherever `learner` is.
 
     `loaders`: training and validation. `concurrent_runs`: counted before and after each epoch.
-    After each epoch: a row in the record, last.pt (the one before stays as previous.pt), and best.pt when validation
-    Dice rose. Raises Interrupted (after writing last.pt) when `stop` was asked for, NonFiniteLoss (leaving the
-    checkpoints of the last good epoch) when the loss is no number any more, and OSError (leaving last.pt as it was)
-    when the disk does not take a checkpoint.
+    Each epoch leaves a row in the record, and a checkpoint is written every `trainer.checkpoint_seconds` and at the
+    end. Raises Interrupted (after writing a checkpoint) when `stop` was asked for, NonFiniteLoss (leaving the
+    checkpoint before) when the loss becomes NaN or infinite, and OSError (leaving the checkpoint before) when the disk
+    does not take one.
     """
     train_loader, valid_loader = loaders
+    valid: EpochMetrics | None = None
     record.write_epochs(learner.history)
-    bar = tqdm(total=trainer.epochs, initial=learner.epoch - 1, desc="epochs", unit="epoch", disable=None)
-    with bar:
+    with (
+        CheckpointWriter(learner, record, trainer.checkpoint_seconds) as writer,
+        tqdm(total=trainer.epochs, initial=learner.epoch - 1, desc="epochs", unit="epoch", disable=None) as bar,
+    ):
+
+        def after_step() -> None:
+            stop.check()
+            writer.check()
+            if writer.is_due():
+                _check_finite(learner)
+                writer.save()
+
         while learner.epoch <= trainer.epochs and not _patience_is_over(learner, trainer):
             jobs_at_start = concurrent_runs.count()
             try:
-                train_epoch(learner, train_loader, trainer, stop)
-                valid = evaluate(learner.scored, learner.loss, valid_loader, "validation", stop)
+                train_epoch(learner, train_loader, trainer, after_step)
+                if valid is None:
+                    writer.wait()  # a loader starts its processes at its first use: no fork while a thread writes
+                valid = evaluate(learner.scored, learner.loss, valid_loader, "validation", after_step)
             except Interrupted:
                 _check_finite(learner)
-                _save_last(learner, record)
+                writer.save()
+                writer.wait()
                 raise
-            is_better = valid.dice > learner.best_dice
             row = _finish_epoch(learner, valid, _larger(jobs_at_start, concurrent_runs.count()))
-            _save(learner, row, is_better, trainer, record)
+            record.append_epoch(row)
+            record.update(best_epoch=learner.best_epoch, scores={"valid_dice": learner.best_dice})
             bar.update()
             bar.set_postfix(valid_dice=f"{row['valid_dice']:.4f}", best=f"{learner.best_dice:.4f}")
             log.info(_sentence(row, trainer.epochs))
+            if trainer.keep_every and row["epoch"] % trainer.keep_every == 0:
+                writer.save(weights_as=f"epoch_{row['epoch']:04d}.pt")
+            elif writer.is_due():
+                writer.save()
+        writer.save()
 
 
-def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, stop: StopRequest) -> None:
+def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, after_step: Callable[[], None]) -> None:
     """Takes the epoch's steps from `learner.batch` on.
 
-    Gradients of `trainer.accumulate` batches make one step, each image weighing the same. Stops only between steps.
+    Gradients of `trainer.accumulate` batches make one step, each image weighing the same. `after_step` is called
+    between two steps; what it raises ends the epoch there.
     """
     network, every = learner.network, trainer.accumulate
     sizes = epoch_batches(loader).sizes()
@@ -86,21 +107,23 @@ def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, s
         if learner.batch % every == 0 or learner.batch == len(sizes):
             _step(learner, trainer.clip_norm)
             learner.seconds = time.perf_counter() - started
-            stop.check()
+            after_step()
     if network.numerics.device.type == "cuda":
         torch.cuda.synchronize(network.numerics.device)  # once an epoch: until here steps were only queued
     learner.seconds = time.perf_counter() - started
 
 
 @torch.inference_mode()
-def evaluate(network: ModelRunner, loss: nn.Module, loader: DataLoader, what: str, stop: StopRequest) -> EpochMetrics:
-    """EpochMetrics every image of `loader` once, in its order, with the network in evaluation mode."""
+def evaluate(
+    network: ModelRunner, loss: nn.Module, loader: DataLoader, what: str, after_batch: Callable[[], None]
+) -> EpochMetrics:
+    """Scores every image of `loader` once, in its order, with the network in evaluation mode."""
     network.model.eval()
     network.numerics.tune(whole_batch=False)
     tally = MetricAccumulator()
     for batch in tqdm(loader, desc=what, unit="batch", disable=None, leave=False):
         tally.add(*score(network, loss, batch.images, batch.targets))
-        stop.check()
+        after_batch()
     return tally.read()
 
 
@@ -116,7 +139,10 @@ def _step(learner: Learner, clip_norm: float | None) -> None:
 
 
 def _finish_epoch(learner: Learner, valid: EpochMetrics, device_jobs: int | None) -> dict[str, Any]:
-    """Reads the epoch's tally, refuses losses that are no numbers, moves `learner` on and returns the epoch's row."""
+    """Reads the epoch's tally, moves `learner` to the next epoch and returns the row of this one.
+
+    Raises NonFiniteLoss.
+    """
     _check_finite(learner)
     if not np.isfinite(valid.loss):
         raise NonFiniteLoss(f"validation loss is {valid.loss} after epoch {learner.epoch} (lr {learner.lr:g})")
@@ -142,14 +168,14 @@ def _finish_epoch(learner: Learner, valid: EpochMetrics, device_jobs: int | None
     }
     learner.history.append(row)
     if valid.dice > learner.best_dice:
-        learner.best_epoch, learner.best_dice = learner.epoch, valid.dice
+        learner.keep_as_best(valid.dice)
     learner.schedule.after_epoch(valid.loss, valid.dice)
     learner.epoch, learner.batch, learner.seconds, learner.tally = learner.epoch + 1, 0, 0.0, MetricAccumulator()
     return row
 
 
 def _larger(first: int | None, second: int | None) -> int | None:
-    """The larger of two counts; unknown where one of them is."""
+    """The larger of two counts; unknown if one of them is."""
     return None if first is None or second is None else max(first, second)
 
 
@@ -159,29 +185,8 @@ def _check_finite(learner: Learner) -> None:
     if wrong is not None:
         raise NonFiniteLoss(
             f"training loss is {losses[wrong - 1]} from batch {wrong} of epoch {learner.epoch} on (lr {learner.lr:g}); "
-            "the checkpoints of the last good epoch are kept; try a smaller lr, trainer.clip_norm=1.0 or numerics=exact"
+            "the last checkpoint is kept; try a smaller lr, trainer.clip_norm=1.0 or numerics=exact"
         )
-
-
-def _save(learner: Learner, row: dict[str, Any], is_better: bool, trainer: TrainerSection, record: RunRecord) -> None:
-    """Writes down the epoch of `row`. Better weights wait under another name until last.pt knows of them."""
-    folder, epoch = record.checkpoints, row["epoch"]
-    weights = {"model": learner.scored.model.state_dict(), "epoch": epoch}
-    if is_better:
-        save_checkpoint(folder / PENDING_BEST, {**weights, "valid_dice": row["valid_dice"]}, check=record.check)
-    if trainer.keep_every and epoch % trainer.keep_every == 0:
-        save_checkpoint(folder / f"epoch_{epoch:04d}.pt", weights, check=record.check)
-    _save_last(learner, record)
-    if is_better:
-        record.check()
-        (folder / PENDING_BEST).replace(folder / BEST)
-    record.append_epoch(row)
-    record.update(best_epoch=learner.best_epoch, scores={"valid_dice": learner.best_dice})
-
-
-def _save_last(learner: Learner, record: RunRecord) -> None:
-    last, previous = record.checkpoints / LAST, record.checkpoints / PREVIOUS
-    save_checkpoint(last, learner.state_dict(), previous, record.check)
 
 
 def _patience_is_over(learner: Learner, trainer: TrainerSection) -> bool:

@@ -83,3 +83,5 @@ def _settle_best(learner: Learner, record: RunRecord) -> None:
             f"or delete {record.folder} to begin the run anew"
         )
     learner.best_epoch, learner.best_dice = kept["epoch"], kept["valid_dice"]
+    device = learner.network.numerics.device
+    learner.best_weights = {key: value.to(device) for key, value in kept["model"].items()}

@@ -151,6 +151,7 @@ class Learner:
     batch: int = 0  # the next batch of that epoch, from 0
     best_epoch: int = 0
     best_dice: float = -1.0
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)  # of `scored` in that epoch, on the device
     history: list[dict[str, Any]] = field(default_factory=list)  # a row for each finished epoch
     tally: MetricAccumulator = field(default_factory=MetricAccumulator)  # of the epoch at work
     seconds: float = 0.0  # spent training in the epoch at work
@@ -177,8 +178,16 @@ class Learner:
         """The network that is validated, kept as the best and tested: with averaged weights, where there are any."""
         return self.network if self.average is None else self.average.network
 
+    def keep_as_best(self, dice: float) -> None:
+        """Makes this epoch the best one, with its validation Dice, and keeps a copy of its weights."""
+        self.best_epoch, self.best_dice = self.epoch, dice
+        for key, value in self.scored.model.state_dict().items():
+            if key not in self.best_weights:
+                self.best_weights[key] = torch.empty_like(value)
+            self.best_weights[key].copy_(value)
+
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values from which `load_state_dict` goes on bit for bit."""
+        """Tensors and plain values from which `load_state_dict` resumes bit for bit, but for `best_weights`."""
         average = {} if self.average is None else {"average": self.average.state_dict()}
         return {
             **average,

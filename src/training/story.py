@@ -13,7 +13,7 @@ from src.base.record import HEADLINE, RunRecord
 from src.base.runtime import Numerics, device_name, seed_everything
 from src.data.pairs import Pair, Splits
 from src.training.build import build_loaders, make_learner
-from src.training.checkpoint import BEST, PREVIOUS, load_weights
+from src.training.checkpoint import PREVIOUS
 from src.training.loop import evaluate, fit
 from src.training.protocol import Protocol, image_rows
 from src.training.resume import resume
@@ -46,7 +46,8 @@ def train_and_test(
         data.{image_size,border,workers,decode_once}, augmentation, trainer.batch_size, debug: batches;
         model, init_from, data.{mean,std}, trainer.{flip_tta,ema_decay}: the network;
         loss, optimizer, scheduler, trainer.{epochs,accumulate}: what trains it;
-        trainer.{clip_norm,early_stop_patience,keep_every}: how it is trained.
+        trainer.{clip_norm,early_stop_patience}: how it is trained;
+        trainer.{keep_every,checkpoint_seconds}: what is kept of it, and when.
 
     `record` is begun and locked; what is in its checkpoints is resumed. Raises Interrupted when `stop` was asked for,
     NonFiniteLoss, OSError when the disk does not take a checkpoint, and whatever a part of the config raises.
@@ -61,7 +62,7 @@ def train_and_test(
     resume(learner, record)
     fit(learner, (loaders.train, loaders.valid), config.trainer, record, stop, concurrent_runs)
 
-    learner.scored.model.load_state_dict(load_weights(record.checkpoints / BEST))
+    learner.scored.model.load_state_dict(learner.best_weights)
     test_scores = test(config, learner, loaders.test, splits.test, record, stop)
     record.check()
     (record.checkpoints / PREVIOUS).unlink(missing_ok=True)
@@ -79,7 +80,7 @@ def test(
     """Scores the test split under each protocol of `loaders`, records all, and returns the headline's numbers."""
     headline: dict[str, float] = {}
     for protocol, loader in loaders.items():
-        result = evaluate(learner.scored, learner.loss, loader, f"test, {protocol.name}", stop)
+        result = evaluate(learner.scored, learner.loss, loader, f"test, {protocol.name}", stop.check)
         entry = protocol.entry(result.counts, config.data.image_size, config.trainer.batch_size)
         stems = [pair.stem for pair in pairs[: len(result.counts)]]  # debug stops early
         record.write_test(protocol.name, {**entry, "loss": result.loss}, image_rows(stems, result.counts))

@@ -13,7 +13,6 @@ from src.training.checkpoint import load_checkpoint, load_weights
 from src.training.checks import checked
 from src.training.loop import evaluate
 from src.training.state import ModelRunner, WeightAverage
-from src.training.stopping import StopRequest
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def test_the_average_is_what_is_validated_and_kept(start, composed, small):
     valid = build_loaders(config, splits, fingerprint, numerics).valid
     learner = make_learner(config, numerics, 5)
     learner.network.model.load_state_dict(load_weights(folder / "checkpoints" / "best.pt"))
-    scores = evaluate(learner.network, learner.loss, valid, "validation", StopRequest())
+    scores = evaluate(learner.network, learner.loss, valid, "validation", lambda: None)
     assert scores.dice == RunRecord(folder).read_epochs()[-1]["valid_dice"]
 
 

@@ -20,7 +20,6 @@ from src.training.build import build_optimizer, make_learner
 from src.training.checks import checked
 from src.training.loop import train_epoch
 from src.training.state import Learner, score
-from src.training.stopping import StopRequest
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -110,7 +109,7 @@ def train_epoch_without_the_last_wait(learner: Learner, loader, config) -> None:
     """An epoch; the one synchronisation at its end is not a step's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "synchronize", lambda device: None)
-        train_epoch(learner, loader, config.trainer, StopRequest())
+        train_epoch(learner, loader, config.trainer, lambda: None)
 
 
 def random_batch(size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:

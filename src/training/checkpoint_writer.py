@@ -1,0 +1,125 @@
+"""Checkpoints that do not hold up training: copied to host memory between two steps, written by a thread."""
+
+import threading
+import time
+from collections.abc import Hashable
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from src.base.record import RunRecord
+from src.training.checkpoint import BEST, LAST, PENDING_BEST, PREVIOUS, save_checkpoint
+from src.training.state import Learner
+
+
+class CheckpointWriter:
+    """Writes the state of `learner` to the record's checkpoints: last.pt and, after a better epoch, best.pt.
+
+    Better weights wait as best.next.pt until last.pt knows of their epoch, so that a crash at any moment leaves two
+    files that agree; the last.pt before stays as previous.pt. Leaving the block waits for the thread.
+
+    Args:
+        learner: resumed already, so that its best epoch is the one in best.pt.
+        record: of the run, held by this process.
+        seconds: from one checkpoint to the next that is due.
+    """
+
+    def __init__(self, learner: Learner, record: RunRecord, seconds: float) -> None:
+        self._learner, self._record, self._seconds = learner, record, seconds
+        self._began = time.monotonic()
+        self._best_on_disk = learner.best_epoch
+        self._buffers: dict[Hashable, torch.Tensor] = {}  # host memory, used again by each checkpoint
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> "CheckpointWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._join()
+        if kind is None:
+            self.check()
+
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint; never while one is being written, so that a slow disk costs no time."""
+        is_writing = self._thread is not None and self._thread.is_alive()
+        return not is_writing and time.monotonic() - self._began >= self._seconds
+
+    def save(self, weights_as: str | None = None) -> None:
+        """Copies the state as it is now and begins to write it; `weights_as`: another file, for the weights alone.
+
+        To be called between two steps. Raises what went wrong with the checkpoint before, see `check`.
+        """
+        self.wait()
+        self._began = time.monotonic()
+        learner = self._learner
+        # also when called within a validation, whose tensors may not be written to later
+        with torch.inference_mode(False), torch.no_grad():
+            last = self._on_host(LAST, learner.state_dict())
+            best = None
+            if learner.best_epoch != self._best_on_disk:
+                weights = self._on_host(BEST, learner.best_weights)
+                best = {"model": weights, "epoch": learner.best_epoch, "valid_dice": learner.best_dice}
+        copied = None
+        if learner.network.numerics.device.type == "cuda":
+            copied = torch.cuda.Event()
+            copied.record(torch.cuda.current_stream(learner.network.numerics.device))
+        # a daemon: a disk that hangs must not keep a process alive that was told to end at once
+        self._thread = threading.Thread(
+            target=self._write, args=(copied, last, best, weights_as), daemon=True, name="checkpoint"
+        )
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Waits until the checkpoint is written; raises as `check`."""
+        self._join()
+        self.check()
+
+    def check(self) -> None:
+        """Raises what went wrong while the last checkpoint was written, such as OSError for a full disk."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
+    def _on_host(self, place: Hashable, value: Any) -> Any:
+        """A copy of nested dicts and lists, its tensors in host memory, where they arrive when the device gets there.
+
+        `place` of the value among all that are copied, whose buffer it keeps.
+        """
+        if isinstance(value, dict):
+            return {key: self._on_host((place, key), item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self._on_host((place, index), item) for index, item in enumerate(value))
+        if not isinstance(value, torch.Tensor):
+            return value
+        buffer = self._buffers.get(place)
+        if buffer is None or buffer.shape != value.shape or buffer.dtype != value.dtype:
+            buffer = self._buffers[place] = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
+        return buffer.copy_(value, non_blocking=value.is_cuda)
+
+    def _write(
+        self, copied: torch.cuda.Event | None, last: dict[str, Any], best: dict[str, Any] | None, weights_as: str | None
+    ) -> None:
+        folder, check = self._record.checkpoints, self._record.check
+        try:
+            if copied is not None:
+                copied.synchronize()
+            if weights_as is not None:
+                weights = last.get("average", last)["model"]
+                save_checkpoint(folder / weights_as, {"model": weights, "epoch": last["epoch"] - 1}, check=check)
+            if best is not None:
+                save_checkpoint(folder / PENDING_BEST, best, check=check)
+            save_checkpoint(folder / LAST, last, folder / PREVIOUS, check)
+            if best is not None:
+                check()
+                (folder / PENDING_BEST).replace(folder / BEST)
+                self._best_on_disk = best["epoch"]
+        except BaseException as error:
+            self._error = error
