@@ -100,7 +100,7 @@ def test_a_signal_leaves_a_checkpoint_and_the_same_command_goes_on(train, small,
     done = len((folder / "epochs.jsonl").read_text().splitlines())
     resumed = train(*arguments)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"going on in epoch {done + 1}" in resumed.stdout
+    assert f"resuming in epoch {done + 1}" in resumed.stdout
     assert len((folder / "epochs.jsonl").read_text().splitlines()) == 20
 
 

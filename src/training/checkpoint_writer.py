@@ -22,12 +22,13 @@ class CheckpointWriter:
     Args:
         learner: resumed already, so that its best epoch is the one in best.pt.
         record: of the run, held by this process.
-        seconds: from one checkpoint to the next that is due.
+        seconds: after which the next checkpoint is due; with 0 each step waits for one.
     """
 
     def __init__(self, learner: Learner, record: RunRecord, seconds: float) -> None:
         self._learner, self._record, self._seconds = learner, record, seconds
         self._began = time.monotonic()
+        self._saved: tuple[int, int] | None = None  # epoch and batch of the last checkpoint
         self._best_on_disk = learner.best_epoch
         self._buffers: dict[Hashable, torch.Tensor] = {}  # host memory, used again by each checkpoint
         self._thread: threading.Thread | None = None
@@ -44,18 +45,21 @@ class CheckpointWriter:
             self.check()
 
     def is_due(self) -> bool:
-        """Whether it is time for a checkpoint; never while one is being written, so that a slow disk costs no time."""
+        """Whether it is time for a checkpoint; not while one is being written, so that a slow disk delays no step."""
         is_writing = self._thread is not None and self._thread.is_alive()
-        return not is_writing and time.monotonic() - self._began >= self._seconds
+        return self._seconds == 0 or (not is_writing and time.monotonic() - self._began >= self._seconds)
 
     def save(self, weights_as: str | None = None) -> None:
-        """Copies the state as it is now and begins to write it; `weights_as`: another file, for the weights alone.
+        """Copies the state as it is now and begins to write it, unless that is done.
 
-        To be called between two steps. Raises what went wrong with the checkpoint before, see `check`.
+        To be called between two steps. `weights_as`: another file, for the weights alone. Raises what went wrong with
+        the checkpoint before, see `check`.
         """
         self.wait()
-        self._began = time.monotonic()
-        learner = self._learner
+        learner, self._began = self._learner, time.monotonic()
+        if weights_as is None and self._saved == (learner.epoch, learner.batch):
+            return
+        self._saved = (learner.epoch, learner.batch)
         # also when called within a validation, whose tensors may not be written to later
         with torch.inference_mode(False), torch.no_grad():
             last = self._on_host(LAST, learner.state_dict())

@@ -1,4 +1,4 @@
-"""Where a run goes on: from its last checkpoint, from the one before when that is damaged, else from the start."""
+"""Where a run resumes: from its last checkpoint, from the one before if that is damaged, else from the start."""
 
 import logging
 from pathlib import Path
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def resume(learner: Learner, record: RunRecord) -> None:
-    """Takes `learner` to where the record's checkpoints have it; without any, it stays as it is.
+    """Brings `learner` to the state in the record's checkpoints; without any, it stays as it is.
 
     Raises ValueError when the weights of the best epoch are lost, or when the checkpoint is not one of this run.
     """
@@ -23,25 +23,25 @@ def resume(learner: Learner, record: RunRecord) -> None:
         learner.load_state_dict(state)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
-            f"{record.checkpoints / LAST}: is not a checkpoint of this run ({type(error).__name__}: {error}); bring it "
-            f"back from a copy, or delete {record.folder} to begin the run anew"
+            f"{record.checkpoints / LAST}: is not a checkpoint of this run ({type(error).__name__}: {error}); restore "
+            f"it from a copy, or delete {record.folder} to start the run again"
         ) from error
     _settle_best(learner, record)
-    log.info("going on in epoch %d after %d of its batches", learner.epoch, learner.batch)
+    log.info("resuming in epoch %d after %d of its batches", learner.epoch, learner.batch)
 
 
 def _newest_state(record: RunRecord) -> dict[str, Any] | None:
-    """What last.pt holds, or previous.pt, which then becomes last.pt; damaged ones are named in a warning."""
+    """The state in last.pt, else in previous.pt, which then becomes last.pt; a warning names a damaged one."""
     folder = record.checkpoints
     last, previous = folder / LAST, folder / PREVIOUS
     state = _read(last, "model", "epoch", "batch", "best_epoch")
     if state is None and (state := _read(previous, "model", "epoch", "batch", "best_epoch")) is not None:
         record.check()
         previous.replace(last)  # now, lest the damaged one becomes the previous one
-        log.warning("going on from the checkpoint before, %s", previous)
+        log.warning("resuming from the checkpoint before, %s", previous)
     if state is None:
         if last.exists() or previous.exists():
-            log.warning("%s has no checkpoint that can be read: the run begins anew", folder)
+            log.warning("%s has no checkpoint that can be read: the run starts again", folder)
         for name in (LAST, PREVIOUS, BEST, PENDING_BEST):
             record.check()
             (folder / name).unlink(missing_ok=True)
@@ -49,7 +49,7 @@ def _newest_state(record: RunRecord) -> dict[str, Any] | None:
 
 
 def _read(path: Path, *keys: str) -> dict[str, Any] | None:
-    """The checkpoint at `path`; None where there is none, and, with a warning, where it is damaged or lacks `keys`."""
+    """The checkpoint at `path`; None if there is none and, with a warning, if it is damaged or lacks `keys`."""
     if not path.exists():
         return None
     try:
@@ -63,10 +63,10 @@ def _read(path: Path, *keys: str) -> dict[str, Any] | None:
 
 
 def _settle_best(learner: Learner, record: RunRecord) -> None:
-    """Makes best.pt and `learner` agree on the best epoch, at whatever moment the process ended.
+    """Makes best.pt and `learner` agree on the best epoch, whenever the process ended, and loads its weights.
 
-    New best weights whose epoch was lost before last.pt knew of it are dropped. best.pt is of a later epoch than
-    `learner` knows where last.pt was damaged: then `learner` takes its score for the one to beat.
+    Better weights that waited for a last.pt which was never written are dropped. If last.pt was damaged, best.pt may be
+    of a later epoch than `learner` knows: then its score is the one to beat.
     """
     pending, best = record.checkpoints / PENDING_BEST, record.checkpoints / BEST
     waiting = _read(pending, "model", "epoch", "valid_dice")
@@ -79,8 +79,8 @@ def _settle_best(learner: Learner, record: RunRecord) -> None:
         return
     if kept is None or kept["epoch"] < learner.best_epoch:
         raise ValueError(
-            f"{best}: the weights of the best epoch, {learner.best_epoch}, are lost; bring the file back from a copy, "
-            f"or delete {record.folder} to begin the run anew"
+            f"{best}: the weights of the best epoch, {learner.best_epoch}, are lost; restore the file from a copy, "
+            f"or delete {record.folder} to start the run again"
         )
     learner.best_epoch, learner.best_dice = kept["epoch"], kept["valid_dice"]
     device = learner.network.numerics.device

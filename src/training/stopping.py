@@ -1,4 +1,4 @@
-"""Stopping on request: a signal asks, the loop answers after the step it is in."""
+"""Stopping on request: after a signal the loop ends its step, then stops."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupted(Exception):
-    """Somebody asked the run to stop; `signal_number` says how. The run can be resumed."""
+    """The run was stopped by the signal `signal_number`. It can be resumed."""
 
     def __init__(self, signal_number: int) -> None:
         self.signal_number = signal_number
@@ -21,7 +21,7 @@ class Interrupted(Exception):
 class StopRequest:
     """Remembers the first signal that came; a second Ctrl-C stops at once, without a checkpoint.
 
-    The other signals may come any number of times: a scheduler sends them to all processes of a job, and again later.
+    The other signals may come any number of times: a scheduler sends them to all processes of a job, and repeats them.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Catches SIGNALS inside the block; outside the main thread, where Python allows none, it does nothing."""
+        """Catches SIGNALS inside the block; outside the main thread, where Python allows no handlers, does nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -180,7 +180,7 @@ def test_ctrl_c_stops_every_job_and_leaves_it_resumable(train, small, tmp_path):
     resumed = train("-m", *sweep)
     assert resumed.returncode == 0, resumed.stderr
     for folder in folders:
-        assert "going on in epoch" in (folder / "train.log").read_text()
+        assert "resuming in epoch" in (folder / "train.log").read_text()
         assert [row["epoch"] for row in RunRecord(folder).read_epochs()] == list(range(1, 21))
 
 

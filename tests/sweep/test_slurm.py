@@ -103,7 +103,7 @@ def test_a_run_that_is_pre_empted_goes_on_where_it_was(train, small, tmp_path, l
     assert parent.returncode == 0, said
     assert "1 of 1 runs finished" in said and "Traceback" not in said
     log = (tmp_path / "runs" / "adhoc" / run_id / "train.log").read_text()
-    assert log.count("stopped by SIGTERM") == log.count("going on in epoch") == 1
+    assert log.count("stopped by SIGTERM") == log.count("resuming in epoch") == 1
     assert job_ids(tmp_path / "runs") == [job_id]
     assert epochs_of(tmp_path) == epochs_of(tmp_path / "whole")
     assert len(epochs_of(tmp_path)) == 15

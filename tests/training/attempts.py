@@ -84,6 +84,8 @@ def _work(config: RunConfig, death: Death | None, memory: int | None, machine: s
 
 def _expect(death: Death, output: str) -> None:
     left = death.count
+    # here, since only the main thread may: as for other programs, the kernel ends the writer of too large a file
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
@@ -96,7 +98,6 @@ def _expect(death: Death, output: str) -> None:
         if left == 0 and death.size is None:
             os.kill(os.getpid(), death.number)
         elif left == 0:
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # as for other programs: the kernel ends the writer
             resource.setrlimit(resource.RLIMIT_FSIZE, (death.size, death.size))
 
     sys.addaudithook(watch)

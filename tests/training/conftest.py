@@ -42,11 +42,11 @@ def stop_after_epoch(monkeypatch):
 
 @pytest.fixture
 def begun(start, stop_after_epoch):
-    """`begun("seed=1")`: the checkpoints of a run that was stopped in its third epoch of four."""
+    """`begun("seed=1")`: the checkpoints, one after each step, of a run that was stopped in its third epoch of four."""
 
     def begin(*overrides):
         disarm = stop_after_epoch(2)
-        outcome = start("trainer.epochs=4", *overrides)
+        outcome = start("trainer.epochs=4", "trainer.checkpoint_seconds=0", *overrides)
         disarm()
         assert outcome.status == "interrupted"
         return RunRecord(outcome.folder).checkpoints

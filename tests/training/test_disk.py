@@ -40,8 +40,8 @@ def fill(disk: Path, leave: int) -> Path:
 
 
 @pytest.mark.parametrize("leave", [200_000, pytest.param(0, marks=pytest.mark.long)])
-def test_a_full_disk_fails_the_run_in_one_line_and_costs_at_most_an_epoch(train, small, disk, monkeypatch, leave):
-    arguments = [*small, "trainer.epochs=4", f"output={disk}"]
+def test_a_full_disk_fails_the_run_in_one_line_and_leaves_the_checkpoint_before(train, small, disk, monkeypatch, leave):
+    arguments = [*small, "trainer.epochs=4", "trainer.checkpoint_seconds=0", f"output={disk}"]
     append = RunRecord.append_epoch
 
     def append_and_fill(record, row):  # another program takes the disk while the second epoch is written down
@@ -60,12 +60,13 @@ def test_a_full_disk_fails_the_run_in_one_line_and_costs_at_most_an_epoch(train,
         assert "Traceback" in (folder / "train.log").read_text()
     facts = json.loads((folder / "run.json").read_text())
     assert facts["status"] == "failed" and "No space left on device" in facts["error"]
-    assert load_checkpoint(folder / "checkpoints" / "last.pt")["epoch"] == 3  # the third was to come
+    last = load_checkpoint(folder / "checkpoints" / "last.pt")
+    assert (last["epoch"], last["batch"]) == (2, 5)  # after the last step of the second epoch
     assert not [*folder.rglob(".*.tmp")]
 
     (disk / "filler").unlink()
     again = train(*arguments)
-    assert again.returncode == 0 and "going on in epoch 3 after 0 of its batches" in again.stdout
+    assert again.returncode == 0 and "resuming in epoch 2 after 5 of its batches" in again.stdout
     assert [row["epoch"] for row in RunRecord(folder).read_epochs()] == [1, 2, 3, 4]
 
 
@@ -89,13 +90,13 @@ def test_a_run_that_is_asked_to_stop_on_a_full_disk_says_that_it_could_not_save(
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(RunRecord, "append_epoch", append_fill_and_stop)
-    outcome = start(f"output={disk}")
+    outcome = start(f"output={disk}", "trainer.checkpoint_seconds=0")
     assert (outcome.status, outcome.exit_code) == ("interrupted", 143)
     assert (
         outcome.error.startswith("stopped by SIGTERM; CannotWrite: ") and "last.pt cannot be written" in outcome.error
     )
     assert RunRecord(outcome.folder).read()["error"] == outcome.error
-    assert load_checkpoint(outcome.folder / "checkpoints" / "last.pt")["epoch"] == 2  # the first was saved
+    assert load_checkpoint(outcome.folder / "checkpoints" / "last.pt")["epoch"] == 1  # saved before the disk was full
 
 
 def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(tmp_path):

@@ -18,6 +18,7 @@ from tests.training.attempts import Death, attempt, differences, end_of, exit_co
 
 SCHEDULERS = sorted(file.stem for file in (CONF / "scheduler").glob("*.yaml"))
 KILLS = int(os.environ.get("SEGSWEEP_KILLS", "21"))  # of the long campaign, over all schedulers; see `make torture`
+SECONDS = (0, 0.05, 60)  # from one checkpoint to the next: after each step, some of them, none but the last
 # 18 training images in batches of 4, two of which make a step
 EVERYTHING = ("augmentation=flip_jitter", "trainer.accumulate=2", "trainer.early_stop_patience=4", "trainer.epochs=6")
 
@@ -38,15 +39,15 @@ def finish(config) -> None:
 
 
 def killed(configs, draw: random.Random, seconds: float) -> bool:
-    """Starts or goes on with the run and kills it at a drawn moment; False if it had ended before that.
+    """Starts or resumes the run and kills it at a drawn moment; False if it had ended before that.
 
     One time in three each: from outside at any moment of `seconds`, before a file operation, in the middle of a write
-    (without loader workers, which write into shared memory and would meet the limit first). `configs` differ in the
-    number of workers: 0, 2.
+    (without loader workers, which write into shared memory and would meet the limit first). `configs[0]` and
+    `configs[1]` differ in the number of workers, 0 and 2, and what is in each in the time between checkpoints.
     """
     way = draw.choice(("moment", "operation", "write"))
     size = int(10 ** draw.uniform(1, 5.6)) if way == "write" else None  # bytes: up to the size of a checkpoint
-    config = configs[0] if way == "write" else draw.choice(configs)
+    config = draw.choice(configs[0 if way == "write" else draw.randrange(2)])
     process = attempt(config, None if way == "moment" else Death(draw.randint(1, 120), size=size))
     if way == "moment":
         process.join(draw.uniform(0, seconds))
@@ -57,7 +58,7 @@ def killed(configs, draw: random.Random, seconds: float) -> bool:
 
 
 def certify(config, kills: int, draw: random.Random, *overrides: str) -> None:
-    """Kills runs with `overrides` `kills` times in all, each time going on with what is left, and compares the ends."""
+    """Kills runs with `overrides` `kills` times in all, each time resuming with what is left, and compares the ends."""
     started = time.monotonic()
     finish(config("whole", *overrides))
     seconds = time.monotonic() - started
@@ -65,11 +66,17 @@ def certify(config, kills: int, draw: random.Random, *overrides: str) -> None:
     place = 0
     while kills > 0:
         place += 1
-        cut = [config(f"cut{place}", *overrides, f"data.workers={workers}") for workers in (0, 2)]
+        cut = [
+            [
+                config(f"cut{place}", *overrides, f"data.workers={workers}", f"trainer.checkpoint_seconds={between}")
+                for between in SECONDS
+            ]
+            for workers in (0, 2)
+        ]
         for _ in range(5):  # then it is left to finish
             kills -= kills > 0 and killed(cut, draw, seconds)
-        finish(draw.choice(cut))
-        assert differences(whole, end_of(Path(cut[0].output))) == []
+        finish(draw.choice(draw.choice(cut)))
+        assert differences(whole, end_of(Path(cut[0][0].output))) == []
 
 
 @pytest.mark.long
@@ -106,7 +113,7 @@ def test_a_signal_leaves_a_checkpoint_in_the_middle_of_an_epoch_and_no_image_is_
 
 
 @pytest.mark.long
-def test_a_signal_that_ends_the_loaders_workers_too_leaves_a_run_that_goes_on(config):
+def test_a_signal_that_ends_the_loaders_workers_too_leaves_a_run_that_resumes(config):
     overrides = ("augmentation=flip_jitter", "trainer.epochs=8", "trainer.batch_size=1", "data.workers=2")
     finish(config("whole", *overrides))
     cut = config("cut", *overrides)

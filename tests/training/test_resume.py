@@ -1,17 +1,14 @@
-"""Where a run goes on when its checkpoints are damaged: the one before, and the start, in that order."""
+"""Where a run resumes when its checkpoints are damaged: from the one before, or else from the start."""
 
 import random
-import signal
 
 import pytest
 import torch
 
 from src.base.record import RunRecord
 from src.training.checkpoint import load_checkpoint, save_checkpoint
-from src.training.checks import checked
-from src.training.run import run
 from tests.conftest import _trained as trained
-from tests.training.attempts import Death, attempt, differences, end_of, exit_code
+from tests.training.attempts import differences, end_of
 
 IMPROVING = ("optimizer.lr=0.03", "seed=1", "trainer.epochs=4")  # so that the second epoch is better than the first
 
@@ -49,61 +46,66 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(start, begun, whole, t
         append(record, row)
 
     monkeypatch.setattr(RunRecord, "append_epoch", look_and_append)
-    assert start("trainer.epochs=4").status == "finished"
-    assert kept == [(3, 0), (4, 0)]  # the damaged one is never kept in place of a sound one
+    assert start("trainer.epochs=4", "trainer.checkpoint_seconds=0").status == "finished"
+    assert kept == [(3, 4), (4, 4)]  # the damaged one is never kept in place of a sound one
     log = (checkpoints.parent / "train.log").read_text()
     assert f"WARNING {checkpoints / 'last.pt'}: " in log
-    assert f"going on from the checkpoint before, {checkpoints / 'previous.pt'}" in log
-    assert "going on in epoch 3 after 0 of its batches" in log
+    assert f"resuming from the checkpoint before, {checkpoints / 'previous.pt'}" in log
+    assert "resuming in epoch 3 after 0 of its batches" in log
     assert differences(whole, end_of(tmp_path / "runs")) == []
 
 
-def test_without_any_checkpoint_that_can_be_read_the_run_begins_anew(start, begun, whole, tmp_path):
+def test_without_any_checkpoint_that_can_be_read_the_run_starts_again(start, begun, whole, tmp_path):
     checkpoints = begun()
     truncate(checkpoints / "last.pt")
     fill_with_garbage(checkpoints / "previous.pt")
     assert start("trainer.epochs=4").status == "finished"
     log = (checkpoints.parent / "train.log").read_text()
-    assert f"{checkpoints} has no checkpoint that can be read: the run begins anew" in log
+    assert f"{checkpoints} has no checkpoint that can be read: the run starts again" in log
     assert log.count("epoch 1/4") == 2
     assert differences(whole, end_of(tmp_path / "runs")) == []
 
 
 @pytest.fixture
-def killed_after_a_better_epoch(composed, small, tmp_path):
-    """Checkpoints and config of a run that was killed when its second epoch, better than the first, was written."""
-    config = checked(composed(*small, *IMPROVING))
-    assert exit_code(attempt(config, Death(2, ending="/epochs.jsonl"))) == -signal.SIGKILL
-    (checkpoints,) = (tmp_path / "runs").glob("single/*/checkpoints")
+def damaged_after_a_better_epoch(begun, monkeypatch):
+    """Checkpoints of a run whose second epoch was better than the first, as the last.pt that knows of it was lost."""
+    append, kept = RunRecord.append_epoch, {}
+
+    def keep_and_append(record, row):
+        append(record, row)
+        kept.setdefault(row["epoch"], (record.checkpoints / "last.pt").read_bytes())
+
+    monkeypatch.setattr(RunRecord, "append_epoch", keep_and_append)
+    checkpoints = begun(*IMPROVING)
+    (checkpoints / "previous.pt").write_bytes(kept[2])
     assert load_checkpoint(checkpoints / "previous.pt")["best_epoch"] == 1
     assert load_checkpoint(checkpoints / "best.pt")["epoch"] == 2
     truncate(checkpoints / "last.pt")
-    return checkpoints, config
+    return checkpoints
 
 
 @pytest.mark.long
 def test_the_epoch_whose_checkpoint_is_damaged_may_have_been_the_best(
-    killed_after_a_better_epoch, tmp_path, synthetic_root
+    damaged_after_a_better_epoch, start, tmp_path, synthetic_root
 ):
-    _, config = killed_after_a_better_epoch
-    assert run(config, "single", []).status == "finished"
+    assert start(*IMPROVING).status == "finished"
     trained(tmp_path / "undisturbed", synthetic_root, *IMPROVING)
     assert differences(end_of(tmp_path / "undisturbed"), end_of(tmp_path / "runs")) == []
 
 
-def test_the_best_weights_are_kept_when_a_repeated_epoch_comes_out_worse(killed_after_a_better_epoch):
+def test_the_best_weights_are_kept_when_a_repeated_epoch_comes_out_worse(damaged_after_a_better_epoch, start):
     # as with numerics=fast, where the second time may differ: as if the first time had been better than all others
-    checkpoints, config = killed_after_a_better_epoch
+    checkpoints = damaged_after_a_better_epoch
     best = load_checkpoint(checkpoints / "best.pt") | {"valid_dice": 0.99}
     save_checkpoint(checkpoints / "best.pt", best)
-    outcome = run(config, "single", [])
+    outcome = start(*IMPROVING)
     assert (outcome.status, outcome.scores["valid_dice"]) == ("finished", 0.99)
     assert RunRecord(outcome.folder).read()["best_epoch"] == 2
     assert differences(load_checkpoint(checkpoints / "best.pt"), best) == []
 
 
 @pytest.mark.long
-def test_lost_best_weights_are_no_reason_to_begin_anew_unasked(start, begun):
+def test_lost_best_weights_are_no_reason_to_start_again_unasked(start, begun):
     checkpoints = begun()
     truncate(checkpoints / "best.pt")
     last = (checkpoints / "last.pt").read_bytes()
@@ -127,7 +129,7 @@ def test_a_crash_between_the_two_renames_leaves_the_checkpoint_under_its_second_
     outcome = start("trainer.epochs=4")
     assert outcome.status == "finished"
     log = (checkpoints.parent / "train.log").read_text()
-    assert "going on in epoch 3 after 1 of its batches" in log
+    assert "resuming in epoch 3 after 1 of its batches" in log
 
 
 def test_no_flipped_bit_of_a_checkpoint_goes_unseen(tmp_path):
