@@ -178,6 +178,7 @@ OTHERS: dict[type[BaseModel], dict[str, object]] = {
         "clip_norm": 7.0,
         "early_stop_patience": 7,
         "keep_every": 7,
+        "checkpoint_seconds": 7.0,
         "by_model": {"unet": {"epochs": 7}},
         "ema_decay": 0.9,
         "flip_tta": True,
