@@ -13,10 +13,11 @@ from src.base.record import RunRecord
 from src.base.runtime import Numerics
 from src.data import loaders
 from src.training import checkpoint_writer
+from src.training.build import make_learner
 from src.training.checkpoint import load_checkpoint, save_checkpoint
 from src.training.checkpoint_writer import CheckpointWriter
 from src.training.checks import checked
-from src.training.state import Learner, make_learner
+from src.training.state import Learner
 
 
 @pytest.fixture
