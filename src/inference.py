@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.cli.hydra_entry import hydra_command
 from src.cli.overrides import parse_options
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 NEEDED = {
     "run": "the folder of a run, for example run=multirun_outputs/demo/unet-…",
-    "input": "a photo, a folder or a glob, for example input=photos",
+    "input": "a photo, a folder or a glob, for example input=photos (not with split=)",
     "output": "a folder for the masks, for example output=masks",
 }
 SOME_FAILED = 3
@@ -79,12 +79,14 @@ def predict(
     return predict_photo(model, image, tta, threshold)
 
 
-@hydra_command("inference", paths=tuple(NEEDED))
+@hydra_command("inference", paths=("run", "input", "root", "output", "cache"))
 def inference(config: DictConfig) -> int:
     """Check everything, predict batch after batch, write a summary, print how it ended."""
     # torch takes seconds to import: --help must not wait for it
     from src.prediction.inference import Inference, InferenceOptions
 
+    if config.split is not None and OmegaConf.is_missing(config, "input"):
+        config.input = None
     warnings.filterwarnings("ignore", module="PIL")  # about odd metadata, which a user cannot change here
     return _predict_all(Inference.of(parse_options(InferenceOptions, config, NEEDED)))
 

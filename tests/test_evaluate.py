@@ -115,6 +115,16 @@ def test_data_that_moved_are_found_by_root_and_others_are_refused(here, run_copy
     assert done.returncode == 1 and "was trained on data with fingerprint" in done.stderr
 
 
+def test_the_first_images_of_the_split_are_drawn_on_demand(here, run_copy):
+    done = here(evaluate, f"run={run_copy}", "device=cpu", "examples=first:4", "styles=[report_d]")
+    assert done.returncode == 0, done.stderr
+    stems = [row["stem"] for row in table(run_copy)][:4]
+    drawn = sorted(path.name for path in (run_copy / "evaluation" / "test" / "gallery").iterdir())
+    assert drawn == [f"first_{rank:02}_{stem}_report_d.png" for rank, stem in enumerate(stems, start=1)]
+    refused = here(evaluate, f"run={run_copy}", "device=cpu", "examples=first")
+    assert refused.returncode == 1 and "examples: got 'first'" in refused.stderr
+
+
 def test_mistakes_get_a_line_and_change_nothing(here, run_copy, tmp_path):
     def refused(*arguments: str) -> str:
         done = here(evaluate, *arguments)

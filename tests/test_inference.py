@@ -225,6 +225,41 @@ def test_two_channels_and_a_single_pixel(here, two_channel_run, tmp_path):
     assert grey(tmp_path / "m" / "pixel.png.probability.png")[0, 0] == round(float(expected[0, 0]) * 65535)
 
 
+def test_the_test_split_with_its_truth_scores_what_evaluate_scores(infer, here, run_copy, tmp_path):
+    """Each photo of the run's own test split: mask, overlay and figure, and the Dice at its own size."""
+    given = ("split=test", f"run={run_copy}", f"output={tmp_path}/masks", "overlay=true", "styles=[report_d,panels]")
+    done = infer(*given)
+    assert done.returncode == 0, done.stderr
+    assert here(evaluate, f"run={run_copy}", "device=cpu", "images=0").returncode == 0
+    scores = pd.read_csv(run_copy / "test_images.csv", dtype={"stem": str})
+    native = scores[scores["protocol"] == "native"].set_index("stem")["dice"]
+    table = rows(tmp_path / "masks")
+    assert len(table) == len(native) == 6
+    for row in table.itertuples():
+        assert float(row.dice) == pytest.approx(native[Path(row.input).stem], abs=1e-6)
+    assert f"; mean Dice {native.mean():.4f} at the photos' own size" in done.stdout
+    kinds = {name.rpartition(".jpg.")[2] for name in files(tmp_path / "masks")} - {"summary.csv"}
+    assert kinds == {"mask.png", "overlay.png", "report_d.png", "panels.png"}
+    again = infer(*given)
+    assert set(rows(tmp_path / "masks")["status"]) == {"kept"} and "mean Dice" in again.stdout
+    assert rows(tmp_path / "masks")["dice"].tolist() == table["dice"].tolist()
+
+
+def test_report_as_figure_of_an_inferred_photo_has_three_panels(infer, tmp_path, trained_run):
+    photo = save(tmp_path / "photo.png", blocks(0, 512, 512))
+    done = infer(f"input={photo}", f"output={tmp_path}/masks", "threshold=0.45", "styles=[report_a_overlay]")
+    assert done.returncode == 0, done.stderr
+    figure = grey(tmp_path / "masks" / "photo.png.report_a_overlay.png")
+    mask = predict(load_model(trained_run, "cpu"), photo, threshold=0.45).mask
+    red = np.rint(0.7 * blocks(0, 512, 512) + 0.3 * np.array([227, 36, 43]))
+    expected = [blocks(0, 512, 512), np.dstack([mask * 255] * 3), np.where(mask[..., None], red, blocks(0, 512, 512))]
+    top = len(figure) - 20 - 1 - 512  # margin and frame
+    for number, layer in enumerate(expected):
+        left = 20 + 1 + number * (512 + 2 + 10)
+        drawn = figure[top : top + 512, left : left + 512].astype(int)
+        assert np.abs(drawn - layer).max() <= 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -270,7 +305,27 @@ def test_two_channels_and_a_single_pixel(here, two_channel_run, tmp_path):
         ),
         (
             ["run=", "input=null", "output={folder}/m"],
-            ["run: got ''; string should have", "input: got None; input should"],
+            ["run: got ''; string should have"],
+        ),
+        (
+            ["run={run}", "output={folder}/m", "input=null", "root=x", "styles=[report_a_overlay,report_d,panels]"],
+            [
+                "input: got None; it takes a photo, a folder or a glob, or give split=test",
+                "root: got 'x' without split; it is where the run's own data are now",
+                "styles: got 'report_d', which shows the true mask; with input only report_a_overlay can be drawn",
+                "styles: got 'panels', which shows the true mask; with input only report_a_overlay can be drawn",
+            ],
+        ),
+        (
+            ["run={run}", "output={folder}/m", "input={folder}", "split=test"],
+            ["input: got '{folder}' with split=test; give one of the two"],
+        ),
+        (
+            ["run={run}", "output={folder}/m", "split=all", "styles=[report_b]"],
+            [
+                "split: got 'all'; input should be 'train', 'valid' or 'test'",
+                "styles.0: got 'report_b'; input should be",
+            ],
         ),
     ],
 )

@@ -15,13 +15,13 @@ from src.base.files import refuse_links, write_text
 from src.base.record import EVALUATION, HEADLINE, RunRecord
 from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import make_native_loader
-from src.data.open_data import open_verified
 from src.data.pairs import Pair, Splits
 from src.evaluation.gallery import worst_median_best, write_gallery
 from src.evaluation.measures import best_threshold
 from src.evaluation.protocol_table import save_reliability, table_markdown
 from src.evaluation.scoring import Prediction, Scored, entry_of, every_protocol, predictions, rows_of, score_all
 from src.prediction.load_model import Predictor, load_model
+from src.prediction.own_data import open_own_data
 from src.prediction.panels import STYLES, Example
 from src.training.protocol import Protocol, Tta
 
@@ -38,6 +38,7 @@ class EvaluateOptions(Section):
     tta: Tta
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["valid"]
     images: int = Field(ge=0, le=100)
+    examples: str = Field(pattern=r"^(extremes|first:[1-9]\d{0,3})$")
     styles: list[Literal[*STYLES]]  # type: ignore[valid-type]
     root: str | None
     output: str | None
@@ -65,7 +66,8 @@ def evaluate_run(options: EvaluateOptions) -> Evaluated:
         refuse_links(folder / EVALUATION)
     predictor = load_model(folder, options.device, options.allow_targets)
     record = RunRecord(folder)
-    splits = _its_data(predictor.config, _finished(record, predictor.config), options)
+    _check_finished(record, predictor.config)
+    splits = open_own_data(folder, predictor.config, options.root, options.cache)
     record.read_scores(options.split), record.read_test_images(options.split)  # a damaged record is refused at once
     predictor.runner.numerics.set_up(Path(options.cache))
     evaluation = _Evaluation(options, predictor, splits)
@@ -101,9 +103,13 @@ class _Evaluation:
         return score_all(self._predictions(self.pairs, self.options.split), protocols)
 
     def draw(self, scored: Scored, target: Path) -> None:
-        """The worst, median and best images under the protocol of `scored`, drawn at their own size."""
+        """The worst, median and best images under the protocol of `scored`, or the first ones, at their own size."""
         dice = [row["dice"] for row in rows_of(scored, self.pairs)]
-        groups = worst_median_best(dice, self.options.images)
+        if self.options.examples == "extremes":
+            groups = worst_median_best(dice, self.options.images)
+        else:
+            count = int(self.options.examples.removeprefix("first:"))
+            groups = {"first": list(range(min(count, len(dice))))}
         positions = [position for group in groups.values() for position in group]
         # they come in the order of the groups, one at a time: photos may be large
         examples = self._examples(scored.protocol, positions, dice)
@@ -146,8 +152,8 @@ class _Evaluation:
         return predictions(self.predictor, loader, self.options.tta, what)
 
 
-def _finished(record: RunRecord, config: RunConfig) -> dict[str, Any]:
-    """The run.json of a run whose scores stand for whole splits."""
+def _check_finished(record: RunRecord, config: RunConfig) -> None:
+    """Raises ValueError for a run whose scores do not stand for whole splits."""
     run = record.read_now()
     if run is None or run.get("status") != "finished":
         status = "not begun" if run is None else run.get("status")
@@ -158,25 +164,6 @@ def _finished(record: RunRecord, config: RunConfig) -> dict[str, Any]:
         raise ValueError(
             f"{record.folder}: is a debugging run on a few batches (debug={config.debug.name}); train without debug"
         )
-    return run
-
-
-def _its_data(config: RunConfig, run: dict[str, Any], options: EvaluateOptions) -> Splits:
-    """The data set that the run was trained on; nothing is downloaded or drawn because a run's config says so."""
-    data = config.data if options.root is None else config.data.model_copy(update={"root": options.root})
-    try:
-        splits, found = open_verified(data, make=False, cache=options.cache)
-    except ValueError as error:
-        raise ValueError(
-            f"{error}\n(an evaluation needs the run's own data; root=<folder> says where they are now)"
-        ) from error
-    before = str(run.get("data", {}).get("fingerprint"))
-    if found != before:
-        raise ValueError(
-            f"{options.run}: was trained on data with fingerprint {before[:12]}, but {data.root} has {found[:12]}; "
-            "root=<folder> names the right ones (masks of other photos: python -m src.inference)"
-        )
-    return splits
 
 
 def _recorded(

@@ -11,12 +11,21 @@ from tqdm import tqdm
 
 from src.base.files import replacing
 from src.base.record import CONTACT_SHEET
-from src.prediction.panels import GAP, STYLES, WHITE, Example, draw_legend, draw_row, stacked, text_strip
+from src.prediction.panels import (
+    GAP,
+    MARGIN,
+    STYLES,
+    WHITE,
+    Example,
+    draw_figure,
+    draw_legend,
+    draw_row,
+    stacked,
+    text_strip,
+)
 
-MARGIN = 20  # pixels
 MOST_ROWS = 10  # of a group on the sheet
 THUMBNAIL = 238  # pixels of the longer side: five make a sheet 1,280 pixels wide
-BOX, LONE_BOX = 512, 1024  # of a panel in full, and of one that stands alone: the data's own photos have 500
 HEADING = 23  # pixels; of letters
 LONGEST_STEM = 120  # bytes in the name of a file: with the rest of it and a temporary ending, far below 255
 
@@ -64,8 +73,7 @@ def write_gallery(
         for count, example in enumerate(tqdm(examples, f"{group} images", unit="image", disable=None, leave=False), 1):
             for style in styles:
                 written.append(folder / "gallery" / _file_name(group, count, example.stem, style))
-                box = BOX if len(STYLES[style]) > 1 else LONE_BOX
-                _save([draw_legend(style, example.threshold, box), draw_row(example, style, box)], written[-1])
+                _save(draw_figure(example, style), written[-1])
             if len(blocks) == 1:
                 blocks.append(draw_legend("panels", example.threshold, THUMBNAIL))
             if count <= MOST_ROWS:
@@ -73,7 +81,7 @@ def write_gallery(
         shown = f" (the first {MOST_ROWS} of {count})" if count > MOST_ROWS else "" if count else ": too few images"
         blocks += [text_strip(f"{group.capitalize()}{shown}", blocks[0].width, HEADING), *rows]
     _delete_earlier(folder / "gallery", set(written))
-    _save(blocks, folder / CONTACT_SHEET)
+    _save(ImageOps.expand(stacked(blocks, GAP), MARGIN, WHITE), folder / CONTACT_SHEET)
     return [*written, folder / CONTACT_SHEET]
 
 
@@ -90,7 +98,7 @@ def _delete_earlier(folder: Path, kept: set[Path]) -> None:
             path.unlink()
 
 
-def _save(blocks: Sequence[Image.Image], path: Path) -> None:
-    """Whole or not at all; the same pictures give the same bytes."""
+def _save(picture: Image.Image, path: Path) -> None:
+    """Whole or not at all; the same picture gives the same bytes."""
     with replacing(path) as temporary:
-        ImageOps.expand(stacked(blocks, GAP), MARGIN, WHITE).save(temporary, format="PNG")
+        picture.save(temporary, format="PNG")

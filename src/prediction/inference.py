@@ -1,13 +1,14 @@
 """Any number of photos through a trained network, in batches: threads read and write, memory stays that of a few."""
 
 import errno
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -18,12 +19,16 @@ from pydantic import Field
 from src.base.config import PackageName, Section
 from src.base.environment import usable_cores
 from src.base.errors import ConfigError, attempt
-from src.data.images import resize_image
+from src.data.decoding import PairDecoder
+from src.data.images import FOREGROUND, IGNORED, resize_image, trimap_to_target
+from src.data.pairs import Pair
 from src.prediction.inputs import Inputs, expanded, find_inputs
 from src.prediction.load_model import Predictor, load_model
 from src.prediction.outputs import Kind, Outcome, Outputs, Status, as_16_bit, check_output
-from src.prediction.panels import outlined
+from src.prediction.own_data import open_own_data
+from src.prediction.panels import STYLES, TRUTH, Example, draw_figure, outlined
 from src.prediction.predict import Map, Mask, Photo, Prediction, predict_resized, upsample
+from src.training.metrics import confusion, dice_per_image
 from src.training.protocol import Tta
 
 MOST_WORKERS = 8  # each may hold a photo of 64 million pixels
@@ -39,7 +44,9 @@ class InferenceOptions(Section):
 
     run: str = Field(min_length=1)
     allow_targets: tuple[PackageName, ...] = ()
-    input: str = Field(min_length=1)
+    input: str | None = Field(min_length=1)
+    split: Literal["train", "valid", "test"] | None
+    root: str | None
     output: str = Field(min_length=1)
     device: str
     batch_size: int = Field(ge=1)
@@ -47,7 +54,9 @@ class InferenceOptions(Section):
     threshold: float = Field(gt=0, lt=1)
     overlay: bool
     probability: bool
+    styles: list[Literal[*STYLES]]  # type: ignore[valid-type]
     overwrite: bool
+    cache: str
     workers: int | None = Field(ge=1)
 
 
@@ -64,7 +73,10 @@ class ResizedPhoto:
 
 @dataclass(frozen=True)
 class Inference:
-    """A configured prediction job: model, inputs, outputs, batch size, averaging over flips, threshold, threads."""
+    """A configured prediction job: model, inputs, outputs, batch size, averaging over flips, threshold, threads.
+
+    `truth`: for photos of the run's own data, their pairs by the photo's path, which `decoder` decodes.
+    """
 
     predictor: Predictor
     inputs: Inputs
@@ -73,21 +85,39 @@ class Inference:
     tta: Tta
     threshold: float
     workers: int
+    truth: Mapping[Path, Pair] = field(default_factory=dict)
+    decoder: PairDecoder = field(default_factory=PairDecoder)
 
     @classmethod
     def of(cls, options: InferenceOptions) -> "Inference":
         """The job of these options, ready to begin. Raises ConfigError with every problem; nothing is written."""
-        folder, problems = expanded(options.output), list[str]()
-        wanted: dict[Kind, bool] = {"mask": True, "overlay": options.overlay, "probability": options.probability}
-
-        inputs = attempt(problems, lambda: find_inputs(options.input, folder))
+        folder, problems = expanded(options.output), _conflicts(options)
+        photos = options.input
+        inputs = None if photos is None else attempt(problems, lambda: find_inputs(photos, folder))
         attempt(problems, lambda: check_output(folder))
         predictor = attempt(problems, lambda: load_model(expanded(options.run), options.device, options.allow_targets))
+        truth, decoder = dict[Path, Pair](), PairDecoder()
+        if predictor is not None and options.split is not None and not problems:
+            splits = open_own_data(predictor.folder, predictor.config, options.root, options.cache)
+            truth, decoder = {pair.image: pair for pair in getattr(splits, options.split)}, splits.decoder
+            if not truth:
+                raise ConfigError([f"split: got {options.split!r}, which is empty in the run's data"])
+            inputs = Inputs(Path(os.path.commonpath([path.parent for path in truth])), sorted(truth), 0)
         if predictor is None or inputs is None or problems:
             raise ConfigError(problems)
-        workers = options.workers or min(usable_cores(), MOST_WORKERS)
-        outputs = Outputs(folder, tuple(kind for kind in wanted if wanted[kind]), options.overwrite)
-        return cls(predictor, inputs, outputs, options.batch_size, options.tta, options.threshold, workers)
+        wanted = {"mask": True, "overlay": options.overlay, "probability": options.probability}
+        kinds = (*(kind for kind in wanted if wanted[kind]), *options.styles)
+        return cls(
+            predictor,
+            inputs,
+            Outputs(folder, kinds, options.overwrite),
+            options.batch_size,
+            options.tta,
+            options.threshold,
+            options.workers or min(usable_cores(), MOST_WORKERS),
+            truth,
+            decoder,
+        )
 
     def batches(self) -> Iterator[list[Outcome]]:
         """What became of the photos, in their order, `batch_size` at a time as soon as these are on the disk.
@@ -133,22 +163,60 @@ class Inference:
 
     def _written(self, resized: ResizedPhoto, probability: Map) -> Outcome:
         prediction = upsample(probability, *resized.size, self.threshold)
+        outcome = self._outcome("written", resized.source, resized.photo, prediction.mask)
         for kind in resized.kinds:
-            self.outputs.write(resized.photo, kind, self._picture(kind, resized.source, prediction))
-        return self._outcome("written", resized.source, resized.photo, prediction.mask)
+            self.outputs.write(resized.photo, kind, self._picture(kind, prediction, outcome))
+        return outcome
 
-    def _picture(self, kind: Kind, source: Path, prediction: Prediction) -> npt.NDArray[Any]:
+    def _picture(self, kind: Kind, prediction: Prediction, outcome: Outcome) -> npt.NDArray[Any]:
         if kind == "mask":
             return prediction.mask.astype(np.uint8) * 255
         if kind == "probability":
             return as_16_bit(prediction.probability)
-        # the photo is read again: those of a whole batch would fill the memory
-        return outlined(self.predictor.reader(source), prediction.mask)
+        photo = self.predictor.reader(outcome.input)  # once more: those of a whole batch would fill the memory
+        if kind == "overlay":
+            return outlined(photo, prediction.mask)
+        target, stem = self._target(outcome.input, photo.shape[:2]), outcome.input.stem
+        example = Example(stem, photo, target, prediction.probability, self.threshold, outcome.dice)
+        return np.asarray(draw_figure(example, kind))
+
+    def _target(self, source: Path, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """The true mask at the photo's own size, the border as foreground; all of it IGNORED where it is not known."""
+        if source not in self.truth:
+            return np.full(size, IGNORED, dtype=np.uint8)
+        pair = self.truth[source]
+        return trimap_to_target(self.decoder(pair.image, pair.mask)[1], "foreground")
 
     def _outcome(self, status: Status, source: Path, photo: Path, mask: Mask) -> Outcome:
         height, width = mask.shape
         path = self.outputs.path(photo, "mask").relative_to(self.outputs.folder)
-        return Outcome(source, status, size=(height, width), foreground=float(mask.mean()), mask=path)
+        dice = self._dice(source, mask) if source in self.truth else None
+        return Outcome(source, status, "", (height, width), float(mask.mean()), dice, path)
+
+    def _dice(self, source: Path, mask: Mask) -> float:
+        target = self._target(source, mask.shape)
+        if target.shape != mask.shape:
+            raise ValueError(f"its mask has {mask.shape} pixels, the true one {target.shape}; overwrite=true")
+        parts = (torch.from_numpy(part)[None] for part in (mask, target == FOREGROUND, target != IGNORED))
+        return float(dice_per_image(confusion(*parts).numpy())[0])
+
+
+def _conflicts(options: InferenceOptions) -> list[str]:
+    """A line for each option that another one excludes."""
+    problems = []
+    if options.input is None and options.split is None:
+        problems.append("input: got None; it takes a photo, a folder or a glob, or give split=test")
+    if options.input is not None and options.split is not None:
+        problems.append(f"input: got {options.input!r} with split={options.split}; give one of the two")
+    if options.split is None:
+        if options.root is not None:
+            problems.append(f"root: got {options.root!r} without split; it is where the run's own data are now")
+        problems += [
+            f"styles: got {style!r}, which shows the true mask; with input only report_a_overlay can be drawn"
+            for style in options.styles
+            if set(STYLES[style]) & set(TRUTH)
+        ]
+    return problems
 
 
 def in_order(

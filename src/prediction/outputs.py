@@ -19,9 +19,9 @@ from src.data.images import decode
 from src.prediction.predict import Map, Mask
 
 SUMMARY = "summary.csv"
-HEADER = ("input", "status", "reason", "width", "height", "foreground", "mask")
+HEADER = ("input", "status", "reason", "width", "height", "foreground", "dice", "mask")
 NAMED = 5  # failures that are printed; the table has them all
-Kind = Literal["mask", "overlay", "probability"]
+Kind = str  # mask, overlay, probability or one of the figures' STYLES
 Status = Literal["written", "kept", "failed"]
 
 
@@ -84,7 +84,8 @@ class Outcome:
     """What became of the photo `input`.
 
     `written`: predicted now; `kept`: its pictures existed; `failed`: neither, see `reason`. `size` is the mask's
-    height and width in pixels, `foreground` the share of them in [0, 1], `mask` the file, relative to the output.
+    height and width in pixels, `foreground` the share of them in [0, 1], `dice` its score where the truth is
+    known, `mask` the file, relative to the output.
     """
 
     input: Path
@@ -92,14 +93,15 @@ class Outcome:
     reason: str = ""
     size: tuple[int, int] | None = None
     foreground: float | None = None
+    dice: float | None = None
     mask: Path | None = None
 
     def row(self) -> list[object]:
         """The columns of HEADER; what is not known is empty."""
         height, width = self.size or ("", "")
-        share = "" if self.foreground is None else f"{self.foreground:.6f}"
+        shares = ["" if share is None else f"{share:.6f}" for share in (self.foreground, self.dice)]
         mask = self.mask.as_posix() if self.mask else ""
-        return [str(self.input), self.status, self.reason, width, height, share, mask]
+        return [str(self.input), self.status, self.reason, width, height, *shares, mask]
 
 
 def check_output(folder: Path) -> None:
@@ -138,9 +140,11 @@ def closing_line(outcomes: Sequence[Outcome], folder: Path, left_out: int) -> st
     masks = counts["written"] + counts["kept"]
     notes = [f"{counts[status]:,} {status}" for status in ("kept", "failed") if counts[status]]
     notes += [f"{left_out:,} other files left out"] if left_out else []
+    dice = [outcome.dice for outcome in outcomes if outcome.dice is not None]
+    scored = f"; mean Dice {sum(dice) / len(dice):.4f} at the photos' own size" if dice else ""
     again = "; overwrite=true makes kept ones again" if counts["kept"] else ""
     beside = f"{', '.join(notes)}: see" if notes else "see"
-    return f"{masks:,} mask{'' if masks == 1 else 's'} in {folder} ({beside} {folder / SUMMARY}){again}"
+    return f"{masks:,} mask{'' if masks == 1 else 's'} in {folder} ({beside} {folder / SUMMARY}){again}{scored}"
 
 
 def failure_lines(outcomes: Iterable[Outcome]) -> list[str]:

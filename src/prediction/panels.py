@@ -25,6 +25,9 @@ WHITE, PALE, DARK = "#FFFFFF", "#D4D4D4", "#707070"
 GREEN, RED, YELLOW = "#00A651", "#E3242B", "#FFD400"  # report D's truth and prediction, and both
 # sky blue of M. Okabe and K. Ito; with BLUE as its outline it is distinct in any color vision
 SKY = "#56B4E9"
+TRUTH = ("truth", "errors", "truth and prediction")  # panels that show it
+BOX, LONE_BOX = 512, 1024  # pixels of a panel in full, and of one that stands alone: the data's own photos have 500
+MARGIN = 20  # pixels around a figure
 GAP = 10  # pixels between panels
 LETTERS = 15  # pixels; of text
 WIDEST_LETTER = 0.6  # of its height, about
@@ -34,9 +37,9 @@ WIDEST_LETTER = 0.6  # of its height, about
 class Example:
     """An image with all that is drawn of it, H × W pixels.
 
-    `image`: uint8 (H, W, 3), RGB. `target`: uint8 (H, W) of FOREGROUND, 0 and IGNORED. `probability`: of foreground,
-    float32 (H, W) in [0, 1]; above `threshold` it is predicted. `dice`: what the image scored, in [0, 1]. Raises
-    ValueError for arrays of different sizes, or without a pixel.
+    `image`: uint8 (H, W, 3), RGB. `target`: uint8 (H, W) of FOREGROUND, 0 and IGNORED; all IGNORED where the truth is
+    not known. `probability`: of foreground, float32 (H, W) in [0, 1]; above `threshold` it is predicted. `dice`: of the
+    image, in [0, 1], if it was scored. Raises ValueError for arrays of different sizes, or without a pixel.
     """
 
     stem: str
@@ -44,7 +47,7 @@ class Example:
     target: np.ndarray
     probability: np.ndarray
     threshold: float
-    dice: float
+    dice: float | None
 
     def __post_init__(self) -> None:
         size = self.target.shape
@@ -71,8 +74,8 @@ class Example:
 
     @property
     def title(self) -> str:
-        """Its score and its name."""
-        return f"Dice {self.dice:.4f} · {self.stem}"
+        """Its score, if any, and its name."""
+        return self.stem if self.dice is None else f"Dice {self.dice:.4f} · {self.stem}"
 
 
 def panel(example: Example, name: str) -> np.ndarray:
@@ -91,6 +94,13 @@ def legend(name: str, threshold: float) -> dict[str, str]:
         "errors": {"missed": BLUE, "invented": VERMILLION, "right": PALE, "not scored": DARK},
         "truth and prediction": {"truth only": GREEN, "prediction only": RED, "both": YELLOW, "not scored": DARK},
     }.get(name, {})
+
+
+def draw_figure(example: Example, style: str) -> Image.Image:
+    """A figure in one of STYLES: what the panels show, and the panels in full."""
+    box = BOX if len(STYLES[style]) > 1 else LONE_BOX
+    row = stacked([draw_legend(style, example.threshold, box), draw_row(example, style, box)], GAP)
+    return ImageOps.expand(row, MARGIN, WHITE)
 
 
 def draw_row(example: Example, style: str, box: int) -> Image.Image:

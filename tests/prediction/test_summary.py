@@ -15,9 +15,9 @@ FAILED = Outcome(Path('in/"x".jpg'), "failed", "no such file")
 def test_a_row_for_each_photo(tmp_path):
     write_summary([WRITTEN, FAILED], tmp_path)
     assert (tmp_path / "summary.csv").read_text() == (
-        "input,status,reason,width,height,foreground,mask\n"
-        '"in/a,b.jpg",written,,3,2,0.500000,"a,b.jpg.mask.png"\n'
-        '"in/""x"".jpg",failed,no such file,,,,\n'
+        "input,status,reason,width,height,foreground,dice,mask\n"
+        '"in/a,b.jpg",written,,3,2,0.500000,,"a,b.jpg.mask.png"\n'
+        '"in/""x"".jpg",failed,no such file,,,,,\n'
     )
 
 
@@ -64,7 +64,7 @@ def test_the_first_failures_are_named_and_the_rest_counted():
 
 def test_names_that_begin_like_formulas_are_no_formulas(tmp_path):
     name = "=1+cmd|' C'!A0"
-    write_summary([Outcome(Path(f"{name}.jpg"), "written", "", (2, 3), 0.5, Path(f"{name}.mask.png"))], tmp_path)
+    write_summary([Outcome(Path(f"{name}.jpg"), "written", "", (2, 3), 0.5, None, Path(f"{name}.mask.png"))], tmp_path)
     with (tmp_path / "summary.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["input"], row["mask"], row["foreground"]) == (f"'{name}.jpg", f"'{name}.mask.png", "0.500000")

@@ -17,6 +17,8 @@ from src.data.pairs import OnError, Pair, Splits
 from src.data.sources.lists import USUAL, find_lists, read_names, unread_lists
 from src.data.verify import check_pairs
 
+# what inference writes beside a mask: cat.jpg.overlay.png
+INFERENCE_PICTURES = ("overlay", "probability", "panels", "report_a", "report_a_overlay", "report_d")
 IMAGES = "images"
 MASKS = "masks"
 BINARY = PairDecoder(masks=MaskReader(binary=True))
@@ -138,7 +140,7 @@ def _of_inference(
     for name, paths in masks.items():
         image, _, kind = name.rpartition(".")
         of_inference = image in stems and name not in images
-        if of_inference and kind in ("overlay", "probability"):
+        if of_inference and kind in INFERENCE_PICTURES:
             others += paths
         else:
             found.setdefault(stems[image] if of_inference and kind == "mask" else name, []).extend(paths)
