@@ -74,7 +74,7 @@ def test_the_file_says_what_it_is_of_and_what_it_expects(network, trained_run):
     run = json.loads((trained_run / "run.json").read_text())
     kept = ("run_id", "config_id", "status", "best_epoch")
     assert about["run"] == {**{key: run[key] for key in kept}, "test_dice": run["scores"]["test_dice"]}
-    assert about["input"]["shape"] == ["batch", 3, 32, 32] and about["input"]["colour_order"] == "RGB"
+    assert about["input"]["shape"] == ["batch", 3, 32, 32] and about["input"]["color_order"] == "RGB"
     wanted = about["preprocessing"]
     assert (wanted["height"], wanted["width"], wanted["divide_by"]) == (32, 32, 255)
     assert (wanted["mean"], wanted["std"]) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])

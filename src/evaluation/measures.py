@@ -65,7 +65,7 @@ def boundary_f(predicted: np.ndarray, truth: np.ndarray) -> float:
 
     It is 2 p r / (p + r), where p is the share of the predicted outline within `tolerance_pixels` (Euclidean) of the
     true one, and r the share of the true outline within it of the predicted one. The outline are the pixels of a mask
-    with a direct neighbour outside of it; the image's edge is no outline.
+    with a direct neighbor outside of it; the image's edge is no outline.
 
     Args:
         predicted, truth: bool (H, W).

@@ -53,7 +53,7 @@ def describe(facts: RunFacts, config: RunConfig, reader: ImageReader) -> dict[st
             "dtype": "float32",
             "layout": "NCHW",
             "shape": ["batch", 3, size, size],
-            "colour_order": "RGB",
+            "color_order": "RGB",
         },
         "preprocessing": {
             "exif_orientation": reader.exif,
