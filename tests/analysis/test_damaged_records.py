@@ -219,9 +219,9 @@ def test_no_damage_to_a_run_ends_the_report_on_the_others(here, sound, tmp_path,
         monkeypatch.setattr("src.analysis.report.report.pictures_of", lambda *_: [])  # they take most of the time
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with patience(PATIENCE):
-        records = load_records([sweep])  # first, since a run may seem to be at work for half a minute, and not later
+        records = load_records([sweep])  # first, since a run may seem to be running for half a minute, and not later
         told = here(src.aggregate.aggregate, f"sweep={sweep}", "claim_files=null", f"output={tmp_path}/report")
-        shown = here(src.status.main, f"sweep={sweep}")
+        shown = here(src.status.status, f"sweep={sweep}")
         write_summary(sweep)
     for done in (told, shown):
         assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr, done
