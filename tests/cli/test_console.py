@@ -12,7 +12,7 @@ import pytest
 from src.cli.console import _Stream, console
 from tests.conftest import PROJECT
 
-COMMANDS = ("aggregate", "benchmark", "evaluate", "export", "inference", "prepare", "status", "train")
+COMMANDS = ("aggregate", "benchmark", "evaluate", "export", "inference", "prepare", "status", "summary", "train")
 
 
 @pytest.fixture
@@ -27,6 +27,7 @@ def arguments(trained_run, small, tmp_path):
         "inference": [run, f"input={trained_run}/../../../data", f"output={tmp_path}/masks", "device=cpu"],
         "prepare": ["data=synthetic", *(word for word in data if not word.startswith(("data.workers", "data.image")))],
         "status": [f"sweep={trained_run.parent}"],
+        "summary": ["model=resnet34_unet_cbam"],
         "train": [*small, "trainer.epochs=200"],
     }
 

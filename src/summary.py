@@ -1,0 +1,99 @@
+"""Prints what a network consists of: `python -m src.summary model=resnet34_unet_cbam data.image_size=256`.
+
+Parameters, multiply-adds and memory, block by block, for one image. Takes the keys of a run; trains nothing and reads
+no data. Exit code 0: printed; 1: refused, and why; 130: Ctrl-C.
+"""
+
+if __name__ == "__main__":  # the imports below take seconds
+    from src.cli.console import expect_ctrl_c
+
+    expect_ctrl_c()
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from hydra import compose
+from omegaconf import DictConfig
+
+from src.base.errors import ConfigError, cut, one_line
+from src.cli.hydra_entry import as_config_errors, hydra_command
+from src.cli.hydra_limits import not_taken
+from src.cli.overrides import force_overrides, plain_values
+
+if TYPE_CHECKING:
+    from src.models.summary import BlockSummary, ModelSummary
+
+NUMBERS = ("parameters", "multiply-adds (M)", "outputs and gradients (MB)")
+
+
+def summary() -> None:
+    """The command; its overrides are keys of a run, which its own config does not have."""
+    of_runs = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument.startswith("-")]
+
+    @hydra_command("summary")
+    def main(config: DictConfig) -> None:
+        print("\n".join(_described(of_runs, shutil.get_terminal_size((160, 24)).columns)))
+
+    main()
+
+
+def _described(of_runs: list[str], width: int) -> list[str]:
+    """The lines of the summary of the network that a run with these overrides trains."""
+    # torch takes seconds to import: --help must not wait for it
+    from torch import nn
+
+    from src.base.config import RunConfig, node_problems, schema_problems
+    from src.models.summary import summarize
+    from src.training.blueprint import blueprint, size_problems
+
+    if problems := not_taken(of_runs):
+        raise ConfigError(problems)
+    with as_config_errors(of_runs):
+        plain = plain_values(compose("train", force_overrides(of_runs)))
+    # of the network alone: whether the loss fits its outputs does not matter here
+    problems = schema_problems(plain) or node_problems("model", plain["model"], nn.Module, (), plain["allow_targets"])
+    if problems:
+        raise ConfigError(problems)
+    config = RunConfig.model_validate(plain)
+    model = blueprint(config, config.allow_targets)
+    if problems := size_problems(config, model):
+        raise ConfigError(problems)
+    try:
+        found = summarize(model, config.data.image_size)
+    except Exception as error:  # a custom network may need real images, which it does not get
+        reason = cut(one_line(str(error) or type(error).__name__))
+        raise ConfigError([f"model: {config.model['name']} cannot be summarized without weights ({reason})"]) from error
+    return [*_table(found, width), "", *_totals(config.model["name"], config.data.image_size, found)]
+
+
+def _table(found: "ModelSummary", width: int) -> list[str]:
+    from src.display.tables import plain_table
+
+    rows = [_row(block, block.name) for block in found.blocks] + [_row(found.whole, "all")]
+    names = ("block", "kind", "output", *NUMBERS)
+    columns = {name: [row[number] for row in rows] for number, name in enumerate(names)}
+    return plain_table(columns, NUMBERS, {"kind": 8}, width)
+
+
+def _row(block: "BlockSummary", name: str) -> tuple[str, ...]:
+    shape = " x ".join(map(str, block.output))
+    numbers = f"{block.parameters:,}", f"{block.multiply_adds / 1e6:,.1f}", f"{block.memory / 1e6:.2f}"
+    return name, block.kind, shape, *numbers
+
+
+def _totals(name: str, size: int, found: "ModelSummary") -> list[str]:
+    """Sentences with the numbers of report D's summaries."""
+    whole = found.whole
+    return [
+        f"{name}: {whole.parameters:,} parameters; {whole.multiply_adds / 1e9:.2f} G multiply-adds for an image of "
+        f"{size} x {size} ({whole.torchinfo_multiply_adds / 1e9:.2f} G as report D's summary counts them: transposed "
+        "convolutions at the size of their outputs).",
+        f"Memory of one float32 image: parameters {4 * whole.parameters / 1e6:.2f} MB, input {found.input / 1e6:.2f} "
+        f"MB, forward and backward {whole.memory / 1e6:.2f} MB, total {found.memory / 1e6:.2f} MB.",
+    ]
+
+
+if __name__ == "__main__":
+    summary()

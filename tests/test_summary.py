@@ -1,0 +1,34 @@
+"""`python -m src.summary`: what a network consists of, for any model= and without data."""
+
+import pytest
+
+from src.summary import summary
+
+
+def test_report_ds_summary_of_its_unet(here):
+    done = here(summary, "model=unet_nobn")  # whose two channels the default loss does not take
+    assert done.returncode == 0, done.stderr
+    assert "unet_nobn: 31,031,810 parameters; 48.17 G multiply-adds for an image of 256 x 256 (54.65 G" in done.stdout
+    assert "parameters 124.13 MB, input 0.79 MB, forward and backward 319.82 MB, total 444.73 MB." in done.stdout
+    table = [line.split() for line in done.stdout.splitlines()]
+    assert ["decoder.3", "UpBlock", "64", "x", "256", "x", "256", "143,552", "7,784.6", "100.66"] in table
+
+
+def test_keys_of_the_run_count(here):
+    done = here(summary, "model=resnet34_unet", "model.width=8", "data.image_size=64")
+    assert done.returncode == 0 and "an image of 64 x 64" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["model=unett"], "model: got 'unett'; allowed: resnet34_unet"),
+        (["model.widht=3"], "model.widht: unknown key"),
+        (["data.image_size=8"], "data.image_size: got 8; unet works from 32 pixels on"),
+        (["model._target_=os.system"], "model._target_: got 'os.system'"),
+        (["-m", "model=unet"], "this command makes no sweeps"),
+    ],
+)
+def test_mistakes_get_a_line(here, arguments, said):
+    done = here(summary, *arguments)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
