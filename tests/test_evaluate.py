@@ -163,8 +163,6 @@ def test_the_command_as_a_process_on_a_folder_with_an_odd_name(command, run_copy
     done = command("evaluate", f"run={odd}", "device=cpu", "images=0")
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert (odd / "evaluation" / "test" / "protocols.md").exists()
-    done = command("evaluate", "--help")
-    assert done.returncode == 0 and "split" in done.stdout
 
 
 def test_pictures_and_cards_are_not_written_through_a_link(here, run_copy, tmp_path):

@@ -22,8 +22,8 @@ from src.training.state import ModelRunner
 from tests.conftest import PROJECT
 
 MODELS = sorted(path.stem for path in (PROJECT / "conf" / "model").glob("*.yaml"))
-# made of the same parts as unet and resnet34_unet_plain, which stand for them in the short tests
-LONG = ("unet_bias", "resnet34_unet", "resnet34_unet_plain", "resnet34_unet_cbam")
+# the short tests export unet, see plain_onnx, and unet_nobn, made of the same parts
+LONG = ("unet", "unet_bias", "resnet34_unet", "resnet34_unet_plain", "resnet34_unet_cbam")
 CPU = torch.device("cpu")
 
 
