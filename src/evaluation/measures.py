@@ -65,7 +65,7 @@ def boundary_f(predicted: np.ndarray, truth: np.ndarray) -> float:
 
     It is 2 p r / (p + r), where p is the share of the predicted outline within `tolerance_pixels` (Euclidean) of the
     true one, and r the share of the true outline within it of the predicted one. The outline are the pixels of a mask
-    with a direct neighbor outside of it; the image's edge is no outline.
+    with a direct neighbor outside of it; the image's edge does not count as one.
 
     Args:
         predicted, truth: bool (H, W).
@@ -103,7 +103,7 @@ def best_threshold(images: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
     """The threshold of CANDIDATES with the highest mean per-image Dice; of equal ones the nearest to 0.5.
 
     `images`: for each its probability, float32 (H, W) in [0, 1], and its truth, bool (H, W). Foreground is where the
-    probability is above the threshold. Raises ValueError when there is no image.
+    probability is above the threshold. Raises ValueError without any image.
     """
     dice = [dice_per_image(_counts(probability, truth)) for probability, truth in images]
     if not dice:

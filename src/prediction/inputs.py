@@ -42,7 +42,7 @@ def find_inputs(name: str, output: Path | None = None, key: str = "input") -> In
     without one of EXTENSIONS are left out but counted; hidden folders and all below `output` are passed over. Links to
     folders are followed, each folder once. `key`: the option that `name` was given with.
 
-    Raises ValueError when there is no photo, and when `output` is or holds the folder that is searched.
+    Raises ValueError without any photo, and when `output` is or holds the folder that is searched.
     """
     given = expanded(name)
     if os.path.lexists(given) and not given.is_dir():
