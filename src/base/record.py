@@ -233,7 +233,7 @@ class RunRecord:
         write_json(self.folder / f"{split}.json", {"schema": SCHEMA, "protocols": entries}, self.check)
 
     def read_scores(self, split: str) -> dict[str, Any]:
-        """The scores of each protocol in `<split>.json`; empty if there is no file yet."""
+        """The scores of each protocol in `<split>.json`; empty if the file does not exist yet."""
         path = self.folder / f"{split}.json"
         content = read_json(path) if path.exists() else {"protocols": {}}
         protocols = content.get("protocols") if isinstance(content, dict) else None
@@ -242,7 +242,7 @@ class RunRecord:
         return protocols
 
     def read_test_images(self, split: str = "test") -> list[dict[str, Any]]:
-        """The rows of `<split>_images.csv` as text; empty if there is no file yet."""
+        """The rows of `<split>_images.csv` as text; empty if the file does not exist yet."""
         path = self.folder / f"{split}_images.csv"
         rows = _rows_in(path) if path.exists() else ()
         return [dict(zip(TEST_IMAGE_COLUMNS, map(unquoted, row), strict=True)) for row in rows]

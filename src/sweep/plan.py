@@ -135,7 +135,7 @@ def write_plan(jobs: Sequence[Job], folder: Path) -> None:
 
 
 def _planned(path: Path) -> dict[str, Any]:
-    """The entries of a plan by run_id; none where there is no plan yet. Raises ValueError, naming it, for no plan.
+    """The entries of a plan by run_id; none before the first launch. Raises ValueError, naming it, for a broken plan.
 
     Of a plan of schema 1 only those that have begun: the others would be waited for under ids that are made no more.
     """

@@ -26,7 +26,7 @@ def blueprint(config: RunConfig, allow_targets: Sequence[str]) -> nn.Module:
 
 
 def size_problems(config: RunConfig, model: nn.Module) -> list[str]:
-    """Why `model` is no network for the images of `config`: one line, or none."""
+    """Why `model` cannot take the images of `config`: one line, or none."""
     smallest = getattr(model, "minimum_size", None)
     if not isinstance(smallest, int):
         return [f"model._target_: {type(model).__name__} has no minimum_size, the smallest image side it works on"]

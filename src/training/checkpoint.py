@@ -52,11 +52,11 @@ def _write(content: dict[str, Any], path: Path) -> None:
 
 
 def load_checkpoint(path: Path, largest: int | None = None) -> dict[str, Any]:
-    """What `save_checkpoint` wrote, on the CPU. Raises ValueError naming a file that is no such thing, or damaged.
+    """What `save_checkpoint` wrote, on the CPU. Raises ValueError, naming the file, if it is something else or damaged.
 
     `largest`: bytes that it may have; then a file in the format of torch before 1.6 is refused too.
     """
-    with open_regular(path, largest) as file:  # a file that may not be read is no damaged one
+    with open_regular(path, largest) as file:  # a file without the right to read it is not called damaged
         _check_unpacked_size(file, path, must_be_zip=largest is not None)
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)

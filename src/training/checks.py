@@ -81,7 +81,7 @@ def _home(key: str, path: str | None) -> str | None:
     try:
         return str(Path(path).expanduser())
     except RuntimeError as error:
-        raise ConfigError([f"{key}: got {shown(path)}; there is no such user"]) from error
+        raise ConfigError([f"{key}: got {shown(path)}; this user does not exist"]) from error
 
 
 @cache
@@ -146,7 +146,7 @@ def _model_problems(config: RunConfig, model: nn.Module) -> list[str]:
 def _weights_problems(path: Path, model: nn.Module) -> list[str]:
     if not path.is_file():
         return [
-            f"init_from: got {str(path)!r}, which is no file; give a run's checkpoints/best.pt or a .pth of weights"
+            f"init_from: got {str(path)!r}, which is not a file; give a run's checkpoints/best.pt or a .pth of weights"
         ]
     try:
         fitting_weights(path, model.state_dict(), oldest_checkpoint(model))

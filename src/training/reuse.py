@@ -126,7 +126,7 @@ def _is_old(run_file: Path) -> bool:
 def link_finished_run(record: RunRecord, data_fingerprint: str) -> dict[str, Any] | None:
     """Makes a run that another sweep has finished a run of this sweep too, under the record's lock.
 
-    Returns its run.json, or None if there is no such run. Its weights are linked if that is possible, so they take no
+    Returns its run.json, or None if none qualifies. Its weights are linked if that is possible, so they take no
     room and outlive the other folder: they are replaced and never written to. All else is copied.
     """
     source = finished_elsewhere(record, data_fingerprint)

@@ -61,7 +61,7 @@ def test_an_image_that_is_too_small_for_the_network(problems):
 
 
 def test_starting_weights_must_be_there_and_fit(problems, tmp_path):
-    assert "which is no file" in problems(f"init_from={tmp_path}/none.pt")[0]
+    assert "which is not a file" in problems(f"init_from={tmp_path}/none.pt")[0]
     other = tmp_path / "other.pth"
     torch.save({"head.weight": torch.zeros(1, 64, 3, 3)}, other)
     assert "holds weights of another network; of 118 entries 1 of another shape: " in problems(f"init_from={other}")[0]
@@ -135,7 +135,7 @@ def test_a_path_may_begin_with_the_home_folder(composed, problems, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     config = checked(composed("data=synthetic", "device=cpu", "output='~/x'", "data.root='~/d'", "data.cache_dir='~'"))
     assert (config.output, config.data.root, config.data.cache_dir) == ("/home/me/x", "/home/me/d", "/home/me")
-    assert problems("output='~nobody_here/x'") == ["output: got '~nobody_here/x'; there is no such user"]
+    assert problems("output='~nobody_here/x'") == ["output: got '~nobody_here/x'; this user does not exist"]
 
 
 def test_what_a_config_names_is_not_run(problems, tmp_path):
