@@ -20,7 +20,8 @@ pytestmark = [
 def test_every_step_of_the_campaign_ends_well(parts, tmp_path):
     environment = os.environ | {
         "CAMPAIGN_TINY": "1",
-        "CAMPAIGN_SECONDS": "900",
+        "CAMPAIGN_SECONDS": "3600",
+        "CAMPAIGN_PATIENCE": "20",
         "CAMPAIGN_WORK": str(tmp_path / "work"),
         "SEGSWEEP_CACHE": str(tmp_path / "cache"),
         "OUT": str(tmp_path / "out"),

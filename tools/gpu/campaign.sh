@@ -2,12 +2,13 @@
 # Measures the project on a CUDA machine. In the project's root, after pack.sh: . .gpu/env.sh && bash .gpu/campaign.sh PART...
 #   smoke (70 s)       card, versions, the tests marked gpu, a tiny run exact and one fast, at the same time
 #   exactness (70 s)   for both networks: two runs at once and one that is killed (kill -9) and resumed must end with the same bits
-#   speed (240 s)      bare steps and their kernels, src.benchmark with report A's batches, checkpoints, more bare steps
-#   ablations (330 s)  report A's six settings on real photos, 256 pixels, width 64, through the sweep; aggregate; records as .tar.gz
+#   speed (290 s)      bare steps and their kernels, src.benchmark with report A's batches, checkpoints, more bare steps
+#   ablations (490 s)  report A's six settings on real photos, 256 pixels, width 64, through the sweep; aggregate; records as .tar.gz
+# Several parts in one call share CAMPAIGN_TOTAL seconds (395): what matters less comes last and is what a lack of time cuts off.
 # Parts stand alone; what an earlier part left in /tmp (decoded images, compiled networks) saves time. Results go to $OUT as they come:
 # campaign.log, steps.tsv, results.jsonl, profile.txt, gpu.csv, ablations.tar.gz (6 files; checkpoints never).
-# Times are of an H100 with 16 cores (2026-11): smoke 38 s, exactness 54 s, compiling both networks at once 75 s, each benchmark 62 s.
-# CAMPAIGN_SECONDS (of each part), CAMPAIGN_EPOCHS, CAMPAIGN_SEEDS (0,1,2), CAMPAIGN_SLOTS (5), CAMPAIGN_TINY=1 (rehearsal on a CPU).
+# CAMPAIGN_SECONDS (of each part), CAMPAIGN_EPOCHS, CAMPAIGN_SEEDS (0,1,2), CAMPAIGN_SLOTS (6: 18 runs are 3 rounds),
+# CAMPAIGN_TINY=1 (rehearsal on a CPU), CAMPAIGN_PATIENCE (factor on the limits of steps, for a slow machine).
 set -uo pipefail
 tools=$(cd "$(dirname "$0")" && pwd)
 python3 -c 'import hydra, albumentations' 2>/dev/null || . "$tools/env.sh" # not sourced, or sourced in a pipe
@@ -28,7 +29,7 @@ runs_folder() {
 }
 RUNS=$(runs_folder)
 SAMPLE=${OXFORD_PET_ROOT:-$PWD/.gpu/data/oxford-iiit-pet-sample}
-SLOTS=${CAMPAIGN_SLOTS:-5}
+SLOTS=${CAMPAIGN_SLOTS:-6}
 SEEDS=${CAMPAIGN_SEEDS:-0,1,2}
 if [[ -n $TINY ]]; then
   python3 "$tools/campaign_repeat.py" "$SAMPLE" "$WORK/mini" 1 30 8
@@ -45,14 +46,21 @@ fi
 
 say() { echo "$*" | tee -a "$LOG"; }
 now() { date +%s; }
-budget() { END=$(($(now) + ${CAMPAIGN_SECONDS:-$1})); say "== $PART: $((END - $(now))) s, $(date -u +%H:%M:%S)"; }
+TOTAL_END=$(($(now) + ${CAMPAIGN_TOTAL:-$((($# > 1) ? 395 : 3600))}))
+[[ -n $TINY ]] && TOTAL_END=$(($(now) + 36000))
+PATIENCE=${CAMPAIGN_PATIENCE:-$([[ -n $TINY ]] && echo 5 || echo 1)} # a rehearsal shares its cores with other tests
+budget() { # seconds
+  END=$(($(now) + ${CAMPAIGN_SECONDS:-$1}))
+  ((END > TOTAL_END)) && END=$TOTAL_END
+  say "== $PART: $((END - $(now))) s, $(date -u +%H:%M:%S)"
+}
 left() { echo $((END - $(now))); }
 
 # step NAME LIMIT LINES command...: runs it in at most LIMIT seconds (and what is left of the part), says its last LINES lines
 step() {
   local name=$1 limit=$2 lines=$3 began rc
   shift 3
-  [[ -n $TINY ]] && limit=$((limit * 5)) # a rehearsal shares its cores with other tests
+  limit=$((limit * PATIENCE))
   (($(left) - 2 < limit)) && limit=$(($(left) - 2))
   if ((limit < 3)); then say "-- $name: left out, no time"; printf '%s\t%s\tleft out\t0\n' "$PART" "$name" >>"$OUT/steps.tsv"; return 0; fi
   began=$(date +%s.%N)
@@ -65,7 +73,7 @@ step() {
 json_lines() { grep -h '^{' "$@" 2>/dev/null >>"$OUT/results.jsonl"; }
 
 smoke() {
-  budget 70
+  budget 100
   {
     command -v nvidia-smi >/dev/null && nvidia-smi
     nproc; free -g | head -2; df -h . /tmp /dev/shm 2>/dev/null; ulimit -n; uname -r
@@ -77,21 +85,22 @@ if torch.cuda.is_available():
     print(one.name, f"{one.total_memory / 2**30:.1f} GiB, {one.multi_processor_count} multiprocessors, capability {one.major}.{one.minor}")
 PY
   } 2>&1 | tee -a "$LOG"
-  local tests common
+  local tests common tiny=()
   tests=$(grep -rlE 'mark\.gpu|needs_cuda' tests) # the others need selenium and nbformat, which may be missing
   common=(data=oxford_pet size=small trainer.epochs=2 model.width=16 data.image_size=128 trainer.batch_size=32)
   export TORCHINDUCTOR_COMPILE_THREADS=4
   # shellcheck disable=SC2086
-  step gpu_tests 66 25 python3 -m pytest -q -n "$([[ -n $TINY ]] && echo 2 || echo 7)" -m gpu -rfE --tb=short -p no:cacheprovider $tests &
+  step gpu_tests 95 25 python3 -m pytest -q -n "$([[ -n $TINY ]] && echo 2 || echo 7)" -m gpu -rfE --tb=short -p no:cacheprovider $tests &
   for numerics in exact fast; do
     step "tiny_$numerics" 64 2 python3 -m src.train "${common[@]}" "numerics=$numerics" "${SMALL[@]}" "output=$RUNS/smoke" &
+    tiny+=($!)
   done
-  wait
+  wait "${tiny[@]}" # the tests may still run beside the next part, which is not about time
   unset TORCHINDUCTOR_COMPILE_THREADS
 }
 
 exact_run() { # network, who; becomes python, so call it in a subshell
-  exec python3 -m src.train "model=$1" data=oxford_pet trainer=report_a numerics=exact "trainer.epochs=$([[ -n $TINY ]] && echo 6 || echo 2)" trainer.batch_size=32 data.workers=2 "${SMALL[@]}" "output=$RUNS/exact/$1/$2"
+  exec python3 -m src.train "model=$1" data=oxford_pet trainer=report_a numerics=exact "trainer.checkpoint_seconds=$([[ -n $TINY ]] && echo 0 || echo 1)" "trainer.epochs=$([[ -n $TINY ]] && echo 6 || echo 2)" trainer.batch_size=32 data.workers=2 "${SMALL[@]}" "output=$RUNS/exact/$1/$2"
 }
 killed_run() { # network
   local pid epochs=0
@@ -99,7 +108,7 @@ killed_run() { # network
   pid=$!
   for _ in $(seq 600); do
     epochs=$(cat "$RUNS/exact/$1/killed/single/"*/epochs.jsonl 2>/dev/null | wc -l)
-    ((epochs >= 1)) && break
+    ((epochs >= 1)) && break # its checkpoint, of each second, is of this epoch or of the next one
     kill -0 "$pid" 2>/dev/null || break
     sleep 0.1
   done
@@ -108,20 +117,21 @@ killed_run() { # network
   wait "$pid" 2>/dev/null
   echo "killed after $epochs epochs with status $(grep -h '"status"' "$RUNS/exact/$1/killed/single/"*/run.json)"
   (exact_run "$1" killed)
+  grep -ho "resuming in epoch.*" "$RUNS/exact/$1/killed/single/"*/train.log || echo "RESUMED FROM NOTHING"
 }
 exactness() {
-  budget 70
+  budget 75
   rm -rf "$RUNS/exact"
   export -f exact_run killed_run
   export RUNS TINY
   SMALL_TEXT="${SMALL[*]} $([[ -n $TINY ]] || echo model.width=32)" # float32 without tf32 is slow: a quarter of the work
   export SMALL_TEXT
   for network in unet resnet34_unet; do
-    for who in first second; do step "exact_${network}_$who" 62 1 bash -c 'SMALL=($SMALL_TEXT); exact_run "$@"' _ "$network" "$who" & done
-    step "exact_${network}_killed" 62 2 bash -c 'SMALL=($SMALL_TEXT); killed_run "$@"' _ "$network" &
+    for who in first second; do step "exact_${network}_$who" 66 1 bash -c 'SMALL=($SMALL_TEXT); exact_run "$@"' _ "$network" "$who" & done
+    step "exact_${network}_killed" 66 3 bash -c 'SMALL=($SMALL_TEXT); killed_run "$@"' _ "$network" &
   done
   wait
-  grep -h "killed after" "$WORK"/exact_*_killed.log 2>/dev/null
+  grep -hE "killed after|resuming|RESUMED" "$WORK"/exact_*_killed.log 2>/dev/null
   for network in unet resnet34_unet; do
     step "bits_$network" 15 3 python3 "$tools/campaign_bits.py" "first=$RUNS/exact/$network/first" "second=$RUNS/exact/$network/second" "killed and resumed=$RUNS/exact/$network/killed"
   done
@@ -129,29 +139,27 @@ exactness() {
 }
 
 speed() {
-  budget 240
+  wait # for the tests of the part before
+  budget 290
   local root=$WORK/repeated turns=(repeats=3 images=64)
   python3 "$tools/campaign_repeat.py" "$SAMPLE" "$root" "$([[ -n $TINY ]] && echo 1 || echo 4)" $([[ -n $TINY ]] && echo 60 8)
   local full=(data=oxford_pet "data.root=$root" data.workers=8 "data.cache_dir=$SEGSWEEP_CACHE") unet=32 resnet=128 u_steps=20 r_steps=8
   if [[ -n $TINY ]]; then
     full=(data=oxford_pet "data.root=$root" "${SMALL[@]}"); turns=(repeats=1 images=8); unet=4; resnet=4; u_steps=1; r_steps=1
   fi
-  # both networks are compiled at the same time beforehand, so that nothing waits for it later
+  # only the two main variants are compiled, at the same time and beforehand, so that nothing waits for it later
   export TORCHINDUCTOR_COMPILE_THREADS=8
   for way in "unet:$unet" "resnet34_unet:$resnet"; do
-    step "warm_${way/:/_}" 90 1 python3 "$tools/campaign_steps.py" --warm-only "${STEPS[@]}" "$way:compile,cl" &
+    step "warm_${way/:/_}" 80 1 python3 "$tools/campaign_steps.py" --warm-only "${STEPS[@]}" "$way:compile,cl" &
   done
   wait
   unset TORCHINDUCTOR_COMPILE_THREADS
   json_lines "$WORK"/warm_*.log
   local -a ways=("unet:$unet:compile,cl,profile" "resnet34_unet:$resnet:compile,cl,profile" "unet:$unet:cl" "resnet34_unet:$resnet:cl")
-  step steps 60 30 python3 "$tools/campaign_steps.py" "${STEPS[@]}" --seconds 50 --profile "$OUT/profile.txt" "${ways[@]}"
+  step steps 50 30 python3 "$tools/campaign_steps.py" "${STEPS[@]}" --seconds 35 --profile "$OUT/profile.txt" "${ways[@]}"
   json_lines "$WORK/steps.log"
-  step bench_unet 65 12 python3 -m src.benchmark 'networks=[unet]' "steps=$u_steps" "${turns[@]}" "output=$WORK/bench_unet" "${full[@]}"
-  step bench_resnet 60 12 python3 -m src.benchmark 'networks=[resnet34_unet]' "steps=$r_steps" "${turns[@]}" "output=$WORK/bench_resnet" "${full[@]}"
-  for name in unet resnet; do
-    [[ -f $WORK/bench_$name/benchmark.json ]] && python3 -c 'import json,sys; print(json.dumps({"benchmark": json.load(open(sys.argv[1]))}))' "$WORK/bench_$name/benchmark.json" >>"$OUT/results.jsonl"
-  done
+  benchmark resnet34_unet "$r_steps"
+  benchmark unet "$u_steps"
   step checkpoints 25 4 python3 "$tools/campaign_checkpoints.py" "$WORK/checkpoints" "$RUNS/checkpoints"
   json_lines "$WORK/checkpoints.log"
   ways=("unet:$unet:" "resnet34_unet:$resnet:")
@@ -160,6 +168,10 @@ speed() {
   step more_steps "$(($(left) - 3))" 30 python3 "$tools/campaign_steps.py" "${STEPS[@]}" --seconds "$(($(left) - 12))" "${ways[@]}"
   json_lines "$WORK/more_steps.log"
   cp "$OUT/results.jsonl" "$WORK/results.jsonl" # for the choice of epochs in a later call, whose $OUT is empty
+}
+benchmark() { # network, steps in each turn; with the variables of `speed`
+  step "bench_$1" 75 12 python3 -m src.benchmark "networks=[$1]" "steps=$2" "${turns[@]}" "output=$WORK/bench_$1" "${full[@]}"
+  [[ -f $WORK/bench_$1/benchmark.json ]] && python3 -c 'import json,sys; print(json.dumps({"benchmark": json.load(open(sys.argv[1]))}))' "$WORK/bench_$1/benchmark.json" >>"$OUT/results.jsonl"
 }
 
 keep_records() { # the records so far, without checkpoints
@@ -173,7 +185,7 @@ sweep() { # limit, seeds
   step "sweep_$2" "$1" 30 python3 -m src.train -m "seed=$2" "setting=${SETTINGS%,}" "${FAST[@]}" "${EPOCHS[@]}" "${SMALL[@]}" "${LAUNCH[@]}" "output=$RUNS" sweep.name=report_a_256
 }
 ablations() {
-  budget 330
+  budget 490
   local sampler="" keeper epochs began took
   FAST=(numerics=fast)
   if command -v nvidia-smi >/dev/null; then
@@ -184,7 +196,7 @@ ablations() {
   keeper=$!
   # compiles both networks, for training and for evaluation, into the cache that all runs share, and times an epoch
   if [[ -z $TINY ]]; then
-    step warm_runs 110 6 python3 -m src.train -m model=unet,resnet34_unet trainer=report_a numerics=fast trainer.epochs=3 data=oxford_pet "${SMALL[@]}" hydra.launcher.slots_per_gpu=2 "output=$RUNS" sweep.name=warm
+    step warm_runs 100 6 python3 -m src.train -m model=unet,resnet34_unet trainer=report_a numerics=fast trainer.epochs=3 data=oxford_pet "${SMALL[@]}" hydra.launcher.slots_per_gpu=2 "output=$RUNS" sweep.name=warm
     case $? in 0 | 124) ;; *) say "warm runs failed: the sweep goes without torch.compile"; FAST+=(numerics.compile=false) ;; esac
     export TORCHINDUCTOR_COMPILE_THREADS=$(($(nproc) / SLOTS)) # otherwise every run starts a helper process for each core
   fi
@@ -205,11 +217,12 @@ ablations() {
   [[ -n $sampler ]] && kill "$sampler" 2>/dev/null
 }
 
-[[ $# -gt 0 ]] || { sed -n '2,12p' "$0"; exit 2; }
+[[ $# -gt 0 ]] || { sed -n '2,13p' "$0"; exit 2; }
 for PART in "$@"; do
   case $PART in
     smoke | speed | ablations | exactness) began_part=$(now); "$PART"; say "== $PART took $(($(now) - began_part)) s" ;;
     *) echo "no part called $PART: smoke, exactness, speed, ablations"; exit 2 ;;
   esac
 done
+wait
 ls -la "$OUT"

@@ -26,25 +26,29 @@ def records(sweep: str) -> list[tuple[dict, list[dict]]]:
 
 
 def epochs(warm: str, results: str, seconds: float, seeds: str, slots: int) -> int:
-    """How many epochs fit: the slower of what the device and the processes can do, from bare steps or the warm runs."""
-    speed = {"unet": 1000.0, "resnet34_unet": 3000.0}
+    """How many epochs fit, so that every run ends: in rounds of `slots` runs, which share the device and 16 cores."""
+    speed, beside, start = {"unet": 1000.0, "resnet34_unet": 1400.0}, [0.6], [28.0]
     for run, rows in records(warm):
         if len(rows) > 1:
+            later = sum(row["train_seconds"] for row in rows[1:])
             speed[run["choices"]["model"]] = max(row["images_per_second"] for row in rows[1:])
+            start.append(run["seconds"] - later)
+            beside.append(statistics.median(row["train_seconds"] for row in rows[1:]) + 0.3)
     if Path(results).exists():
         for line in Path(results).read_text().splitlines():
             row = json.loads(line)
             name, _, words = str(row.get("way", "")).partition(":")
             if "images_per_second" in row and words in ("32:compile,cl,profile", "128:compile,cl,profile"):
-                speed[name] = row["images_per_second"]
-    runs = 3 * len(seeds.split(","))  # of each network
+                speed[name] = max(speed[name], row["images_per_second"])
+    rounds = -(-6 * len(seeds.split(",")) // slots)
     images = TRAIN * 1.15 + VALID / 2  # 1.15: the smaller last batch runs uncompiled
-    on_device = runs * sum(images / one for one in speed.values())
-    beside = 2 * runs * 0.9 / slots  # an epoch's checkpoints, validation and start, which the runs do side by side
-    starts = 2 * runs * 28 / slots  # importing, opening data, tracing: measured on an H100 with 16 cores
-    fit = (seconds - starts / 2 - 10) / (1.2 * max(on_device, beside + on_device / slots))
-    told = f"an epoch of all runs: device {on_device:.1f} s, beside it {beside:.1f} s; {fit:.1f} would fit"
-    print(f"images/s {speed}; {told}", file=sys.stderr)
+    device = slots * statistics.mean(images / one for one in speed.values())  # an epoch of as many runs
+    epoch = 1.2 * max(device, *beside)
+    fit = 0.9 * (seconds / rounds - 1.3 * max(start)) / epoch
+    print(
+        f"images/s {speed}; {rounds} rounds; start {max(start):.1f} s, an epoch {epoch:.2f} s; {fit:.1f} would fit",
+        file=sys.stderr,
+    )
     return max(3, min(50, int(fit)))
 
 
