@@ -56,6 +56,7 @@ class DataSection(Section):
     name: str = neutral()
     root: str = neutral()
     image_size: int = Field(ge=8, le=4096)
+    resize: Literal["pil_bilinear", "cv2_linear"] = "cv2_linear"  # the default is what records from before it used
     border: Literal["foreground", "background", "ignore", "random"]
     fold: int = Field(ge=0, le=9)
     mean: tuple[float, float, float]

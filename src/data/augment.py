@@ -50,7 +50,7 @@ class RngStream(IntEnum):
 def stream_seed(seed: int, stream: RngStream, first: int, second: int = 0) -> np.random.SeedSequence:
     """The seed of one draw, decided by its four numbers alone, in any process and order.
 
-    `first` and `second` identify the draw: epoch and index, copy and image, or image alone. Always four
+    `first` and `second` identify the draw: epoch and index, copy and image, or epoch alone. Always four
     numbers, because a SeedSequence pads with zeros: (1, 2) and (1, 2, 0) would be the same stream.
     """
     return np.random.SeedSequence([seed, stream, first, second])

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from src.base.config import AugmentationSection
 from src.data.augment import PairTransform, RngStream, stream_seed
 from src.data.decoding import PairDecoder
-from src.data.images import BACKGROUND, PET, BorderPolicy, resize_image, resize_mask, trimap_to_target
+from src.data.images import BACKGROUND, PET, BorderPolicy, resize_mask, trimap_to_target
 from src.data.pairs import Pair
 
 LARGEST_TRY = 2048  # pixels a side; takes about a second
@@ -45,7 +45,7 @@ class FileReader:
     def __call__(self, pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Raises ValueError, naming the file, for one that cannot be read, and DataChanged for one that changed."""
         image, trimap = self.decoder(pair.image, pair.mask, pair.digests)
-        return resize_image(image, size), resize_mask(trimap, size)
+        return self.decoder.images.resized(image, size), resize_mask(trimap, size)
 
 
 def load_size(image_size: int, augmentation: AugmentationSection) -> int:
@@ -58,7 +58,7 @@ class TrainDataset(Dataset[Sample]):
 
     Index i is copy i // n of image i % n, where n is the number of pairs and copy 0 is the original. Samples
     are asked for by `(epoch, index)`, so that a persistent worker process draws differently in each epoch.
-    A copy (report E) and a random border (report E made its masks once) are the same in every epoch.
+    A copy (report E) is the same in every epoch; a random border is drawn at each access, as in report E.
     Raises ValueError when the augmentation cannot be built, with every problem.
     """
 
@@ -91,7 +91,7 @@ class TrainDataset(Dataset[Sample]):
         copy, image_index = divmod(index, len(self.pairs))
         pair = self.pairs[image_index]
         image, trimap = self.read_pair(pair, self.load_size)
-        target = trimap_to_target(trimap, self.border, self._border_generator(image_index))
+        target = trimap_to_target(trimap, self.border, self._border_generator(epoch, index))
         try:
             if copy:
                 seed = stream_seed(self.seed, RngStream.COPY, copy, image_index)
@@ -102,10 +102,10 @@ class TrainDataset(Dataset[Sample]):
             raise ValueError(f"{pair.image}: cannot be augmented: {error}") from error
         return _as_sample(image, target, index)
 
-    def _border_generator(self, image_index: int) -> np.random.Generator | None:
+    def _border_generator(self, epoch: int, index: int) -> np.random.Generator | None:
         if self.border != "random":
             return None
-        return np.random.default_rng(stream_seed(self.seed, RngStream.BORDER, image_index))
+        return np.random.default_rng(stream_seed(self.seed, RngStream.BORDER, epoch, index))
 
     def _check_format(self, image: np.ndarray, target: np.ndarray) -> None:
         size = self.image_size
@@ -187,7 +187,7 @@ class NativeDataset(Dataset[NativeSample]):
         """The sample of `index`; raises ValueError, naming the file, for one that cannot be read."""
         pair = self.pairs[index]
         image, trimap = self.decoder(pair.image, pair.mask, pair.digests)
-        return NativeSample(_channels_first(resize_image(image, self.image_size)), trimap, index)
+        return NativeSample(_channels_first(self.decoder.images.resized(image, self.image_size)), trimap, index)
 
 
 def _as_sample(image: np.ndarray, target: np.ndarray, index: int) -> Sample:

@@ -29,6 +29,7 @@ RASTER_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM",
 
 BorderPolicy = Literal["foreground", "background", "ignore", "random"]
 Exif = Literal["apply", "ignore"]
+Resize = Literal["pil_bilinear", "cv2_linear"]
 
 # A small file may declare gigabytes of pixels; 64 million are 192 MB as RGB, more than any photo.
 MAXIMUM_PIXELS = 64_000_000
@@ -70,12 +71,15 @@ class ImageReader:
     `bits`: how many the values of 16-bit images use, over a whole data set (see `bits_for`); the highest of them become
     the 8 that are kept. None: not known, so that only images that use all 16 are read.
 
+    `resize`: how `resized` makes them square, see `resize_image`.
+
     Raises ValueError, naming the file, when it is missing, damaged, cut short, of more than `MAXIMUM_PIXELS` pixels,
     of a mode without a clear way to 8-bit RGB (fractions, 32-bit integers), or of other bits than `bits`.
     """
 
     exif: Exif = "apply"
     bits: int | None = None
+    resize: Resize = "pil_bilinear"
 
     def __call__(self, path: Path) -> npt.NDArray[np.uint8]:
         """The image in `path`."""
@@ -86,6 +90,10 @@ class ImageReader:
         if problem := self.problem(highest_value(decoded)):
             raise ValueError(f"{decoded.path}: {problem}")
         return upright(on_white(decoded, self.bits or 16), self.orientation(decoded))
+
+    def resized(self, image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+        """An image (H, W, 3) as (size, size, 3)."""
+        return resize_image(image, size, self.resize)
 
     def problem(self, highest: int | None) -> str | None:
         """Why an image whose 16-bit values go up to `highest` (None: of 8 bits) cannot be read; None if it can."""
@@ -293,13 +301,19 @@ def _laid_on_white(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.array(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
 
 
-def resize_image(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize uint8 (H, W, 3) to (size, size, 3), bilinear, not keeping the aspect ratio (report A)."""
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+def resize_image(image: npt.NDArray[np.uint8], size: int, how: Resize) -> npt.NDArray[np.uint8]:
+    """Resize uint8 (H, W, 3) to (size, size, 3), bilinear, not keeping the aspect ratio.
+
+    "pil_bilinear" averages over all pixels that become one (antialiasing; the task's data class, reports A, C and D);
+    "cv2_linear" interpolates between the four nearest (albumentations' Resize, report B).
+    """
+    if how == "cv2_linear":
+        return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
-    """Resize uint8 (H, W) to (size, size), nearest: no code appears that was not there (report A)."""
+    """Resize uint8 (H, W) to (size, size), nearest as PIL does, so that no new code appears (report A)."""
     return cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
 
 

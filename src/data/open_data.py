@@ -24,7 +24,12 @@ def open_data(data: OxfordPetData | SyntheticData | FolderData, make: bool = Tru
 
     Raises ValueError when it is missing, with what to do, or has another layout. Its files are not checked.
     """
-    root = Path(data.root).expanduser()
+    splits = _open(data, Path(data.root).expanduser(), make)
+    images = replace(splits.decoder.images, resize=data.resize)
+    return replace(splits, decoder=replace(splits.decoder, images=images))
+
+
+def _open(data: OxfordPetData | SyntheticData | FolderData, root: Path, make: bool) -> Splits:
     if isinstance(data, FolderData):
         masks = MaskReader(binary=True, threshold=data.mask_threshold, ignore=data.ignore_value)
         decoder = PairDecoder(ImageReader(data.exif or "apply"), masks)

@@ -214,7 +214,8 @@ def _is_utf8(name: str) -> bool:
 def _listing_key(splits: Splits) -> str:
     """A hash that changes if any file may have changed since the last check; no file is opened."""
     trainval = _listing([*splits.train, *splits.valid])
-    return _sha256(json.dumps([SCHEMA, repr(splits.decoder), trainval, _listing(splits.test)]).encode())
+    reading = repr((splits.decoder.images.exif, splits.decoder.masks))
+    return _sha256(json.dumps([SCHEMA, reading, trainval, _listing(splits.test)]).encode())
 
 
 def _listing(pairs: Iterable[Pair]) -> list[tuple[str, FileState, FileState]]:

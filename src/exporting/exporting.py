@@ -13,7 +13,7 @@ from pydantic import Field
 from src.base.config import AnyData, PackageName, Section
 from src.base.errors import ConfigError, attempt
 from src.base.files import replacing
-from src.data.images import ImageReader, resize_image
+from src.data.images import ImageReader
 from src.data.open_data import open_data
 from src.exporting.formats import BATCHES, SUFFIXES, Agreement, Format, compare, read, require_packages, trace, write
 from src.exporting.metadata import RunFacts, describe, read_facts
@@ -115,7 +115,7 @@ def read_photos(source: Path, paths: Sequence[Path], reader: ImageReader, size: 
     """
     spread = np.linspace(0, len(paths) - 1, count).round().astype(int)
     chosen = [paths[index] for index in spread]
-    images = [resize_image(reader(path), size) for path in chosen]  # each (S, S, 3)
+    images = [reader.resized(reader(path), size) for path in chosen]  # each (S, S, 3)
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # (N, 3, S, S)
     return CheckImages(pixels, len(set(chosen)), source)
 

@@ -15,6 +15,10 @@ from src.data.images import ImageReader
 # Raised when a key changes its meaning, so that readers can tell.
 SCHEMA = 1
 INPUT = "images"
+RESIZE = {
+    "pil_bilinear": "bilinear with antialiasing, aspect ratio not kept: PIL.Image.Resampling.BILINEAR on uint8",
+    "cv2_linear": "bilinear without antialiasing, aspect ratio not kept: cv2.INTER_LINEAR on uint8",
+}
 OUTPUT = "logits"
 
 
@@ -61,7 +65,7 @@ def describe(facts: RunFacts, config: RunConfig, reader: ImageReader) -> dict[st
             "bits_of_16_bit_images": reader.bits,
             "height": size,
             "width": size,
-            "resize": "bilinear without antialiasing, aspect ratio not kept: cv2.INTER_LINEAR on uint8",
+            "resize": RESIZE[reader.resize],
             "divide_by": 255,
             "mean": list(config.data.mean),
             "std": list(config.data.std),

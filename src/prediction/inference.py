@@ -20,7 +20,7 @@ from src.base.config import PackageName, Section
 from src.base.environment import usable_cores
 from src.base.errors import ConfigError, attempt
 from src.data.decoding import PairDecoder
-from src.data.images import FOREGROUND, IGNORED, resize_image, trimap_to_target
+from src.data.images import FOREGROUND, IGNORED, trimap_to_target
 from src.data.pairs import Pair
 from src.prediction.inputs import Inputs, expanded, find_inputs
 from src.prediction.load_model import Predictor, load_model
@@ -143,7 +143,8 @@ class Inference:
             return self._outcome("kept", source, photo, self.outputs.kept_mask(photo))
         pixels = self.predictor.reader(source)
         height, width, _ = pixels.shape
-        return ResizedPhoto(source, photo, (height, width), resize_image(pixels, self.predictor.image_size), kinds)
+        square = self.predictor.reader.resized(pixels, self.predictor.image_size)
+        return ResizedPhoto(source, photo, (height, width), square, kinds)
 
     def _predict(self, pool: ThreadPoolExecutor, batch: list[ResizedPhoto | Outcome]) -> list[Outcome]:
         resized = [one for one in batch if isinstance(one, ResizedPhoto)]

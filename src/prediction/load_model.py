@@ -163,7 +163,7 @@ def _photo_reader(folder: Path, config: RunConfig) -> ImageReader:
             f"{folder / 'run.json'}: data.bits is {shown(bits)}, allowed are {', '.join(map(str, DEPTHS))}"
         )
     exif = config.data.exif if isinstance(config.data, FolderData) else None
-    return ImageReader(exif or "apply", bits)
+    return ImageReader(exif or "apply", bits, config.data.resize)
 
 
 def _fill(model: nn.Module, weights: dict[str, torch.Tensor], file: Path) -> None:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 
 from src.base.errors import ConfigError
-from src.data.images import resize_image
 from src.prediction.load_model import VIEWS, Predictor
 from src.training.protocol import Tta
 
@@ -41,7 +40,7 @@ def predict_photo(
     """
     _check_choices(tta, threshold)
     photo = _checked(image) if isinstance(image, np.ndarray) else predictor.reader(Path(image))
-    square = resize_image(photo, predictor.image_size)
+    square = predictor.reader.resized(photo, predictor.image_size)
     height, width, _ = photo.shape
     return upsample(predict_resized(predictor, [square], tta)[0], height, width, threshold)
 

@@ -69,7 +69,7 @@ def flips(array: np.ndarray) -> list[np.ndarray]:
 def drawn_pet(size: int) -> tuple[np.ndarray, np.ndarray]:
     """A pair as a run on drawn pets gets it: image and target, its border ignored."""
     image, trimap = draw_scene(np.random.default_rng(3), BREEDS[1], size)
-    return resize_image(image, size), trimap_to_target(resize_mask(trimap, size), "ignore")
+    return resize_image(image, size, "pil_bilinear"), trimap_to_target(resize_mask(trimap, size), "ignore")
 
 
 def seeds(epoch: int, index: int = 0) -> np.random.SeedSequence:

@@ -12,6 +12,7 @@ from PIL import Image
 from src.base.config import AugmentationSection
 from src.data.datasets import EvalDataset, FileReader, NativeDataset, TrainDataset
 from src.data.decoding import PairDecoder
+from src.data.images import ImageReader, resize_image
 from src.data.masks import MaskReader
 from src.data.pairs import Pair
 
@@ -141,14 +142,27 @@ def test_copies_are_augmented_anew_in_every_epoch_where_both_are_asked_for(pairs
     assert len({samples[epoch, 3].image.numpy().tobytes() for epoch in range(4)}) == 4
 
 
-def test_a_random_border_is_drawn_once_for_each_image(pairs: list[Pair]) -> None:
+def test_a_random_border_is_drawn_at_each_access(pairs: list[Pair]) -> None:
+    """By seed, epoch and image (or copy) alone; inside and outside of the border nothing changes."""
     flip = augmentation(copies=1, copy_transforms=[{"_target_": "albumentations.HorizontalFlip", "p": 1.0}])
     samples = TrainDataset(pairs, READ, 20, "random", flip, seed=0)
     first, second, _, copy_of_first, *_ = (samples[0, index].target for index in range(6))
-    assert torch.equal(first, samples[9, 0].target)
-    assert torch.equal(first.flip(1), copy_of_first)
-    assert not torch.equal(first, second)
-    assert not torch.equal(first, TrainDataset(pairs, READ, 20, "random", flip, seed=1)[0, 0].target)
+    assert torch.equal(first, TrainDataset(pairs, READ, 20, "random", flip, seed=0)[0, 0].target)
+    others = [second, copy_of_first.flip(1), samples[9, 0].target]
+    others.append(TrainDataset(pairs, READ, 20, "random", flip, seed=1)[0, 0].target)
+    plain = EvalDataset(pairs, READ, 20, "ignore")[0].target
+    for other in others:
+        assert not torch.equal(first, other) and torch.equal(first[plain != 127], other[plain != 127])
+
+
+@pytest.mark.parametrize("how", ["pil_bilinear", "cv2_linear"])
+def test_training_evaluation_and_scoring_resize_alike(pairs: list[Pair], how: Any) -> None:
+    decoder = PairDecoder(ImageReader(resize=how))
+    read = FileReader(decoder)
+    expected = torch.from_numpy(resize_image(decoder.images(pairs[0].image), 16, how)).permute(2, 0, 1)
+    assert torch.equal(TrainDataset(pairs, read, 16, "foreground", augmentation(), seed=0)[0, 0].image, expected)
+    assert torch.equal(EvalDataset(pairs, read, 16)[0].image, expected)
+    assert torch.equal(NativeDataset(pairs, decoder, 16)[0].image, expected)
 
 
 def test_load_scale_is_what_the_reader_is_asked_for(pairs: list[Pair]) -> None:

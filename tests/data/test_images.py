@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from src.data.images import (
@@ -256,20 +257,25 @@ def test_what_only_looks_like_scans_does_not_count(tmp_path: Path) -> None:
 # --- resizing
 
 
-def test_image_is_resized_bilinearly() -> None:
-    """Halved, each pixel is the mean of 2 x 2; both sides become `size`, whatever the aspect ratio."""
-    image = np.zeros((4, 8, 3), dtype=np.uint8)
-    image[:, 4:] = 200
-    image[0, 0] = 40
-    small = resize_image(image[:, 2:6], 2)
-    np.testing.assert_array_equal(small[..., 0], [[0, 200], [0, 200]])
-    assert resize_image(image, 2).shape == (2, 2, 3)
-    np.testing.assert_array_equal(resize_image(image[:, :4], 2)[..., 0], [[10, 0], [0, 0]])
+def test_images_are_resized_as_pil_and_as_opencv_do() -> None:
+    """Four pixels to two. PIL's triangle is twice as wide: weights 3, 3, 1 of 7; OpenCV takes the mean of two."""
+    image = np.repeat(np.array([[0, 70, 140, 210]] * 4, dtype=np.uint8)[..., None], 3, axis=2)
+    np.testing.assert_array_equal(resize_image(image, 2, "pil_bilinear")[..., 0], [[50, 160]] * 2)
+    np.testing.assert_array_equal(resize_image(image, 2, "cv2_linear")[..., 0], [[35, 175]] * 2)
 
 
-def test_image_of_the_right_size_stays_as_it_is() -> None:
+def test_pils_bilinear_is_torchs_antialiased_one() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (61, 87, 3), dtype=np.uint8)
+    batch = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    expected = torch.nn.functional.interpolate(batch, (24, 24), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+    difference = resize_image(image, 24, "pil_bilinear") - expected.numpy()
+    assert np.abs(difference).max() <= 1  # grey levels: PIL rounds after each direction
+
+
+@pytest.mark.parametrize("how", ["pil_bilinear", "cv2_linear"])
+def test_an_image_of_the_right_size_stays_as_it_is(how) -> None:
     image = np.random.default_rng(0).integers(0, 256, (7, 7, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(resize_image(image, 7), image)
+    np.testing.assert_array_equal(resize_image(image, 7, how), image)
 
 
 def test_mask_is_resized_to_the_nearest_pixel() -> None:

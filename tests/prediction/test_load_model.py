@@ -64,7 +64,8 @@ def test_the_scores_of_the_record_come_out_again(trained_run):
     images = next(Path(config["data"]["root"]).glob("20-6-48-*/images"))
     predictor = load_model(trained_run, "cpu")
     for row in rows:
-        image = torch.from_numpy(resize_image(ImageReader()(images / f"{row[1]}.jpg"), 32)).permute(2, 0, 1)[None]
+        photo = resize_image(ImageReader()(images / f"{row[1]}.jpg"), 32, "pil_bilinear")
+        image = torch.from_numpy(photo).permute(2, 0, 1)[None]
         predicted = int((predictor.probabilities(image) > 0.5).sum())
         true_positive, false_positive = int(row[4]), int(row[5])
         assert predicted == true_positive + false_positive
