@@ -451,7 +451,7 @@ def test_a_body_holds_nothing_that_a_group_could_say(file):
         assert all(isinstance(values, str) for values in params.values()), "to Hydra a YAML list is one value"
         expected["hydra"] = {"mode": "MULTIRUN", "sweeper": {"params": params}}
     if report == "report_b":
-        expected["seed"] = 42
+        expected |= {"seed": 42, "data": {"resize": "cv2_linear"}}
     if group == "setting" and report == "report_d":
         expected["trainer"] = {"batch_size": int(file.rpartition("_")[2])}
     if group == "setting":
