@@ -1,7 +1,8 @@
 """Prepares a data set before any run: `python -m src.prepare data=oxford_pet`.
 
 Downloads Oxford-IIIT Pet if it is missing, draws the synthetic images, and checks every file of any data set, so
-that the runs need not. Reads the group `data` only. Exit code 0: ready; 1: not ready, with the reasons; 130: Ctrl-C.
+that the runs need not. With `describe=true` it also prints and writes what the data set holds.
+Exit code 0: ready; 1: not ready, with the reasons; 130: Ctrl-C.
 """
 
 if __name__ == "__main__":  # the imports below take seconds
@@ -9,15 +10,23 @@ if __name__ == "__main__":  # the imports below take seconds
 
     expect_ctrl_c()
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
-from src.base.config import parse_data
-from src.base.errors import ConfigError
+from src.base.config import Section, parse_data, parse_section
 from src.cli.hydra_entry import hydra_command
 from src.cli.overrides import plain_values
 
 
-@hydra_command("prepare")
+class PrepareOptions(Section):
+    """The keys of conf/prepare.yaml beside `data`."""
+
+    describe: bool
+    output: str
+
+
+@hydra_command("prepare", paths=("output",))
 def prepare(config: DictConfig) -> None:
     """Opens and checks the data set, and prints what it holds."""
     from src.data.open_data import open_verified
@@ -25,8 +34,7 @@ def prepare(config: DictConfig) -> None:
 
     values = plain_values(config)
     plain = values.pop("data")
-    if values:
-        raise ConfigError([f"{key}: unknown key; only data and data.… can be given" for key in values])
+    options = parse_section(PrepareOptions, values)
     data = parse_data({**plain, "download": True} if plain.get("kind") == "oxford_pet" else plain)
     splits, digest = open_verified(data)
     if splits.skipped:
@@ -34,6 +42,13 @@ def prepare(config: DictConfig) -> None:
     for note in splits.notes:
         print(f"warning: {note}")
     counts = f"{len(splits.train)} training, {len(splits.valid)} validation and {len(splits.test)} test images"
+    if options.describe:
+        from src.data.describe import describe_groups, describe_images
+        from src.display.data_description import write_description
+
+        images = describe_images(splits)
+        print("\n".join(write_description(images, describe_groups(images), Path(options.output))), end="\n\n")
+        print(f"written: {options.output}")
     print(f"ready: {data.name} with {counts}, fingerprint {digest[:12]}")
 
 

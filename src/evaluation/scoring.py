@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from src.data.images import FOREGROUND, IGNORED, BorderPolicy, resize_mask, trimap_to_target
 from src.data.loaders import NativeBatch
-from src.data.pairs import Pair, read_lines
+from src.data.pairs import Pair
+from src.data.sources.oxford_pet import breeds_of
 from src.evaluation.measures import TOLERANCE, Calibration, boundary_f
 from src.prediction.load_model import Predictor
 from src.training.metrics import confusion, dice_per_image, summary
@@ -19,20 +20,6 @@ from src.training.protocol import Protocol, Size, Tta, image_rows
 
 SIZES: tuple[Size, ...] = ("square", "native")
 BORDERS: tuple[BorderPolicy, ...] = ("foreground", "background", "ignore")
-OVERVIEW = "annotations/list.txt"
-SPECIES = {"1": "cat", "2": "dog"}  # as list.txt explains in its head
-
-
-def breeds_of(pairs: Sequence[Pair]) -> dict[str, tuple[str, str]]:
-    """Species and breed of each stem in the official `annotations/list.txt` beside the images; else nothing.
-
-    A line is `<stem> <class> <species> <breed>`; the breed's name is the stem without its number.
-    """
-    file = pairs[0].image.parent.parent / OVERVIEW
-    if not file.is_file():
-        return {}
-    lines = [line.split() for line in read_lines(file)]
-    return {line[0]: (SPECIES[line[2]], line[0].rpartition("_")[0]) for line in lines if _says_both(line)}
 
 
 def by_group(groups: Iterable[str | None], dice: Iterable[float]) -> dict[str, dict[str, Any]]:
@@ -43,10 +30,6 @@ def by_group(groups: Iterable[str | None], dice: Iterable[float]) -> dict[str, d
             members.setdefault(group, []).append(value)
     means = {group: {"images": len(values), "dice": float(np.mean(values))} for group, values in members.items()}
     return dict(sorted(means.items(), key=lambda item: (item[1]["dice"], item[0])))
-
-
-def _says_both(line: list[str]) -> bool:
-    return len(line) >= 3 and line[2] in SPECIES and bool(line[0].rpartition("_")[0])
 
 
 @dataclass(frozen=True)

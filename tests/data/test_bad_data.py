@@ -392,9 +392,11 @@ def test_a_run_with_faults_skipped_is_the_run_without_those_files(damaged, train
     scored = here(evaluate, f"run={skipping}", "device=cpu", "images=1", f"cache={tmp_path}/another")
     assert scored.returncode == 0, scored.stderr
     assert json.loads((skipping / "test.json").read_text())["protocols"]["headline"]["images"] == 3
-    prepared = here(prepare, *overrides(damaged, tmp_path)[:3], "data.on_error=skip")
+    described = ("describe=true", f"output={tmp_path}/described")
+    prepared = here(prepare, *overrides(damaged, tmp_path)[:3], "data.on_error=skip", *described)
     assert prepared.returncode == 0 and "3 pairs were left out" in prepared.stdout, prepared.stderr
     assert "11 training, 3 validation and 3 test images" in prepared.stdout
+    assert "split test" in prepared.stdout and len((tmp_path / "described" / "images.csv").read_text().split()) == 18
     assert said["data"]["fingerprint"][:12] in prepared.stdout
 
 

@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from src.data.pairs import Pair
-from src.evaluation.scoring import breeds_of, by_group
+from src.data.sources.oxford_pet import breeds_of
+from src.evaluation.scoring import by_group
 
 
 def pairs_under(root: Path, *stems: str) -> list[Pair]:

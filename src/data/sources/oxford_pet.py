@@ -1,5 +1,6 @@
 """The Oxford-IIIT Pet data set in its official layout, split as in report A."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from src.data.decoding import PairDecoder
@@ -10,6 +11,8 @@ IMAGES = "images"
 TRIMAPS = "annotations/trimaps"
 TRAINVAL_LIST = "annotations/trainval.txt"
 TEST_LIST = "annotations/test.txt"
+BREED_LIST = "annotations/list.txt"
+SPECIES = {"1": "cat", "2": "dog"}  # as the head of list.txt explains
 STORED = ImageReader(exif="ignore")  # the official trimaps are drawn on the stored pixels
 
 
@@ -43,6 +46,17 @@ def read_list(path: Path) -> list[str]:
     if odd:
         raise ValueError(f"{path}: each line begins with a file name without folder; got {', '.join(odd[:10])}")
     return stems
+
+
+def breeds_of(pairs: Sequence[Pair]) -> dict[str, tuple[str, str]]:
+    """Species and breed of each stem in the official `annotations/list.txt` beside the images; empty without that file.
+
+    A line is `<stem> <class> <species> <breed>`; the breed's name is the stem without its number.
+    """
+    file = pairs[0].image.parent.parent / BREED_LIST
+    lines = [line.split() for line in read_lines(file)] if file.is_file() else []
+    complete = [line for line in lines if len(line) >= 3 and line[2] in SPECIES and line[0].rpartition("_")[0]]
+    return {line[0]: (SPECIES[line[2]], line[0].rpartition("_")[0]) for line in complete}
 
 
 def missing_files(root: Path) -> list[str]:
