@@ -15,6 +15,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from src.base.config import Section, parse_data, parse_section
+from src.base.files import check_writable
 from src.cli.hydra_entry import hydra_command
 from src.cli.overrides import plain_values
 
@@ -35,6 +36,8 @@ def prepare(config: DictConfig) -> None:
     values = plain_values(config)
     plain = values.pop("data")
     options = parse_section(PrepareOptions, values)
+    if options.describe:
+        check_writable(Path(options.output))
     data = parse_data({**plain, "download": True} if plain.get("kind") == "oxford_pet" else plain)
     splits, digest = open_verified(data)
     if splits.skipped:
