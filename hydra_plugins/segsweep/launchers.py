@@ -1,4 +1,4 @@
-"""The launchers: a grid of overrides becomes checked runs, which go to processes of their own."""
+"""The launchers: a grid of overrides becomes checked runs, each a separate process."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,14 +16,18 @@ from src.cli.overrides import check_by_model, plain_values, strip_plus, sweep_na
 
 
 class SegsweepLauncher(Launcher):
-    """What all launchers share: composing every run before the first one starts, then `start` of the one at hand."""
+    """What all launchers share: every run is composed before the first one starts; `backend` executes them."""
+
+    def __init__(self, **settings: Any) -> None:
+        plain: Any = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
+        self.settings: dict[str, Any] = plain
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra gives what a launcher works with; the task function is not needed, since runs are processes."""
+        """Called by Hydra; the task function is not used, since runs are processes."""
         self.context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Composes and runs all; leaves the program with an exit code other than 0 unless every run finished."""
+        """Composes and runs all; exits with a code other than 0 unless every run finished."""
         setup_globals()
         with as_config_errors([]):
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -38,14 +42,14 @@ class SegsweepLauncher(Launcher):
         return []
 
     def backend(self) -> Any:
-        """What runs the jobs: see src/sweep."""
-        raise AssertionError("each launcher has its own")
+        """The backend that executes the jobs, see src/sweep. Raises ConfigError for wrong settings."""
+        raise NotImplementedError
 
     def compose(self, job_overrides: Sequence[Sequence[str]]) -> list[tuple[dict[str, Any], list[str]]]:
         """The config of each job as plain values, as Hydra would compose it, and its overrides.
 
         Composing takes Hydra about 0.1 s. Jobs that choose the same options and differ in plain values only, such as
-        seeds, are composed once, and the values set on that, which is what Hydra does with them too.
+        seeds, are composed once, and the values are set on that config, as Hydra itself does it.
         """
         loader = self.context.config_loader
         parser = OverridesParser.create(config_loader=loader)
@@ -71,7 +75,7 @@ class SegsweepLauncher(Launcher):
                 composed[chosen] = loader.load_sweep_config(self.config, list(chosen))
                 OmegaConf.set_struct(composed[chosen], False)
                 del composed[chosen]["hydra"]  # as for a task function
-            for one in overrides:  # a grid gives every job the same keys, so none keeps a value of the job before it
+            for one in overrides:  # a grid gives every job the same keys, so no value of the job before remains
                 if one in values:
                     OmegaConf.update(composed[chosen], values[one].key_or_group, values[one].value(), force_add=True)
             plain = plain_values(composed[chosen])
@@ -81,43 +85,30 @@ class SegsweepLauncher(Launcher):
 
 
 class LocalLauncher(SegsweepLauncher):
-    """Processes on this machine; arguments as in conf/hydra/launcher/local.yaml."""
-
-    def __init__(self, jobs: int | None, slots_per_gpu: int, on_error: str) -> None:
-        self.arguments = {"jobs": jobs, "slots_per_gpu": slots_per_gpu, "on_error": on_error}
+    """Processes on this machine; settings as in conf/hydra/launcher/local.yaml."""
 
     def backend(self) -> Any:
         from src.sweep.local import LocalBackend
 
-        return LocalBackend(**self.arguments)
+        return LocalBackend(self.settings)
 
 
 class SlurmLauncher(SegsweepLauncher):
     """An array of jobs in SLURM's queue; settings as in conf/hydra/launcher/slurm.yaml."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.settings = settings
-
     def backend(self) -> Any:
         from src.sweep.slurm import SlurmBackend
 
-        return SlurmBackend(_plain(self.settings))
+        return SlurmBackend(self.settings)
 
 
 class RayLauncher(SegsweepLauncher):
     """Tasks of a Ray cluster; settings as in conf/hydra/launcher/ray.yaml."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.settings = settings
-
     def backend(self) -> Any:
         from src.sweep.ray_cluster import RayBackend
 
-        return RayBackend(_plain(self.settings))
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.create(settings), resolve=True)  # type: ignore[return-value]
+        return RayBackend(self.settings)
 
 
 def _is_plain_value(override: Override) -> bool:

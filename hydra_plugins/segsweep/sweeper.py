@@ -14,10 +14,7 @@ from src.cli.overrides import force_overrides
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's basic sweeper without two habits: a multirun.yaml left behind, and every run composed an extra time.
-
-    It composes them to see whether it can; here the launcher composes and checks all before the first one starts.
-    """
+    """Hydra's basic sweeper, but it writes no multirun.yaml and leaves composing the runs to the launcher."""
 
     def sweep(self, arguments: list[str]) -> Sequence[Any]:
         """Launches the product of `hydra.sweeper.params` and `arguments`, which replace params of the same key."""
@@ -28,10 +25,10 @@ class GridSweeper(BasicSweeper):
             raise ConfigError([f"hydra.sweeper.params: got {shown(sweeper['params'])}; it takes key: values"])
         params = [f"{key}={value}" for key, value in (sweeper["params"] or {}).items()]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        typed = [*force_overrides(params), *arguments]
-        with as_config_errors(typed):
+        overrides = [*force_overrides(params), *arguments]
+        with as_config_errors(overrides):
             values: dict[str, list[str]] = {}
-            for override in parser.parse_overrides(typed):
+            for override in parser.parse_overrides(overrides):
                 key, given = override.get_key_element(), [override.input_line]
                 if override.is_sweep_override():
                     given = [f"{key}={value}" for value in override.sweep_string_iterator()]

@@ -1,4 +1,4 @@
-"""How a command meets its terminal: Ctrl-C is one word and exit code 130, output that is not taken costs no stack."""
+"""A command and its terminal: Ctrl-C is one word and exit code 130, lost output causes no traceback."""
 
 import _thread
 import errno
@@ -18,37 +18,37 @@ from typing import Any
 
 from src.base.errors import one_line
 
-CLEAR = "\x1b[H\x1b[J"  # to the upper left corner, and everything from there on away
+CLEAR = "\x1b[H\x1b[J"  # move to the upper left corner, erase everything after it
 INTERRUPTED = 128 + signal.SIGINT
-PATIENCE = 5.0  # seconds from Ctrl-C to the end, where something in between does not let go
+PATIENCE = 5.0  # seconds from Ctrl-C to the end, if something does not return
 
 
 class _Interrupted(KeyboardInterrupt):
-    """Not KeyboardInterrupt itself: where that goes through an `eval`, Python ends by a signal, whoever catches it."""
+    """Not KeyboardInterrupt itself: after that passed an `eval`, Python ends by a signal even if it was caught."""
 
 
 def expect_ctrl_c() -> None:
-    """For the first lines of a command, before imports that take seconds: until `console()` Ctrl-C ends it at once."""
+    """Makes Ctrl-C end the process at once, until `console`; called before the imports, which take seconds."""
     signal.signal(signal.SIGINT, _end)
 
 
 @contextmanager
 def console() -> Iterator[None]:
-    """Around the whole work of a command.
+    """Wraps the whole work of a command.
 
     Ctrl-C unwinds the block, whatever its exception becomes on the way, prints "interrupted" and ends with exit code
-    130. Signs that the terminal's encoding lacks, and those that it would obey, are escaped: texts come from files that
-    may be a stranger's. A reader that has seen enough, as `| head` has, changes
-    nothing; where the output cannot be written for another reason, the work is done and the exit code is 1.
+    130. Characters that the terminal's encoding lacks, and control characters, are escaped: texts may come from files
+    of others. A closed pipe, as of `| head`, changes nothing; if the output cannot be written for another reason, the
+    work is done and the exit code is 1.
     """
     output, errors = _Stream(sys.stdout), _Stream(sys.stderr)
-    with redirect_stdout(output), redirect_stderr(errors), _one_word_for_ctrl_c():
+    with redirect_stdout(output), redirect_stderr(errors), _ctrl_c_in_one_word():
         try:
             yield
         except SystemExit as end:
             if not isinstance(end.code, str):
                 raise
-            print(end.code, file=sys.stderr)  # Python would print it past us
+            print(end.code, file=sys.stderr)  # Python would print it unescaped
             sys.exit(1)
         finally:
             output.flush()
@@ -57,7 +57,7 @@ def console() -> Iterator[None]:
 
 
 class _Stream:
-    """A text stream (None if the shell has closed it) that keeps a write's error and takes whatever comes after it."""
+    """A text stream (None if the shell has closed it) that keeps the error of a write and ignores later output."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream or Path(os.devnull).open("w")  # noqa: SIM115
@@ -69,7 +69,7 @@ class _Stream:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        return self._tried(self.stream.write, _harmless(text)) or len(text)
+        return self._tried(self.stream.write, _escaped(text)) or len(text)
 
     def flush(self) -> None:
         self._tried(self.stream.flush)
@@ -80,17 +80,17 @@ class _Stream:
         except OSError as error:
             self.error = error
             with Path(os.devnull).open("wb") as nowhere:
-                os.dup2(nowhere.fileno(), self.stream.fileno())  # else Python itself would try again at its end
+                os.dup2(nowhere.fileno(), self.stream.fileno())  # else Python itself would try again at exit
             return None
 
 
 def clear_screen() -> None:
-    """Has the terminal forget what it shows."""
+    """Clears the terminal."""
     (sys.stdout.stream if isinstance(sys.stdout, _Stream) else sys.stdout).write(CLEAR)
 
 
-def _harmless(text: str) -> str:
-    """`text` as it can be shown; a progress bar goes back to the beginning of its line, or some lines up."""
+def _escaped(text: str) -> str:
+    """`text` without control characters, except the cursor movements of progress bars."""
     if text.isprintable() or re.fullmatch(r"(\x1b\[A)+", text):
         return text
     body = text.strip("\r")
@@ -99,17 +99,17 @@ def _harmless(text: str) -> str:
 
 
 @contextmanager
-def _one_word_for_ctrl_c() -> Iterator[None]:
-    came = False
+def _ctrl_c_in_one_word() -> Iterator[None]:
+    interrupted = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal came
+        nonlocal interrupted
         if os.getpid() != owner:
-            return  # in a worker process, which its parent ends
-        came = True
-        expect_ctrl_c()  # the second one is not waited for
+            return  # in a loader's worker, which its parent ends
+        interrupted = True
+        expect_ctrl_c()  # a second one ends at once
         logging.disable()
-        sys.unraisablehook = threading.excepthook = _say_nothing  # libraries are in the middle of something
+        sys.unraisablehook = threading.excepthook = _say_nothing  # of libraries that are interrupted
         _thread.start_new_thread(_end_later, ())  # a Thread would wait for a lock that this one may hold
         raise _Interrupted
 
@@ -119,13 +119,13 @@ def _one_word_for_ctrl_c() -> Iterator[None]:
     try:
         yield
     except BaseException as error:  # an import that is interrupted may end in any error
-        if not came and not isinstance(error, KeyboardInterrupt):
+        if not interrupted and not isinstance(error, KeyboardInterrupt):
             raise
-        came = True
+        interrupted = True
     finally:
-        if own_process and not came:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
-    if came:
+        if own_process and not interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done
+    if interrupted:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
 

@@ -65,7 +65,7 @@ def experiment_problems(overrides: Iterable[str], folders: Iterable[Path]) -> li
     for name in names:
         if re.search(r"[,*(]", name):
             problems.append(
-                f"experiment: got {name!r}; one at a time, because each brings a grid of its own and a sweep over "
+                f"experiment: got {name!r}; one at a time, because each has its own grid and a sweep over "
                 "experiments would drop them all: run the command once for each (what they share is trained once)"
             )
         elif name not in [*known, "null"]:

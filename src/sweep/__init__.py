@@ -1,1 +1,1 @@
-"""Many runs: which of them are still to be done, and the processes that do them."""
+"""Many runs: which of them are missing, and the processes that run them."""

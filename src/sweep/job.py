@@ -1,4 +1,4 @@
-"""One run that a sweep wants done; it travels to other machines and is read there without torch."""
+"""One run of a sweep, which is pickled for other machines and read there without torch."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from src.base.record import RunRecord
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be done: its checked config, its ids, the fingerprint of its data, and where its record goes."""
+    """A run to execute: its checked config, overrides, sweep folder, ids and data fingerprint."""
 
     config: RunConfig
     overrides: list[str]
@@ -21,10 +21,10 @@ class Job:
 
     @property
     def record(self) -> RunRecord:
-        """The record of this run, whether it has begun or not."""
+        """The record of this run, which may not exist yet."""
         return RunRecord(Path(self.config.output) / self.sweep / self.identity.run_id)
 
     def message(self) -> str:
-        """What the process that does this job needs to know, as JSON."""
+        """The JSON that src.sweep.worker reads."""
         config = self.config.model_dump(mode="json")
         return json.dumps({"config": config, "sweep": self.sweep, "overrides": self.overrides})

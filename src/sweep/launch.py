@@ -1,10 +1,10 @@
-"""A sweep from its points to its end: check all, leave alone what is finished, run the rest, say how it stands."""
+"""A sweep from its points to its end: check all, skip finished runs, execute the rest, print the result."""
 
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from src.analysis.status.sweep_status import write_summary
 from src.base.record import RunBusy
@@ -16,28 +16,28 @@ from src.training.reuse import finished_before, finished_elsewhere, link_finishe
 
 
 class Backend(Protocol):
-    """What does the jobs: processes here, a cluster's queue, a Ray cluster."""
+    """Executes jobs: local processes, SLURM, Ray."""
 
     device_here: bool  # whether the jobs run on this machine, so that their device can be checked
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
-        """Does all `jobs`, telling `progress`; returns the signal that stopped it, if one did."""
+        """Executes `jobs`, reporting to `progress`; returns the signal that stopped it, if any."""
 
 
 def launch(points: Sequence[Point], default_name: str, backend: Backend) -> int:
-    """Runs what is missing of `points`; returns the exit code, 0 only when all of them are finished.
+    """Executes the runs of `points` that are not finished; returns the exit code, 0 only if all are finished then.
 
-    `default_name`: of the sweep, where the config gives none (`sweep.name`).
+    `default_name`: the sweep's name if the config sets none (`sweep.name`).
 
     Raises ConfigError with the problems of all points, and ValueError for data that are missing or broken; nothing has
     started then.
     """
     jobs = make_jobs(points, default_name, backend.device_here)
     folder = jobs[0].record.folder.parent
-    _check_records(jobs)
+    finished = _finished_before(jobs)
     if (note := note_of_old_runs(folder)) is not None:
         _say(note)
-    to_do = [job for job in jobs if _is_to_do(job)]
+    to_do = [job for job in jobs if not _is_skipped(job, finished.get(job.identity.run_id))]
     write_plan(jobs, folder)
     asked = f" ({len(points)} asked, {len(jobs)} different)" if len(points) > len(jobs) else ""
     _say(f"{len(jobs)} runs in {folder}{asked}: {len(jobs) - len(to_do)} need nothing, {len(to_do)} to do")
@@ -51,40 +51,43 @@ def launch(points: Sequence[Point], default_name: str, backend: Backend) -> int:
     unfinished = [job for job in jobs if job.record.status() != "finished"]
     _say(f"{len(jobs) - len(unfinished)} of {len(jobs)} runs finished; summary: {write_summary(folder)}")
     if len(unfinished) < len(jobs):
-        _say(f"what they say: {shlex.join(['python', '-m', 'src.aggregate', f'sweep={folder}'])}")
+        _say(f"next: {shlex.join(['python', '-m', 'src.aggregate', f'sweep={folder}'])}")
     if signal_number is not None:
         _say("stopped; the same command resumes")
         return 128 + signal_number
     return 1 if unfinished else 0
 
 
-def _check_records(jobs: Sequence[Job]) -> None:
-    """Raises ValueError with a line for each run that is there and is broken."""
-    problems = []
+def _finished_before(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
+    """The record of each finished run by its run_id. Raises ValueError with a line for each broken one."""
+    finished, problems = {}, []
     for job in jobs:
         try:
-            finished_before(job.record, job.data_fingerprint)
+            run = finished_before(job.record, job.data_fingerprint)
         except ValueError as error:
             problems.append(str(error))
+            continue
+        if run is not None:
+            finished[job.identity.run_id] = run
     if problems:
         raise ValueError("\n".join(problems))
+    return finished
 
 
-def _is_to_do(job: Job) -> bool:
-    """Whether a process is to be started for `job`; if not, the reason is said."""
+def _is_skipped(job: Job, finished: dict[str, Any] | None) -> bool:
+    """Whether `job` needs no process; prints the reason. `finished`: its record, if the run is finished."""
     record, run_id = job.record, job.identity.run_id
-    run = finished_before(record, job.data_fingerprint)
-    if run is not None:
+    if finished is not None:
         labels = add_labels(record, job.config, job.overrides)
-        _say(f"skipped      {run_id}: already finished, test Dice {run['scores']['test_dice']:.4f}{labels}")
-        return False
+        _say(f"skipped      {run_id}: already finished, test Dice {finished['scores']['test_dice']:.4f}{labels}")
+        return True
     status = record.status()
     if status == "failed" and not job.config.sweep.retry_failed:
         _say(f"left alone   {run_id}: failed before, sweep.retry_failed=false")
-        return False
+        return True
     if status is None and (source := finished_elsewhere(record, job.data_fingerprint)) is not None:
-        return not _took_over(source, job)
-    return True
+        return _took_over(source, job)
+    return False
 
 
 def _took_over(source: Path, job: Job) -> bool:

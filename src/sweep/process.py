@@ -1,4 +1,4 @@
-"""A process for one job: started away from the terminal, watched, stopped, and its death put on record."""
+"""A process for one job: started in its own session, watched, stopped, and its death recorded."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from src.base.identity import choices_of
-from src.base.record import RunBusy, RunRecord
+from src.base.record import RunBusy
 from src.sweep.job import Job
 from src.sweep.worker import BUSY, PATIENCE
 
@@ -18,18 +18,17 @@ TAIL = 20_000  # characters of a dead job's output that go to its log
 
 
 class JobProcess:
-    """`python -m src.sweep.worker` for `job`, with `environment` beside this process's own.
+    """`python -m src.sweep.worker` for `job`, with `environment` added to this process's.
 
-    It leads a process group of its own: Ctrl-C at the terminal reaches only the launcher, which stops it in order.
+    It leads its own process group: Ctrl-C at the terminal reaches only the launcher, which then stops its jobs.
     """
 
     def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
         self.job = job
-        self.started = time.monotonic()
         sweep = job.record.folder.parent
         sweep.mkdir(parents=True, exist_ok=True)
-        # without a name, so that nothing stays of it however we end
-        self._output = tempfile.TemporaryFile(dir=sweep)  # noqa: SIM115, since it is as open as the process is long
+        # without a name, so that it never stays behind
+        self._output = tempfile.TemporaryFile(dir=sweep)  # noqa: SIM115, it is open as long as the process lives
         self._process = subprocess.Popen(
             [sys.executable, "-m", "src.sweep.worker", f"--parent={os.getpid()}"],
             stdin=subprocess.PIPE,
@@ -43,7 +42,7 @@ class JobProcess:
             message.write(job.message().encode())
 
     def exit_code(self) -> int | None:
-        """The process's exit code, negative for a signal; None while it works."""
+        """The process's exit code, negative for a signal; None while it runs."""
         return self._process.poll()
 
     def stop(self) -> None:
@@ -52,56 +51,55 @@ class JobProcess:
             self._process.terminate()
 
     def has_ended(self) -> bool:
-        """As `exit_code() is not None`, for signal handlers: that one is blind where the handler came amid `finish`."""
+        """`exit_code() is not None`, for signal handlers: poll() returns None when the handler interrupted wait()."""
         try:
             return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
             return True
 
     def kill(self) -> None:
-        """Ends it and what it started, at once."""
+        """Ends it and its children at once."""
         if self.exit_code() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def finish(self, stopped: bool = False) -> str:
-        """After its end: the status of the run, or `busy`. A death of which the record knows nothing is put there.
+        """After its end: the status of the run, or `busy`. Records a death that the run itself did not record.
 
-        `stopped`: it was made to end, so that a run without an end of its own is interrupted, not failed.
+        `stopped`: the launcher stopped it, so a run that did not record its end is interrupted, not failed. May be
+        called twice, since a signal may interrupt the first call.
         """
         code = self._process.wait()
-        self._output.seek(0)  # a signal may have come here before: finishing twice is allowed
+        self._output.seek(0)
         output = self._output.read().decode(errors="replace")[-TAIL:]
         if code == BUSY:
             return "busy"
-        status = self.job.record.status()
         if stopped:
-            written = (self.job.record.read() or {}).get("status")
-            if written in ("finished", "failed", "interrupted"):
-                return str(written)
+            recorded = (self.job.record.read() or {}).get("status")
+            if recorded in ("finished", "failed", "interrupted"):
+                return str(recorded)
             return record_end(
-                self.job, "interrupted", "stopped with its sweep, without a word of its own", output, code
+                self.job, "interrupted", "stopped with its sweep before it recorded a reason", output, code
             )
-        said_by_itself = {"finished": True, "failed": 0 < code < 128, "interrupted": code > 128}
-        if status is not None and said_by_itself.get(status, False):
+        status = self.job.record.status()
+        fits_code = {"finished": code == 0, "failed": 0 < code < 128, "interrupted": code > 128}
+        if status is not None and fits_code.get(status, False):
             return status
-        return record_death(self.job, code, output)
+        return record_end(self.job, "failed", _reason(code), output, code)
 
 
-def record_death(job: Job, code: int, output: str) -> str:
-    """Writes down that the process of `job` ended with `code` without saying so itself; returns the status `failed`."""
-    reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+def _reason(code: int) -> str:
     if code == -signal.SIGKILL:
-        reason += " (by hand, by a scheduler, or by the system for want of memory)"
-    return record_end(job, "failed", reason, output, code)
+        return "killed by SIGKILL (by hand, by a scheduler, or by the system because memory ran out)"
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def record_end(job: Job, status: str, reason: str, output: str, code: int | None = None) -> str:
-    """Writes down an end of which the process of `job` itself said nothing; returns `status`, or `busy`.
+    """Records an end that the process of `job` did not record itself; returns `status`, or `busy`.
 
-    `output`: its last words, which go to the run's log.
+    `output`: its last output, which goes to the run's log.
     """
-    record: RunRecord = job.record
+    record = job.record
     try:
         with record.locked():
             if record.read() is None:
@@ -115,14 +113,14 @@ def record_end(job: Job, status: str, reason: str, output: str, code: int | None
                 }
                 record.begin(facts, job.config.model_dump(mode="json"), job.overrides)
             record.end(status, error=reason, exit_code=code)
-            record.add_to_log(f"{reason}; its last words:\n{output}\n")
-    except RunBusy:  # somebody else has begun it anew: their story now
+            record.add_to_log(f"{reason}; last output:\n{output}\n")
+    except RunBusy:  # another process owns the record now
         return "busy"
     return status
 
 
 def stop_all(processes: list[JobProcess], patience: float = PATIENCE) -> None:
-    """Asks all to stop, and ends those that have not after `patience` seconds."""
+    """Asks all to stop, and kills those that run longer than `patience` seconds."""
     for process in processes:
         process.stop()
     deadline = time.monotonic() + patience

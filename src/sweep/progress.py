@@ -1,4 +1,4 @@
-"""What a sweep says while it runs: one live line on a terminal, a line for each event elsewhere."""
+"""Progress of a running sweep on standard error: a live line on a terminal, a line for each event elsewhere."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ EVERY = 1.0  # seconds between two looks at the records of the running jobs
 
 
 class Progress:
-    """Counts what happened to the jobs and tells of it on standard error."""
+    """Counts how jobs ended and prints each event."""
 
     def __init__(self, jobs: int) -> None:
         self.counts: Counter[str] = Counter()
@@ -24,11 +24,11 @@ class Progress:
         self._looked = 0.0
 
     def started(self, job: Job) -> None:
-        """A process has begun with `job`."""
+        """A process has started `job`."""
         self._say(f"started      {job.identity.run_id}")
 
     def ended(self, job: Job, status: str) -> None:
-        """The process of `job` is over; `status` is that of the run, or `busy`."""
+        """The process of `job` has ended; `status` is that of the run, or `busy`."""
         self.counts[status] += 1
         run = job.record.read() or {}
         if status == "finished":
@@ -40,7 +40,7 @@ class Progress:
         self._say(f"{status:<12} {job.identity.run_id}: {how}")
 
     def show(self, running: Sequence[Job]) -> None:
-        """Brings the live line up to date, about once a second."""
+        """Updates the live line, about once a second."""
         if self._bar.disable or time.monotonic() - self._looked < EVERY:
             return
         self._looked = time.monotonic()
@@ -50,7 +50,7 @@ class Progress:
         waiting = self._jobs - ended - len(running)
         counts = f"{ended - failed} done, {failed} failed, {waiting} waiting, {len(running)} running"
         self._bar.set_postfix_str(f"{counts}: {states}", refresh=False)
-        # half a run is half a run done: the time left is known before the first one ends
+        # epochs count as fractions of a run, so that the time left is known before the first one ends
         self._bar.n = ended + sum(len(rows) / job.config.trainer.epochs for job, rows in epochs)
         self._bar.refresh()
 
@@ -63,7 +63,7 @@ class Progress:
 
 
 def _epochs(job: Job) -> list[dict[str, Any]]:
-    """Those on record; none where the file of an earlier attempt is broken, which the run replaces."""
+    """The recorded epochs; none if an earlier attempt left a broken file, which the run replaces."""
     try:
         return job.record.read_epochs()
     except (ValueError, OSError):

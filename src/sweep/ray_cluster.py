@@ -10,14 +10,14 @@ from pydantic import Field
 
 from src.base.config import Section, problems_of
 from src.base.errors import ConfigError
-from src.sweep.cluster import Lost, RemoteJob, follow
+from src.sweep.cluster import JobLost, RemoteJob, follow
 from src.sweep.job import Job
 from src.sweep.progress import Progress
 from src.sweep.worker import PATIENCE
 
 
 class RaySettings(Section):
-    """See conf/hydra/launcher/ray.yaml for what they mean."""
+    """See conf/hydra/launcher/ray.yaml."""
 
     address: str | None
     num_cpus: float = Field(gt=0)
@@ -25,7 +25,7 @@ class RaySettings(Section):
 
 
 class RayBackend:
-    """Has a Ray cluster do the jobs. Raises ConfigError with every wrong setting, and where Ray is missing."""
+    """Runs jobs on a Ray cluster. Raises ConfigError with every wrong setting, and if Ray is not installed."""
 
     device_here = False
 
@@ -43,10 +43,10 @@ class RayBackend:
         self.settings = RaySettings.model_validate(settings)
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
-        """Does all `jobs`; returns the signal that stopped it, if one did."""
+        """Runs all `jobs`; returns the signal that stopped it, if any."""
         import ray
 
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray of our own reports to nobody
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports from a Ray that we start
         ray.init(address=self.settings.address or "local", log_to_driver=False, logging_level="warning")
         try:
             self._check_size(ray.nodes())
@@ -57,15 +57,18 @@ class RayBackend:
             ray.shutdown()
 
     def _check_size(self, nodes: Sequence[Mapping[str, Any]]) -> None:
-        """Speaks up where no machine is large enough for a run; Ray itself waits in silence, since one may join."""
-        asked = {"CPU": self.settings.num_cpus, "GPU": self.settings.num_gpus}
-        have = [{kind: node["Resources"].get(kind, 0.0) for kind in asked} for node in nodes if node["Alive"]]
-        if any(all(node[kind] >= asked[kind] for kind in asked) for node in have):
+        """Reports that no machine is large enough for a run: Ray itself would wait without a message.
+
+        Raises ValueError for a Ray that we started, which no machine can join.
+        """
+        needed = {"CPU": self.settings.num_cpus, "GPU": self.settings.num_gpus}
+        have = [{kind: node["Resources"].get(kind, 0.0) for kind in needed} for node in nodes if node["Alive"]]
+        if any(all(node[kind] >= needed[kind] for kind in needed) for node in have):
             return
         sizes = "; ".join(f"{node['CPU']:g} CPUs and {node['GPU']:g} GPUs" for node in have)
         problem = (
-            f"hydra.launcher.num_cpus, num_gpus: got {asked['CPU']:g} and {asked['GPU']:g}; no machine of the Ray "
-            f"cluster is so large, there are: {sizes}"
+            f"hydra.launcher.num_cpus, num_gpus: got {needed['CPU']:g} and {needed['GPU']:g}; no machine of the Ray "
+            f"cluster is that large; it has: {sizes}"
         )
         if self.settings.address is None:
             raise ValueError(problem)
@@ -80,9 +83,9 @@ class RayCluster:
     def __init__(self, settings: RaySettings) -> None:
         import ray
 
-        # without retries: what a lost run needs is to go on from its checkpoint, which the next launch does
+        # without retries: a lost run resumes from its checkpoint in the next launch
         options = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus, "max_retries": 0}
-        self._ray, self._task = ray, ray.remote(**options)(do)
+        self._ray, self._task = ray, ray.remote(**options)(run_job)
 
     def submit(self, jobs: Sequence[RemoteJob]) -> list[Any]:
         """One task for each."""
@@ -93,21 +96,21 @@ class RayCluster:
         return bool(self._ray.wait([handle], timeout=0, fetch_local=False)[0])
 
     def result(self, handle: Any) -> str:
-        """What the job said; raises Lost where it said nothing."""
+        """The status that the job returned; raises JobLost if it returned none."""
         try:
             return str(self._ray.get(handle))
         except self._ray.exceptions.RayError as error:
             own_fault = isinstance(error, self._ray.exceptions.RayTaskError)
             reason = f"its Ray task ended without an answer ({type(error).__name__})"
-            raise Lost(reason, str(error), resumable=not own_fault) from error
+            raise JobLost(reason, str(error), resumable=not own_fault) from error
 
     def cancel(self, handles: Sequence[Any]) -> None:
-        """Takes back what waits, interrupts what is at work, and waits for its end: Ray stops with this program."""
+        """Cancels waiting tasks, interrupts running ones and waits for their end: Ray stops with this program."""
         for handle in handles:
             self._ray.cancel(handle)
         self._ray.wait(list(handles), num_returns=len(handles), timeout=3 * PATIENCE, fetch_local=False)
 
 
-def do(job: RemoteJob) -> str:
-    """The task."""
+def run_job(job: RemoteJob) -> str:
+    """The Ray task."""
     return job()

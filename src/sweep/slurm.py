@@ -17,18 +17,18 @@ from pydantic import Field
 from src.base.config import Section, problems_of
 from src.base.errors import ConfigError
 from src.base.record import SweepFolder
-from src.sweep.cluster import Lost, RemoteJob, follow, remote_jobs
+from src.sweep.cluster import JobLost, RemoteJob, follow, remote_jobs
 from src.sweep.job import Job
 from src.sweep.progress import Progress
 
 ARRAY_SIZE = 1000  # SLURM's MaxArraySize is 1001 unless a site raises it
-QUEUE_LOOK = 20.0  # seconds between two questions to the queue
-# States in which SLURM ended a job for reasons of its own or of its users'.
+QUEUE_PAUSE = 20.0  # seconds between two calls of squeue
+# States of jobs that SLURM or a user ended, without a fault of the run.
 TAKEN_AWAY = ("CANCELLED", "PREEMPTED", "TIMEOUT", "DEADLINE", "NODE_FAIL", "BOOT_FAIL")
 
 
 class SlurmSettings(Section):
-    """See conf/hydra/launcher/slurm.yaml for what they mean."""
+    """See conf/hydra/launcher/slurm.yaml."""
 
     cluster: Literal["slurm", "local"]
     wait: bool
@@ -45,7 +45,7 @@ class SlurmSettings(Section):
 
 
 class SlurmBackend:
-    """Has SLURM do the jobs. Raises ConfigError with every wrong setting, and where submitit or SLURM is missing."""
+    """Runs jobs through SLURM. Raises ConfigError with every wrong setting, and if submitit or SLURM is missing."""
 
     device_here = False
 
@@ -60,18 +60,18 @@ class SlurmBackend:
             raise ConfigError(problems)
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
-        """Submits all `jobs` and follows them; returns the signal that stopped it, if one did.
+        """Submits all `jobs` and follows them; returns the signal that stopped it, if any.
 
-        With `wait: false` it says where they are and ends the program.
+        With `wait: false` it prints the ids of the submitted arrays and ends the program.
         """
         sweep = jobs[0].record.folder.parent
         cores = str(self.settings.cpus_per_task)
         environment = {"OMP_NUM_THREADS": cores, "SEGSWEEP_CORES": cores}
-        cluster = (Slurm if self.settings.cluster == "slurm" else Here)(self.settings, sweep)
+        cluster = (Slurm if self.settings.cluster == "slurm" else LocalSubmitit)(self.settings, sweep)
         if self.settings.wait:
             return follow(jobs, cluster, environment, progress)
         handles = cluster.submit(remote_jobs(jobs, environment))
-        print(f"submitted as {', '.join(_arrays(handles))}; how it stands: python -m src.status sweep={sweep}")
+        print(f"submitted as {', '.join(_arrays(handles))}; their state: python -m src.status sweep={sweep}")
         raise SystemExit(0)
 
 
@@ -100,7 +100,7 @@ class Slurm:
             slurm_signal_delay_s=settings.signal_delay_s,
             slurm_setup=settings.setup,
             slurm_additional_parameters=settings.additional_parameters,
-            # from SLURM 22.05 on, srun does not take this over from sbatch by itself
+            # since SLURM 22.05 srun does not inherit this from sbatch
             slurm_srun_args=[f"--cpus-per-task={settings.cpus_per_task}"],
         )
         self._queue = Queue()
@@ -115,58 +115,58 @@ class Slurm:
                 for start in range(0, len(jobs), ARRAY_SIZE):
                     handles += self.executor.submit_array(list(jobs[start : start + ARRAY_SIZE]))
             except FailedJobError as error:
-                raise ValueError(f"SLURM does not take the jobs: {str(error).strip()}") from error
+                raise ValueError(f"SLURM refuses the jobs: {str(error).strip()}") from error
         return handles
 
     def has_ended(self, handle: Any) -> bool:
         """Whether it left its result, or left the queue without one."""
-        return handle.paths.result_pickle.exists() or self._queue.was_left_by(handle.job_id)
+        return handle.paths.result_pickle.exists() or self._queue.is_gone(handle.job_id)
 
     def result(self, handle: Any) -> str:
-        """What the job said; raises Lost with what SLURM says of it where it said nothing."""
+        """The status that the job returned; raises JobLost with SLURM's state of it if it returned none."""
         if handle.paths.result_pickle.exists():
             return _answer(handle)
         state = _state(handle.job_id)
         reason = f"SLURM job {handle.job_id} ended as {state} without an answer"
-        raise Lost(reason, handle.stderr() or "", resumable=state in TAKEN_AWAY)
+        raise JobLost(reason, handle.stderr() or "", resumable=state in TAKEN_AWAY)
 
     def cancel(self, handles: Sequence[Any]) -> None:
-        """Asks for whole arrays, at once: what is over in them takes no harm."""
+        """Cancels whole arrays at once; finished jobs are unaffected."""
         subprocess.run(["scancel", *_arrays(handles)], check=False)
 
 
-class Here(Slurm):
-    """submitit's processes on this machine: the same jobs, signals and files, with no queue behind them."""
+class LocalSubmitit(Slurm):
+    """submitit's processes on this machine: the same jobs, signals and files, without a queue."""
 
     def __init__(self, settings: SlurmSettings, sweep: Path) -> None:
         super().__init__(settings, sweep)
         self.at_once = settings.array_parallelism or 1
 
     def has_ended(self, handle: Any) -> bool:
-        """Whether its process is over."""
+        """Whether its process has ended."""
         return bool(handle.done())
 
     def result(self, handle: Any) -> str:
-        """What the job said; raises Lost where it said nothing."""
+        """The status that the job returned; raises JobLost if it returned none."""
         return _answer(handle)
 
     def cancel(self, handles: Sequence[Any]) -> None:
-        """Asks each process, as SLURM would: submitit's own way leaves a checkpoint no more than a second."""
+        """Sends SIGTERM as SLURM would: submitit's own cancel gives a checkpoint only a second."""
         for handle in handles:
             with suppress(ProcessLookupError):
                 os.kill(int(handle.job_id), signal.SIGTERM)
 
 
 class Queue:
-    """What this user has in SLURM's queue; SLURM is asked now and then, for all jobs at once."""
+    """This user's jobs in SLURM's queue; one squeue for all jobs, at most every QUEUE_PAUSE seconds."""
 
     def __init__(self) -> None:
-        self._looks: list[set[str]] = []  # ids in the queue at the last two looks
+        self._looks: list[set[str]] = []  # ids in the queue at the last two calls
         self._looked = float("-inf")
 
-    def was_left_by(self, job_id: str) -> bool:
-        """Whether the last two looks missed it: the file with its result may appear after it left the queue."""
-        if time.monotonic() - self._looked > QUEUE_LOOK:
+    def is_gone(self, job_id: str) -> bool:
+        """Whether the last two calls did not list it: its result file may appear after it left the queue."""
+        if time.monotonic() - self._looked > QUEUE_PAUSE:
             self._look()
         return len(self._looks) == 2 and not any(job_id in look for look in self._looks)
 
@@ -174,7 +174,7 @@ class Queue:
         self._looked = time.monotonic()
         command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        if answer.returncode == 0:  # else the controller is busy or down: nobody knows
+        if answer.returncode == 0:  # else the controller is busy or down
             self._looks = [*self._looks[-1:], set(answer.stdout.split())]
 
 
@@ -184,12 +184,12 @@ def _answer(handle: Any) -> str:
     try:
         return str(handle.result())
     except UncompletedJobError as error:
-        raise Lost(f"its job {handle.job_id} ended without an answer", str(error), resumable=False) from error
+        raise JobLost(f"its job {handle.job_id} ended without an answer", str(error), resumable=False) from error
 
 
 @contextmanager
 def _as_outside_a_job() -> Iterator[None]:
-    """Hides what SLURM tells a job about itself: new jobs, launched from one, would take its size for theirs."""
+    """Hides SLURM's variables of the job that we may run in: new jobs would inherit its size."""
     in_a_job = "SLURM_JOB_ID" in os.environ
     names = [name for name in os.environ if in_a_job and name.startswith("SLURM_") and name != "SLURM_CONF"]
     hidden = {name: os.environ.pop(name) for name in names}
@@ -204,7 +204,7 @@ def _arrays(handles: Sequence[Any]) -> list[str]:
 
 
 def _state(job_id: str) -> str:
-    """SLURM's word for the state of a job, such as OUT_OF_MEMORY; UNKNOWN once SLURM has forgotten it."""
+    """SLURM's state of a job, such as OUT_OF_MEMORY; UNKNOWN once SLURM has forgotten it."""
     command = ["scontrol", "show", "job", "--oneliner", job_id]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"JobState=(\w+)", answer.stdout)
@@ -212,7 +212,7 @@ def _state(job_id: str) -> str:
 
 
 def _problems_together(settings: SlurmSettings) -> list[str]:
-    """What is wrong though each setting by itself is right."""
+    """One line for each combination of settings that cannot work."""
     problems = []
     if settings.cluster == "slurm" and shutil.which("sbatch") is None:
         problems.append(
@@ -220,7 +220,7 @@ def _problems_together(settings: SlurmSettings) -> list[str]:
             "it without one: hydra.launcher.cluster=local"
         )
     if settings.cluster == "local" and not settings.wait:
-        problems.append("hydra.launcher.wait: got false with cluster=local, which has no queue that could do the jobs")
+        problems.append("hydra.launcher.wait: got false with cluster=local, which has no queue to run the jobs later")
     if settings.signal_delay_s >= 60 * settings.timeout_min:
         problems.append(
             f"hydra.launcher.signal_delay_s: got {settings.signal_delay_s} with timeout_min={settings.timeout_min}; "

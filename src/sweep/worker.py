@@ -1,6 +1,6 @@
-"""Does one run whose composed config comes as JSON on standard input: what launchers start, not people.
+"""Runs one composed config, which comes as JSON on standard input; launchers start it, not users.
 
-Exit code 0: finished; 1: refused or failed; 75: another process is at this run; 128 + n: stopped by signal n.
+Exit code 0: finished; 1: refused or failed; 75: another process holds this run; 128 + n: stopped by signal n.
 `--parent=<pid>`: stop, leaving a checkpoint, when that process is gone.
 """
 
@@ -17,9 +17,9 @@ PATIENCE = 10.0  # seconds between the request to stop and the end
 
 
 def main() -> None:
-    """Read, check again (a message is data, whoever sent it), run."""
+    """Read, check again (a message is data), run."""
     faulthandler.enable()
-    # submitit's signal, which SLURM may send to all processes of a job, is for our parent to answer
+    # submitit's signal, which SLURM may send to all processes of a job, is handled by our parent
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     parent = next((int(word.split("=")[1]) for word in sys.argv[1:] if word.startswith("--parent=")), None)
     if parent is not None:
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _follow(parent: int) -> None:
-    """Ends this process soon after `parent` ended, however that happened: a job without its sweep would run unseen."""
+    """Ends this process soon after `parent` has ended: no job outlives its sweep unseen."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -65,7 +65,7 @@ def test_an_interpolation_that_leads_nowhere_is_one_line(composed):
 @example("a\\${b}").via("a backslash before one")
 @example("ends\\").via("a backslash at the end")
 @example("multirun_outputs/report_[ab]*").via("a glob")
-@settings(max_examples=25)  # a tenth of a second each
+@settings(max_examples=10)  # a tenth of a second each
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), min_size=1).filter("null".__ne__))
 def test_any_path_passes_hydra_as_it_is(path):
     with initialize_config_dir(str(CONF), version_base="1.3"):

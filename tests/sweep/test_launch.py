@@ -20,9 +20,16 @@ from src.models.unet import UNet
 
 class Saboteur(UNet):
     def __init__(
-        self, width: int, out_channels: int, batch_norm: bool, conv_bias: bool, sabotage: str = "none"
+        self,
+        width: int,
+        out_channels: int,
+        batch_norm: bool,
+        conv_bias: bool,
+        residual: bool,
+        attention: bool,
+        sabotage: str = "none",
     ) -> None:
-        super().__init__(width, out_channels, batch_norm, conv_bias)
+        super().__init__(width, out_channels, batch_norm, conv_bias, residual, attention)
         self.sabotage, self.steps = sabotage, 0
 
     def forward(self, images):
@@ -163,6 +170,7 @@ def test_mistakes_about_sweeps_get_one_message(train, small, tmp_path, overrides
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_every_job_and_leaves_it_resumable(train, small, tmp_path):
     sweep = [*small, "trainer.epochs=20", "seed=0,1", "hydra.launcher.jobs=2"]
     parent = started(*sweep)

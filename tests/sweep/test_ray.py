@@ -46,7 +46,7 @@ def test_ctrl_c_leaves_runs_that_can_go_on(small, tmp_path):
 def test_a_run_that_no_machine_can_hold_is_refused(command, small):
     refused = command("train", "-m", *small, *LAUNCHER, "hydra.launcher.num_gpus=64")
     assert refused.returncode == 1 and "Traceback" not in refused.stderr
-    assert "got 1 and 64; no machine of the Ray cluster is so large" in refused.stderr
+    assert "got 1 and 64; no machine of the Ray cluster is that large" in refused.stderr
 
 
 def test_wrong_settings_are_refused_together():

@@ -1,0 +1,62 @@
+"""How the local launcher divides a machine among its jobs, and when it starts no more of them."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from src.base.errors import ConfigError
+from src.sweep import local
+from src.sweep.local import LocalBackend
+
+SETTINGS = {"jobs": None, "slots_per_gpu": 1, "on_error": "continue"}
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine of 8 cores and as many GPUs as are asked for."""
+    monkeypatch.setattr(local, "usable_cores", lambda: 8)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return lambda gpus: monkeypatch.setattr(local.torch.cuda, "device_count", lambda: gpus)
+
+
+def slots(device="auto", **settings):
+    job = SimpleNamespace(config=SimpleNamespace(device=device))
+    return LocalBackend({**SETTINGS, **settings}).slots([job])
+
+
+def test_without_a_gpu_four_cores_make_a_slot_unless_jobs_says_otherwise(machine):
+    machine(0)
+    assert slots() == [{"OMP_NUM_THREADS": "4", "SEGSWEEP_CORES": "4"}] * 2
+    assert slots(jobs=3) == [{"OMP_NUM_THREADS": "2", "SEGSWEEP_CORES": "2"}] * 3
+    assert slots(jobs=20) == [{"OMP_NUM_THREADS": "1", "SEGSWEEP_CORES": "1"}] * 20
+
+
+def test_each_gpu_has_its_slots_and_jobs_is_the_most_at_a_time(machine, monkeypatch):
+    machine(2)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots()] == ["0", "1"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(slots_per_gpu=2)] == ["0", "1", "0", "1"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(slots_per_gpu=2, jobs=3)] == ["0", "1", "0"]
+    assert [slot["SEGSWEEP_CORES"] for slot in slots(slots_per_gpu=2)] == ["2"] * 4
+    assert slots(device="cpu") == [{"OMP_NUM_THREADS": "4", "SEGSWEEP_CORES": "4"}] * 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 7")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots()] == ["5", "7"]
+
+
+@pytest.mark.parametrize(
+    ("on_error", "failures"), [("continue", None), ("stop", 1), ("stop_after_1", 1), ("stop_after_12", 12)]
+)
+def test_it_gives_up_after_as_many_failures_as_allowed(on_error, failures):
+    settings = LocalBackend({**SETTINGS, "on_error": on_error}).settings
+    given_up = [number for number in range(100) if settings.gives_up(number)]
+    assert given_up == ([] if failures is None else list(range(failures, 100)))
+
+
+def test_wrong_settings_are_refused_together():
+    with pytest.raises(ConfigError) as refused:
+        LocalBackend({"jobs": 0, "slots_per_gpu": 0, "on_error": "stop_after_0", "gpus": 1})
+    assert [problem.split("; ")[0] for problem in refused.value.problems] == [
+        "hydra.launcher.jobs: got 0",
+        "hydra.launcher.slots_per_gpu: got 0",
+        "hydra.launcher.on_error: got 'stop_after_0'",
+        "hydra.launcher.gpus: unknown key (got 1)",
+    ]
