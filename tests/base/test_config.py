@@ -21,7 +21,7 @@ def test_all_problems_come_at_once_with_what_was_got_and_what_is_allowed(compose
         "data.border: got 'bordr'; input should be 'foreground', 'background', 'ignore' or 'random'",
         "trainer.batch_size: got 0; input should be greater than or equal to 1",
         "trainer.epochz: unknown key (got 3); did you mean 'epochs'? allowed: accumulate, batch_size, by_model, "
-        "clip_norm, early_stop_patience, ema_decay, epochs, flip_tta, keep_every, name",
+        "checkpoint_seconds, clip_norm, early_stop_patience, ema_decay, epochs, flip_tta, keep_every, name",
         "sead: unknown key (got 1); did you mean 'seed'? allowed: allow_targets, augmentation, data, debug, device, "
         "init_from, loss, model, notes, numerics, optimizer, output, scheduler, seed, size, sweep, tags, trainer",
     ]
@@ -30,7 +30,7 @@ def test_all_problems_come_at_once_with_what_was_got_and_what_is_allowed(compose
 def test_keys_of_the_kind_of_data_are_known(composed):
     assert schema_problems(composed("data=synthetic", "data.trainvall=5")) == [
         "data.trainvall: unknown key (got 5); did you mean 'trainval'? allowed: border, cache_dir, decode_once, fold, "
-        "image_size, kind, mean, name, on_error, root, seed, size, std, test, trainval, workers"
+        "image_size, kind, mean, name, on_error, resize, root, seed, size, std, test, trainval, workers"
     ]
 
 
