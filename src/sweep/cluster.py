@@ -22,7 +22,7 @@ Handle = Any  # a cluster's object for a job
 
 @dataclass
 class RemoteJob:
-    """`job` as a cluster runs it: its process starts the run in a process of its own, as the local launcher does.
+    """`job` as a cluster runs it: its process starts another one for the run, as the local launcher does.
 
     It is pickled and called on the other machine: in `folder`, the launcher's working folder, which all machines must
     see under the same path, with `environment` added to the cluster's.

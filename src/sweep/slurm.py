@@ -216,7 +216,7 @@ def _problems_together(settings: SlurmSettings) -> list[str]:
     problems = []
     if settings.cluster == "slurm" and shutil.which("sbatch") is None:
         problems.append(
-            "hydra/launcher=slurm: there is no sbatch on this machine; launch from a login node of the cluster, or try "
+            "hydra/launcher=slurm: found no sbatch on this machine; launch from a login node of the cluster, or try "
             "it without one: hydra.launcher.cluster=local"
         )
     if settings.cluster == "local" and not settings.wait:
