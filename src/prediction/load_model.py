@@ -80,7 +80,7 @@ def load_model(folder: Path, device: str = "auto", allow_targets: Sequence[str] 
     _check_identity(config, folder)
     weights_file = folder / "checkpoints" / "best.pt"
     if not weights_file.exists():
-        raise ValueError(f"{folder}: has no checkpoints/best.pt; a run has one from its first epoch on")
+        raise ValueError(f"{folder}: has no checkpoints/best.pt; a run has one from its first checkpoint on")
     needed = sum(value.nbytes for value in model.state_dict().values())
     _fill(model, load_weights(weights_file, 2 * needed + 1_000_000, oldest_checkpoint(model)), weights_file)
     numerics = Numerics(pick_device(device), config.numerics)

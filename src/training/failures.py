@@ -42,7 +42,7 @@ def explain(error: BaseException, config: RunConfig) -> str:
     """The line that is recorded for `error`, which begins with its type."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, CannotWrite):
-        return f"{reason}; after that the same command goes on from the last checkpoint"
+        return f"{reason}; after that the same command resumes from the last checkpoint"
     if is_out_of_memory(error):
         first = next(iter(str(error).splitlines()), "")
         return f"{type(error).__name__}: {_out_of_memory(config)} ({first})"

@@ -203,7 +203,7 @@ class MetricAccumulator:
         if any(counts.shape[1] != 4 for counts in state["counts"]):
             raise ValueError(
                 "the checkpoint was written in the middle of an epoch by an earlier version of segsweep, which did not "
-                "count the true negatives; go on with that version, or delete the run's folder to begin it anew"
+                "count the true negatives; resume it with that version, or delete the run's folder to start it again"
             )
         return cls([loss.to(device) for loss in state["losses"]], [counts.to(device) for counts in state["counts"]])
 

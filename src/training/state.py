@@ -116,7 +116,7 @@ class WeightAverage:
         self.steps += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values from which `load_state_dict` goes on bit for bit."""
+        """Tensors and plain values from which `load_state_dict` resumes bit for bit."""
         return {"model": self.network.model.state_dict(), "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ def _averaged_and_copied(model: nn.Module) -> tuple[list[torch.Tensor], list[tor
     return averaged, copied
 
 
-# What of a Learner is plain values; the rest has states of its own.
+# What of a Learner is plain values; each other part has its own state_dict.
 PLAIN_STATE = ("epoch", "batch", "seconds", "lr", "momentum", "best_epoch", "best_dice", "history")
 
 
@@ -147,14 +147,14 @@ class Learner:
     schedule: Schedule
     average: WeightAverage | None = None
     batch_size: int | None = None  # of whole batches, the only ones that are compiled for
-    epoch: int = 1  # the epoch at work, from 1
+    epoch: int = 1  # the epoch in progress, from 1
     batch: int = 0  # the next batch of that epoch, from 0
     best_epoch: int = 0
     best_dice: float = -1.0
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)  # of `scored` in that epoch, on the device
     history: list[dict[str, Any]] = field(default_factory=list)  # a row for each finished epoch
-    tally: MetricAccumulator = field(default_factory=MetricAccumulator)  # of the epoch at work
-    seconds: float = 0.0  # spent training in the epoch at work
+    tally: MetricAccumulator = field(default_factory=MetricAccumulator)  # of the epoch in progress
+    seconds: float = 0.0  # spent training in the epoch in progress
     lr: float = 0.0  # of the last step taken
     momentum: float = 0.0  # of the last step taken; beta1 of Adam and AdamW
 

@@ -1,4 +1,4 @@
-"""Runs in processes of their own that can be killed: forked, in no time, from one that has imported all there is."""
+"""Runs in separate processes that can be killed: forked quickly from one that has imported everything."""
 
 import json
 import logging
@@ -65,7 +65,7 @@ def exit_code(process: Any) -> int:
 
 def _work(config: RunConfig, death: Death | None, memory: int | None, machine: str | None) -> None:
     multiprocessing.set_start_method("fork", force=True)  # for the loader's workers, as in every other program
-    os.setsid()  # so that a signal can be sent to it with its loader's workers, and to nobody else
+    os.setsid()  # so that a signal can be sent to it with its loader's workers, and to no other process
     logging.lastResort = None  # what a run warns of stands in its train.log
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory is not None:

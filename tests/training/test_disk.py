@@ -1,4 +1,4 @@
-"""Disks that are full, limited or read-only: one clear line, and the checkpoint of before goes on where it was."""
+"""Disks that are full, limited or read-only: one clear line, and the last checkpoint stays."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from src.training.checkpoint import load_checkpoint, save_checkpoint
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 3 MB of its own; a checkpoint of the small runs takes half a megabyte."""
+    """A separate disk of 3 MB; a checkpoint of the small runs takes half a megabyte."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], capture_output=True, text=True)

@@ -28,7 +28,7 @@ def place(path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, synthetic_root):
-    """What a run of four epochs that nobody disturbed left."""
+    """What an undisturbed run of four epochs left."""
     output = tmp_path_factory.mktemp("whole")
     trained(output, synthetic_root, "trainer.epochs=4")
     return end_of(output)
@@ -147,7 +147,7 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unseen(tmp_path):
         except ValueError as error:
             assert str(error).startswith(f"{path}: ")
             refused += 1
-        else:  # a bit that nobody reads, such as of the padding between two entries
+        else:  # a bit that is never read, such as of the padding between two entries
             assert differences(read, content) == []
     assert refused > 100
 

@@ -1,4 +1,4 @@
-"""Whole runs of the real networks, small: what they leave behind, how they go on, how they fail."""
+"""Whole runs of the real networks, small: what they leave behind, how they resume, how they fail."""
 
 import csv
 import json

@@ -34,5 +34,5 @@ def test_a_tally_goes_on_after_a_checkpoint(tally):
 
 def test_a_tally_of_an_earlier_version_is_refused():
     state = {"losses": [torch.tensor(1.0)], "counts": [torch.tensor([[3, 1, 2]])]}
-    with pytest.raises(ValueError, match="did not count the true negatives; go on with that version, or delete"):
+    with pytest.raises(ValueError, match="did not count the true negatives; resume it with that version, or delete"):
         MetricAccumulator.from_state_dict(state, torch.device("cpu"))
