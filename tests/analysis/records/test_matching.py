@@ -57,7 +57,7 @@ def test_the_same_setting_on_other_data_is_another_and_says_so(tmp_path):
     for fingerprint in ("aaaaaaaaaa", "bbbbbbbbbb"):
         finish(tmp_path / fingerprint, dice=[0.5], fingerprint=fingerprint)
     found = settings_of(load_records([tmp_path / "aaaaaaaaaa", tmp_path / "bbbbbbbbbb"]))
-    assert [one.label for one in found] == ["data aaaaaaaa", "data bbbbbbbb"]
+    assert sorted(one.label for one in found) == ["data aaaaaaaa", "data bbbbbbbb"]
     assert matched(found, [{"model": "unet"}, {"model": "unet"}]) == [(one, one) for one in found]
 
 
