@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from src.base.config import AugmentationSection
 from src.base.environment import usable_cores
@@ -134,25 +134,54 @@ def make_train_loader(
     return _Loader(samples, workers, pin_memory, _collate, batch_sampler=batches)
 
 
-def make_eval_loader(
-    pairs: Sequence[Pair],
+def make_eval_loaders(
+    parts: Sequence[tuple[Sequence[Pair], BorderPolicy]],
     read_pair: PairReader,
     image_size: int,
     batch_size: int,
     workers: int,
     pin_memory: bool,
     *,
-    border: BorderPolicy = "foreground",
     limit_batches: int | None = None,
-) -> DataLoader[Sample]:
-    """Every pair once, in its order, without augmentation, as `Batch`es; the last may be smaller.
+) -> list["EvalLoader"]:
+    """For each of `parts` (pairs and border policy) its pairs once, in their order, without augmentation, as `Batch`es.
 
-    `border` other than "foreground" is not the headline protocol; "random" is for training only.
+    The last batch of a part may be smaller. They share their worker processes, so one is read at a time. Another border
+    than "foreground" is not the headline protocol; "random" is for training only.
     """
-    if limit_batches is not None:
-        pairs = pairs[: limit_batches * batch_size]
-    samples = EvalDataset(pairs, read_pair, image_size, border)
-    return _Loader(samples, workers, pin_memory, _collate, batch_size=batch_size)
+    kept = slice(None if limit_batches is None else limit_batches * batch_size)
+    datasets = [EvalDataset(pairs[kept], read_pair, image_size, border) for pairs, border in parts]
+    batches = _ChosenBatches()
+    loader = _Loader(ConcatDataset(datasets), workers, pin_memory, _collate, batch_sampler=batches)
+    ends = np.cumsum([len(dataset) for dataset in datasets]).tolist()
+    starts = [end - len(dataset) for end, dataset in zip(ends, datasets, strict=True)]
+    return [EvalLoader(loader, batches, range(*part), batch_size) for part in zip(starts, ends, strict=True)]
+
+
+class _ChosenBatches(Sampler[Sequence[int]]):
+    """The batches that were chosen last."""
+
+    def __init__(self) -> None:
+        self.chosen: Sequence[Sequence[int]] = ()
+
+    def __iter__(self) -> Iterator[Sequence[int]]:
+        return iter(self.chosen)
+
+
+class EvalLoader:
+    """One part of a loader of several data sets: batches of `batch_size` of the indices in `part`, in their order."""
+
+    def __init__(self, loader: DataLoader[Sample], batches: _ChosenBatches, part: range, batch_size: int) -> None:
+        self._loader = loader
+        self._batches = batches
+        self._own = [part[start : start + batch_size] for start in range(0, len(part), batch_size)]
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._batches.chosen = self._own
+        return iter(self._loader)
 
 
 def make_native_loader(
@@ -196,7 +225,7 @@ class _Loader(DataLoader[Any]):
 
     def __init__(
         self,
-        samples: TrainDataset | EvalDataset | NativeDataset,
+        samples: TrainDataset | ConcatDataset[Sample] | NativeDataset,
         workers: int,
         pin_memory: bool,
         collate: Callable[[list[Any]], Any],

@@ -12,7 +12,7 @@ from src.base.config import RunConfig, build, find_target
 from src.base.runtime import Numerics
 from src.data.cache import open_cache
 from src.data.datasets import FileReader, PairReader, load_size
-from src.data.loaders import make_eval_loader, make_train_loader
+from src.data.loaders import EvalLoader, make_eval_loaders, make_train_loader
 from src.data.pairs import Splits
 from src.training.checkpoint import fitting_weights, oldest_checkpoint
 from src.training.losses import Loss
@@ -25,8 +25,8 @@ class Loaders(NamedTuple):
     """Batches for training, for validation, and for each protocol of the test split."""
 
     train: DataLoader
-    valid: DataLoader
-    test: dict[Protocol, DataLoader]
+    valid: EvalLoader
+    test: dict[Protocol, EvalLoader]
 
 
 def build_loaders(config: RunConfig, splits: Splits, data_fingerprint: str, numerics: Numerics) -> Loaders:
@@ -52,9 +52,10 @@ def build_loaders(config: RunConfig, splits: Splits, data_fingerprint: str, nume
     if config.data.border in ("background", "ignore"):
         # trained to see the border otherwise: scored that way too, beside the headline that all runs share
         protocols.append(Protocol(border=config.data.border))
-    valid = make_eval_loader(splits.valid, **shared)
-    test = {protocol: make_eval_loader(splits.test, border=protocol.border, **shared) for protocol in protocols}
-    return Loaders(train, valid, test)
+    valid, *tests = make_eval_loaders(
+        [(splits.valid, "foreground"), *((splits.test, protocol.border) for protocol in protocols)], **shared
+    )
+    return Loaders(train, valid, dict(zip(protocols, tests, strict=True)))
 
 
 def build_pair_reader(config: RunConfig, splits: Splits, data_fingerprint: str) -> PairReader:

@@ -4,7 +4,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from src.base.config import TrainerSection
 from src.base.device_sharing import ConcurrentRuns
 from src.base.record import RunRecord
 from src.base.runtime import device_name
-from src.data.loaders import epoch_batches, start_epoch
+from src.data.loaders import Batch, EvalLoader, epoch_batches, start_epoch
 from src.training.checkpoint_writer import CheckpointWriter
 from src.training.metrics import EpochMetrics, MetricAccumulator
 from src.training.state import Learner, ModelRunner, score
@@ -32,7 +32,7 @@ class NonFiniteLoss(RuntimeError):
 
 def fit(
     learner: Learner,
-    loaders: tuple[DataLoader, DataLoader],
+    loaders: tuple[DataLoader, EvalLoader],
     trainer: TrainerSection,
     record: RunRecord,
     stop: StopRequest,
@@ -48,6 +48,7 @@ def fit(
     """
     train_loader, valid_loader = loaders
     valid: EpochMetrics | None = None
+    upcoming: Iterator[Batch] | None = None
     record.write_epochs(learner.history)
     with (
         CheckpointWriter(learner, record, trainer.checkpoint_seconds) as writer,
@@ -64,7 +65,9 @@ def fit(
         while learner.epoch <= trainer.epochs and not _patience_is_over(learner, trainer):
             jobs_at_start = concurrent_runs.count()
             try:
-                train_epoch(learner, train_loader, trainer, after_step)
+                train_epoch(learner, train_loader, trainer, after_step, upcoming)
+                # asked for already, so that its workers prepare the first batches during validation
+                upcoming = start_epoch(train_loader, learner.epoch + 1) if learner.epoch < trainer.epochs else None
                 if valid is None:
                     writer.wait()  # a loader starts its processes at its first use: no fork while a thread writes
                 valid = evaluate(learner.scored, learner.loss, valid_loader, "validation", after_step)
@@ -86,8 +89,14 @@ def fit(
         writer.save()
 
 
-def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, after_step: Callable[[], None]) -> None:
-    """Takes the epoch's steps from `learner.batch` on.
+def train_epoch(
+    learner: Learner,
+    loader: DataLoader,
+    trainer: TrainerSection,
+    after_step: Callable[[], None],
+    batches: Iterator[Batch] | None = None,
+) -> None:
+    """Takes the epoch's steps from `learner.batch` on, with `batches` if `loader` was asked for them before.
 
     Gradients of `trainer.accumulate` batches make one step, each image weighing the same. `after_step` is called
     between two steps; what it raises ends the epoch there.
@@ -96,7 +105,8 @@ def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, a
     sizes = epoch_batches(loader).sizes()
     network.model.train()
     started = time.perf_counter() - learner.seconds
-    batches = start_epoch(loader, learner.epoch, learner.batch)
+    if batches is None:
+        batches = start_epoch(loader, learner.epoch, learner.batch)
     what, done = f"epoch {learner.epoch}", learner.batch
     for batch in tqdm(batches, what, len(sizes), False, unit="batch", disable=None, initial=done):
         first = learner.batch - learner.batch % every
@@ -115,7 +125,7 @@ def train_epoch(learner: Learner, loader: DataLoader, trainer: TrainerSection, a
 
 @torch.inference_mode()
 def evaluate(
-    network: ModelRunner, loss: nn.Module, loader: DataLoader, what: str, after_batch: Callable[[], None]
+    network: ModelRunner, loss: nn.Module, loader: EvalLoader, what: str, after_batch: Callable[[], None]
 ) -> EpochMetrics:
     """Scores every image of `loader` once, in its order, with the network in evaluation mode."""
     network.model.eval()

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from src.base.config import RunConfig
 from src.base.device_sharing import ConcurrentRuns
 from src.base.record import HEADLINE, RunRecord
 from src.base.runtime import Numerics, device_name, seed_everything
+from src.data.loaders import EvalLoader
 from src.data.pairs import Pair, Splits
 from src.training.build import build_loaders, make_learner
 from src.training.checkpoint import PREVIOUS
@@ -72,7 +72,7 @@ def train_and_test(
 def test(
     config: RunConfig,
     learner: Learner,
-    loaders: dict[Protocol, DataLoader],
+    loaders: dict[Protocol, EvalLoader],
     pairs: list[Pair],
     record: RunRecord,
     stop: StopRequest,

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from src.base.config import AugmentationSection
 from src.cli.overrides import CONF
 from src.data.datasets import FileReader
 from src.data.decoding import DataChanged, PairDecoder
+from src.data.images import BorderPolicy
 from src.data.loaders import (
     Batch,
     EpochBatches,
+    EvalLoader,
     OutOfSharedMemory,
     count_workers,
-    make_eval_loader,
+    make_eval_loaders,
     make_train_loader,
     start_epoch,
 )
@@ -58,6 +61,12 @@ def train_loader(pairs: list[Pair], workers: int = 0, **changes: Any) -> DataLoa
     return make_train_loader(
         pairs, FileReader(PairDecoder()), image_size=16, workers=workers, pin_memory=False, **(settings | changes)
     )
+
+
+def eval_loader(pairs: list[Pair], *arguments: Any, border: BorderPolicy = "foreground", **named: Any) -> EvalLoader:
+    """The loader of one part."""
+    (loader,) = make_eval_loaders([(pairs, border)], *arguments, **named)
+    return loader
 
 
 def indices_of(batches: EpochBatches, epoch: int, first_batch: int = 0) -> list[list[int]]:
@@ -170,10 +179,26 @@ def process_as_image(pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_worker_lives_through_all_epochs(pairs: list[Pair]) -> None:
-    loader = make_eval_loader(pairs, process_as_image, 8, batch_size=5, workers=1, pin_memory=False)
+    loader = eval_loader(pairs, process_as_image, 8, batch_size=5, workers=1, pin_memory=False)
     first, second = (next(iter(loader)).images[0, :, 0, 0].tolist() for _ in range(2))
     assert first == second
     assert first != process_as_image(pairs[0], 8)[0][0, 0].tolist()
+
+
+def test_the_parts_of_an_evaluation_share_their_workers_and_each_is_complete(pairs: list[Pair]) -> None:
+    parts = [(pairs[:3], "foreground"), (pairs[1:], "foreground"), (pairs[1:], "ignore")]
+    loaders = make_eval_loaders(parts, FileReader(PairDecoder()), 16, 2, workers=2, pin_memory=False)
+    alone = [
+        list(eval_loader(some, FileReader(PairDecoder()), 16, 2, workers=0, pin_memory=False, border=border))
+        for some, border in parts
+    ]
+    assert [len(batches) for batches in loaders] == [len(batches) for batches in alone] == [2, 2, 2]
+    started = set(active_children())
+    next(iter(loaders[0]))  # a pass that is left early must not leak into the next
+    workers = set(active_children()) - started
+    for number in (0, 1, 0, 2):
+        assert_equal(iter(loaders[number]), alone[number])
+    assert len(workers) == 2 and set(active_children()) - started == workers
 
 
 def threads_as_image(pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +210,7 @@ def test_a_worker_uses_one_thread(pairs: list[Pair]) -> None:
     before = cv2.getNumThreads()
     cv2.setNumThreads(3)
     try:
-        loader = make_eval_loader(pairs, threads_as_image, 8, batch_size=5, workers=1, pin_memory=False)
+        loader = eval_loader(pairs, threads_as_image, 8, batch_size=5, workers=1, pin_memory=False)
         assert next(iter(loader)).images.unique().tolist() == [1]
     finally:
         cv2.setNumThreads(before)
@@ -196,16 +221,14 @@ def test_loaders_leave_the_global_random_state_alone(pairs: list[Pair]) -> None:
     np.random.seed(0)
     expected = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
     list(start_epoch(train_loader(pairs), epoch=0))
-    list(make_eval_loader(pairs, FileReader(PairDecoder()), 16, 2, workers=0, pin_memory=False))
+    list(eval_loader(pairs, FileReader(PairDecoder()), 16, 2, workers=0, pin_memory=False))
     assert torch.equal(torch.get_rng_state(), expected[0])
     assert np.random.get_state()[1].tolist() == expected[1]  # type: ignore[index]
 
 
 def test_overfitting_takes_one_batch_as_it_is(pairs: list[Pair]) -> None:
     loader = train_loader(pairs, overfit=True, limit_batches=3, border="foreground")
-    plain = next(
-        iter(make_eval_loader(pairs, FileReader(PairDecoder()), 16, batch_size=5, workers=0, pin_memory=False))
-    )
+    plain = next(iter(eval_loader(pairs, FileReader(PairDecoder()), 16, batch_size=5, workers=0, pin_memory=False)))
     steps = [batch for epoch in (0, 1) for batch in start_epoch(loader, epoch)]
     assert len(steps) == 6
     for batch in steps:
@@ -215,7 +238,7 @@ def test_overfitting_takes_one_batch_as_it_is(pairs: list[Pair]) -> None:
 
 
 def test_evaluation_goes_through_all_pairs_in_order(pairs: list[Pair]) -> None:
-    loader = make_eval_loader(pairs, FileReader(PairDecoder()), 16, batch_size=2, workers=0, pin_memory=False)
+    loader = eval_loader(pairs, FileReader(PairDecoder()), 16, batch_size=2, workers=0, pin_memory=False)
     assert len(loader) == 3
     assert [batch.indices.tolist() for batch in loader] == [[0, 1], [2, 3], [4]]
     for batch in loader:
@@ -223,7 +246,7 @@ def test_evaluation_goes_through_all_pairs_in_order(pairs: list[Pair]) -> None:
 
 
 def test_evaluation_can_be_limited_and_can_see_the_border_otherwise(pairs: list[Pair]) -> None:
-    loader = make_eval_loader(
+    loader = eval_loader(
         pairs,
         FileReader(PairDecoder()),
         16,
@@ -261,7 +284,7 @@ class Failing:
 
 
 def error_of(pairs: list[Pair], error: Exception, workers: int) -> Exception:
-    loader = make_eval_loader(pairs, Failing(error), 16, batch_size=2, workers=workers, pin_memory=False)
+    loader = eval_loader(pairs, Failing(error), 16, batch_size=2, workers=workers, pin_memory=False)
     with pytest.raises(Exception) as raised:
         list(loader)
     return raised.value
@@ -284,7 +307,7 @@ def test_too_little_shared_memory_is_said_with_the_remedy(pairs: list[Pair]) -> 
 def test_other_errors_stay_as_they_are(pairs: list[Pair]) -> None:
     error = RuntimeError("unable to open shared memory object: Too many open files (24)")
     with pytest.raises(RuntimeError) as raised:
-        list(make_eval_loader(pairs, Failing(error), 16, batch_size=2, workers=0, pin_memory=False))
+        list(eval_loader(pairs, Failing(error), 16, batch_size=2, workers=0, pin_memory=False))
     assert raised.value is error and error.__cause__ is None
 
 
@@ -301,6 +324,7 @@ def test_a_small_dev_shm_ends_every_kind_of_loader(pairs: list[Pair], size: str,
 from pathlib import Path
 from src.data import loaders
 from src.data.datasets import FileReader
+from src.data.images import BorderPolicy
 from src.data.pairs import Pair
 from src.data.decoding import PairDecoder
 pairs = [Pair(f"pet_{{i}}", Path({folder!r}, f"pet_{{i}}.jpg"), Path({folder!r}, f"pet_{{i}}.png")) for i in range(5)]
