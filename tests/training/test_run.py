@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from src.base.record import RunRecord
+from src.training import loop
 from src.training.checkpoint import load_checkpoint, load_weights
 from src.training.story import warn_of_one_class
 
@@ -286,3 +287,12 @@ def test_a_run_warns_of_its_data_and_of_predictions_without_foreground(start, sm
         for key in ("tp", "fp")
     )
     assert ("no pixel of the 6 test images is predicted as foreground" in log) == (tp + fp == 0)
+
+
+def test_the_next_epoch_is_asked_for_before_validation(start, monkeypatch):
+    events = []
+    start_epoch, evaluate = loop.start_epoch, loop.evaluate
+    monkeypatch.setattr(loop, "start_epoch", lambda *asked: events.append(asked[1]) or start_epoch(*asked))
+    monkeypatch.setattr(loop, "evaluate", lambda *given: events.append(given[3]) or evaluate(*given))
+    start("trainer.epochs=3")
+    assert events == [1, 2, "validation", 3, "validation", "validation"]
