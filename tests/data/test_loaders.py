@@ -329,9 +329,12 @@ from src.data.pairs import Pair
 from src.data.decoding import PairDecoder
 pairs = [Pair(f"pet_{{i}}", Path({folder!r}, f"pet_{{i}}.jpg"), Path({folder!r}, f"pet_{{i}}.png")) for i in range(5)]
 how = dict(image_size=128, batch_size=5, workers=1, pin_memory=False)
-read = PairDecoder() if {maker!r} == "native" else FileReader(PairDecoder())
+if {maker!r} == "native":
+    loader = loaders.make_native_loader(pairs, PairDecoder(), **how)
+else:
+    (loader,) = loaders.make_eval_loaders([(pairs, "foreground")], FileReader(PairDecoder()), **how)
 try:
-    list(loaders.make_{maker}_loader(pairs, read, **how))
+    list(loader)
 except loaders.OutOfSharedMemory as error:
     print(error)
 """
