@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+import src.training.build
 from src.base.record import RunRecord
 from src.data import cache as cache_module
 from src.data import decoding
@@ -165,20 +166,27 @@ def test_where_the_arrays_are_removed_the_files_are_read_with_a_warning(splits, 
     assert np.array_equal(late(splits.test[1], 32)[1], mapped(splits.test[1], 32)[1])
 
 
-def test_a_run_whose_cache_is_removed_meanwhile_scores_the_same(train, small, tmp_path, trained_run, monkeypatch):
-    append = RunRecord.append_epoch
+@pytest.mark.parametrize("moment", ["opened", pytest.param("epoch", marks=pytest.mark.long)])
+def test_a_run_whose_cache_is_removed_meanwhile_scores_the_same(
+    train, small, tmp_path, trained_run, monkeypatch, moment
+):
+    """Removed before any process has mapped it, or after each epoch, when what is mapped stays readable."""
+    owner, name = (src.training.build, "open_cache") if moment == "opened" else (RunRecord, "append_epoch")
+    do = getattr(owner, name)
 
-    def append_and_remove(self, row):
-        append(self, row)
-        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    def do_and_remove(*arguments):
+        done = do(*arguments)
+        shutil.rmtree(tmp_path / "cache" / "images", ignore_errors=True)
+        return done
 
-    monkeypatch.setattr(RunRecord, "append_epoch", append_and_remove)
-    workers = [typed for typed in small if not typed.startswith("data.workers")] + ["data.workers=1"]
+    monkeypatch.setattr(owner, name, do_and_remove)
+    workers = [override for override in small if not override.startswith("data.workers")] + ["data.workers=1"]
     done = train(*workers, f"data.cache_dir={tmp_path}/cache")
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     (run,) = (RunRecord(folder) for folder in tmp_path.glob("runs/single/[!.]*"))
     assert run.read()["scores"] == RunRecord(trained_run).read()["scores"]
-    assert "is gone, so every epoch decodes the images again" in done.stderr + done.stdout
+    if moment == "opened":
+        assert "is gone, so every epoch decodes the images again" in done.stderr + done.stdout
 
 
 # --- what is kept is what was fingerprinted
