@@ -78,6 +78,7 @@ def test_several_sweeps_count_a_run_once_and_say_what_does_not_count(aggregate, 
     assert again.returncode == 0 and (tmp_path / "it's (new)" / "report.md").read_text() != ""
 
 
+@pytest.mark.long
 def test_the_reports_are_asked_by_default_only_about_the_data_that_they_are_about(aggregate, folder, tmp_path):
     def told(*arguments):
         answer = aggregate(*arguments, f"output={tmp_path}/report")

@@ -158,6 +158,7 @@ def test_two_output_channels_are_evaluated_too(here, two_channel_run, tmp_path):
     assert protocols(run)["headline"]["dice"] == before
 
 
+@pytest.mark.long
 def test_the_command_as_a_process_on_a_folder_with_an_odd_name(command, run_copy, tmp_path):
     odd = Path(shutil.copytree(run_copy, tmp_path / "a=b, it's (1)" / run_copy.name))
     done = command("evaluate", f"run={odd}", "device=cpu", "images=0")

@@ -105,6 +105,7 @@ def test_a_signal_leaves_a_checkpoint_and_the_same_command_goes_on(train, small,
     assert len((folder / "epochs.jsonl").read_text().splitlines()) == 20
 
 
+@pytest.mark.long
 def test_runs_at_work_at_the_same_time_on_a_device_know_of_each_other(train, small, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # away from the runs of tests beside this one
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -251,6 +252,7 @@ def test_an_override_without_its_slash_says_what_to_write(train, own):
     assert refused.returncode == 1 and said in refused.stderr
 
 
+@pytest.mark.long
 def test_an_experiment_of_ones_own_is_swept(train, own, small, tmp_path):
     grid = "# @package _global_\ndata:\n  fold: ${seed}\nhydra:\n  sweeper:\n    params: {seed: '3,4,3'}\n"
     folder = own("experiment/mine", grid)
