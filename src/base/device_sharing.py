@@ -13,56 +13,53 @@ log = logging.getLogger(__name__)
 SUFFIX = ".run"  # of the file of a run
 
 
-class ConcurrentRuns:
-    """The running runs of this user on one device, this one included inside `with ConcurrentRuns(key):`.
+_own: list[Path] = []  # the announcements of this process
+_warned: set[str] = set()  # the devices whose trouble has been logged
+
+
+@contextmanager
+def announced(device: str) -> Iterator[None]:
+    """Lets the other runs of this user see that this one uses `device`, as long as the block lasts.
 
     `device`: a key that is the same for every process, see `device_key` in src/base/runtime.py. A run is a locked file
     in `<temporary folder>/segsweep-<user id>/<key>/`, so runs with another temporary folder are not seen. The operating
     system frees the lock of a process that dies, however it dies. Trouble with these files is logged once, and then
     the count is unknown; the run continues.
     """
-
-    def __init__(self, device: str) -> None:
-        self._device = device
-        self._file: Path | None = None  # while this run is announced
-        self._announcement = ExitStack()
-        self._warned = False
-
-    def __enter__(self) -> "ConcurrentRuns":
+    _warned.discard(device)
+    with ExitStack() as held:
         try:
             base = _own_folder(Path(tempfile.gettempdir()) / f"segsweep-{os.getuid()}")
-            self._file = self._announcement.enter_context(_held_file(_own_folder(base / self._device)))
+            file = held.enter_context(_held_file(_own_folder(base / device)))
+            _own.append(file)
+            held.callback(_own.remove, file)
         except OSError as error:
-            self._warn(error)
-        return self
+            _warn(device, error)
+        yield
 
-    def __exit__(self, *_: object) -> None:
-        self._file = None
-        try:
-            self._announcement.close()
-        except OSError as error:
-            self._warn(error)
 
-    def count(self) -> int | None:
-        """The runs that use the device now, at least 1; None if that is not known.
+def count_runs(device: str) -> int | None:
+    """The runs that use `device` now, at least 1; None if that is not known, or if this process announced none.
 
-        Removes the files of processes that are gone.
-        """
-        if self._file is None:
-            return None
-        try:
-            files = [file for file in self._file.parent.iterdir() if file.suffix == SUFFIX]
-            if self._file not in files:
-                raise FileNotFoundError(f"{self._file} was removed")
-            return sum(_is_held(file) for file in files)
-        except OSError as error:
-            self._warn(error)
-            return None
+    Removes the files of processes that are gone.
+    """
+    own = {file for file in _own if file.parent.name == device}
+    if not own:
+        return None
+    try:
+        files = {file for file in next(iter(own)).parent.iterdir() if file.suffix == SUFFIX}
+        if not own <= files:
+            raise FileNotFoundError(f"{', '.join(map(str, own - files))} was removed")
+        return sum(_is_held(file) for file in files)
+    except OSError as error:
+        _warn(device, error)
+        return None
 
-    def _warn(self, error: OSError) -> None:
-        if not self._warned:
-            log.warning("how many runs share %s is not known (device_jobs is null): %s", self._device, error)
-        self._warned = True
+
+def _warn(device: str, error: OSError) -> None:
+    if device not in _warned:
+        log.warning("how many runs share %s is not known (device_jobs is null): %s", device, error)
+    _warned.add(device)
 
 
 def _own_folder(folder: Path) -> Path:

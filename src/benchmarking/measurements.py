@@ -20,9 +20,9 @@ from src.benchmarking.timing import Work, interleaved_seconds, median_ratio, spr
 from src.data.datasets import PairReader
 from src.data.loaders import Batch, make_train_loader, start_epoch
 from src.data.pairs import Pair, Splits
-from src.training.build import build_optimizer, make_learner
+from src.training.build import build_optimizer, build_train_state
 from src.training.loop import train_epoch
-from src.training.state import Learner
+from src.training.state import TrainState
 
 BACKWARD_TOO = 3  # a training step costs about three forward passes
 
@@ -71,15 +71,15 @@ def measure_network(
     seed_everything(config.seed)
     loader = _loader(config, splits.train, read_pair, workers, pin_memory=on_cuda, limit_batches=steps)
     # a schedule of few batches ends soon; this one only has to cost what a schedule costs
-    learner = make_learner(config, numerics, steps_per_epoch=1_000_000)
+    state = build_train_state(config, numerics, steps_per_epoch=1_000_000)
     batch = next(iter(start_epoch(loader, 0)))
     model = build(config.model, nn.Module, config.allow_targets).to(device)
     baseline = baseline_loader(splits.train, splits.decoder, config, max(workers, 0))
     adamw = torch.optim.AdamW(model.parameters(), lr=1e-3)
     work = {
-        "bare": _bare_steps(config, learner, batch, steps),
-        "memory": lambda: _epoch(learner, _Repeated(loader, batch), config),
-        "loop": lambda: _epoch(learner, loader, config),
+        "bare": _bare_steps(config, state, batch, steps),
+        "memory": lambda: _epoch(state, _Repeated(loader, batch), config),
+        "loop": lambda: _epoch(state, loader, config),
         "reports": lambda: baseline_epoch(model, adamw, baseline, device, steps),
     }
     if on_cuda:
@@ -144,18 +144,18 @@ class _Repeated:
         return (self.batch for _ in self.batch_sampler)  # type: ignore[union-attr]
 
 
-def _epoch(learner: Learner, loader: Any, config: RunConfig) -> int:
-    learner.batch, learner.seconds, learner.tally = 0, 0.0, type(learner.tally)()
-    train_epoch(learner, loader, config.trainer, lambda: None)
-    learner.epoch += 1
-    return learner.batch
+def _epoch(state: TrainState, loader: Any, config: RunConfig) -> int:
+    state.batch, state.seconds, state.tally = 0, 0.0, type(state.tally)()
+    train_epoch(state, loader, config.trainer, lambda: None)
+    state.epoch += 1
+    return state.batch
 
 
-def _bare_steps(config: RunConfig, learner: Learner, batch: Batch, steps: int) -> Work:
+def _bare_steps(config: RunConfig, state: TrainState, batch: Batch, steps: int) -> Work:
     """Forward, backward and step of a copy of the network on one batch that is ready on the device."""
-    network = replace(learner.network, model=copy.deepcopy(learner.network.model))
+    network = replace(state.network, model=copy.deepcopy(state.network.model))
     optimizer = build_optimizer(config, network.model.parameters())
-    copied = replace(learner, network=network, optimizer=optimizer)
+    copied = replace(state, network=network, optimizer=optimizer)
     images, targets = batch.images.to(network.numerics.device), batch.targets.to(network.numerics.device)
 
     def take() -> int:

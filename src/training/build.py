@@ -18,7 +18,7 @@ from src.training.checkpoint import fitting_weights, oldest_checkpoint
 from src.training.losses import Loss
 from src.training.protocol import Protocol
 from src.training.schedules import Schedule
-from src.training.state import Learner, ModelRunner, WeightAverage
+from src.training.state import ModelRunner, TrainState, WeightAverage
 
 
 class Loaders(NamedTuple):
@@ -67,8 +67,8 @@ def build_pair_reader(config: RunConfig, splits: Splits, data_fingerprint: str) 
     return open_cache(splits, data_fingerprint, sorted(sizes), Path(config.data.cache_dir))
 
 
-def make_learner(config: RunConfig, numerics: Numerics, steps_per_epoch: int) -> Learner:
-    """The learner of `config` before its first step, on the device; its weights are random, or those of `init_from`."""
+def build_train_state(config: RunConfig, numerics: Numerics, steps_per_epoch: int) -> TrainState:
+    """The state of `config` before its first step, on the device; its weights are random, or those of `init_from`."""
     model = build(config.model, nn.Module, config.allow_targets)
     if config.init_from is not None:
         model.load_state_dict(fitting_weights(Path(config.init_from), model.state_dict(), oldest_checkpoint(model)))
@@ -78,7 +78,7 @@ def make_learner(config: RunConfig, numerics: Numerics, steps_per_epoch: int) ->
     schedule = build_schedule(config, optimizer, steps_per_epoch)
     decay = config.trainer.ema_decay
     average = None if decay is None else WeightAverage(network, decay)
-    return Learner(network, loss, optimizer, schedule, average, config.trainer.batch_size)
+    return TrainState(network, loss, optimizer, schedule, average, config.trainer.batch_size)
 
 
 def build_optimizer(config: RunConfig, parameters: Any) -> torch.optim.Optimizer:

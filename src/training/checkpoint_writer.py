@@ -10,26 +10,26 @@ import torch
 
 from src.base.record import RunRecord
 from src.training.checkpoint import BEST, LAST, PENDING_BEST, PREVIOUS, save_checkpoint
-from src.training.state import Learner
+from src.training.state import TrainState
 
 
 class CheckpointWriter:
-    """Writes the state of `learner` to the record's checkpoints: last.pt and, after a better epoch, best.pt.
+    """Writes `state` to the record's checkpoints: last.pt and, after a better epoch, best.pt.
 
     Better weights wait as best.next.pt until last.pt knows of their epoch, so that a crash at any moment leaves two
     files that agree; the last.pt before stays as previous.pt. Leaving the block waits for the thread.
 
     Args:
-        learner: resumed already, so that its best epoch is the one in best.pt.
+        state: resumed already, so that its best epoch is the one in best.pt.
         record: of the run, held by this process.
         seconds: after which the next checkpoint is due; with 0 each step waits for one.
     """
 
-    def __init__(self, learner: Learner, record: RunRecord, seconds: float) -> None:
-        self._learner, self._record, self._seconds = learner, record, seconds
+    def __init__(self, state: TrainState, record: RunRecord, seconds: float) -> None:
+        self._state, self._record, self._seconds = state, record, seconds
         self._began = time.monotonic()
         self._saved: tuple[int, int] | None = None  # epoch and batch of the last checkpoint
-        self._best_on_disk = learner.best_epoch
+        self._best_on_disk = state.best_epoch
         self._buffers: dict[Hashable, torch.Tensor] = {}  # host memory, used again by each checkpoint
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -56,21 +56,21 @@ class CheckpointWriter:
         the checkpoint before, see `check`.
         """
         self.wait()
-        learner, self._began = self._learner, time.monotonic()
-        if weights_as is None and self._saved == (learner.epoch, learner.batch):
+        state, self._began = self._state, time.monotonic()
+        if weights_as is None and self._saved == (state.epoch, state.batch):
             return
-        self._saved = (learner.epoch, learner.batch)
+        self._saved = (state.epoch, state.batch)
         # also when called within a validation, whose tensors may not be written to later
         with torch.inference_mode(False), torch.no_grad():
-            last = self._on_host(LAST, learner.state_dict())
+            last = self._on_host(LAST, state.state_dict())
             best = None
-            if learner.best_epoch != self._best_on_disk:
-                weights = self._on_host(BEST, learner.best_weights)
-                best = {"model": weights, "epoch": learner.best_epoch, "valid_dice": learner.best_dice}
+            if state.best_epoch != self._best_on_disk:
+                weights = self._on_host(BEST, state.best_weights)
+                best = {"model": weights, "epoch": state.best_epoch, "valid_dice": state.best_dice}
         copied = None
-        if learner.network.numerics.device.type == "cuda":
+        if state.network.numerics.device.type == "cuda":
             copied = torch.cuda.Event()
-            copied.record(torch.cuda.current_stream(learner.network.numerics.device))
+            copied.record(torch.cuda.current_stream(state.network.numerics.device))
         # a daemon: a disk that hangs must not keep a process alive that was told to end at once
         self._thread = threading.Thread(
             target=self._write, args=(copied, last, best, weights_as), daemon=True, name="checkpoint"

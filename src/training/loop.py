@@ -14,13 +14,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from src.base.config import TrainerSection
-from src.base.device_sharing import ConcurrentRuns
+from src.base.device_sharing import count_runs
 from src.base.record import RunRecord
-from src.base.runtime import device_name
+from src.base.runtime import device_key, device_name
 from src.data.loaders import Batch, EvalLoader, epoch_batches, start_epoch
 from src.training.checkpoint_writer import CheckpointWriter
 from src.training.metrics import EpochMetrics, MetricAccumulator
-from src.training.state import Learner, ModelRunner, score
+from src.training.state import ModelRunner, TrainState, score
 from src.training.stopping import Interrupted, StopRequest
 
 log = logging.getLogger(__name__)
@@ -31,56 +31,55 @@ class NonFiniteLoss(RuntimeError):
 
 
 def fit(
-    learner: Learner,
+    state: TrainState,
     loaders: tuple[DataLoader, EvalLoader],
     trainer: TrainerSection,
     record: RunRecord,
     stop: StopRequest,
-    concurrent_runs: ConcurrentRuns,
 ) -> None:
-    """Trains until the last epoch or early stopping, from wherever `learner` is.
+    """Trains until the last epoch or early stopping, from wherever `state` is.
 
-    `loaders`: training and validation. `concurrent_runs`: counted before and after each epoch.
-    Each epoch leaves a row in the record, and a checkpoint is written every `trainer.checkpoint_seconds` and at the
-    end. Raises Interrupted (after writing a checkpoint) when `stop` was asked for, NonFiniteLoss (leaving the
-    checkpoint before) when the loss becomes NaN or infinite, and OSError (leaving the checkpoint before) when the disk
-    does not take one.
+    `loaders`: training and validation. Each epoch leaves a row in the record, and a checkpoint is written every
+    `trainer.checkpoint_seconds` and at the end. Raises Interrupted (after writing a checkpoint) when `stop` was asked
+    for, NonFiniteLoss (leaving the checkpoint before) when the loss becomes NaN or infinite, and OSError (leaving the
+    checkpoint before) when the disk does not take one.
     """
     train_loader, valid_loader = loaders
+    device = device_key(state.network.numerics.device)
     valid: EpochMetrics | None = None
     upcoming: Iterator[Batch] | None = None
-    record.write_epochs(learner.history)
+    record.write_epochs(state.history)
     with (
-        CheckpointWriter(learner, record, trainer.checkpoint_seconds) as writer,
-        tqdm(total=trainer.epochs, initial=learner.epoch - 1, desc="epochs", unit="epoch", disable=None) as bar,
+        CheckpointWriter(state, record, trainer.checkpoint_seconds) as writer,
+        tqdm(total=trainer.epochs, initial=state.epoch - 1, desc="epochs", unit="epoch", disable=None) as bar,
     ):
 
         def after_step() -> None:
             stop.check()
             writer.check()
             if writer.is_due():
-                _check_finite(learner)
+                _check_finite(state)
                 writer.save()
 
-        while learner.epoch <= trainer.epochs and not _patience_is_over(learner, trainer):
-            jobs_at_start = concurrent_runs.count()
+        while state.epoch <= trainer.epochs and not _patience_is_over(state, trainer):
+            runs_at_start = count_runs(device)
             try:
-                train_epoch(learner, train_loader, trainer, after_step, upcoming)
+                train_epoch(state, train_loader, trainer, after_step, upcoming)
                 # asked for already, so that its workers prepare the first batches during validation
-                upcoming = start_epoch(train_loader, learner.epoch + 1) if learner.epoch < trainer.epochs else None
+                upcoming = start_epoch(train_loader, state.epoch + 1) if state.epoch < trainer.epochs else None
                 if valid is None:
                     writer.wait()  # a loader starts its processes at its first use: no fork while a thread writes
-                valid = evaluate(learner.scored, learner.loss, valid_loader, "validation", after_step)
+                valid = evaluate(state.scored, state.loss, valid_loader, "validation", after_step)
             except Interrupted:
-                _check_finite(learner)
+                _check_finite(state)
                 writer.save()
                 writer.wait()
                 raise
-            row = _finish_epoch(learner, valid, _larger(jobs_at_start, concurrent_runs.count()))
+            row = _finish_epoch(state, valid, _larger(runs_at_start, count_runs(device)))
             record.append_epoch(row)
-            record.update(best_epoch=learner.best_epoch, scores={"valid_dice": learner.best_dice})
+            record.update(best_epoch=state.best_epoch, scores={"valid_dice": state.best_dice})
             bar.update()
-            bar.set_postfix(valid_dice=f"{row['valid_dice']:.4f}", best=f"{learner.best_dice:.4f}")
+            bar.set_postfix(valid_dice=f"{row['valid_dice']:.4f}", best=f"{state.best_dice:.4f}")
             log.info(_sentence(row, trainer.epochs))
             if trainer.keep_every and row["epoch"] % trainer.keep_every == 0:
                 writer.save(weights_as=f"epoch_{row['epoch']:04d}.pt")
@@ -90,37 +89,37 @@ def fit(
 
 
 def train_epoch(
-    learner: Learner,
+    state: TrainState,
     loader: DataLoader,
     trainer: TrainerSection,
     after_step: Callable[[], None],
     batches: Iterator[Batch] | None = None,
 ) -> None:
-    """Takes the epoch's steps from `learner.batch` on, with `batches` if `loader` was asked for them before.
+    """Takes the epoch's steps from `state.batch` on, with `batches` if `loader` was asked for them before.
 
     Gradients of `trainer.accumulate` batches make one step, each image weighing the same. `after_step` is called
     between two steps; what it raises ends the epoch there.
     """
-    network, every = learner.network, trainer.accumulate
+    network, every = state.network, trainer.accumulate
     sizes = epoch_batches(loader).sizes()
     network.model.train()
-    started = time.perf_counter() - learner.seconds
+    started = time.perf_counter() - state.seconds
     if batches is None:
-        batches = start_epoch(loader, learner.epoch, learner.batch)
-    what, done = f"epoch {learner.epoch}", learner.batch
+        batches = start_epoch(loader, state.epoch, state.batch)
+    what, done = f"epoch {state.epoch}", state.batch
     for batch in tqdm(batches, what, len(sizes), False, unit="batch", disable=None, initial=done):
-        first = learner.batch - learner.batch % every
-        loss, counts = learner.score(batch.images, batch.targets)
+        first = state.batch - state.batch % every
+        loss, counts = state.score(batch.images, batch.targets)
         (loss * (len(batch.images) / sum(sizes[first : first + every]))).backward()
-        learner.tally.add(loss, counts)
-        learner.batch += 1
-        if learner.batch % every == 0 or learner.batch == len(sizes):
-            _step(learner, trainer.clip_norm)
-            learner.seconds = time.perf_counter() - started
+        state.tally.add(loss, counts)
+        state.batch += 1
+        if state.batch % every == 0 or state.batch == len(sizes):
+            _step(state, trainer.clip_norm)
+            state.seconds = time.perf_counter() - started
             after_step()
     if network.numerics.device.type == "cuda":
         torch.cuda.synchronize(network.numerics.device)  # once an epoch: until here steps were only queued
-    learner.seconds = time.perf_counter() - started
+    state.seconds = time.perf_counter() - started
 
 
 @torch.inference_mode()
@@ -137,30 +136,30 @@ def evaluate(
     return tally.read()
 
 
-def _step(learner: Learner, clip_norm: float | None) -> None:
-    learner.lr, learner.momentum = lr_and_momentum(learner.optimizer)
+def _step(state: TrainState, clip_norm: float | None) -> None:
+    state.lr, state.momentum = lr_and_momentum(state.optimizer)
     if clip_norm is not None:
-        nn.utils.clip_grad_norm_(learner.network.model.parameters(), clip_norm)
-    learner.optimizer.step()
-    learner.optimizer.zero_grad(set_to_none=True)
-    if learner.average is not None:
-        learner.average.update()
-    learner.schedule.after_batch()
+        nn.utils.clip_grad_norm_(state.network.model.parameters(), clip_norm)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    if state.average is not None:
+        state.average.update()
+    state.schedule.after_batch()
 
 
-def _finish_epoch(learner: Learner, valid: EpochMetrics, device_jobs: int | None) -> dict[str, Any]:
-    """Reads the epoch's tally, moves `learner` to the next epoch and returns the row of this one.
+def _finish_epoch(state: TrainState, valid: EpochMetrics, device_jobs: int | None) -> dict[str, Any]:
+    """Reads the epoch's tally, moves `state` to the next epoch and returns the row of this one.
 
     Raises NonFiniteLoss.
     """
-    _check_finite(learner)
+    _check_finite(state)
     if not np.isfinite(valid.loss):
-        raise NonFiniteLoss(f"validation loss is {valid.loss} after epoch {learner.epoch} (lr {learner.lr:g})")
-    train = learner.tally.read()
+        raise NonFiniteLoss(f"validation loss is {valid.loss} after epoch {state.epoch} (lr {state.lr:g})")
+    train = state.tally.read()
     row = {
-        "epoch": learner.epoch,
-        "lr": learner.lr,
-        "momentum": learner.momentum,
+        "epoch": state.epoch,
+        "lr": state.lr,
+        "momentum": state.momentum,
         "train_loss": train.loss,
         "valid_loss": valid.loss,
         "train_dice": train.dice,
@@ -170,17 +169,17 @@ def _finish_epoch(learner: Learner, valid: EpochMetrics, device_jobs: int | None
         "valid_iou": valid.iou,
         "train_accuracy": train.accuracy,
         "valid_accuracy": valid.accuracy,
-        "images_per_second": len(train.counts) / learner.seconds,
-        "train_seconds": learner.seconds,
-        "peak_memory_bytes": peak_memory(learner.network.numerics.device),
-        "device": device_name(learner.network.numerics.device),
+        "images_per_second": len(train.counts) / state.seconds,
+        "train_seconds": state.seconds,
+        "peak_memory_bytes": peak_memory(state.network.numerics.device),
+        "device": device_name(state.network.numerics.device),
         "device_jobs": device_jobs,
     }
-    learner.history.append(row)
-    if valid.dice > learner.best_dice:
-        learner.keep_as_best(valid.dice)
-    learner.schedule.after_epoch(valid.loss, valid.dice)
-    learner.epoch, learner.batch, learner.seconds, learner.tally = learner.epoch + 1, 0, 0.0, MetricAccumulator()
+    state.history.append(row)
+    if valid.dice > state.best_dice:
+        state.keep_as_best(valid.dice)
+    state.schedule.after_epoch(valid.loss, valid.dice)
+    state.epoch, state.batch, state.seconds, state.tally = state.epoch + 1, 0, 0.0, MetricAccumulator()
     return row
 
 
@@ -189,19 +188,19 @@ def _larger(first: int | None, second: int | None) -> int | None:
     return None if first is None or second is None else max(first, second)
 
 
-def _check_finite(learner: Learner) -> None:
-    losses = [float(loss) for loss in torch.stack(learner.tally.losses).cpu()] if learner.tally.losses else []
+def _check_finite(state: TrainState) -> None:
+    losses = [float(loss) for loss in torch.stack(state.tally.losses).cpu()] if state.tally.losses else []
     wrong = next((number for number, loss in enumerate(losses, start=1) if not np.isfinite(loss)), None)
     if wrong is not None:
         raise NonFiniteLoss(
-            f"training loss is {losses[wrong - 1]} from batch {wrong} of epoch {learner.epoch} on (lr {learner.lr:g}); "
+            f"training loss is {losses[wrong - 1]} from batch {wrong} of epoch {state.epoch} on (lr {state.lr:g}); "
             "the last checkpoint is kept; try a smaller lr, trainer.clip_norm=1.0 or numerics=exact"
         )
 
 
-def _patience_is_over(learner: Learner, trainer: TrainerSection) -> bool:
+def _patience_is_over(state: TrainState, trainer: TrainerSection) -> bool:
     patience = trainer.early_stop_patience
-    return patience is not None and learner.epoch - 1 - learner.best_epoch >= patience
+    return patience is not None and state.epoch - 1 - state.best_epoch >= patience
 
 
 def lr_and_momentum(optimizer: torch.optim.Optimizer) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from src.base.config import RunConfig
-from src.base.device_sharing import ConcurrentRuns
+from src.base.device_sharing import announced
 from src.base.environment import PROJECT, git_state, machine, versions
 from src.base.files import CannotWrite, check_writable
 from src.base.identity import Identity, choices_of, identify
@@ -74,13 +74,11 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
         with (
             record.logging(),
             _attempt(record, config) as attempt,
-            ConcurrentRuns(device_key(numerics.device)) as concurrent_runs,
+            announced(device_key(numerics.device)),
         ):
             for warning in ([skipped_text(splits)] if splits.skipped else []) + list(splits.notes):
                 log.warning("%s", warning)
-            attempt.result = train_and_test(
-                config, splits, data_fingerprint, numerics, record, attempt.stop, concurrent_runs
-            )
+            attempt.result = train_and_test(config, splits, data_fingerprint, numerics, record, attempt.stop)
     assert attempt.outcome is not None, "an attempt has an outcome, or raises"
     return attempt.outcome
 

@@ -1,4 +1,4 @@
-"""The learner: everything that changes while training, and so everything that a checkpoint holds."""
+"""The state of training: everything that changes meanwhile, and so everything that a checkpoint holds."""
 
 import copy
 from collections.abc import Callable
@@ -133,12 +133,12 @@ def _averaged_and_copied(model: nn.Module) -> tuple[list[torch.Tensor], list[tor
     return averaged, copied
 
 
-# What of a Learner is plain values; each other part has its own state_dict.
+# What of a TrainState is plain values; each other part has its own state_dict.
 PLAIN_STATE = ("epoch", "batch", "seconds", "lr", "momentum", "best_epoch", "best_dice", "history")
 
 
 @dataclass
-class Learner:
+class TrainState:
     """A run in the making; its state is what a checkpoint holds."""
 
     network: ModelRunner

@@ -7,17 +7,16 @@ from typing import NamedTuple
 import numpy as np
 
 from src.base.config import RunConfig
-from src.base.device_sharing import ConcurrentRuns
 from src.base.record import HEADLINE, RunRecord
 from src.base.runtime import Numerics, device_name, seed_everything
 from src.data.loaders import EvalLoader
 from src.data.pairs import Pair, Splits
-from src.training.build import build_loaders, make_learner
+from src.training.build import build_loaders, build_train_state
 from src.training.checkpoint import PREVIOUS
 from src.training.loop import evaluate, fit
 from src.training.protocol import Protocol, image_rows
 from src.training.resume import resume
-from src.training.state import Learner
+from src.training.state import TrainState
 from src.training.stopping import StopRequest
 
 log = logging.getLogger(__name__)
@@ -37,7 +36,6 @@ def train_and_test(
     numerics: Numerics,
     record: RunRecord,
     stop: StopRequest,
-    concurrent_runs: ConcurrentRuns,
 ) -> Result:
     """Trains the network of `config` on the training split and scores its best weights on the test split.
 
@@ -56,22 +54,22 @@ def train_and_test(
     seed_everything(config.seed)
     loaders = build_loaders(config, splits, data_fingerprint, numerics)
     steps_per_epoch = -(-len(loaders.train) // config.trainer.accumulate)
-    learner = make_learner(config, numerics, steps_per_epoch)
-    _log_start(config, splits, learner, record)
+    state = build_train_state(config, numerics, steps_per_epoch)
+    _log_start(config, splits, state, record)
 
-    resume(learner, record)
-    fit(learner, (loaders.train, loaders.valid), config.trainer, record, stop, concurrent_runs)
+    resume(state, record)
+    fit(state, (loaders.train, loaders.valid), config.trainer, record, stop)
 
-    learner.scored.model.load_state_dict(learner.best_weights)
-    test_scores = test(config, learner, loaders.test, splits.test, record, stop)
+    state.scored.model.load_state_dict(state.best_weights)
+    test_scores = test(config, state, loaders.test, splits.test, record, stop)
     record.check()
     (record.checkpoints / PREVIOUS).unlink(missing_ok=True)
-    return Result({"valid_dice": learner.best_dice, **test_scores}, learner.best_epoch)
+    return Result({"valid_dice": state.best_dice, **test_scores}, state.best_epoch)
 
 
 def test(
     config: RunConfig,
-    learner: Learner,
+    state: TrainState,
     loaders: dict[Protocol, EvalLoader],
     pairs: list[Pair],
     record: RunRecord,
@@ -80,7 +78,7 @@ def test(
     """Scores the test split under each protocol of `loaders`, records all, and returns the headline's numbers."""
     headline: dict[str, float] = {}
     for protocol, loader in loaders.items():
-        result = evaluate(learner.scored, learner.loss, loader, f"test, {protocol.name}", stop.check)
+        result = evaluate(state.scored, state.loss, loader, f"test, {protocol.name}", stop.check)
         entry = protocol.entry(result.counts, config.data.image_size, config.trainer.batch_size)
         stems = [pair.stem for pair in pairs[: len(result.counts)]]  # debug stops early
         record.write_test(protocol.name, {**entry, "loss": result.loss}, image_rows(stems, result.counts))
@@ -106,12 +104,12 @@ def warn_of_one_class(counts: np.ndarray) -> None:
             )
 
 
-def _log_start(config: RunConfig, splits: Splits, learner: Learner, record: RunRecord) -> None:
+def _log_start(config: RunConfig, splits: Splits, state: TrainState, record: RunRecord) -> None:
     log.info(
         "%s with %s parameters on %s; %d training, %d validation and %d test images; record: %s",
         config.model["name"],
-        f"{sum(parameter.numel() for parameter in learner.network.model.parameters()):,}",
-        device_name(learner.network.numerics.device),
+        f"{sum(parameter.numel() for parameter in state.network.model.parameters()):,}",
+        device_name(state.network.numerics.device),
         *(len(split) for split in (splits.train, splits.valid, splits.test)),
         record.folder,
     )

@@ -11,14 +11,14 @@ import textwrap
 import pytest
 import torch
 
-from src.base.device_sharing import ConcurrentRuns
+from src.base.device_sharing import announced, count_runs
 from src.base.runtime import device_key
 from tests.analysis.sweeps import another_process
 from tests.conftest import PROJECT
 
 AT_WORK = """
-    from src.base.device_sharing import ConcurrentRuns
-    with ConcurrentRuns("cpu"):
+    from src.base.device_sharing import announced, count_runs
+    with announced("cpu"):
         print("at work", flush=True)
         input()
 """
@@ -39,43 +39,43 @@ def base(temporary):
 
 
 def test_processes_at_work_are_counted_and_a_killed_one_no_more(base):
-    with another_process(AT_WORK), another_process(AT_WORK) as second, ConcurrentRuns("cpu") as concurrent_runs:
-        assert concurrent_runs.count() == 3
+    with another_process(AT_WORK), another_process(AT_WORK) as second, announced("cpu"):
+        assert count_runs("cpu") == 3
         before = set((base / "cpu").iterdir())
         second.send_signal(signal.SIGKILL)
         second.wait()
         assert set((base / "cpu").iterdir()) == before  # a dead one cleans nothing up
-        assert concurrent_runs.count() == 2
+        assert count_runs("cpu") == 2
         (gone,) = before - set((base / "cpu").iterdir())
         assert gone.name.startswith(f"{second.pid}-")
 
 
 def test_runs_one_after_the_other_have_the_device_to_themselves(base):
     for _ in range(2):
-        with ConcurrentRuns("cpu") as concurrent_runs:
-            assert concurrent_runs.count() == 1
-        assert concurrent_runs.count() is None  # it is no neighbour any more
+        with announced("cpu"):
+            assert count_runs("cpu") == 1
+        assert count_runs("cpu") is None  # it is no neighbour any more
         assert list((base / "cpu").iterdir()) == []
 
 
 def test_two_runs_of_one_process_are_two():
-    with ConcurrentRuns("cpu") as first:
-        with ConcurrentRuns("cpu") as second:
-            assert first.count() == second.count() == 2
-        assert first.count() == 1
+    with announced("cpu"):
+        with announced("cpu"):
+            assert count_runs("cpu") == 2
+        assert count_runs("cpu") == 1
 
 
 def test_runs_on_another_device_are_no_neighbours():
-    with another_process(AT_WORK), ConcurrentRuns("mps") as concurrent_runs:
-        assert concurrent_runs.count() == 1
+    with another_process(AT_WORK), announced("mps"):
+        assert count_runs("mps") == 1
 
 
 def test_a_worker_that_outlives_its_run_does_not_keep_it_counted():
     code = """
         import os
-        from src.base.device_sharing import ConcurrentRuns
+        from src.base.device_sharing import announced, count_runs
         end_of_parent, kept_open = os.pipe()
-        with ConcurrentRuns("cpu"):
+        with announced("cpu"):
             if os.fork() == 0:  # as a DataLoader starts its workers: with all files open
                 os.close(kept_open)
                 os.read(end_of_parent, 1)
@@ -83,8 +83,8 @@ def test_a_worker_that_outlives_its_run_does_not_keep_it_counted():
         print("over", flush=True)
         input()
     """
-    with another_process(code), ConcurrentRuns("cpu") as concurrent_runs:
-        assert concurrent_runs.count() == 1
+    with another_process(code), announced("cpu"):
+        assert count_runs("cpu") == 1
 
 
 def test_whoever_is_just_coming_is_not_taken_for_dead(monkeypatch):
@@ -92,37 +92,37 @@ def test_whoever_is_just_coming_is_not_taken_for_dead(monkeypatch):
 
     def look_before_it_locks(file, operation):
         if operation & fcntl.LOCK_EX:
-            seen.append(first.count())
+            seen.append(count_runs("cpu"))
         flock(file, operation)
 
-    with ConcurrentRuns("cpu") as first:
+    with announced("cpu"):
         monkeypatch.setattr(fcntl, "flock", look_before_it_locks)
-        with ConcurrentRuns("cpu") as second:
-            assert seen == [1] and first.count() == second.count() == 2
+        with announced("cpu"):
+            assert seen == [1] and count_runs("cpu") == 2
 
 
 def test_two_who_look_at_a_dead_one_at_once_do_not_take_each_other_for_alive(base):
-    with ConcurrentRuns("cpu") as concurrent_runs:
+    with announced("cpu"):
         left_behind = base / "cpu" / "1-left.run"
         left_behind.write_text("")
         with left_behind.open() as looked_at:
             fcntl.flock(looked_at, fcntl.LOCK_SH)
-            assert concurrent_runs.count() == 1 and not left_behind.exists()
+            assert count_runs("cpu") == 1 and not left_behind.exists()
 
 
 def test_coming_and_going_is_never_in_the_way_of_looking():
     code = """
-        from src.base.device_sharing import ConcurrentRuns
+        from src.base.device_sharing import announced, count_runs
         for _ in range(300):
-            with ConcurrentRuns("cpu") as concurrent_runs:
-                assert concurrent_runs.count() in (1, 2)
+            with announced("cpu"):
+                assert count_runs("cpu") in (1, 2)
     """
     both = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=PROJECT) for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
 
 
 def test_the_folders_are_for_this_user_alone(base):
-    with ConcurrentRuns("cpu"):
+    with announced("cpu"):
         assert [folder.stat().st_mode & 0o777 for folder in (base, base / "cpu")] == [0o700, 0o700]
 
 
@@ -142,8 +142,8 @@ def others_may_write(base, monkeypatch):
 @pytest.mark.parametrize("trouble", [nothing_can_be_made, a_file_is_in_the_way, others_may_write])
 def test_a_folder_that_cannot_be_used_leaves_the_count_unknown_and_says_so_once(base, monkeypatch, caplog, trouble):
     trouble(base, monkeypatch)
-    with ConcurrentRuns("cpu") as concurrent_runs:
-        assert (concurrent_runs.count(), concurrent_runs.count()) == (None, None)
+    with announced("cpu"):
+        assert (count_runs("cpu"), count_runs("cpu")) == (None, None)
     (said,) = caplog.messages
     assert said.startswith("how many runs share cpu is not known (device_jobs is null): ")
 
@@ -154,19 +154,19 @@ def test_files_behind_a_link_are_not_touched(base, tmp_path, caplog):
     precious.write_text("")
     base.mkdir(mode=0o700)
     (base / "cpu").symlink_to(tmp_path / "elsewhere")
-    with ConcurrentRuns("cpu") as concurrent_runs:
-        assert concurrent_runs.count() is None
+    with announced("cpu"):
+        assert count_runs("cpu") is None
     assert precious.exists() and "not a folder of this user alone (mode 0700)" in caplog.text
 
 
 def test_a_folder_that_is_cleared_meanwhile_leaves_the_count_unknown(base, caplog):
-    with ConcurrentRuns("cpu") as concurrent_runs:
-        assert concurrent_runs.count() == 1
+    with announced("cpu"):
+        assert count_runs("cpu") == 1
         for file in (base / "cpu").iterdir():
             file.unlink()
-        assert (concurrent_runs.count(), concurrent_runs.count()) == (None, None)
+        assert (count_runs("cpu"), count_runs("cpu")) == (None, None)
         (base / "cpu").rmdir()
-        assert concurrent_runs.count() is None
+        assert count_runs("cpu") is None
     assert len(caplog.messages) == 1 and "was removed" in caplog.text
 
 

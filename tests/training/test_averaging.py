@@ -8,7 +8,7 @@ from src.base.config import NumericsSection
 from src.base.record import RunRecord
 from src.base.runtime import Numerics
 from src.data.open_data import open_verified
-from src.training.build import build_loaders, make_learner
+from src.training.build import build_loaders, build_train_state
 from src.training.checkpoint import load_checkpoint, load_weights
 from src.training.checks import checked
 from src.training.loop import evaluate
@@ -80,9 +80,9 @@ def test_the_average_is_what_is_validated_and_kept(start, composed, small):
     splits, fingerprint = open_verified(config.data)
     numerics = Numerics(torch.device("cpu"), config.numerics)
     valid = build_loaders(config, splits, fingerprint, numerics).valid
-    learner = make_learner(config, numerics, 5)
-    learner.network.model.load_state_dict(load_weights(folder / "checkpoints" / "best.pt"))
-    scores = evaluate(learner.network, learner.loss, valid, "validation", lambda: None)
+    state = build_train_state(config, numerics, 5)
+    state.network.model.load_state_dict(load_weights(folder / "checkpoints" / "best.pt"))
+    scores = evaluate(state.network, state.loss, valid, "validation", lambda: None)
     assert scores.dice == RunRecord(folder).read_epochs()[-1]["valid_dice"]
 
 

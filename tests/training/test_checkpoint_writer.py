@@ -13,17 +13,17 @@ from src.base.record import RunRecord
 from src.base.runtime import Numerics
 from src.data import loaders
 from src.training import checkpoint_writer
-from src.training.build import make_learner
+from src.training.build import build_train_state
 from src.training.checkpoint import load_checkpoint, save_checkpoint
 from src.training.checkpoint_writer import CheckpointWriter
 from src.training.checks import checked
-from src.training.state import Learner
+from src.training.state import TrainState
 
 
 @pytest.fixture
-def learner(composed, small) -> Learner:
+def state(composed, small) -> TrainState:
     config = checked(composed(*small, "numerics.channels_last=true"))
-    return make_learner(config, Numerics(torch.device("cpu"), config.numerics), steps_per_epoch=5)
+    return build_train_state(config, Numerics(torch.device("cpu"), config.numerics), steps_per_epoch=5)
 
 
 @pytest.fixture
@@ -52,16 +52,16 @@ def fill(model: nn.Module, value: float) -> None:
             parameter.fill_(value)
 
 
-def test_a_checkpoint_is_of_the_moment_it_was_asked_for(learner, record, slow_disk):
-    with CheckpointWriter(learner, record, 60) as writer:
-        fill(learner.network.model, 1.0)
-        learner.keep_as_best(0.5)
-        learner.history.append({"epoch": 1})
-        fill(learner.network.model, 2.0)
+def test_a_checkpoint_is_of_the_moment_it_was_asked_for(state, record, slow_disk):
+    with CheckpointWriter(state, record, 60) as writer:
+        fill(state.network.model, 1.0)
+        state.keep_as_best(0.5)
+        state.history.append({"epoch": 1})
+        fill(state.network.model, 2.0)
         writer.save()
-        fill(learner.network.model, 3.0)  # training continues while the disk is slow
-        learner.keep_as_best(0.6)
-        learner.history[0]["epoch"] = 7
+        fill(state.network.model, 3.0)  # training continues while the disk is slow
+        state.keep_as_best(0.6)
+        state.history[0]["epoch"] = 7
         slow_disk.set()
     last, best = (load_checkpoint(record.checkpoints / name) for name in ("last.pt", "best.pt"))
     assert set(last["model"]["head.weight"].unique().tolist()) == {2.0} and last["history"] == [{"epoch": 1}]
@@ -72,19 +72,19 @@ def test_a_checkpoint_is_of_the_moment_it_was_asked_for(learner, record, slow_di
     assert sorted(file.name for file in record.checkpoints.iterdir()) == ["best.pt", "last.pt"]
 
 
-def test_copies_keep_layout_and_types(learner, record):
-    with CheckpointWriter(learner, record, 60) as writer:
+def test_copies_keep_layout_and_types(state, record):
+    with CheckpointWriter(state, record, 60) as writer:
         writer.save()
-    last, now = load_checkpoint(record.checkpoints / "last.pt"), learner.state_dict()
+    last, now = load_checkpoint(record.checkpoints / "last.pt"), state.state_dict()
     for key, value in now["model"].items():
         assert torch.equal(last["model"][key], value) and last["model"][key].stride() == value.stride()
     assert last["optimizer"]["param_groups"][0]["betas"] == (0.9, 0.999)
 
 
-def test_a_checkpoint_is_due_after_its_time_and_not_while_one_is_written(learner, record, slow_disk, monkeypatch):
+def test_a_checkpoint_is_due_after_its_time_and_not_while_one_is_written(state, record, slow_disk, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(checkpoint_writer, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    with CheckpointWriter(learner, record, 60) as writer:
+    with CheckpointWriter(state, record, 60) as writer:
         now[0] += 59
         assert not writer.is_due()
         now[0] += 1
@@ -97,8 +97,8 @@ def test_a_checkpoint_is_due_after_its_time_and_not_while_one_is_written(learner
         assert writer.is_due()
 
 
-def test_the_same_moment_is_written_once(learner, record):
-    with CheckpointWriter(learner, record, 0) as writer:
+def test_the_same_moment_is_written_once(state, record):
+    with CheckpointWriter(state, record, 0) as writer:
         writer.save()
         writer.wait()
         first = (record.checkpoints / "last.pt").stat()
@@ -106,15 +106,15 @@ def test_the_same_moment_is_written_once(learner, record):
         writer.save(weights_as="epoch_0000.pt")  # of the epoch before the one in progress
     assert (record.checkpoints / "previous.pt").stat().st_ino == first.st_ino
     weights = load_checkpoint(record.checkpoints / "epoch_0000.pt")
-    assert torch.equal(weights["model"]["head.weight"], learner.network.model.head.weight)
+    assert torch.equal(weights["model"]["head.weight"], state.network.model.head.weight)
 
 
-def test_a_full_disk_surfaces_at_the_next_step_and_once(learner, record, monkeypatch):
+def test_a_full_disk_surfaces_at_the_next_step_and_once(state, record, monkeypatch):
     def refuse(path, *_, **__):
         raise CannotWrite(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(checkpoint_writer, "save_checkpoint", refuse)
-    with CheckpointWriter(learner, record, 60) as writer:
+    with CheckpointWriter(state, record, 60) as writer:
         writer.save()
         writer._thread.join()
         with pytest.raises(CannotWrite, match=r"last\.pt cannot be written: No space left on device; make room"):
@@ -122,11 +122,11 @@ def test_a_full_disk_surfaces_at_the_next_step_and_once(learner, record, monkeyp
         writer.check()
 
 
-def test_an_error_of_the_last_checkpoint_is_not_lost_and_hides_no_other(learner, record, monkeypatch):
+def test_an_error_of_the_last_checkpoint_is_not_lost_and_hides_no_other(state, record, monkeypatch):
     monkeypatch.setattr(checkpoint_writer, "save_checkpoint", lambda *_, **__: 1 / 0)
-    with pytest.raises(ZeroDivisionError), CheckpointWriter(learner, record, 60) as writer:
+    with pytest.raises(ZeroDivisionError), CheckpointWriter(state, record, 60) as writer:
         writer.save()
-    with pytest.raises(KeyError), CheckpointWriter(learner, record, 60) as writer:
+    with pytest.raises(KeyError), CheckpointWriter(state, record, 60) as writer:
         writer.save()
         raise KeyError
 

@@ -16,10 +16,10 @@ from src.data.datasets import FileReader
 from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import make_train_loader
 from src.data.open_data import open_data
-from src.training.build import build_optimizer, make_learner
+from src.training.build import build_optimizer, build_train_state
 from src.training.checks import checked
 from src.training.loop import train_epoch
-from src.training.state import Learner, score
+from src.training.state import TrainState, score
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -68,9 +68,9 @@ def test_networks_are_compiled_on_cuda_only(config):
     assert not Numerics(torch.device("cuda"), config("numerics=exact").numerics).compiles
 
 
-def learner_on_cuda(config, model: str) -> Learner:
+def learner_on_cuda(config, model: str) -> TrainState:
     seed_everything(0)
-    return make_learner(config, Numerics(torch.device("cuda"), config.numerics), steps_per_epoch=5)
+    return build_train_state(config, Numerics(torch.device("cuda"), config.numerics), steps_per_epoch=5)
 
 
 @pytest.mark.parametrize("model", [pytest.param(name, marks=needs_cuda) for name in ("unet", "resnet34_unet")])
@@ -92,24 +92,24 @@ def test_no_step_waits_for_the_device(config, model, scheduler):
         pin_memory=True,
         limit_batches=4,
     )
-    learner = learner_on_cuda(chosen, model)
+    state = learner_on_cuda(chosen, model)
     # the first epoch compiles and picks algorithms, which may wait
     for epoch in count(1):
         torch.cuda.set_sync_debug_mode("error" if epoch == 2 else "default")
         try:
-            learner.batch = 0
-            train_epoch_without_the_last_wait(learner, loader, chosen)
+            state.batch = 0
+            train_epoch_without_the_last_wait(state, loader, chosen)
         finally:
             torch.cuda.set_sync_debug_mode("default")
         if epoch == 2:
             break
 
 
-def train_epoch_without_the_last_wait(learner: Learner, loader, config) -> None:
+def train_epoch_without_the_last_wait(state: TrainState, loader, config) -> None:
     """An epoch; the one synchronisation at its end is not a step's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "synchronize", lambda *_: None)  # torch times its kernels with it, too
-        train_epoch(learner, loader, config.trainer, lambda: None)
+        train_epoch(state, loader, config.trainer, lambda: None)
 
 
 def random_batch(size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -120,11 +120,11 @@ def random_batch(size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("model", [pytest.param(name, marks=needs_cuda) for name in ("unet", "resnet34_unet")])
 def test_a_compiled_step_scores_what_the_plain_one_scores(config, model):
-    learner = learner_on_cuda(config("numerics=fast", f"model={model}", "data.image_size=64"), model)
+    state = learner_on_cuda(config("numerics=fast", f"model={model}", "data.image_size=64"), model)
     images, targets = random_batch(64)
-    learner.network.model.train()
-    compiled, _ = learner.score(images, targets)
-    plain, _ = score(learner.network, learner.loss, images, targets)
+    state.network.model.train()
+    compiled, _ = state.score(images, targets)
+    plain, _ = score(state.network, state.loss, images, targets)
     torch.testing.assert_close(compiled, plain, atol=0.02, rtol=0.02)  # bfloat16 has 8 bits
 
 
@@ -139,12 +139,12 @@ def test_whole_training_batches_alone_are_compiled_as_one_program(config, monkey
     monkeypatch.setattr(torch, "compile", lambda program, **_: compile_with(program, backend=backend, fullgraph=True))
     monkeypatch.setattr(Numerics, "compiles", True)
     chosen = config("numerics=fast", "data.image_size=32", "model.width=2", "trainer.batch_size=4")
-    learner = make_learner(chosen, Numerics(torch.device("cpu"), chosen.numerics), steps_per_epoch=5)
+    state = build_train_state(chosen, Numerics(torch.device("cpu"), chosen.numerics), steps_per_epoch=5)
     images, targets = random_batch(32)
-    whole = learner.score(images, targets)
+    whole = state.score(images, targets)
     for parts in (slice(0, 3), slice(3, 4)):  # BatchNorm of other batches differs
-        learner.score(images[parts], targets[parts])
-    plain = score(learner.network, learner.loss, images, targets)
+        state.score(images[parts], targets[parts])
+    plain = score(state.network, state.loss, images, targets)
     assert len(seen) == 1
     torch.testing.assert_close(whole, plain)
 
@@ -154,10 +154,10 @@ def test_cudnn_times_its_algorithms_for_whole_training_batches_of_fast_runs(conf
         chosen = config(f"numerics={name}", "data.image_size=32", "model.width=2", "trainer.batch_size=4")
         numerics = Numerics(torch.device("cpu"), chosen.numerics)
         numerics.set_up(Path("cache"))
-        learner, seen = make_learner(chosen, numerics, steps_per_epoch=5), []
+        state, seen = build_train_state(chosen, numerics, steps_per_epoch=5), []
         images, targets = random_batch(32)
         for batch in (4, 3):
-            learner.score(images[:batch], targets[:batch])
+            state.score(images[:batch], targets[:batch])
             seen.append(torch.backends.cudnn.benchmark)
         assert seen == tuned
         assert not torch.utils.deterministic.fill_uninitialized_memory

@@ -8,7 +8,7 @@ from src.base.record import RunRecord
 from src.base.runtime import Numerics
 from src.models.resnet34_unet import ResNet34UNet
 from src.models.unet import UNet
-from src.training.build import make_learner
+from src.training.build import build_train_state
 from src.training.checks import checked
 from src.training.state import ModelRunner, mean_over_mirrored
 
@@ -70,4 +70,4 @@ def test_a_run_with_it_trains_the_same_weights_and_is_scored_with_the_mean(start
 @pytest.mark.parametrize("average", ["null", "0.9"])
 def test_the_network_that_is_scored_averages_and_so_does_a_moving_average_of_it(composed, small, average):
     config = checked(composed(*small, "trainer.flip_tta=true", f"trainer.ema_decay={average}"))
-    assert make_learner(config, Numerics(torch.device("cpu"), config.numerics), 1).scored.flip_tta
+    assert build_train_state(config, Numerics(torch.device("cpu"), config.numerics), 1).scored.flip_tta

@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from src.base.record import RunRecord
 from src.base.runtime import Numerics, pick_device
 from src.cli.overrides import CONF, force_overrides, plain_values
-from src.training.build import make_learner
+from src.training.build import build_train_state
 from src.training.checkpoint_writer import CheckpointWriter
 from src.training.checks import checked
 
@@ -35,22 +35,22 @@ for name in ("unet", "resnet34_unet"):
         )
         config = checked(plain_values(compose("train", overrides)))
     numerics = Numerics(pick_device("auto"), config.numerics)
-    learner = make_learner(config, numerics, steps_per_epoch=1000)
-    for parameter in learner.network.model.parameters():
+    state = build_train_state(config, numerics, steps_per_epoch=1000)
+    for parameter in state.network.model.parameters():
         parameter.grad = torch.randn_like(parameter)
-    learner.optimizer.step()
+    state.optimizer.step()
     for folder in map(Path, sys.argv[1:]):
         record = RunRecord(folder / name)
         record.checkpoints.mkdir(parents=True, exist_ok=True)
         copies, pauses, written = [], [], []
-        with CheckpointWriter(learner, record, 3600) as writer:
+        with CheckpointWriter(state, record, 3600) as writer:
             for _ in range(5):
                 if numerics.device.type == "cuda":
                     torch.cuda.synchronize(numerics.device)
                 began = time.perf_counter()
-                learner.keep_as_best(0.5)
+                state.keep_as_best(0.5)
                 copies.append(time.perf_counter() - began)
-                learner.epoch += 1
+                state.epoch += 1
                 began = time.perf_counter()
                 writer.save()
                 pauses.append(time.perf_counter() - began)

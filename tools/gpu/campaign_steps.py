@@ -19,7 +19,7 @@ from src.base.runtime import Numerics, pick_device, seed_everything
 from src.benchmarking.measurements import BACKWARD_TOO, forward_operations
 from src.cli.overrides import CONF, force_overrides, plain_values
 from src.data.images import FOREGROUND
-from src.training.build import make_learner
+from src.training.build import build_train_state
 from src.training.checks import checked
 from src.training.state import score
 
@@ -69,10 +69,10 @@ def measure(way: str) -> dict:
     numerics.set_up(Path(config.data.cache_dir))
     torch._dynamo.reset()
     seed_everything(0)
-    learner = make_learner(config, numerics, steps_per_epoch=1_000_000)
+    state = build_train_state(config, numerics, steps_per_epoch=1_000_000)
     if "graphs" in words and cuda:
-        learner._compiled = torch.compile(learner._score, mode="reduce-overhead")
-    network, optimizer = learner.network, learner.optimizer
+        state._compiled = torch.compile(state._score, mode="reduce-overhead")
+    network, optimizer = state.network, state.optimizer
     images = torch.randint(0, 256, (batch, 3, options.size, options.size), dtype=torch.uint8, device=numerics.device)
     targets = torch.randint(0, 2, (batch, options.size, options.size), device=numerics.device) * FOREGROUND
     targets = targets.to(torch.uint8)
@@ -80,13 +80,13 @@ def measure(way: str) -> dict:
         torch.cuda.reset_peak_memory_stats()
 
     def step() -> None:
-        learner.score(images, targets)[0].backward()
+        state.score(images, targets)[0].backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
     def look() -> None:
         with torch.inference_mode():
-            score(network, learner.loss, images, targets)
+            score(network, state.loss, images, targets)
 
     (network.model.eval if "eval" in words else network.model.train)()
     do, parts = (look, 1) if "eval" in words else (step, BACKWARD_TOO)
