@@ -33,7 +33,7 @@ def _open(data: OxfordPetData | SyntheticData | FolderData, root: Path, make: bo
     if isinstance(data, FolderData):
         masks = MaskReader(binary=True, threshold=data.mask_threshold, ignore=data.ignore_value)
         decoder = PairDecoder(ImageReader(data.exif or "apply"), masks)
-        splits = open_folder(root, data.fold, data.on_error, data.mask_suffix, decoder)
+        splits = open_folder(root, data.fold, data.mask_suffix, decoder)
         # runs from before this was refused can still be looked at
         if make and data.fold != 0 and (lists := find_lists(root)) is not None:
             raise ValueError(

@@ -54,7 +54,8 @@ def verify(splits: Splits, cache_folder: Path, on_error: OnError = "raise") -> t
 
     An image must decode fully; its mask must too, hold only allowed values, and have the image's size; their name must
     be UTF-8. A mask without foreground is allowed. With `on_error` "skip", pairs that do not pass are left out of the
-    result and named in its `skipped`. Its pairs have `facts`, and its `decoder` holds what the whole data set decides.
+    result and named in its `skipped`, with those that did not pair up. Its pairs have `facts`, and its `decoder` holds
+    what the whole data set decides.
 
     The fingerprint is sha256 over which stems are for training (train and valid together, so that folds of
     one data set share it), which are for testing, and the bytes of all files, of the pairs that remain; also over how
@@ -64,21 +65,17 @@ def verify(splits: Splits, cache_folder: Path, on_error: OnError = "raise") -> t
     that the next call costs one stat per file. What did not pass is checked each time. Several processes may call this
     at once. If `cache_folder` cannot be written, only the memory is lost, with a warning.
 
-    Raises ValueError for empty splits and stems that occur twice; with `on_error` "raise" also for all files that do
+    Raises ValueError for empty splits and stems that occur twice; with `on_error` "raise" also for all pairs that do
     not pass, with the reason for each (the first 50, and how many more).
     """
-    if misplaced := _misplaced(splits):
-        problems = _problems(_check_all(splits).failed)  # so that the one message has everything
-        raise ValueError(_message("the data set cannot be used:", [*misplaced, *problems]))
+    misplaced = _misplaced(splits)
+    faults = [*misplaced, *(splits.skipped if misplaced or on_error == "raise" else ())]
     memory = cache_folder / "verified" / f"{_listing_key(splits)}.json"
-    verification = _recall(memory, splits)
+    verification = None if faults else _recall(memory, splits)
     if verification is None or (on_error == "raise" and verification.failed):
         verification = _check_all(splits)
-        if verification.failed and on_error == "raise":
-            problems = _problems(verification.failed)
-            count = f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
-            heading = f"{count} in {len(splits.pairs)} images and their masks:"
-            raise ValueError(_message(heading, problems))
+        if faults or (on_error == "raise" and verification.failed):
+            raise ValueError(_refusal(splits, [*faults, *_problems(verification.failed)]))
         _remember(memory, verification)
     remaining = _without(splits, verification.failed)
     train, valid, test = (
@@ -96,11 +93,6 @@ def skipped_text(splits: Splits) -> str:
     return _message(heading, splits.skipped, SHOWN_SKIPPED)
 
 
-def check_pairs(pairs: Sequence[Pair], decoder: PairDecoder) -> list[PairCheck]:
-    """The checks of `pairs` as one data set."""
-    return _judged([_check(pair, decoder) for pair in pairs], decoder)[0]
-
-
 def _misplaced(splits: Splits) -> list[str]:
     """What is wrong with the splits themselves: every one needs pairs, and no stem may occur twice."""
     parts = {"train": splits.train, "valid": splits.valid, "test": splits.test}
@@ -112,7 +104,6 @@ def _misplaced(splits: Splits) -> list[str]:
     if not all(parts.values()):
         counts = ", ".join(f"{name} {len(pairs)}" for name, pairs in parts.items())
         problems.insert(0, f"every split needs at least one image, got: {counts}")
-        problems += [f"left out: {line}" for line in splits.skipped]
     return problems
 
 
@@ -131,8 +122,14 @@ def _without(splits: Splits, failed: Sequence[PairCheck]) -> Splits:
     lines = tuple("; ".join(check.problems) for check in failed)
     remaining = replace(splits, train=train, valid=valid, test=test, skipped=(*splits.skipped, *lines))
     if misplaced := _misplaced(remaining):
-        raise ValueError(_message("the data set cannot be used:", misplaced))
+        raise ValueError(_refusal(splits, [*misplaced, *remaining.skipped]))
     return remaining
+
+
+def _refusal(splits: Splits, problems: list[str]) -> str:
+    count = f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
+    message = _message(f"{count} in {len(splits.pairs)} images and their masks:", problems)
+    return "\n  ".join([message, *splits.notes])
 
 
 def _check_all(splits: Splits) -> _Verification:

@@ -20,32 +20,27 @@ LOOKS_LIKE_ONE = re.compile(r"(train|val|test|dev|eval|split|fold).*\.(txt|csv|t
 def find_lists(root: Path) -> tuple[Path, Path, Path] | None:
     """The lists for training, validation and test in `root`, None if it has none of them.
 
-    Raises ValueError if one is missing, or exists twice.
+    Raises ValueError if one is missing or exists twice.
     """
     files = sorted(root.iterdir())
     found = {split: [path for path in files if path.name.lower() in names] for split, names in NAMES.items()}
     if not any(found.values()):
         return None
-    if several := [" and ".join(path.name for path in paths) for paths in found.values() if paths[1:]]:
-        raise ValueError(f"{root.absolute()} has {', '.join(several)}: keep one list for each split")
-    if not all(found.values()):
+    if any(len(paths) != 1 for paths in found.values()):
         present = ", ".join(path.name for paths in found.values() for path in paths)
-        absent = ", ".join(name for name, paths in zip(USUAL, found.values(), strict=True) if not paths)
         raise ValueError(
-            f"{root.absolute()} has {present} but not {absent}: "
-            "give all three lists, or none (then stems are split by position)"
+            f"{root.absolute()} has {present}: give one list for each split ({', '.join(USUAL)}), or none (then stems "
+            "are split by position)"
         )
     train, valid, test = (paths[0] for paths in found.values())
     return train, valid, test
 
 
 def unread_lists(root: Path, leave_out: Collection[str]) -> list[str]:
-    """Files in `root` and up to two folders below that look like lists of splits but are not read."""
-    names = {name for each in NAMES.values() for name in each}
-    here = [path for path in root.iterdir() if path.name.lower() not in names]
-    below = (*root.glob("*/*.txt"), *root.glob("*/*/*.txt"))
-    found = [path.relative_to(root) for path in (*here, *below) if LOOKS_LIKE_ONE.fullmatch(path.name)]
-    return sorted(path.as_posix() for path in found if path.parts[0] not in leave_out)
+    """Files in `root` and up to two folders below, but in `leave_out`, that look like lists of splits."""
+    found = [path.relative_to(root) for pattern in ("*", "*/*.txt", "*/*/*.txt") for path in root.glob(pattern)]
+    looks = [path for path in found if LOOKS_LIKE_ONE.fullmatch(path.name) and path.parts[0] not in leave_out]
+    return sorted(path.as_posix() for path in looks)
 
 
 def read_names(

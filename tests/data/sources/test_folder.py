@@ -33,6 +33,12 @@ def write_pairs(root: Path, count: int, foreground: int = 255) -> list[str]:
     return stems
 
 
+def refusal(root: Path, **settings) -> str:
+    with pytest.raises(ValueError) as refused:
+        verify(open_folder(root, **settings), root / "cache")
+    return str(refused.value)
+
+
 def stems(pairs: list[Pair]) -> list[str]:
     return [pair.stem for pair in pairs]
 
@@ -91,40 +97,27 @@ def test_lists_that_name_files_are_read(tmp_path: Path) -> None:
     ]
 
 
-def test_one_pair_under_two_names_is_named_twice(tmp_path: Path) -> None:
-    write_pairs(tmp_path, 3)
-    for name, line in (("train", "leaf_00"), ("valid", "leaf_01"), ("test", "images/leaf_00.jpg")):
-        (tmp_path / f"{name}.txt").write_text(line)
-    with pytest.raises(ValueError, match="named more than once: leaf_00"):
-        open_folder(tmp_path)
-
-
 def test_what_only_looks_as_if_it_decided_the_splits_is_named(tmp_path: Path) -> None:
     for number in range(12):
         write_pair(tmp_path, f"{'train' if number < 9 else 'val'}/leaf_{number:02}")
     (tmp_path / "train_list.txt").touch()
     assert open_folder(tmp_path).notes == (
-        "the splits are by position (train.txt, valid.txt, test.txt in data.root would decide them), not by: "
-        "train_list.txt, images/train/, images/val/",
+        "the splits are by position (train.txt, valid.txt, test.txt in data.root would decide them), not by files or "
+        "folders (3): train_list.txt, images/train/, images/val/",
     )
-
-
-def test_some_of_the_lists_are_not_enough(tmp_path: Path) -> None:
-    write_pairs(tmp_path, 3)
-    (tmp_path / "train.txt").write_text("leaf_00\n")
-    with pytest.raises(ValueError, match=r"has train\.txt but not valid\.txt, test\.txt"):
-        open_folder(tmp_path)
 
 
 def test_unknown_and_repeated_stems_are_all_named(tmp_path: Path) -> None:
     write_pairs(tmp_path, 3)
     (tmp_path / "train.txt").write_text("leaf_00\nleaf_00\nleef_01\n")
-    (tmp_path / "valid.txt").write_text("leaf_02\n")
+    (tmp_path / "valid.txt").write_text("images/leaf_02.jpg\n")
     (tmp_path / "test.txt").write_text("leaf_02\nleaf_9\n")
-    with pytest.raises(ValueError) as refusal:
-        open_folder(tmp_path)
-    assert "named more than once: leaf_00, leaf_02\n" in str(refusal.value)
-    assert "without image and mask: leef_01, leaf_9" in str(refusal.value)
+    message = refusal(tmp_path)
+    assert (
+        "leaf_00 is listed twice (train, train)\n" in message and "leaf_02 is listed twice (valid, test)\n" in message
+    )
+    assert "listed without image and mask: leef_01\n" in message
+    assert "listed without image and mask: leaf_9" in message
 
 
 # --- pairing
@@ -136,22 +129,13 @@ def test_everything_that_does_not_pair_up_is_in_one_message(tmp_path: Path) -> N
     Image.new("L", (4, 3)).save(tmp_path / "masks" / "alone.png")
     Image.new("RGB", (4, 3)).save(tmp_path / "images" / "leaf_00.bmp")
     (tmp_path / "masks" / "leaf_01.png").write_bytes(b"no image")
-    with pytest.raises(ValueError) as refusal:
-        open_folder(tmp_path)
-    message = str(refusal.value)
-    assert str(tmp_path) in message
-    assert "image without mask: only.png" in message
-    assert "mask without image: alone.png" in message
-    assert "several files of one stem: leaf_00.bmp, leaf_00.jpg" in message
-    assert f"{tmp_path / 'masks' / 'leaf_01.png'}: cannot be read as an image" in message
-
-
-def test_long_lists_of_names_are_cut(tmp_path: Path) -> None:
-    write_pairs(tmp_path, 25)
-    for mask in (tmp_path / "masks").iterdir():
-        mask.unlink()
-    with pytest.raises(ValueError, match=r"image without mask: leaf_00\.jpg, .*leaf_19\.jpg and 5 more"):
-        open_folder(tmp_path)
+    message = refusal(tmp_path)
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    assert "5 problems in 1 images and their masks:" in message
+    assert f"image without mask: {images / 'only.png'}\n" in message
+    assert f"mask without image: {masks / 'alone.png'}\n" in message
+    assert f"several files of one stem: {images / 'leaf_00.bmp'}, {images / 'leaf_00.jpg'}, " in message
+    assert f"{masks / 'leaf_01.png'}: cannot be read as an image" in message
 
 
 def test_subfolders_are_read_and_hidden_files_are_not(tmp_path: Path) -> None:
@@ -191,11 +175,10 @@ def test_files_that_are_not_images_are_left_out_counted_and_hold_no_place(tmp_pa
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"\x00\x01 no picture")
     (tmp_path / "masks" / "empty").touch()
-    for on_error in ("raise", "skip"):
-        splits = open_folder(tmp_path, on_error=on_error)
-        assert (splits.train, splits.valid, splits.test) == (before.train, before.valid, before.test)
-        assert splits.skipped == ()
-        assert splits.notes == (f"files that are not images, left out (2): {', '.join([name, 'masks/empty'])}",)
+    splits = open_folder(tmp_path)
+    assert (splits.train, splits.valid, splits.test) == (before.train, before.valid, before.test)
+    assert splits.skipped == ()
+    assert splits.notes == (f"files that are not images, left out (2): {', '.join([name, 'masks/empty'])}",)
 
 
 @pytest.mark.parametrize("name", ["pipe", "pipe.png"])
@@ -205,18 +188,7 @@ def test_a_pipe_is_named_and_not_waited_for(tmp_path: Path, name: str) -> None:
     if name == "pipe":
         assert open_folder(tmp_path).notes == ("files that are not images, left out (1): images/pipe",)
     else:
-        with pytest.raises(ValueError, match=r"image without mask: pipe\.png"):
-            open_folder(tmp_path)
-
-
-def test_an_image_is_one_whatever_its_name_and_a_damaged_one_has_its_name(tmp_path: Path) -> None:
-    write_pairs(tmp_path, 10)
-    (tmp_path / "masks" / "leaf_03.png").rename(tmp_path / "masks" / "leaf_03.dat")
-    (tmp_path / "images" / "leaf_04.jpg").rename(tmp_path / "images" / "leaf_04")
-    assert len(open_folder(tmp_path).train) == 8
-    (tmp_path / "images" / "more.WEBP").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"image without mask: more\.WEBP"):
-        open_folder(tmp_path)
+        assert f"image without mask: {tmp_path / 'images' / 'pipe.png'}" in refusal(tmp_path)
 
 
 def test_names_pair_up_in_either_form_of_unicode(tmp_path: Path) -> None:
@@ -233,31 +205,12 @@ def test_names_pair_up_in_either_form_of_unicode(tmp_path: Path) -> None:
 def test_one_name_in_both_forms_is_two_files_of_one_stem(tmp_path: Path) -> None:
     write_pair(tmp_path, unicodedata.normalize("NFC", "ü"))
     write_pair(tmp_path, unicodedata.normalize("NFD", "ü"))
-    with pytest.raises(ValueError, match="several files of one stem"):
-        open_folder(tmp_path)
+    assert "several files of one stem" in refusal(tmp_path)
 
 
 def write_suffixed(root: Path, count: int, suffix: str) -> None:
     for stem in write_pairs(root, count):
         (root / "masks" / f"{stem}.png").rename(root / "masks" / f"{stem}{suffix}.png")
-
-
-def test_masks_that_inference_wrote_pair_and_its_other_pictures_are_left_out(tmp_path: Path) -> None:
-    write_pairs(tmp_path, 10)
-    for mask in list((tmp_path / "masks").iterdir()):
-        for kind in ("overlay", "probability"):
-            (tmp_path / "masks" / f"{mask.stem}.jpg.{kind}.png").write_bytes(mask.read_bytes())
-        mask.rename(tmp_path / "masks" / f"{mask.stem}.jpg.mask.png")
-    (tmp_path / "masks" / "summary.csv").write_text("input,status")
-    splits = open_folder(tmp_path)
-    assert [pair.mask.name for pair in splits.valid] == ["leaf_00.jpg.mask.png"]
-    assert splits.notes[0] == "files that are not images, left out (1): masks/summary.csv"
-    assert splits.notes[1].startswith(
-        "overlays and probabilities beside masks, left out (20): masks/leaf_00.jpg.overlay"
-    )
-    (tmp_path / "masks" / "leaf_00.png").write_bytes((tmp_path / "masks" / "leaf_00.jpg.mask.png").read_bytes())
-    with pytest.raises(ValueError, match=r"several files of one stem: leaf_00\.jpg\.mask\.png, leaf_00\.png"):
-        open_folder(tmp_path)
 
 
 def test_a_suffix_pairs_masks_and_others_are_left_out(tmp_path: Path) -> None:
@@ -268,10 +221,14 @@ def test_a_suffix_pairs_masks_and_others_are_left_out(tmp_path: Path) -> None:
     assert splits.notes == (
         "masks whose names do not end with data.mask_suffix=_mask, left out (1): masks/leaf_03_edge.png",
     )
-    with pytest.raises(ValueError, match=r"with data\.mask_suffix=_mask these images would have masks"):
-        open_folder(tmp_path)
-    with pytest.raises(ValueError, match=r"image without mask: leaf_00\.jpg, "):
-        open_folder(tmp_path, mask_suffix="_maks")
+    assert "suffix pair up with data.mask_suffix=<suffix>, for example _mask" in refusal(tmp_path)
+    assert "left out (11): masks/leaf_00_mask.png" in refusal(tmp_path, mask_suffix="_maks")
+
+
+def test_masks_that_inference_wrote_pair_by_their_suffix(tmp_path: Path) -> None:
+    write_suffixed(tmp_path, 10, ".jpg.mask")
+    Image.new("L", (4, 3)).save(tmp_path / "masks" / "leaf_00.jpg.overlay.png")
+    assert [pair.mask.name for pair in open_folder(tmp_path, mask_suffix=".jpg.mask").valid] == ["leaf_00.jpg.mask.png"]
 
 
 def test_the_key_reaches_the_folder(tmp_path: Path, composed) -> None:
@@ -291,5 +248,5 @@ def test_absent_folder_is_named(tmp_path: Path, absent: str) -> None:
 def test_empty_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
-    with pytest.raises(ValueError, match="both folders are empty"):
+    with pytest.raises(ValueError, match="no images and masks in "):
         open_folder(tmp_path)

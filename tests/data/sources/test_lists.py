@@ -85,9 +85,12 @@ def test_without_any_there_are_none(tmp_path):
 @pytest.mark.parametrize(
     ("called", "said"),
     [
-        (["train.txt"], r"has train\.txt but not valid\.txt, test\.txt: give all three"),
-        (["val.txt", "testing.txt"], r"has val\.txt, testing\.txt but not train\.txt: give all three"),
-        (["train.txt", "valid.txt", "val.txt", "test.txt"], r"has val\.txt and valid\.txt: keep one list"),
+        (["train.txt"], r"has train\.txt: give one list for each split"),
+        (["val.txt", "testing.txt"], r"has val\.txt, testing\.txt: give one list"),
+        (
+            ["train.txt", "valid.txt", "val.txt", "test.txt"],
+            r"has train\.txt, val\.txt, valid\.txt, test\.txt: give one list",
+        ),
     ],
 )
 def test_lists_that_are_missing_or_there_twice_are_refused(tmp_path, called, said):
@@ -101,6 +104,6 @@ def test_files_that_only_look_like_lists_are_named(tmp_path):
     for folder in ("splits", "images", "ImageSets/Segmentation"):
         (tmp_path / folder).mkdir(parents=True)
     found = ["ImageSets/Segmentation/val.txt", "splits/train.txt", "test_list.txt", "train.csv", "trainval.txt"]
-    for name in (*found, "images/train.txt", "notes.txt", "train.txt", "train.py"):
+    for name in (*found, "images/train.txt", "notes.txt", "train.py"):
         (tmp_path / name).touch()
     assert unread_lists(tmp_path, FOLDERS) == found
