@@ -126,7 +126,7 @@ class PairDecoder:
     def problems(self, image_file: Path, mask_file: Path, content: PairContent) -> list[str]:
         """What is wrong with a pair of this content in the data set that this decoder was decided for."""
         of_image = self.images.problem(content.highest)
-        of_mask = self.masks.problem_of(content.mask) if content.mask is not None else None
+        of_mask = self.masks.problem(content.mask) if content.mask is not None else None
         named = ((image_file, of_image), (mask_file, of_mask))
         return [f"{path}: {problem}" for path, problem in named if problem]
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from src.base.files import read_regular
 
@@ -45,7 +45,7 @@ DEPTHS = (8, 10, 12, 16)
 class Decoded(NamedTuple):
     """The first frame of a file as it is stored, and its EXIF orientation (1 to 8).
 
-    `deep` holds all bits of a file of more than 8 bits per channel: uint16 (H, W), or (H, W, C) of RGB and alpha.
+    `deep` holds all bits of a file of more than 8 bits per channel: uint16 (H, W), or (H, W, 3) of RGB.
     """
 
     path: Path
@@ -101,17 +101,12 @@ class ImageReader:
             return None
         what, bits = f"is a 16-bit image whose values end at {highest}", self.bits
         if bits is None:
-            if bits_for(highest) == DEPTHS[-1]:
-                return None
-            return (
-                f"{what}; whether it is dark or uses {bits_for(highest)} bits cannot be known, since no other 16-bit "
-                "image was seen; convert it to 8 bits"
-            )
-        if highest >= 1 << bits:
-            return f"{what}, while those of the data set use {bits} bits, up to {(1 << bits) - 1}; scale its values"
-        if highest < 1 << (bits - 8):
-            return f"{what}, which is black where others use {bits} bits; scale its values or leave it out"
-        return None
+            unknown = f"whether it is dark or uses {bits_for(highest)} bits cannot be known; convert it to 8 bits"
+            return None if bits_for(highest) == DEPTHS[-1] else f"{what}; {unknown}"
+        lowest, most = 1 << (bits - 8), (1 << bits) - 1
+        if lowest <= highest <= most:
+            return None
+        return f"{what}; those of the data set use {bits} bits and end at {lowest} to {most}; scale its values"
 
     def orientation(self, decoded: Decoded) -> int:
         """The EXIF orientation of `decoded` that is applied; 1 stands for none."""
@@ -137,7 +132,8 @@ def decode(path: Path, content: bytes | None = None) -> Decoded:
         deep = _deep(frame, content if sixteen else None)
         if is_tiff and orientation != 1:
             back = {6: 8, 8: 6}.get(orientation, orientation)
-            frame, deep = _transposed(frame, back), None if deep is None else upright(deep, back)
+            frame.getexif()[ExifTags.Base.Orientation] = back
+            frame, deep = ImageOps.exif_transpose(frame), None if deep is None else upright(deep, back)
     except UnidentifiedImageError as error:
         raise ValueError(f"{path}: cannot be read as an image (not one of {', '.join(_formats())})") from error
     except Exception as error:  # decoders raise nearly anything on damaged files, SyntaxError and struct.error too
@@ -149,13 +145,9 @@ def read_file(path: Path) -> bytes:
     """All bytes of an image file. Raises ValueError, naming it, when it is missing, too large or not a regular file."""
     try:
         return read_regular(path, MAXIMUM_BYTES)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file") from error
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read as an image ({error.strerror})") from error
-    except ValueError as error:
-        named = str(error).startswith(str(path))
-        raise ValueError(str(error) if named else f"{path}: cannot be read as an image ({error})") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).removeprefix(f"{path}: ")
+        raise ValueError(f"{path}: cannot be read as an image ({reason})") from error
 
 
 def _check_effort(image: Image.Image, content: bytes) -> None:
@@ -187,18 +179,20 @@ def _orientation(image: Image.Image) -> int:
 
 def _deep(image: Image.Image, content: bytes | None) -> npt.NDArray[np.uint16] | None:
     """The values of an image of more than 8 bits a channel; `content` is given where its colors have 16."""
+    if content is None and not image.mode.startswith("I"):
+        return None
+    if image.has_transparency_data:
+        raise ValueError("16 bits a channel and transparency; save it without one of both")
     if image.mode.startswith("I"):
         values = np.array(image)
         if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
             raise ValueError(f"32-bit values from {values.min()} to {values.max()}, allowed are 0 to 65535")
         return values.astype(np.uint16)
-    if content is None:
-        return None
     # Pillow keeps 8 bits of each
-    colors: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if colors is None or colors.dtype != np.uint16 or colors.shape[:2] != (image.height, image.width):
+    colors: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(content or b"", np.uint8), cv2.IMREAD_UNCHANGED)
+    if colors is None or colors.dtype != np.uint16 or colors.shape != (image.height, image.width, 3):
         raise ValueError("16-bit colors in a form that is not supported")
-    return colors if colors.ndim == 2 else colors[..., [2, 1, 0, 3][: colors.shape[-1]]]  # BGR, and alpha
+    return colors[..., ::-1]  # of BGR
 
 
 @cache
@@ -229,26 +223,9 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(turned.swapaxes(0, 1) if swapped else turned)
 
 
-def _transposed(image: Image.Image, orientation: int) -> Image.Image:
-    """The same of a PIL image."""
-    steps = (Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.TRANSPOSE)
-    for step, wanted in zip(steps, _TURNS[orientation], strict=True):
-        image = image.transpose(step) if wanted else image
-    return image
-
-
 def highest_value(decoded: Decoded) -> int | None:
-    """The highest visible value of a 16-bit image, without alpha; None for other images."""
-    if decoded.deep is None:
-        return None
-    alpha = deep_alpha(decoded)
-    seen = decoded.deep if alpha is None else decoded.deep[alpha > 0][:, :3]
-    return int(seen.max(initial=0))
-
-
-def deep_alpha(decoded: Decoded) -> np.ndarray | None:
-    """The alpha, uint16 (H, W), of a 16-bit file, if any."""
-    return decoded.deep[..., 3] if decoded.deep is not None and decoded.deep.shape[2:] == (4,) else None
+    """The highest value of a 16-bit image; None for other images."""
+    return None if decoded.deep is None else int(decoded.deep.max(initial=0))
 
 
 def bits_for(highest: int) -> int:
@@ -258,11 +235,8 @@ def bits_for(highest: int) -> int:
 
 def is_transparent(decoded: Decoded) -> bool:
     """Whether any pixel lets white through."""
-    if (alpha := deep_alpha(decoded)) is not None:
-        return bool((alpha < alpha.max()).any())
-    if decoded.deep is not None or not decoded.image.has_transparency_data:
-        return decoded.deep is not None and "transparency" in decoded.image.info
-    return np.asarray(decoded.image.convert("RGBA"))[..., 3].min() < 255
+    image = decoded.image
+    return image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255
 
 
 def on_white(decoded: Decoded, bits: int = 16) -> npt.NDArray[np.uint8]:
@@ -274,31 +248,14 @@ def on_white(decoded: Decoded, bits: int = 16) -> npt.NDArray[np.uint8]:
     if image.mode == "F":
         raise ValueError(f"{path}: holds fractions (mode F), whose black and white are unknown")
     if deep is not None:
-        return _deep_on_white(deep, bits, image.info.get("transparency"))
+        pixels = (deep >> (bits - 8)).astype(np.uint8)
+        return pixels if pixels.ndim == 3 else np.repeat(pixels[..., np.newaxis], 3, axis=2)
     try:
-        if not image.has_transparency_data:
-            return np.array(image.convert("RGB"))
-        return _laid_on_white(image.convert("RGBA"))
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        return np.array(image.convert("RGB"))
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: cannot turn mode {image.mode} into RGB ({error})") from error
-
-
-def _deep_on_white(deep: npt.NDArray[np.uint16], bits: int, transparent: object) -> npt.NDArray[np.uint8]:
-    """The highest 8 of `bits` bits; of grey, the value `transparent`, if any, is white."""
-    pixels = (deep >> (bits - 8)).astype(np.uint8)
-    if deep.ndim == 2:
-        if isinstance(transparent, int):
-            pixels[deep == transparent] = 255
-        return np.repeat(pixels[..., np.newaxis], 3, axis=2)
-    if deep.shape[2:] == (3,):
-        return pixels
-    alpha = deep[..., 3]
-    pixels[..., 3] = alpha >> (bits - 8 if alpha.max(initial=0) < 1 << bits else 8)  # it may use all 16 bits even so
-    return _laid_on_white(Image.fromarray(pixels))
-
-
-def _laid_on_white(image: Image.Image) -> npt.NDArray[np.uint8]:
-    return np.array(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
 
 
 def resize_image(image: npt.NDArray[np.uint8], size: int, how: Resize) -> npt.NDArray[np.uint8]:

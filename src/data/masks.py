@@ -4,43 +4,34 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from src.data.images import BACKGROUND, BORDER, PET, VOID, Decoded, decode, deep_alpha
+from src.data.images import BACKGROUND, BORDER, PET, VOID, Decoded, decode
 
 WHITES = (1, 255, 65535)  # what foreground may be in a file; 65535 only where values have 16 bits
 Kind = Literal["1-bit", "8-bit", "16-bit", "float"]
-Channel = Literal["color", "alpha", "both"]
+Channel = Literal["color", "alpha"]
 SHOWN = 10  # different values that a message lists
 JPEG_TINT = 16  # how far the colors of a grey JPEG may lie apart
+Found = TypeVar("Found")
 
 
-@dataclass(frozen=True)
-class Channels:
-    """Where the mask of a file may be, each (H, W): in its color (or index), in its alpha, or in either.
+class Channels(NamedTuple, Generic[Found]):
+    """What a file holds in its color (or index) and in its alpha, if that may be the mask; as text what is wrong.
 
-    `decisive`: which of both it is, if this file alone shows it. `problem`: why it is not its color.
+    `decisive`: which of both is the mask, if this file alone shows it.
     """
 
-    color: np.ndarray | None
-    alpha: np.ndarray | None = None
+    color: Found | str
+    alpha: Found | str | None = None
     decisive: Channel | None = None
-    problem: str = ""
 
-    def chosen(self, channel: Channel) -> np.ndarray:
-        """The mask in a data set whose masks are in `channel`. Raises ValueError if the file does not decide."""
-        if self.alpha is None or (channel != "alpha" and self.color is not None):
-            if self.color is None:
-                raise ValueError(self.problem)
-            if channel == "both" and self.alpha is not None and not np.array_equal(self.color > 0, self.alpha > 0):
-                raise ValueError("color and alpha contradict each other, and this data set has masks in both")
-            return self.color
-        if channel != "alpha" and self.decisive is None:
-            raise ValueError(self.problem)
-        return self.alpha
+    def chosen(self, channel: Channel) -> Found | str:
+        """The mask in a data set whose masks are in `channel`."""
+        return self.color if self.alpha is None or "alpha" not in (channel, self.decisive) else self.alpha
 
 
 class Values(NamedTuple):
@@ -61,11 +52,7 @@ class Values(NamedTuple):
         return ", ".join(f"{value:g}" for value in self.shown) + (", ..." if self.different > SHOWN else "")
 
 
-class MaskContent(NamedTuple):
-    """What one mask file holds: its values, or what is wrong, for each channel that may hold the mask."""
-
-    decisive: Channel | None
-    by_channel: dict[Channel, Values | str]
+MaskContent = Channels[Values]
 
 
 @dataclass(frozen=True)
@@ -91,13 +78,12 @@ class MaskReader:
 
     def trimap(self, decoded: Decoded) -> np.ndarray:
         """The trimap that `decoded` is; as `__call__`."""
-        try:
-            codes = channels_of(decoded, self.binary, self.threshold is not None).chosen(self.channel)
-            values = self._values(codes)
-            if problem := self.problem(values):
-                raise ValueError(problem)
-        except ValueError as error:
-            raise ValueError(f"{decoded.path}: {error}") from error
+        channels = self._channels(decoded)
+        content = self._content(channels)
+        if problem := self.problem(content):
+            raise ValueError(f"{decoded.path}: {problem}")
+        codes, values = channels.chosen(self.channel), content.chosen(self.channel)
+        assert isinstance(codes, np.ndarray) and isinstance(values, Values), "a mask without a problem has values"
         trimap = codes
         if self.binary:
             trimap = np.where(codes > self._limit(self._white(values)), PET, BACKGROUND)
@@ -107,27 +93,16 @@ class MaskReader:
 
     def content(self, decoded: Decoded) -> MaskContent:
         """What `decoded` holds."""
-        try:
-            channels = channels_of(decoded, self.binary, self.threshold is not None)
-        except ValueError as error:
-            return MaskContent(None, dict.fromkeys(("color", "alpha", "both"), str(error)))
-        by_channel: dict[Channel, Values | str] = {}
-        for channel in ("color", "alpha", "both") if channels.alpha is not None else ("color",):
-            try:
-                by_channel[channel] = self._values(channels.chosen(channel))
-            except ValueError as error:
-                by_channel[channel] = str(error)
-        return MaskContent(channels.decisive, by_channel)
+        return self._content(self._channels(decoded))
 
     def decided(self, contents: Sequence[MaskContent]) -> "MaskReader":
         """This reader for a data set of masks that hold `contents`."""
         if not self.binary:
             return self
-        ways = {content.decisive for content in contents if content.decisive is not None}
-        channel: Channel = "both" if len(ways) > 1 else next(iter(ways), "color")
+        channel: Channel = "alpha" if any(content.decisive == "alpha" for content in contents) else "color"
         highest: dict[Kind, Counter[float]] = {}
         for content in contents:
-            values = self._of(content, channel)
+            values = content.chosen(channel)
             if isinstance(values, Values) and values.highest > 0:
                 highest.setdefault(values.kind, Counter())[values.highest] += 1
         whites = tuple(sorted((kind, self._commonest(counts)) for kind, counts in highest.items()))
@@ -140,15 +115,15 @@ class MaskReader:
 
     def is_by_alpha(self, content: MaskContent) -> bool:
         """Whether the mask lies in the file's alpha."""
-        return content.decisive == "alpha" or (self.channel == "alpha" and "alpha" in content.by_channel)
+        return content.alpha is not None and "alpha" in (self.channel, content.decisive)
 
-    def problem_of(self, content: MaskContent) -> str | None:
+    def problem(self, content: MaskContent) -> str | None:
         """Why a mask with this content cannot be used; None if it can."""
-        found = self._of(content, self.channel)
-        return found if isinstance(found, str) else self.problem(found)
-
-    def problem(self, values: Values) -> str | None:
-        """Why a mask of `values` cannot be used; None if it can."""
+        values = content.chosen(self.channel)
+        if isinstance(values, str):
+            return values
+        if self.channel == "alpha" and content.decisive == "color":
+            return "holds its mask in its color, while other masks of the data set have theirs in their alpha"
         lowest, white = values.shown[0], self._white(values)
         if not self.binary:
             sound = values.whole and lowest >= PET and values.highest <= BORDER
@@ -162,27 +137,30 @@ class MaskReader:
             return None
         return (
             f"mask values {values}; this data set's masks hold 0 (background) and {white} (a data set holds either 0 "
-            f"and 1, or 0 and 255){self._advice(values)}"
+            "and 1, or 0 and 255); for blurred edges or JPEG, data.mask_threshold=0.5 takes what exceeds half of white "
+            "as foreground; data.ignore_value=<value> leaves pixels of a third value out"
         )
 
-    def _advice(self, values: Values) -> str:
-        """The key that may read a mask of `values`."""
-        if not values.whole or values.different > 3:
-            return (
-                "; data.mask_threshold=0.5 takes what is above half of white as foreground, for blurred edges or JPEG"
-            )
-        rest = [value for value in values.shown if value != 0 and value != (1 if 1 in values.shown else 255)]
-        if values.different == 3 and len(rest) == 1:
-            return f"; data.ignore_value={rest[0]:g} leaves pixels of {rest[0]:g} out, if they are not to count"
-        return ""
+    def foreground_share(self, content: MaskContent) -> float | None:
+        """The share of foreground among the pixels that count; None if no pixel does."""
+        found = content.chosen(self.channel)
+        if isinstance(found, str) or not found.counted:
+            return None
+        return found.foreground[WHITES.index(self._white(found))] / found.counted
 
-    def _of(self, content: MaskContent, channel: Channel) -> Values | str:
-        return content.by_channel.get(channel, content.by_channel["color"])
+    def _channels(self, decoded: Decoded) -> Channels[np.ndarray]:
+        return channels_of(decoded, self.binary, self.threshold is not None)
 
-    def _values(self, codes: np.ndarray) -> Values:
+    def _content(self, channels: Channels[np.ndarray]) -> MaskContent:
+        alpha = None if channels.alpha is None else self._values(channels.alpha)
+        return Channels(self._values(channels.color), alpha, channels.decisive)
+
+    def _values(self, codes: np.ndarray | str) -> Values | str:
+        if isinstance(codes, str):
+            return codes
         found, times = np.unique(codes, return_counts=True)
         if codes.dtype.kind == "f" and not np.isfinite(found).all():
-            raise ValueError("holds values that are not numbers")
+            return "holds values that are not numbers"
         counts = found != self.ignore if self.ignore is not None else np.ones(len(found), dtype=bool)
         is_foreground = [found > self._limit(white) if self.binary else found != BACKGROUND for white in WHITES]
         kinds: dict[str, Kind] = {"bool": "1-bit", "uint8": "8-bit", "uint16": "16-bit"}
@@ -195,13 +173,6 @@ class MaskReader:
             tuple(int(times[above & counts].sum()) for above in is_foreground),
             int(times[counts].sum()),
         )
-
-    def foreground_share(self, content: MaskContent) -> float | None:
-        """The share of foreground among the pixels that count; None if no pixel does."""
-        found = self._of(content, self.channel)
-        if isinstance(found, str) or not found.counted:
-            return None
-        return found.foreground[WHITES.index(self._white(found))] / found.counted
 
     def _white(self, values: Values) -> int:
         """The value of foreground in a file of this kind."""
@@ -225,35 +196,33 @@ def _white_for(highest: float) -> int:
     return next((white for white in WHITES if highest <= white), WHITES[-1])
 
 
-def channels_of(decoded: Decoded, binary: bool, tinted: bool) -> Channels:
-    """Where the mask of a decoded file may be.
+def channels_of(decoded: Decoded, binary: bool, tinted: bool) -> Channels[np.ndarray]:
+    """Where the mask of a decoded file may be, each (H, W).
 
     `binary`: it holds foreground and background, not classes. `tinted`: colors that are nearly grey count as grey, as
-    of a JPEG. Raises ValueError for colors, and if color and alpha contradict each other.
+    of a JPEG.
     """
     color, alpha = _color(decoded, binary, tinted), _alpha(decoded)
     colored = f"a mask needs one value a pixel, this one is colored (mode {decoded.image.mode})"
-    if alpha is None and color is None:
-        raise ValueError(colored)
-    varied = not (_is_one_color(_shown(decoded)) if color is None else _is_constant(color))
-    if alpha is None or (varied and _is_constant(alpha)):
-        if color is None:
-            raise ValueError(colored)
-        return Channels(color, decisive=None if alpha is None else "color")
-    if _is_constant(alpha):  # it is full or empty, which the other masks of the data set decide
+    in_color = colored if color is None else color
+    if alpha is None:
+        return Channels(in_color)
+    shown = np.asarray(decoded.image.convert("RGBA"))[..., :3]
+    varied = not (_is_one_color(shown) if color is None else _is_constant(color))
+    if _is_constant(alpha):  # it is full or empty
+        if varied:
+            return Channels(in_color, decisive="color")
         if not alpha.any() and (color is None or color.any()):
-            return Channels(None, alpha, problem="is transparent everywhere: its color or its alpha may be the mask")
-        return Channels(color, alpha, problem=colored)
-    shown = _shown(decoded)
-    painted = shown.any(axis=2) if color is None else color > 0
-    agree = np.array_equal(painted, alpha > 0)
+            in_color = "is transparent everywhere: its color or its alpha may be the mask"
+        return Channels(in_color, alpha)  # the other masks of the data set decide
+    agree = np.array_equal(shown.any(axis=2) if color is None else color > 0, alpha > 0)
     if _is_one_color(shown):
         if color is not None and varied and not agree and not color.all():  # a palette of one color
-            raise ValueError("its index and its alpha contradict each other; keep one of them")
-        return Channels(None, alpha, "alpha")
+            return Channels("its index and its alpha contradict each other; keep one of them")
+        return Channels(colored, alpha, "alpha")
     if not agree:
-        raise ValueError("its color and its alpha contradict each other; keep one of them")
-    return Channels(None, alpha, "alpha") if color is None or len(np.unique(alpha)) > 2 else Channels(color, alpha)
+        return Channels("its color and its alpha contradict each other; keep one of them")
+    return Channels(in_color, alpha, "alpha" if color is None or len(np.unique(alpha)) > 2 else None)
 
 
 def _color(decoded: Decoded, binary: bool, tinted: bool) -> np.ndarray | None:
@@ -297,18 +266,9 @@ def _indices(image: Image.Image, binary: bool, tinted: bool) -> np.ndarray:
 def _alpha(decoded: Decoded) -> np.ndarray | None:
     """The alpha of each pixel, (H, W), unless it is only one color that counts as transparent."""
     image = decoded.image
-    if decoded.deep is not None:
-        return deep_alpha(decoded)
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return np.asarray(image)[..., -1] if image.mode in ("LA", "PA", "RGBA") else None
-
-
-def _shown(decoded: Decoded) -> np.ndarray:
-    """The colors of a file, (H, W, 3), without its alpha."""
-    if decoded.deep is not None and decoded.deep.ndim == 3:
-        return decoded.deep[..., :3]
-    return np.asarray(decoded.image.convert("RGBA"))[..., :3]
 
 
 def _is_constant(values: np.ndarray) -> bool:

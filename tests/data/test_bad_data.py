@@ -111,16 +111,16 @@ FAULTS: dict[str, tuple[Damage, str]] = {
     ),
     "link that leads nowhere": (
         lambda image, mask: relink(image, "nowhere.jpg"),
-        "images/leaf_04.jpg: no such file",
+        "images/leaf_04.jpg: cannot be read as an image (No such file",
     ),
     "link to itself": (lambda image, mask: relink(mask, mask.name), "masks/leaf_04.png: cannot be read as an image"),
     "pair of links that lead nowhere": (
         lambda image, mask: (relink(image, "nowhere.jpg"), relink(mask, "nowhere.png")),
-        "masks/leaf_04.png: no such file",
+        "masks/leaf_04.png: cannot be read as an image (No such file",
     ),
     "pipe": (
         lambda image, mask: repipe(image),
-        "images/leaf_04.jpg: is a pipe, socket or device; it should be a regular file",
+        "images/leaf_04.jpg: cannot be read as an image (is a pipe, socket or device; it should be a regular file",
     ),
     "folder": (lambda image, mask: refolder(image), "masks/leaf_04.png"),
     "name that is no UTF-8": (
@@ -162,7 +162,7 @@ def test_all_faults_at_once_are_in_one_list(root: Path) -> None:
         "images/leaf_02.jpg",
         "files that are not images, left out (1): images/notes.txt",
         "images/leaf_08.jpeg, ",
-        "images/leaf_07.jpg: no such file",
+        "images/leaf_07.jpg: cannot be read as an image (No such file",
         "leaf_01.jpg: cannot be read",
         "leaf_03.png: the mask is 20 x 18 pixels, its image 40 x 36",
         "leaf_06.png: mask values 9",
@@ -268,7 +268,10 @@ def pets(tmp_path: Path, write_oxford_pet) -> Path:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda image, mask: (image.unlink(), mask.unlink()), "images/Cat_3.jpg: no such file"),
+        (
+            lambda image, mask: (image.unlink(), mask.unlink()),
+            "images/Cat_3.jpg: cannot be read as an image (No such file",
+        ),
         (lambda image, mask: image.write_bytes(b""), "images/Cat_3.jpg: cannot be read as an image"),
         (lambda image, mask: save_mask(mask, [0, 255], (10, 12)), "trimaps/Cat_3.png: trimap values 0, 255, allowed"),
         (
@@ -277,12 +280,15 @@ def pets(tmp_path: Path, write_oxford_pet) -> Path:
         ),
         (
             lambda image, mask: repipe(image),
-            "images/Cat_3.jpg: is a pipe, socket or device; it should be a regular file",
+            "images/Cat_3.jpg: cannot be read as an image (is a pipe, socket or device; it should be a regular file",
         ),
-        (lambda image, mask: refolder(mask), "trimaps/Cat_3.png: is a folder; it should be a regular file"),
+        (
+            lambda image, mask: refolder(mask),
+            "trimaps/Cat_3.png: cannot be read as an image (is a folder; it should be a regular file",
+        ),
         (
             lambda image, mask: relink(image, "/dev/zero"),
-            "images/Cat_3.jpg: is a pipe, socket or device",
+            "images/Cat_3.jpg: cannot be read as an image (is a pipe, socket or device",
         ),
         (lambda image, mask: relink(image, image.name), "images/Cat_3.jpg: cannot be read as an image"),
     ],

@@ -144,8 +144,6 @@ def test_a_palette_with_transparency(tmp_path):
 def test_one_transparent_value_of_grey_color_or_bits(tmp_path):
     grey = Image.fromarray(np.array([[0, 100, 200]], dtype=np.uint8))
     assert rows_of(grey, tmp_path, "PNG", transparency=100) == [[0] * 3, [255] * 3, [200] * 3]
-    deep = Image.fromarray(np.array([[0, 0x6400, 0x6401]], dtype=np.uint16))
-    assert rows_of(deep, tmp_path, "PNG", transparency=0x6400) == [[0] * 3, [255] * 3, [0x64] * 3]
     color = Image.fromarray(quarters("RG BY", 2, 2))
     assert rows_of(color, tmp_path, "PNG", transparency=(255, 0, 0)) == [[255] * 3, [0, 255, 0]]
     bits = Image.fromarray(np.array([[False, True]]))
@@ -171,7 +169,7 @@ def test_of_several_frames_the_first_counts(tmp_path, kind):
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"cat\.jpg: no such file"):
+    with pytest.raises(ValueError, match=r"cat\.jpg: cannot be read as an image \(No such file"):
         read_image(tmp_path / "cat.jpg")
 
 
@@ -219,7 +217,7 @@ def test_a_pipe_or_a_folder_is_refused_and_nobody_waits(tmp_path):
     for name in ("pipe.jpg", "folder.jpg"):
         with pytest.raises(ValueError, match="should be a regular file"):
             read_image(tmp_path / name)
-    with pytest.raises(ValueError, match="no such file"):
+    with pytest.raises(ValueError, match="No such file"):
         read_image(tmp_path / "nix.jpg")
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -122,15 +121,6 @@ def test_each_kind_of_mask_is_read(tmp_path: Path, draw: Draw) -> None:
         np.testing.assert_array_equal(trimap, expected)
 
 
-def test_16_bit_colors_with_the_shape_in_their_alpha(tmp_path: Path) -> None:
-    write(tmp_path, [Image.fromarray(SHAPE)] * 10)
-    for path in (tmp_path / "masks").iterdir():
-        deep = np.full((*SHAPE.shape, 4), 65535, dtype=np.uint16)
-        deep[..., 3] = SHAPE.astype(np.uint16) * 65535
-        cv2.imwrite(str(path), deep)
-    np.testing.assert_array_equal(trimaps(opened(tmp_path)), [TRIMAP] * 10)
-
-
 def test_a_1_bit_file_goes_with_either_way(tmp_path: Path) -> None:
     bits, eight = READ["1 bit"](SHAPE), READ["8 bits of 0 and 255"](SHAPE)
     write(tmp_path, [bits, *[eight] * 9, READ["16 bits of 0 and 65535"](SHAPE)])
@@ -162,13 +152,11 @@ def test_pixels_of_the_value_to_ignore_do_not_count(tmp_path: Path, void: int, v
     np.testing.assert_array_equal(found[2], FULL * 4)
 
 
-@pytest.mark.parametrize(("values", "key"), [((0, 1, 255), 255), ((0, 255, 128), 128), ((0, 1, 2), 2)])
-def test_a_third_value_is_refused_with_the_key_that_leaves_it_out(tmp_path: Path, values, key: int) -> None:
+def test_a_third_value_is_refused_with_the_key_that_leaves_it_out(tmp_path: Path) -> None:
     codes = SHAPE.copy()
     codes[0, 0] = 2
-    write(tmp_path, [Image.fromarray(np.array(values, dtype=np.uint8)[codes])] * 10)
-    shown = ", ".join(map(str, sorted(values)))
-    assert f"mask values {shown}; " in refusal(tmp_path) and f"data.ignore_value={key} leaves" in refusal(tmp_path)
+    write(tmp_path, [Image.fromarray(np.array((0, 255, 128), dtype=np.uint8)[codes])] * 10)
+    assert "mask values 0, 128, 255; " in refusal(tmp_path) and "data.ignore_value=<value> leaves" in refusal(tmp_path)
 
 
 def test_a_value_to_ignore_that_leaves_no_foreground_is_refused(tmp_path: Path) -> None:
@@ -260,12 +248,12 @@ def test_what_says_nothing_or_two_things_is_refused_by_name(tmp_path: Path, draw
     assert "masks/00." in message and said in message
 
 
-def test_masks_of_both_ways_leave_a_full_one_open(tmp_path: Path) -> None:
-    """Black and opaque all over: nothing, where color counts, and everything, where alpha does."""
+def test_masks_in_color_are_refused_among_masks_in_alpha(tmp_path: Path) -> None:
+    """An opaque black one would be nothing by its color, and everything by its alpha."""
     black = in_alpha("RGBA", (0, 0, 0))
-    write(tmp_path, [black(FULL), *[black(SHAPE)] * 5, *[opaque(SHAPE)] * 5])
+    write(tmp_path, [opaque(SHAPE), black(FULL), *[black(SHAPE)] * 9])
     message = refusal(tmp_path)
-    assert "1 problem in 11" in message and "00.png: color and alpha contradict each other" in message
+    assert "1 problem in 11" in message and "00.png: holds its mask in its color, while other masks" in message
 
 
 def test_a_palette_is_its_alpha_where_its_color_is_one(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_all_offenders_are_named_with_their_reasons(root: Path, cache: Path) -> 
     Image.new("L", (10, 12), 1).save(trimaps / "dog_1.png")
     message = refusal_of(open_oxford_pet(root), cache)
     assert "5 problems in 14 images and their masks" in message
-    assert f"{images / 'Cat_1.jpg'}: no such file" in message
+    assert f"{images / 'Cat_1.jpg'}: cannot be read as an image (No such file" in message
     assert f"{trimaps / 'Cat_2.png'}: cannot be read as an image" in message
     assert f"{images / 'Cat_3.jpg'}: cannot be read as an image (image file is truncated" in message
     assert f"{trimaps / 'Cat_4.png'}: trimap values 0, allowed are 1 pet, 2 background, 3 border" in message
@@ -116,7 +116,7 @@ def test_only_fifty_offenders_are_listed(tmp_path: Path, cache: Path, write_oxfo
     for stem in stems:
         (root / "images" / f"{stem}.jpg").unlink()
     message = refusal_of(open_oxford_pet(root), cache)
-    assert message.count("no such file") == 50
+    assert message.count("No such file") == 50
     assert message.endswith("... and 10 more")
 
 
