@@ -5,7 +5,6 @@ import os
 # albumentations asks a package index for a newer version at every import unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-import difflib
 import inspect
 import random
 import warnings
@@ -16,26 +15,17 @@ from typing import Any
 import albumentations
 import cv2
 import numpy as np
-from albumentations import BaseCompose, BasicTransform, DualTransform, ImageOnlyTransform, Transform3D
+from albumentations import BaseCompose, BasicTransform
+from albumentations.core.serialization import Serializable
 from pydantic import ValidationError
 
 from src.base.config import find_target
 from src.base.errors import ConfigError
 from src.data.images import FOREGROUND, IGNORED
 
-# Not arguments for a config: strictness and seeds are set here, nested transforms go under `transforms`.
-_RESERVED = {"self", "strict", "seed", "first", "second"}
+# Not arguments for a config: strictness and seeds are set here, and a config has no functions.
+_RESERVED = {"self", "strict", "seed", "first", "second", "image", "mask", "keypoints", "bboxes"}
 _IS_UNKNOWN_CODE = np.isin(np.arange(256), (0, IGNORED, FOREGROUND), invert=True).astype(np.uint8)
-_ABSTRACT = (BasicTransform, DualTransform, ImageOnlyTransform, Transform3D, BaseCompose)
-# A config has no functions; albumentations accepts a text in place of one, and fails later.
-_TAKE_FUNCTIONS = (albumentations.Lambda,)
-_TRANSFORMS = {
-    f"albumentations.{name}": kind
-    for name, kind in vars(albumentations).items()
-    if isinstance(kind, type)
-    and issubclass(kind, (BasicTransform, BaseCompose))
-    and kind not in (*_ABSTRACT, *_TAKE_FUNCTIONS)
-}
 
 
 class RngStream(IntEnum):
@@ -83,15 +73,6 @@ class PairTransform:
         python_seed = int(seeds.generate_state(1, np.uint64)[0])
         self.compose.set_random_state(np.random.default_rng(seeds), random.Random(python_seed))
         return self._soft(image, target) if self.mask_as_image else self._binary(image, target)
-
-    def decide(self, applied: bool) -> None:
-        """Lets every transform that is drawn with a probability between 0 and 1 always be applied, or never."""
-        waiting: list[Any] = [self.compose]
-        while waiting:
-            transform = waiting.pop()
-            waiting += transform.transforms if isinstance(transform, BaseCompose) else []
-            if 0 < transform.p < 1 and not isinstance(transform, albumentations.OneOrOther):
-                transform.p = float(applied)
 
     def _binary(self, image: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         changed = self.compose(image=image, mask=target)
@@ -158,61 +139,31 @@ def _build_nodes(nodes: Any, where: str, problems: list[str], allowed: Sequence[
 def _build_node(
     node: Any, where: str, problems: list[str], allowed: Sequence[str]
 ) -> BasicTransform | BaseCompose | None:
-    kind = _find_class(node, where, problems, allowed)
-    if kind is None:
+    if not isinstance(node, dict):
+        problems.append(f"{where}: got {node!r}; expected a mapping with _target_: albumentations.<transform>")
+        return None
+    try:
+        kind = find_target(node, Serializable, allowed)
+    except ConfigError as error:
+        problems += [f"{where}.{problem}" for problem in error.problems]
         return None
     where = f"{where} ({kind.__name__})"
     arguments = {key: value for key, value in node.items() if key != "_target_"}
-    found = _key_problems(kind, arguments, where)
-    problems += found
-    if issubclass(kind, BaseCompose) and "transforms" in arguments:
-        arguments["transforms"] = _build_nodes(arguments["transforms"], f"{where}.transforms", problems, allowed)
-        if None in arguments["transforms"]:
-            return None
-    return None if found else _construct(kind, arguments, where, problems)
-
-
-def _find_class(node: Any, where: str, problems: list[str], allowed: Sequence[str]) -> type | None:
-    """The transform class that a node names."""
-    path = node.get("_target_") if isinstance(node, dict) else None
-    if not isinstance(path, str):
-        problems.append(f"{where}: got {node!r}; expected a mapping with _target_: albumentations.<transform>")
+    accepted = sorted(inspect.signature(kind.__init__).parameters.keys() - _RESERVED)  # type: ignore[misc]
+    unknown = [key for key in arguments if key not in accepted]
+    problems += [f"{where}: unknown argument {key!r}; it accepts {', '.join(accepted)}" for key in unknown]
+    inner = _build_nodes(arguments.get("transforms", []), f"{where}.transforms", problems, allowed)
+    if unknown or None in inner:
         return None
-    if path.startswith(tuple(f"{package}." for package in allowed)):
-        try:
-            return find_target(node, BasicTransform, allowed)
-        except ConfigError as error:
-            problems += [f"{where}.{problem}" for problem in error.problems]
-            return None
-    if path not in _TRANSFORMS:
-        close = difflib.get_close_matches(path, _TRANSFORMS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        problems.append(f"{where}: got {path!r}; allowed are transforms of albumentations by their short name{hint}")
-    return _TRANSFORMS.get(path)
-
-
-def _key_problems(kind: type, arguments: dict[str, Any], where: str) -> list[str]:
-    """Arguments that the class does not take, and required ones that are missing."""
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(kind.__init__).parameters.items()  # type: ignore[misc]
-        if name not in _RESERVED
-    }
-    accepted = ", ".join(sorted(parameters))
-    unknown = [key for key in arguments if key not in parameters]
-    required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
-    return [f"{where}: unknown argument {key!r}; {kind.__name__} accepts {accepted}" for key in unknown] + [
-        f"{where}: argument {name!r} is missing" for name in required if name not in arguments
-    ]
+    return _construct(kind, arguments | ({"transforms": inner} if inner else {}), where, problems)
 
 
 def _construct(kind: type, arguments: dict[str, Any], where: str, problems: list[str]) -> Any:
     """Call the class; each error or warning becomes a line in `problems`."""
-    strict = {"strict": True} if _takes_strict(kind) else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
-            transform = kind(**arguments, **strict)
+            transform = kind(**arguments)
     except Exception as error:  # the constructors raise any type: pydantic's, TypeError, ZeroDivisionError
         problems += [f"{where}: {reason}" for reason in _reasons(error)]
         return None
@@ -223,19 +174,13 @@ def _construct(kind: type, arguments: dict[str, Any], where: str, problems: list
     return transform
 
 
-def _takes_strict(kind: type) -> bool:
-    """Whether the constructor takes `strict`: in 2.0.8 only one that is declared with a schema does."""
-    owner = next(base for base in kind.__mro__ if "__init__" in vars(base))
-    return issubclass(kind, BasicTransform) and "InitSchema" in vars(owner)
-
-
 def _reasons(error: Exception) -> list[str]:
     """A constructor's error, one line for each argument."""
     if not isinstance(error.__cause__, ValidationError):
         return [str(error) or type(error).__name__]
-    messages: dict[str, list[str]] = {}
+    reasons = []
     for detail in error.__cause__.errors(include_url=False):
-        # Beyond the argument, the location has the type of a union that was tried.
-        argument = f"{detail['loc'][0]} is {detail['input']!r}: " if detail["loc"] else ""
-        messages.setdefault(argument, []).append(detail["msg"])
-    return [argument + ", or ".join(dict.fromkeys(texts)) for argument, texts in messages.items()]
+        got = "" if detail["type"] == "missing" else f" is {detail['input']!r}"
+        # beyond the argument, the location has the type of a union that was tried
+        reasons.append(f"{detail['loc'][0]}{got}: {detail['msg']}" if detail["loc"] else detail["msg"])
+    return list(dict.fromkeys(reasons))

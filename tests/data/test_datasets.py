@@ -182,7 +182,10 @@ def test_load_scale_is_what_the_reader_is_asked_for(pairs: list[Pair]) -> None:
     ("changes", "said"),
     [
         ({"load_scale": 1.5}, r"a\.png: cannot be augmented: .*\(24, 24, 3\).* but data.image_size is 16"),
-        ({"transforms": [{"_target_": "albumentations.ToFloat", "p": 1.0}]}, r"a\.png.* must stay uint8"),
+        (
+            {"transforms": [{"_target_": "albumentations.ToFloat", "p": 1.0}]},
+            r"a\.png.* an image of float32 .* both must be uint8",
+        ),
         ({"transforms": [TURN | {"fill_mask": 9}]}, r"a\.png: cannot be augmented: .* wrote \[9\]"),
         (
             {"transforms": [{"_target_": "albumentations.RandomCrop", "height": 17, "width": 17}]},

@@ -76,22 +76,10 @@ def test_starting_weights_must_be_there_and_fit(problems, tmp_path):
             "{_target_: albumentations.Crop}",
             "Values for crop should be non negative and equal or smaller than image sizes",
         ),
-        ("{_target_: albumentations.PadIfNeeded}", "the transforms gave an image of (1024, 1024, 3) "),
-        ("{_target_: albumentations.RandomScale}", "the transforms gave an image of ("),
+        ("{_target_: albumentations.PadIfNeeded}", "the transforms gave an image of uint8 (1024, 1024, 3) "),
+        ("{_target_: albumentations.RandomScale}", "the transforms gave an image of uint8 ("),
         ("{_target_: albumentations.Normalize}", "the transforms gave an image of float32 "),
         ("{_target_: albumentations.Rotate, limit: [45, 45], fill_mask: 7}", "a transform wrote [7] into the target; "),
-        # rare, chosen among others, below others, or missing at times
-        ("{_target_: albumentations.CenterCrop, height: 32, width: 32, p: 0.001}", "the transforms gave an image of ("),
-        (
-            "{_target_: albumentations.OneOf, p: 0.001, transforms: [{_target_: albumentations.Transpose}, "
-            "{_target_: albumentations.Normalize}]}",
-            "the transforms gave an image of float32 ",
-        ),
-        (
-            "{_target_: albumentations.PadIfNeeded, min_height: 80, min_width: 80}, "
-            "{_target_: albumentations.CenterCrop, height: 64, width: 64, p: 0.999}",
-            "the transforms gave an image of (80, 80, 3) ",
-        ),
     ],
 )
 def test_transforms_that_cannot_work_are_refused(problems, transforms, said):
@@ -105,7 +93,10 @@ def test_transforms_that_cannot_work_are_refused(problems, transforms, said):
 
 def test_a_size_to_load_at_needs_a_crop(problems):
     (problem,) = problems("augmentation=flip_jitter", "augmentation.load_scale=4", "data.image_size=64")
-    assert "an image of (256, 256, 3) and a target of (256, 256) (loaded at 256), but data.image_size is 64" in problem
+    assert (
+        "an image of uint8 (256, 256, 3) and a target of uint8 (256, 256) (loaded at 256), but data.image_size is 64"
+        in problem
+    )
 
 
 def test_transforms_that_work_are_taken(composed):

@@ -10,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -24,27 +23,24 @@ OFFICIAL_CHECKSUMS = {
     "images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
 }
 MAXIMUM_BYTES = 20_000_000_000  # unpacked; a small archive may hold far more, and would fill the disk
-ATTEMPTS = 5  # in a row without a new byte
+ATTEMPTS = 5
+PAUSE = 5.0  # seconds before the next attempt
 TIMEOUT = 60  # seconds of silence
 CHUNK = 1 << 16  # bytes
 RETRIED = (408, 429)  # besides 5xx, the only statuses that mean "later"
-BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+BROKEN = (http.client.HTTPException, urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError)
 
 log = logging.getLogger(__name__)
 
 
 def download_oxford_pet(
-    root: Path,
-    base_url: str = OFFICIAL_ADDRESS,
-    checksums: Mapping[str, str] = OFFICIAL_CHECKSUMS,
-    pause: float = 1.0,
+    root: Path, base_url: str = OFFICIAL_ADDRESS, checksums: dict[str, str] = OFFICIAL_CHECKSUMS
 ) -> None:
     """Download and unpack the data set to `root`, about 0.8 GB, unless every file that its lists name exists.
 
     Each archive (`<folder>.tar.gz`, with its md5) whose folder does not exist is fetched from under `base_url`, or
     taken from `root` if it lies there, and unpacked. A second process waits for the first.
 
-    `pause`: seconds before the first new attempt after a failure, doubled each time.
     Raises ValueError when the archives cannot be had or written, or a folder exists without some of its files.
     """
     if not missing_files(root):
@@ -55,7 +51,7 @@ def download_oxford_pet(
         with FileLock(workplace / "lock"):
             for name, md5 in checksums.items():
                 if not (root / name.removesuffix(".tar.gz")).exists():  # it appears only as a whole
-                    _provide(root, workplace, name, base_url, md5, pause)
+                    _provide(root, workplace / name, base_url, md5)
     except OSError as error:
         raise ValueError(f"cannot write the data to {root.absolute()}: {error}") from error
     if missing := missing_files(root):
@@ -65,16 +61,16 @@ def download_oxford_pet(
         )
 
 
-def _provide(root: Path, workplace: Path, name: str, base_url: str, md5: str, pause: float) -> None:
+def _provide(root: Path, archive: Path, base_url: str, md5: str) -> None:
     """Unpack one archive: the user's if it lies in `root`, else the downloaded one, which is then deleted."""
+    name = archive.name
     folder = root / name.removesuffix(".tar.gz")
     if _has_md5(root / name, md5):
         return unpack(root / name, folder)
-    archive = workplace / name
     if not _has_md5(archive, md5):
         log.info("downloading %s to %s", name, root)
         try:
-            fetch(base_url.rstrip("/") + "/" + name, archive, md5, pause)
+            fetch(base_url.rstrip("/") + "/" + name, archive, md5)
         except ValueError as error:
             raise ValueError(
                 f"{error}\nIf this machine cannot reach that address, put {name} (md5 {md5}) into {root.absolute()} "
@@ -84,31 +80,30 @@ def _provide(root: Path, workplace: Path, name: str, base_url: str, md5: str, pa
     archive.unlink()
 
 
-def fetch(url: str, target: Path, md5: str, pause: float = 1.0) -> None:
+def fetch(url: str, target: Path, md5: str) -> None:
     """Download `url` to `target`, which appears only once its md5 (hex) is right.
 
     What has arrived waits in `<target>.part`, and another call resumes there. Server errors (5xx) and broken
-    connections are tried again after `pause`, 2 * `pause`, ... seconds, up to 5 times in a row without a new byte.
+    connections are tried again, up to 5 times in all.
 
     Raises ValueError, with the address, when the server refuses, cannot be reached, or sends another file; OSError
     when the file cannot be written.
     """
     part = target.with_name(target.name + ".part")
-    failures, before = 0, _size(part)
-    while (reason := _receive(url, part)) is not None:
-        failures = 1 if _size(part) > before else failures + 1
-        before = _size(part)
-        if failures == ATTEMPTS:
-            raise ValueError(
-                f"{url}: tried {ATTEMPTS} times, the last time: {reason}. What has arrived ({before:,} bytes) is kept: "
-                "run it again later and it resumes there"
-            )
-        log.warning("%s: %s; trying again", url, reason)
-        time.sleep(pause * 2 ** (failures - 1))
+    for attempt in range(ATTEMPTS):
+        time.sleep(PAUSE if attempt else 0)
+        reason = _receive(url, part)
+        if reason is None:
+            break
+        log.warning("%s: %s", url, reason)
+    else:
+        raise ValueError(
+            f"{url}: tried {ATTEMPTS} times, at last: {reason}. What has arrived ({_size(part):,} bytes) is kept: "
+            "run it again later and it resumes there"
+        )
     if not _has_md5(part, md5):
-        found = _md5(part)
         part.unlink()
-        raise ValueError(f"{url}: wrong checksum: md5 {found}, expected {md5}; what was downloaded is deleted")
+        raise ValueError(f"{url}: wrong checksum, expected md5 {md5}; what was downloaded is deleted")
     part.replace(target)
 
 
@@ -181,9 +176,7 @@ def _size(path: Path) -> int:
 
 
 def _has_md5(path: Path, md5: str) -> bool:
-    return path.exists() and _md5(path) == md5
-
-
-def _md5(path: Path) -> str:
+    if not path.exists():
+        return False
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        return hashlib.file_digest(file, "md5").hexdigest() == md5

@@ -46,10 +46,6 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.server.faults.pop(0) if self.server.faults else None
         if fault and fault.isdigit():
             return self.send_error(int(fault))
-        if fault and fault.startswith("to "):
-            self.send_response(302)
-            self.send_header("Location", fault.removeprefix("to "))
-            return self.end_headers()
         if name not in self.server.files:
             return self.send_error(404)
         content = self.server.files[name]
@@ -75,6 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr("src.data.sources.download.PAUSE", 0)
     running = Server()
     running.files["file"] = CONTENT
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
@@ -91,7 +88,7 @@ def get(server: Server, tmp_path: Path) -> Callable[[], Path]:
 
     def fetch_file(md5: str = MD5) -> Path:
         target = tmp_path / "file"
-        fetch(server.url + "file", target, md5, pause=0)
+        fetch(server.url + "file", target, md5)
         return target
 
     return fetch_file
@@ -153,7 +150,7 @@ def test_body_cut_short_of_unknown_length_never_passes_for_whole(server: Server,
 
 
 def test_wrong_checksum_is_refused_and_deleted(server: Server, get, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"wrong checksum: md5 {MD5}, expected {'0' * 32}"):
+    with pytest.raises(ValueError, match=f"wrong checksum, expected md5 {'0' * 32}"):
         get("0" * 32)
     assert list(tmp_path.iterdir()) == []
     assert len(server.asked) == 1  # it came in one piece, so asking again would not help
@@ -171,7 +168,7 @@ def test_lasting_server_error_ends_and_keeps_what_has_arrived(server: Server, ge
     with pytest.raises(ValueError, match=r"500 Internal Server Error.*150,000 bytes\) is kept"):
         get()
     assert (tmp_path / "file.part").read_bytes() == CONTENT[:150_000]
-    assert len(server.asked) == ATTEMPTS  # the first brought new bytes, and counts as the first failure
+    assert len(server.asked) == ATTEMPTS
 
 
 @pytest.mark.parametrize("status", ["403", "404"])
@@ -184,19 +181,12 @@ def test_refusal_is_not_tried_again(server: Server, get, status: str) -> None:
 
 def test_server_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr("src.data.sources.download.PAUSE", 0)
     with socket.socket() as taken:  # bound, but not listening
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/file"
         with pytest.raises(ValueError, match=r"tried 5 times, .*refused"):
-            fetch(url, tmp_path / "file", MD5, pause=0)
-
-
-def test_redirects_are_followed_and_keep_the_range(server: Server, get, tmp_path: Path) -> None:
-    (tmp_path / "file.part").write_bytes(CONTENT[:100])
-    server.files["moved"] = CONTENT
-    server.faults = ["to " + server.url + "moved"]
-    assert get().read_bytes() == CONTENT
-    assert server.asked == [("file", "bytes=100-"), ("moved", "bytes=100-")]
+            fetch(url, tmp_path / "file", MD5)
 
 
 # --- unpack
@@ -320,7 +310,7 @@ def checksums(server: Server, tmp_path: Path, write_oxford_pet) -> dict[str, str
 @pytest.fixture
 def download(server: Server, checksums: dict[str, str], tmp_path: Path) -> Callable[[], Path]:
     def download_to_pets() -> Path:
-        download_oxford_pet(tmp_path / "pets", server.url, checksums, pause=0)
+        download_oxford_pet(tmp_path / "pets", server.url, checksums)
         return tmp_path / "pets"
 
     return download_to_pets
@@ -344,7 +334,7 @@ def test_second_call_asks_nothing(server: Server, download) -> None:
 
 def test_data_unpacked_by_hand_are_taken_as_they_are(server: Server, checksums, tmp_path: Path) -> None:
     source = tmp_path / "source"
-    download_oxford_pet(source, server.url, checksums, pause=0)
+    download_oxford_pet(source, server.url, checksums)
     assert server.asked == []
     assert sorted(path.name for path in source.iterdir()) == ["annotations", "images"]
 
@@ -400,7 +390,7 @@ def test_file_deleted_after_the_download_is_named(server: Server, download) -> N
 def test_folder_that_cannot_be_written_is_named(server: Server, checksums, tmp_path: Path) -> None:
     (tmp_path / "occupied").write_text("a file")
     with pytest.raises(ValueError, match=r"cannot write the data to .*occupied"):
-        download_oxford_pet(tmp_path / "occupied", server.url, checksums, pause=0)
+        download_oxford_pet(tmp_path / "occupied", server.url, checksums)
 
 
 def test_process_killed_while_it_unpacks_leaves_nothing_that_passes_for_whole(
@@ -417,7 +407,7 @@ def extract_some(members, member, *where, **how):
         os.kill(os.getpid(), signal.SIGKILL)
     extract(members, member, *where, **how)
 tarfile.TarFile.extract = extract_some
-download_oxford_pet(Path({str(tmp_path / "pets")!r}), {server.url!r}, {checksums!r}, pause=0)
+download_oxford_pet(Path({str(tmp_path / "pets")!r}), {server.url!r}, {checksums!r})
 """
     assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT).returncode == -signal.SIGKILL
     assert len(list((tmp_path / "pets").rglob("*.jpg"))) == 5
@@ -432,7 +422,7 @@ download_oxford_pet(Path({str(tmp_path / "pets")!r}), {server.url!r}, {checksums
 def test_two_processes_at_once_download_once(server: Server, checksums, tmp_path: Path) -> None:
     program = (
         "from pathlib import Path; from src.data.sources.download import download_oxford_pet;"
-        f"download_oxford_pet(Path({str(tmp_path / 'pets')!r}), {server.url!r}, {checksums!r}, pause=0)"
+        f"download_oxford_pet(Path({str(tmp_path / 'pets')!r}), {server.url!r}, {checksums!r})"
     )
     command = [sys.executable, "-c", program]
     processes = [subprocess.Popen(command, cwd=PROJECT, stderr=-1, text=True) for _ in range(2)]
