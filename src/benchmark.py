@@ -1,7 +1,7 @@
 """Measures how fast this machine trains: `python -m src.benchmark`, or with real photos `… data=oxford_pet`.
 
-Prints a table and writes `benchmark.json` into `output`. Keys: conf/benchmark.yaml, and every key of a run. Exit code
-0: measured; 1: not, and why; 130: Ctrl-C.
+Prints the times and writes `benchmark.json` into `output`. Keys: conf/benchmark.yaml, and every key of a run. Exit
+code 0: measured; 1: not, and why; 130: Ctrl-C.
 """
 
 if __name__ == "__main__":  # the imports below take seconds
@@ -9,7 +9,6 @@ if __name__ == "__main__":  # the imports below take seconds
 
     expect_ctrl_c()
 
-import shutil
 import sys
 
 from hydra import compose
@@ -61,7 +60,7 @@ def measure(config: DictConfig, of_runs: list[str]) -> None:
     with as_config_errors(of_runs):
         runs = [compose("train", force_overrides([*usual, *of_runs, f"model={name}"])) for name in options.networks]
     found = run_benchmark(options, [checked(plain_values(run)) for run in runs])
-    print("\n".join(summary(found, shutil.get_terminal_size((160, 24)).columns)), end="\n\n")
+    print("\n".join(summary(found)))
     print(f"written: {options.output}/benchmark.json")
 
 

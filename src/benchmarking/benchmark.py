@@ -1,6 +1,6 @@
 """A whole benchmark: data path and each network on one device, into benchmark.json and as text."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ from src.benchmarking.measurements import measure_data_path, measure_network
 from src.data.cache import open_cache
 from src.data.datasets import load_size
 from src.data.open_data import open_verified
-from src.display.tables import plain_table
 
 SCHEMA = 1
-TIMES = ("median", "min", "max")
+PER_CORE, STEPS = "images_per_second_and_core", "step_seconds"
 LOOPS = {"bare": "bare step", "memory": "our loop, batch in memory", "loop": "our loop", "reports": "the reports' loop"}
 
 
@@ -67,27 +66,24 @@ def run_benchmark(options: BenchmarkOptions, configs: Sequence[RunConfig]) -> di
     return found
 
 
-def summary(found: Mapping[str, Any], width: int) -> list[str]:
-    """Lines of at most `width` characters: a table of benchmark.json, and a sentence for each comparison."""
-    rows = list(_rows(found))
-    columns = {name: [row[number] for row in rows] for number, name in enumerate(("measured", *TIMES))}
-    sentences = [f"Data path: {found['data_path']['ratio_to_reports']:.1f} times the reports' on one core."]
+def summary(found: Mapping[str, Any]) -> list[str]:
+    """A line for each time in benchmark.json, as median (smallest to largest), and one for each comparison."""
+    data_path = found["data_path"]
+    lines = [f"data path, {way}: {_range(speed)} images/s and core" for way, speed in data_path[PER_CORE].items()]
+    lines.append(f"data path: {data_path['ratio_to_reports']:.1f} times the reports' on one core")
     for name, network in found["networks"].items():
+        lines += [f"{name}, {LOOPS[way]}: {_range(times, 1000)} ms a step" for way, times in network[STEPS].items()]
         memory = network["peak_memory_bytes"]
-        sentences.append(
+        lines.append(
             f"{name}: {network['images_per_second']:.1f} images/s ({network['operations_a_second'] / 1e12:.2f} TFLOP/s"
             + (f", {memory / 1e9:.2f} GB), " if memory else "), ")
             + f"{network['ratio_to_reports']:.2f} times the reports' loop; "
             f"{network['overhead_over_bare_step']:+.1%} over the bare step, "
-            f"{network['waiting_for_data']:.1%} waiting for data."
+            f"{network['waiting_for_data']:.1%} waiting for data"
         )
-    return [*plain_table(columns, TIMES, {"measured": 20}, width), "", *sentences]
+    return lines
 
 
-def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    for way, times in found["data_path"]["images_per_second_and_core"].items():
-        name = {"ours": "ours", "reports": "the reports'"}[way]
-        yield f"data path, {name}: images/s and core", *(f"{times[key]:.0f}" for key in TIMES)
-    for name, network in found["networks"].items():
-        for way, times in network["step_seconds"].items():
-            yield f"{name}, {LOOPS[way]}: ms a step", *(f"{1000 * times[key]:.1f}" for key in TIMES)
+def _range(spread: Mapping[str, float], factor: float = 1) -> str:
+    median, low, high = (factor * spread[key] for key in ("median", "min", "max"))
+    return f"{median:.1f} ({low:.1f} to {high:.1f})"

@@ -1,10 +1,15 @@
-"""What is timed: the data path on one core, and a training step bare, in our loop and in the baseline loop."""
+"""What is timed: the data path on one core, and a training step bare, in our loop and in the baseline loop.
+
+Timing is interleaved: what is compared takes turns, so that a slowdown of the machine affects all variants alike.
+"""
 
 import copy
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import count, repeat
 from typing import Any
 
 import cv2
@@ -12,11 +17,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 from src.base.config import RunConfig, build
 from src.base.runtime import Numerics, seed_everything
 from src.benchmarking.baseline_loop import baseline_epoch, baseline_loader
-from src.benchmarking.timing import Work, interleaved_seconds, median_ratio, spread
 from src.data.datasets import PairReader
 from src.data.loaders import Batch, make_train_loader, start_epoch
 from src.data.pairs import Pair, Splits
@@ -24,6 +29,7 @@ from src.training.build import build_optimizer, build_train_state
 from src.training.loop import train_epoch
 from src.training.state import TrainState
 
+Work = Callable[[], int]  # does its work and returns how many units (images, steps) that was
 BACKWARD_TOO = 3  # a training step costs about three forward passes
 
 
@@ -78,7 +84,7 @@ def measure_network(
     adamw = torch.optim.AdamW(model.parameters(), lr=1e-3)
     work = {
         "bare": _bare_steps(config, state, batch, steps),
-        "memory": lambda: _epoch(state, _Repeated(loader, batch), config),
+        "memory": lambda: _epoch(state, loader, config, repeat(batch, steps)),
         "loop": lambda: _epoch(state, loader, config),
         "reports": lambda: baseline_epoch(model, adamw, baseline, device, steps),
     }
@@ -104,6 +110,34 @@ def measure_network(
         "operations_an_image": operations,
         "operations_a_second": images * operations,
     }
+
+
+def interleaved_seconds(
+    work: Mapping[str, Work], repeats: int, what: str, wait: Callable[[], None] = lambda: None
+) -> dict[str, list[float]]:
+    """Seconds a unit of each of `work`, `repeats` times, in turns after one round that does not count.
+
+    `wait`: returns once the device is done.
+    """
+    found: dict[str, list[float]] = {name: [] for name in work}
+    for turn in tqdm(range(repeats + 1), what, unit="turn", disable=None, leave=False):
+        for name, do in work.items():
+            started = time.perf_counter()
+            units = do()
+            wait()
+            if turn > 0:
+                found[name].append((time.perf_counter() - started) / units)
+    return found
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Median, smallest and largest of `values`, and the values themselves, in the order in which they came."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "values": values}
+
+
+def median_ratio(first: list[float], second: list[float]) -> float:
+    """The median over turns of `first` / `second`: what slowed both in a turn cancels out."""
+    return statistics.median(one / other for one, other in zip(first, second, strict=True))
 
 
 def forward_operations(config: RunConfig) -> int:
@@ -133,20 +167,10 @@ def _loader(
     )
 
 
-class _Repeated:
-    """A loader whose batches are one batch, already in memory: what the loop takes when nothing is waited for."""
-
-    def __init__(self, loader: DataLoader, batch: Batch) -> None:
-        self.batch_sampler = loader.batch_sampler
-        self.batch = batch
-
-    def __iter__(self) -> Any:
-        return (self.batch for _ in self.batch_sampler)  # type: ignore[union-attr]
-
-
-def _epoch(state: TrainState, loader: Any, config: RunConfig) -> int:
+def _epoch(state: TrainState, loader: DataLoader, config: RunConfig, batches: Iterator[Batch] | None = None) -> int:
+    """An epoch of our loop; with `batches`, which are in memory already, it waits for none."""
     state.batch, state.seconds, state.tally = 0, 0.0, type(state.tally)()
-    train_epoch(state, loader, config.trainer, lambda: None)
+    train_epoch(state, loader, config.trainer, lambda: None, batches)
     state.epoch += 1
     return state.batch
 

@@ -1,13 +1,13 @@
 """A network as a program without Python, and the two formats of file that such a program is written to."""
 
 import copy
+import importlib
 import importlib.util
 import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -15,11 +15,11 @@ from torch import fx, nn
 from torch.export import Dim, ExportedProgram
 
 from src.base.errors import ConfigError
-from src.exporting.metadata import INPUT, OUTPUT
 from src.prediction.load_model import Predictor
 from src.training.metrics import foreground_logit
 from src.training.state import mean_over_mirrored
 
+INPUT, OUTPUT = "images", "logits"
 # Takes normalized RGB float32 (B, 3, S, S), gives float32 (B, S, S), for any B.
 Program = Callable[[torch.Tensor], torch.Tensor]
 Format = Literal["onnx", "torch_export"]
@@ -81,6 +81,12 @@ def require_packages(name: Format) -> None:
         )
 
 
+def package_versions(name: Format) -> dict[str, str]:
+    """The versions of the packages that the format `name` needs."""
+    with quiet():
+        return {package: importlib.import_module(package).__version__ for package in PACKAGES[name]}
+
+
 def write(name: Format, program: ExportedProgram, description: str) -> bytes:
     """The file of `program` in the format `name`, with its description inside."""
     with quiet():
@@ -124,46 +130,18 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Largest absolute differences of logits and of probabilities, and the pixels whose mask differs, of all pixels."""
-
-    logit: float
-    probability: float
-    changed_pixels: int
-    pixels: int
-
-    @property
-    def holds(self) -> bool:
-        """Whether the probabilities agree within BOUND; not when one is NaN."""
-        return self.probability <= BOUND
-
-    def __str__(self) -> str:
-        share = 100 * self.changed_pixels / self.pixels
-        return (
-            f"largest difference {self.logit:.1e} of a logit, {self.probability:.1e} of a probability (allowed: "
-            f"{BOUND:.0e}); {self.changed_pixels} of {self.pixels} mask pixels differ ({share:.4f} %)"
-        )
-
-
 @torch.inference_mode()
-def compare(program: Program, predictor: Predictor, images: torch.Tensor) -> Agreement:
-    """`program`, fed as its description says, against the network as segsweep feeds it.
+def largest_difference(program: Program, predictor: Predictor, images: torch.Tensor) -> float:
+    """Of a probability, between `program`, fed as its description says, and the network; NaN if one of them is.
 
     Args:
         images: RGB uint8 (N, 3, S, S) with N the sum of BATCHES, S the size the network was trained at.
     """
-    assert len(images) == sum(BATCHES), f"{len(images)} images do not fill batches of {BATCHES}"
     batches = images.split(list(BATCHES))
     expected = torch.cat([foreground_logit(predictor.runner.logits(batch)).cpu() for batch in batches])  # (N, S, S)
     got = torch.cat([program(_normalized(batch, predictor)) for batch in batches])  # (N, S, S)
     assert got.shape == expected.shape and got.dtype == expected.dtype == torch.float32
-    return Agreement(
-        logit=float((got - expected).abs().max()),
-        probability=float((torch.sigmoid(got) - torch.sigmoid(expected)).abs().max()),
-        changed_pixels=int(((got > 0) != (expected > 0)).sum()),
-        pixels=got.numel(),
-    )
+    return float((torch.sigmoid(got) - torch.sigmoid(expected)).abs().max())
 
 
 def _normalized(images: torch.Tensor, predictor: Predictor) -> torch.Tensor:

@@ -1,7 +1,9 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from src.data.images import ImageReader
@@ -19,21 +21,27 @@ def greys(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def predictor() -> SimpleNamespace:
+    """What reading photos needs of one: 8 pixels."""
+    return SimpleNamespace(reader=ImageReader(), image_size=8)
+
+
 def photos(source: Path) -> list[Path]:
     return find_inputs(str(source)).photos
 
 
-def test_images_are_spread_evenly_over_many(greys):
-    images = read_photos(greys, photos(greys), ImageReader(), size=8, count=6)
-    assert images.pixels.shape == (6, 3, 8, 8) and images.distinct == 6
-    assert images.pixels[:, 0, 0, 0].tolist() == [0, 20, 50, 70, 100, 120]  # 0, 2.4, 4.8, 7.2, 9.6 and 12, rounded
+def test_images_are_spread_evenly_over_many(greys, predictor):
+    images = read_photos(photos(greys), predictor)
+    assert images.shape == (6, 3, 8, 8) and images.dtype == torch.uint8
+    assert images[:, 0, 0, 0].tolist() == [0, 20, 50, 70, 100, 120]  # 0, 2.4, 4.8, 7.2, 9.6 and 12, rounded
 
 
-def test_few_images_are_taken_several_times(greys):
-    images = read_photos(greys, photos(greys)[1:3], ImageReader(), size=8, count=6)
-    assert images.pixels[:, 2, 7, 7].tolist() == [10, 10, 10, 20, 20, 20] and images.distinct == 2
+def test_few_images_are_taken_several_times(greys, predictor):
+    images = read_photos(photos(greys)[1:3], predictor)
+    assert images[:, 2, 7, 7].tolist() == [10, 10, 10, 20, 20, 20]
 
 
-def test_a_file_that_is_not_an_image_is_named(greys):
+def test_a_file_that_is_not_an_image_is_named(greys, predictor):
     with pytest.raises(ValueError, match=r"notes\.txt: cannot be read as an image"):
-        read_photos(greys, photos(greys / "notes.txt"), ImageReader(), size=8, count=6)
+        read_photos(photos(greys / "notes.txt"), predictor)
