@@ -11,11 +11,8 @@ if __name__ == "__main__":  # the imports below take seconds
 
     expect_ctrl_c()
 
-import signal
-import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +24,7 @@ from src.cli.hydra_entry import hydra_command
 from src.cli.overrides import parse_options
 
 if TYPE_CHECKING:
-    from src.prediction.inference import Inference
     from src.prediction.load_model import Predictor
-    from src.prediction.outputs import Outcome
     from src.prediction.predict import Prediction
     from src.training.protocol import Tta
 
@@ -38,7 +33,6 @@ NEEDED = {
     "input": "a photo, a folder or a glob, for example input=photos (not with split=)",
     "output": "a folder for the masks, for example output=masks",
 }
-SOME_FAILED = 3
 
 
 def load_model(run: str | Path, device: str = "auto", allow_targets: Sequence[str] = ()) -> "Predictor":
@@ -88,55 +82,7 @@ def inference(config: DictConfig) -> int:
     if config.split is not None and OmegaConf.is_missing(config, "input"):
         config.input = None
     warnings.filterwarnings("ignore", module="PIL")  # about odd metadata, which a user cannot change here
-    return _predict_all(Inference.of(parse_options(InferenceOptions, config, NEEDED)))
-
-
-def _predict_all(job: "Inference") -> int:
-    """Predicts all photos; returns the exit code. Writes a summary however it ends."""
-    from src.prediction.outputs import closing_line, failure_lines, write_summary
-
-    folder = job.outputs.folder
-    outcomes: list[Outcome] = []
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        signal_number = _collect(job, outcomes)
-    except (ValueError, OSError):
-        with suppress(OSError):  # the first error is the one to report
-            write_summary(outcomes, folder)
-        raise
-    write_summary(outcomes, folder)
-    for line in failure_lines(outcomes):
-        print(line, file=sys.stderr)
-    if signal_number is not None:
-        print(_interrupted(len(outcomes), job), file=sys.stderr)
-        return 128 + signal_number
-    print(closing_line(outcomes, folder, job.inputs.left_out))
-    return SOME_FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0
-
-
-def _collect(job: "Inference", outcomes: "list[Outcome]") -> int | None:
-    """Adds to `outcomes` until all photos are done or a signal comes, whose number is returned."""
-    from tqdm import tqdm
-
-    from src.training.stopping import Interrupted, StopRequest
-
-    stop = StopRequest()
-    try:
-        with stop.listening(), tqdm(total=len(job.inputs.photos), unit="photo", disable=None) as progress:
-            for batch in job.batches():
-                outcomes += batch
-                progress.update(len(batch))
-                stop.check()
-    except Interrupted as request:
-        return request.signal_number
-    except KeyboardInterrupt:  # the second Ctrl-C, or the first beyond the main thread
-        return int(signal.SIGINT)
-    return None
-
-
-def _interrupted(done: int, job: "Inference") -> str:
-    again = "starts again, without overwrite=true it resumes" if job.outputs.overwrite else "resumes"
-    return f"interrupted after {done:,} of {len(job.inputs.photos):,} photos; the same command {again}"
+    return Inference.of(parse_options(InferenceOptions, config, NEEDED)).run()
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(export, monkeypat
             [
                 "{tmp}: is not the folder of a run",
                 "output: got {tmp}/a.pt2; the file of format=onnx ends in .onnx",
-                "inputs: got '{tmp}', a folder without photos",
+                "inputs: got '{tmp}', which has no photo, only 0 other files",
             ],
         ),
         (["run={run}", "inputs={run}/run.json"], ["{run}/run.json: cannot be read as an image"]),

@@ -20,8 +20,7 @@ from src.evaluation.gallery import worst_median_best, write_gallery
 from src.evaluation.measures import best_threshold
 from src.evaluation.protocol_table import save_reliability, table_markdown
 from src.evaluation.scoring import Prediction, Scored, entry_of, every_protocol, predictions, rows_of, score_all
-from src.prediction.load_model import Predictor, load_model
-from src.prediction.own_data import open_own_data
+from src.prediction.load_model import Predictor, load_model, open_own_data
 from src.prediction.panels import STYLES, Example
 from src.training.protocol import Protocol, Tta
 

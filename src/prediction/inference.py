@@ -2,10 +2,12 @@
 
 import errno
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -15,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field
+from tqdm import tqdm
 
 from src.base.config import PackageName, Section
 from src.base.environment import usable_cores
@@ -22,19 +25,31 @@ from src.base.errors import ConfigError, attempt
 from src.data.decoding import PairDecoder
 from src.data.images import FOREGROUND, IGNORED, trimap_to_target
 from src.data.pairs import Pair
-from src.prediction.inputs import Inputs, expanded, find_inputs
-from src.prediction.load_model import Predictor, load_model
-from src.prediction.outputs import Kind, Outcome, Outputs, Status, as_16_bit, check_output
-from src.prediction.own_data import open_own_data
+from src.prediction.inputs import Inputs, find_inputs
+from src.prediction.load_model import Predictor, load_model, open_own_data
+from src.prediction.outputs import (
+    Kind,
+    Outcome,
+    Outputs,
+    Status,
+    as_16_bit,
+    check_output,
+    closing_line,
+    write_summary,
+)
 from src.prediction.panels import STYLES, TRUTH, Example, draw_figure, outlined
 from src.prediction.predict import Map, Mask, Photo, Prediction, predict_resized, upsample
 from src.training.metrics import confusion, dice_per_image
 from src.training.protocol import Tta
+from src.training.stopping import Interrupted, StopRequest
 
 MOST_WORKERS = 8  # each may hold a photo of 64 million pixels
 # After these no other photo can be written either; any other refusal of the disk concerns one photo.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+NAMED = 5  # failures that are printed; the table has them all
+SOME_FAILED = 3  # exit code
 
+Target = npt.NDArray[np.uint8]  # (H, W)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -73,51 +88,68 @@ class ResizedPhoto:
 
 @dataclass(frozen=True)
 class Inference:
-    """A configured prediction job: model, inputs, outputs, batch size, averaging over flips, threshold, threads.
+    """A configured prediction job, as `options` ask for it.
 
-    `truth`: for photos of the run's own data, their pairs by the photo's path, which `decoder` decodes.
+    `truth`: for photos of the run's own data, gives the true mask at a photo's own size by the photo's path, uint8
+    (H, W) of FOREGROUND, 0 and IGNORED.
     """
 
+    options: InferenceOptions
     predictor: Predictor
     inputs: Inputs
     outputs: Outputs
-    batch_size: int
-    tta: Tta
-    threshold: float
-    workers: int
-    truth: Mapping[Path, Pair] = field(default_factory=dict)
-    decoder: PairDecoder = field(default_factory=PairDecoder)
+    truth: Callable[[Path], Target] | None = None
 
     @classmethod
     def of(cls, options: InferenceOptions) -> "Inference":
         """The job of these options, ready to begin. Raises ConfigError with every problem; nothing is written."""
-        folder, problems = expanded(options.output), _conflicts(options)
-        photos = options.input
-        inputs = None if photos is None else attempt(problems, lambda: find_inputs(photos, folder))
+        folder, problems = Path(options.output).expanduser(), _conflicts(options)
+        given, inputs, truth = options.input, None, None
+        if given is not None:
+            inputs = attempt(problems, lambda: find_inputs(given, folder))
         attempt(problems, lambda: check_output(folder))
-        predictor = attempt(problems, lambda: load_model(expanded(options.run), options.device, options.allow_targets))
-        truth, decoder = dict[Path, Pair](), PairDecoder()
+        run = Path(options.run).expanduser()
+        predictor = attempt(problems, lambda: load_model(run, options.device, options.allow_targets))
         if predictor is not None and options.split is not None and not problems:
             splits = open_own_data(predictor.folder, predictor.config, options.root, options.cache)
-            truth, decoder = {pair.image: pair for pair in getattr(splits, options.split)}, splits.decoder
-            if not truth:
+            pairs = getattr(splits, options.split)
+            if not pairs:
                 raise ConfigError([f"split: got {options.split!r}, which is empty in the run's data"])
-            inputs = Inputs(Path(os.path.commonpath([path.parent for path in truth])), sorted(truth), 0)
+            photos = sorted(pair.image for pair in pairs)
+            inputs = Inputs(Path(os.path.commonpath([photo.parent for photo in photos])), photos, 0)
+            truth = partial(_true_mask, {pair.image: pair for pair in pairs}, splits.decoder)
         if predictor is None or inputs is None or problems:
             raise ConfigError(problems)
         wanted = {"mask": True, "overlay": options.overlay, "probability": options.probability}
         kinds = (*(kind for kind in wanted if wanted[kind]), *options.styles)
-        return cls(
-            predictor,
-            inputs,
-            Outputs(folder, kinds, options.overwrite),
-            options.batch_size,
-            options.tta,
-            options.threshold,
-            options.workers or min(usable_cores(), MOST_WORKERS),
-            truth,
-            decoder,
-        )
+        return cls(options, predictor, inputs, Outputs(folder, kinds, options.overwrite), truth)
+
+    def run(self) -> int:
+        """Predicts all photos, prints how it ended and returns the exit code; writes a summary however it ends.
+
+        Raises OSError when the disk takes no more, ValueError when the device has too little memory.
+        """
+        outcomes: list[Outcome] = []
+        self.outputs.folder.mkdir(parents=True, exist_ok=True)
+        stop = StopRequest()
+        try:
+            with stop.listening(), tqdm(total=len(self.inputs.photos), unit="photo", disable=None) as progress:
+                for batch in self.batches():
+                    outcomes += batch
+                    progress.update(len(batch))
+                    stop.check()
+        except Interrupted as request:
+            resumes = "resumes" + (", without overwrite=true" if self.outputs.overwrite else "")
+            done = f"{len(outcomes):,} of {len(self.inputs.photos):,} photos"
+            print(f"interrupted after {done}; the same command {resumes}", file=sys.stderr)
+            return 128 + request.signal_number
+        finally:
+            write_summary(outcomes, self.outputs.folder)
+        failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+        for outcome in failed[:NAMED]:
+            print(f"failed: {outcome.input}: {outcome.reason}", file=sys.stderr)
+        print(closing_line(outcomes, self.outputs.folder, self.inputs.left_out))
+        return SOME_FAILED if failed else 0
 
     def batches(self) -> Iterator[list[Outcome]]:
         """What became of the photos, in their order, `batch_size` at a time as soon as these are on the disk.
@@ -125,16 +157,14 @@ class Inference:
         Held are at most two batches of network-sized images, and one photo a worker. Raises OSError when the disk
         takes no more, ValueError when the device has too little memory.
         """
-        pool = ThreadPoolExecutor(self.workers)
+        workers, batch_size = self.options.workers or min(usable_cores(), MOST_WORKERS), self.options.batch_size
+        pool = ThreadPoolExecutor(workers)
         try:
-            ready = in_order(pool, self._read, self.inputs.photos, ahead=self.batch_size + self.workers)
-            while batch := list(islice(ready, self.batch_size)):
+            ready = in_order(pool, partial(_or_failed, self._resized), self.inputs.photos, batch_size + workers)
+            while batch := list(islice(ready, batch_size)):
                 yield self._predict(pool, batch)
         finally:
             pool.shutdown(cancel_futures=True)
-
-    def _read(self, source: Path) -> ResizedPhoto | Outcome:
-        return _or_failed(source, lambda: self._resized(source))
 
     def _resized(self, source: Path) -> ResizedPhoto | Outcome:
         photo = source.relative_to(self.inputs.base)
@@ -151,20 +181,18 @@ class Inference:
         if not resized:
             return [one for one in batch if isinstance(one, Outcome)]
         try:
-            maps = predict_resized(self.predictor, [one.pixels for one in resized], self.tta)  # (B, S, S)
+            maps = predict_resized(self.predictor, [one.pixels for one in resized], self.options.tta)  # (B, S, S)
         except torch.OutOfMemoryError as error:
             raise ValueError(
-                f"batch_size: got {self.batch_size}, for which the device has too little memory; give a smaller one"
+                f"batch_size: got {self.options.batch_size}, for which the device has too little memory; give less"
             ) from error
-        written = iter(list(pool.map(self._write, resized, maps)))
+        sources = [one.source for one in resized]
+        written = iter(list(pool.map(partial(_or_failed, self._written), sources, resized, maps)))
         return [one if isinstance(one, Outcome) else next(written) for one in batch]
 
-    def _write(self, resized: ResizedPhoto, probability: Map) -> Outcome:
-        return _or_failed(resized.source, lambda: self._written(resized, probability))
-
-    def _written(self, resized: ResizedPhoto, probability: Map) -> Outcome:
-        prediction = upsample(probability, *resized.size, self.threshold)
-        outcome = self._outcome("written", resized.source, resized.photo, prediction.mask)
+    def _written(self, source: Path, resized: ResizedPhoto, probability: Map) -> Outcome:
+        prediction = upsample(probability, *resized.size, self.options.threshold)
+        outcome = self._outcome("written", source, resized.photo, prediction.mask)
         for kind in resized.kinds:
             self.outputs.write(resized.photo, kind, self._picture(kind, prediction, outcome))
         return outcome
@@ -177,29 +205,30 @@ class Inference:
         photo = self.predictor.reader(outcome.input)  # once more: those of a whole batch would fill the memory
         if kind == "overlay":
             return outlined(photo, prediction.mask)
-        target, stem = self._target(outcome.input, photo.shape[:2]), outcome.input.stem
-        example = Example(stem, photo, target, prediction.probability, self.threshold, outcome.dice)
+        unknown = np.full(photo.shape[:2], IGNORED, dtype=np.uint8)
+        target = unknown if self.truth is None else self.truth(outcome.input)
+        example = Example(
+            outcome.input.stem, photo, target, prediction.probability, self.options.threshold, outcome.dice
+        )
         return np.asarray(draw_figure(example, kind))
-
-    def _target(self, source: Path, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """The true mask at the photo's own size, the border as foreground; all of it IGNORED where it is not known."""
-        if source not in self.truth:
-            return np.full(size, IGNORED, dtype=np.uint8)
-        pair = self.truth[source]
-        return trimap_to_target(self.decoder(pair.image, pair.mask)[1], "foreground")
 
     def _outcome(self, status: Status, source: Path, photo: Path, mask: Mask) -> Outcome:
         height, width = mask.shape
         path = self.outputs.path(photo, "mask").relative_to(self.outputs.folder)
-        dice = self._dice(source, mask) if source in self.truth else None
+        dice = None if self.truth is None else _dice(mask, self.truth(source))
         return Outcome(source, status, "", (height, width), float(mask.mean()), dice, path)
 
-    def _dice(self, source: Path, mask: Mask) -> float:
-        target = self._target(source, mask.shape)
-        if target.shape != mask.shape:
-            raise ValueError(f"its mask has {mask.shape} pixels, the true one {target.shape}; overwrite=true")
-        parts = (torch.from_numpy(part)[None] for part in (mask, target == FOREGROUND, target != IGNORED))
-        return float(dice_per_image(confusion(*parts).numpy())[0])
+
+def _true_mask(pairs: Mapping[Path, Pair], decoder: PairDecoder, photo: Path) -> Target:
+    """The true mask of a photo at its own size, the border as foreground."""
+    return trimap_to_target(decoder(photo, pairs[photo].mask)[1], "foreground")
+
+
+def _dice(mask: Mask, target: Target) -> float:
+    if target.shape != mask.shape:
+        raise ValueError(f"its mask has {mask.shape} pixels, the true one {target.shape}; overwrite=true")
+    parts = (torch.from_numpy(part)[None] for part in (mask, target == FOREGROUND, target != IGNORED))
+    return float(dice_per_image(confusion(*parts).numpy())[0])
 
 
 def _conflicts(options: InferenceOptions) -> list[str]:
@@ -210,8 +239,6 @@ def _conflicts(options: InferenceOptions) -> list[str]:
     if options.input is not None and options.split is not None:
         problems.append(f"input: got {options.input!r} with split={options.split}; give one of the two")
     if options.split is None:
-        if options.root is not None:
-            problems.append(f"root: got {options.root!r} without split; it is where the run's own data are now")
         problems += [
             f"styles: got {style!r}, which shows the true mask; with input only report_a_overlay can be drawn"
             for style in options.styles
@@ -233,10 +260,10 @@ def in_order(
         yield waiting.popleft().result()
 
 
-def _or_failed(source: Path, work: Callable[[], Result]) -> Result | Outcome:
-    """What `work` gives, or why this one photo failed. Raises OSError when the disk takes no more."""
+def _or_failed(work: Callable[..., Result], source: Path, *arguments: Any) -> Result | Outcome:
+    """What `work` on a photo gives, or why this one failed. Raises OSError when the disk takes no more."""
     try:
-        return work()
+        return work(source, *arguments)
     except OSError as error:
         if error.errno in DISK_ERRORS:
             raise

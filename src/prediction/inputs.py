@@ -2,9 +2,8 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,101 +23,55 @@ class Inputs:
     left_out: int
 
 
-def expanded(name: str) -> Path:
-    """The path that `name` is; a `~` at its beginning is the home folder, unless a file or folder is called so."""
-    path = Path(name)
-    if os.path.lexists(path) or not name.startswith("~"):
-        return path
-    try:
-        return path.expanduser()
-    except RuntimeError:  # no user is called so
-        return path
-
-
 def find_inputs(name: str, output: Path | None = None, key: str = "input") -> Inputs:
     """The photos that `name` means: a file, a folder with all that is below it, or a glob (`**`: any folders).
 
-    A path that exists is taken literally, `*`, `?` and `[` included. In folders and globs, hidden files and those
-    without one of EXTENSIONS are left out but counted; hidden folders and all below `output` are passed over. Links to
-    folders are followed, each folder once. `key`: the option that `name` was given with.
+    A path that exists is taken literally, `*`, `?` and `[` included; `~` is the home folder. In folders and globs,
+    files without one of EXTENSIONS are left out but counted; hidden files and folders and all below `output` are passed
+    over. Links to folders are followed, in a folder each once. `key`: the option that `name` was given with.
 
-    Raises ValueError without any photo, and when `output` is or holds the folder that is searched.
+    Raises ValueError without any photo, and when `output` is or holds the folder that is searched; OSError for a folder
+    that cannot be read.
     """
-    given = expanded(name)
+    given = Path(os.path.expanduser(name))  # noqa: PTH111, which raises for ~x where no user is called so
     if os.path.lexists(given) and not given.is_dir():
         return Inputs(given.parent, [given], 0)
-    base, pattern = _split(given, key)
-    found = list(_files(base, pattern, output and output.resolve()))
-    photos = sorted(path for path in found if path.suffix.lower() in EXTENSIONS and not _is_hidden(path.name))
-    if not photos:
-        raise ValueError(f"{key}: got {name!r}, {_without_photos(given, len(found))}")
+    base = given
+    while glob.has_magic(str(base)) and not given.is_dir():
+        base = base.parent
     if output is not None and base.resolve().is_relative_to(output.resolve()):
         raise ValueError(
             f"output: got {str(output)!r}, which is or holds {str(base)!r}, the folder of the photos; give another "
             "folder, or masks would be taken for photos the next time"
         )
+    paths = _below(given) if given.is_dir() else map(Path, glob.glob(str(given), recursive=True))  # noqa: PTH207
+    outside = (path for path in paths if output is None or not path.parent.resolve().is_relative_to(output.resolve()))
+    found = [path for path in outside if not path.is_dir()]
+    photos = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
+    if not photos:
+        there = found or given.is_dir()
+        what = f"has no photo, only {len(found):,} other files" if there else "does not exist or matches nothing"
+        raise ValueError(
+            f"{key}: got {name!r}, which {what}; it takes a photo, a folder or a glob such as 'photos/**/*.jpg', and "
+            f"in the latter photos are {', '.join(EXTENSIONS)}"
+        )
     return Inputs(base, photos, len(found) - len(photos))
 
 
-def _split(given: Path, key: str) -> tuple[Path, tuple[str, ...]]:
-    """The folder before the first wildcard of `given`, and the components from there on; none for a folder."""
-    for number in range(len(given.parts)):
-        base, pattern = Path(*given.parts[:number]), given.parts[number:]
-        if glob.has_magic(pattern[0]) and not os.path.lexists(base / pattern[0]):
-            if ".." in pattern:
-                raise ValueError(f"{key}: got {str(given)!r}; .. cannot follow a wildcard")
-            return base, pattern
-    return given, ()
-
-
-def _files(base: Path, pattern: Sequence[str], output: Path | None) -> Iterator[Path]:
-    """Every file that `pattern` matches below `base`, each folder entered once, and none in the folder `output`."""
-    # a folder that holds the base is refused later, with its reason
-    seen = set() if output is None or base.resolve().is_relative_to(output) else {output}
-    for name, folders, files in os.walk(base, followlinks=True, onerror=_raise) if base.is_dir() else ():
+def _below(base: Path) -> Iterator[Path]:
+    """Every file below `base` that is not hidden, each folder entered once."""
+    seen = set()
+    for name, folders, files in os.walk(base, followlinks=True, onerror=_raise):
         folder = Path(name)
-        real, parts = folder.resolve(), folder.relative_to(base).parts
-        if real in seen:
+        if folder.resolve() in seen:
             folders.clear()
             continue
-        seen.add(real)
-        yield from (folder / file for file in files if _matches((*parts, file), pattern))
+        seen.add(folder.resolve())
+        yield from (folder / file for file in files if not file.startswith("."))
         # links last, so that photos keep the names of the folder they really lie in
-        folders[:] = sorted(
-            (sub for sub in folders if not _is_hidden(sub) and _may_lead((*parts, sub), pattern)),
-            key=lambda sub: ((folder / sub).is_symlink(), sub),
-        )
-
-
-def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether the path `parts` matches the pattern, or lies in a folder that matches it."""
-    if not pattern:
-        return True
-    if pattern[0] == "**":
-        return _matches(parts, pattern[1:]) or (len(parts) > 0 and _matches(parts[1:], pattern))
-    return len(parts) > 0 and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
-
-
-def _may_lead(folder: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether something below the path `folder` can match the pattern."""
-    before = pattern[: pattern.index("**")] if "**" in pattern else pattern
-    return all(fnmatchcase(*both) for both in zip(folder, before, strict=False))
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".")
+        visible = [sub for sub in folders if not sub.startswith(".")]
+        folders[:] = sorted(visible, key=lambda sub: ((folder / sub).is_symlink(), sub))
 
 
 def _raise(error: OSError) -> NoReturn:
     raise error
-
-
-def _without_photos(given: Path, others: int) -> str:
-    """Why `given` means no photo, and what would."""
-    extensions = f"photos in folders and globs are {', '.join(EXTENSIONS)}"
-    if others:
-        return f"which has {others:,} files but no photo; {extensions} (give another file by its own name)"
-    if os.path.lexists(given):
-        return f"a folder without photos; {extensions}"
-    what = "matches nothing" if glob.has_magic(str(given)) else "does not exist"
-    return f"which {what}; it takes a photo, a folder or a glob such as 'photos/**/*.jpg'"

@@ -1,7 +1,9 @@
 """A trained network out of a run's folder, which is read as data: nothing that is named in it is executed."""
 
+import hashlib
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from src.base.record import RunRecord
 from src.base.renamed import with_new_names
 from src.base.runtime import Numerics, pick_device
 from src.data.images import DEPTHS, ImageReader
-from src.prediction import schema_one
+from src.data.open_data import open_verified
+from src.data.pairs import Splits
 from src.training.blueprint import blueprint, channels_of, size_problems
 from src.training.checkpoint import load_weights, oldest_checkpoint
 from src.training.metrics import foreground_logit
@@ -31,6 +34,14 @@ VIEWS: dict[Tta, tuple[tuple[int, ...], ...]] = {
     "none": ((),),
     "hflip": ((), (3,)),
     "flips": ((), (3,), (2,), (2, 3)),
+}
+
+# what the ids of schema 1 were made of
+NAMED_1 = ("model", "loss", "optimizer", "scheduler", "augmentation")
+SECTIONS_1 = (*NAMED_1, "data", "trainer", "numerics", "debug")
+NEUTRAL_1 = {
+    "data": {"root", "cache", "cached", "workers", "download", "on_error"},
+    "trainer": {"keep_every", "by_model"},
 }
 
 
@@ -92,6 +103,25 @@ def load_model(folder: Path, device: str = "auto", allow_targets: Sequence[str] 
     )
 
 
+def open_own_data(folder: Path, config: RunConfig, root: str | None, cache: str) -> Splits:
+    """The data of the run in `folder`, in `root` or where its config says; nothing is downloaded or drawn.
+
+    `cache`: the folder that remembers checks. Raises ValueError when they are missing or others than the run's.
+    """
+    data = config.data if root is None else config.data.model_copy(update={"root": root})
+    try:
+        splits, found = open_verified(data, make=False, cache=cache)
+    except ValueError as error:
+        raise ValueError(f"{error}\n(the run's own data are needed; root=<folder> says where they are now)") from error
+    before = str((RunRecord(folder).read() or {}).get("data", {}).get("fingerprint"))
+    if found != before:
+        raise ValueError(
+            f"{folder}: was trained on data with fingerprint {before[:12]}, but {data.root} has {found[:12]}; "
+            "root=<folder> names the right ones (masks of other photos: python -m src.inference input=<photos>)"
+        )
+    return splits
+
+
 def _check_identity(config: RunConfig, folder: Path) -> None:
     """Raises ValueError where `config` is not the one that the run was begun with: its id tells."""
     run = RunRecord(folder).read()
@@ -101,7 +131,7 @@ def _check_identity(config: RunConfig, folder: Path) -> None:
         if config.init_from is not None and digest is None:
             log.warning("%s: that config.yaml is the run's cannot be checked (it began from other weights)", folder)
             return
-        found = schema_one.run_id(read_yaml(RunRecord(folder).config_file), digest)
+        found = run_id_of_schema_1(read_yaml(RunRecord(folder).config_file), digest)
         if run is None and found != before:  # of a later schema, or changed
             raise ValueError(
                 f"{folder}: has no run.json, without which nothing tells whether config.yaml is the run's; "
@@ -114,6 +144,31 @@ def _check_identity(config: RunConfig, folder: Path) -> None:
             f"{folder / 'config.yaml'}: is the config of the run {found}, but run.json says {before}; one of the two "
             "was changed: restore it from a backup"
         )
+
+
+def run_id_of_schema_1(config: Mapping[str, Any], init_digest: str | None) -> str:
+    """The id of `config`, a config.yaml under the names of its time, computed as it was then.
+
+    `init_digest`: of the weights it began from.
+    """
+    setting: dict[str, Any] = {}
+    for section in SECTIONS_1:
+        if config.get(section) is not None:
+            left_out = NEUTRAL_1.get(section, set()) | (set() if section in NAMED_1 else {"name"})
+            setting[section] = {key: value for key, value in config[section].items() if key not in left_out}
+    setting = _meaning(setting) | ({"init_from": init_digest} if init_digest else {}) | {"seed": config["seed"]}
+    text = json.dumps(setting, sort_keys=True, separators=(",", ":"), default=str)
+    readable = "-".join([*(config[section]["name"] for section in NAMED_1), f"seed{config['seed']}"])
+    return f"{readable}-c{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _meaning(value: Any) -> Any:
+    """`value` without null keys, and with 1.0 as 1."""
+    if isinstance(value, dict):
+        return {key: _meaning(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_meaning(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _blueprint(config: RunConfig, folder: Path, allow_targets: Sequence[str]) -> nn.Module:
@@ -155,9 +210,7 @@ def read_config(folder: Path) -> RunConfig:
 
 def _photo_reader(folder: Path, config: RunConfig) -> ImageReader:
     """Photos are turned as their EXIF data say, unless those of the run were not; 16-bit ones use the same bits."""
-    run = RunRecord(folder).read()
-    data = run.get("data") if isinstance(run, dict) else None
-    bits = data.get("bits") if isinstance(data, dict) else None
+    bits = (RunRecord(folder).read() or {}).get("data", {}).get("bits")
     if bits not in (None, *DEPTHS):
         raise ValueError(
             f"{folder / 'run.json'}: data.bits is {shown(bits)}, allowed are {', '.join(map(str, DEPTHS))}"

@@ -1,6 +1,5 @@
 """What is written for a photo and where: masks, overlays and probabilities below one folder, and nothing elsewhere."""
 
-import csv
 import io
 import os
 from collections import Counter
@@ -11,16 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from PIL import Image
 
-from src.base.files import replacing
-from src.base.spreadsheets import quoted
+from src.base.files import check_writable, replacing
 from src.data.images import decode
+from src.display.tables import write_csv
 from src.prediction.predict import Map, Mask
 
 SUMMARY = "summary.csv"
-HEADER = ("input", "status", "reason", "width", "height", "foreground", "dice", "mask")
-NAMED = 5  # failures that are printed; the table has them all
+HEADER = ["input", "status", "reason", "width", "height", "foreground", "dice", "mask"]
 Kind = str  # mask, overlay, probability or one of the figures' STYLES
 Status = Literal["written", "kept", "failed"]
 
@@ -60,18 +59,13 @@ class Outputs:
             raise ValueError(f"{error}; overwrite=true makes it again") from error
 
     def write(self, photo: Path, kind: Kind, picture: npt.NDArray[Any]) -> None:
-        """Writes one picture whole or not at all. Raises OSError as the disk does."""
+        """Writes uint8 RGB (H, W, 3), or grey uint8 or uint16 (H, W), whole or not at all. Raises OSError."""
         path = self.path(photo, kind)
         path.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()  # written to the disk at once, so that the disk's own error is the one that is reported
+        Image.fromarray(picture).save(content, "PNG", compress_level=1)  # a third of the time for a third more bytes
         with replacing(path, flush=False) as temporary:
-            temporary.write_bytes(as_png(picture))
-
-
-def as_png(picture: npt.NDArray[Any]) -> bytes:
-    """A PNG file of uint8 RGB (H, W, 3), or of uint8 or uint16 grey (H, W), of any size."""
-    file = io.BytesIO()  # written to the disk at once, so that the disk's own error is the one that is reported
-    Image.fromarray(picture).save(file, "PNG", compress_level=1)  # a third of the time for a third more bytes
-    return file.getvalue()
+            temporary.write_bytes(content.getvalue())
 
 
 def as_16_bit(probability: Map) -> npt.NDArray[np.uint16]:
@@ -96,9 +90,9 @@ class Outcome:
     dice: float | None = None
     mask: Path | None = None
 
-    def row(self) -> list[object]:
+    def row(self) -> list[str]:
         """The columns of HEADER; what is not known is empty."""
-        height, width = self.size or ("", "")
+        height, width = map(str, self.size or ("", ""))
         shares = ["" if share is None else f"{share:.6f}" for share in (self.foreground, self.dice)]
         mask = self.mask.as_posix() if self.mask else ""
         return [str(self.input), self.status, self.reason, width, height, *shares, mask]
@@ -106,54 +100,29 @@ class Outcome:
 
 def check_output(folder: Path) -> None:
     """Raises ValueError when `folder` cannot take the outputs, or has a summary that no inference wrote."""
+    check_writable(folder)
     path = folder / SUMMARY
-    if not folder.is_dir():
-        if os.path.lexists(folder):
-            raise ValueError(f"output: got {str(folder)!r}, which is not a folder")
-        return
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f"output: got {str(folder)!r}, which is not writable")
-    if path.is_dir() or (path.exists() and _first_line(path) != ",".join(HEADER)):
+    if path.is_dir() or (path.exists() and path.open(errors="replace").readline(1000).strip() != ",".join(HEADER)):
         raise ValueError(
             f"output: got {str(folder)!r}, whose {SUMMARY} is not from an inference; move it away, or give another "
             "folder"
         )
 
 
-def write_summary(outcomes: Iterable[Outcome], folder: Path) -> Path:
+def write_summary(outcomes: Iterable[Outcome], folder: Path) -> None:
     """Writes `summary.csv`, a row a photo, UTF-8; bytes in a name that are not UTF-8 are written as \\udc…."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / SUMMARY
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
-    ):
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(HEADER)
-        rows.writerows(map(quoted, outcome.row()) for outcome in outcomes)
-    return path
+    write_csv(folder / SUMMARY, pd.DataFrame([outcome.row() for outcome in outcomes], columns=HEADER, dtype=object))
 
 
 def closing_line(outcomes: Sequence[Outcome], folder: Path, left_out: int) -> str:
     """One line: how many masks exist, how many photos failed, how many files were not photos."""
     counts = Counter(outcome.status for outcome in outcomes)
-    masks = counts["written"] + counts["kept"]
-    notes = [f"{counts[status]:,} {status}" for status in ("kept", "failed") if counts[status]]
-    notes += [f"{left_out:,} other files left out"] if left_out else []
+    notes = {
+        "kept (overwrite=true makes them again)": counts["kept"],
+        "failed": counts["failed"],
+        "other files left out": left_out,
+    }
+    noted = "".join(f"{count:,} {what}, " for what, count in notes.items() if count)
     dice = [outcome.dice for outcome in outcomes if outcome.dice is not None]
     scored = f"; mean Dice {sum(dice) / len(dice):.4f} at the photos' own size" if dice else ""
-    again = "; overwrite=true makes kept ones again" if counts["kept"] else ""
-    beside = f"{', '.join(notes)}: see" if notes else "see"
-    return f"{masks:,} mask{'' if masks == 1 else 's'} in {folder} ({beside} {folder / SUMMARY}){again}{scored}"
-
-
-def failure_lines(outcomes: Iterable[Outcome]) -> list[str]:
-    """A line for each of the first photos that failed, and how many more there are."""
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    lines = [f"failed: {outcome.input}: {outcome.reason}" for outcome in failed[:NAMED]]
-    return lines + ([f"failed: {len(failed) - NAMED:,} more"] if len(failed) > NAMED else [])
-
-
-def _first_line(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.readline(1000).decode("utf-8", errors="replace").rstrip("\r\n")
+    return f"masks in {folder}: {counts['written'] + counts['kept']:,} ({noted}see {folder / SUMMARY}){scored}"

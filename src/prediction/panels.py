@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import cv2
 import matplotlib
 import numpy as np
-from matplotlib.colors import to_rgb
 from matplotlib.font_manager import findfont
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 
 from src.base.errors import one_line
 from src.data.images import FOREGROUND, IGNORED
-from src.display.figure_style import BLACK, BLUE, FONT, VERMILLION
+from src.display.figure_style import BLACK, BLUE, FONT, SKY_BLUE, VERMILLION
 from src.display.tables import shortened_inside
 
 STYLES = {
@@ -23,8 +23,6 @@ STYLES = {
 }
 WHITE, PALE, DARK = "#FFFFFF", "#D4D4D4", "#707070"
 GREEN, RED, YELLOW = "#00A651", "#E3242B", "#FFD400"  # report D's truth and prediction, and both
-# sky blue of M. Okabe and K. Ito; with BLUE as its outline it is distinct in any color vision
-SKY = "#56B4E9"
 TRUTH = ("truth", "errors", "truth and prediction")  # panels that show it
 BOX, LONE_BOX = 512, 1024  # pixels of a panel in full, and of one that stands alone: the data's own photos have 500
 MARGIN = 20  # pixels around a figure
@@ -39,7 +37,7 @@ class Example:
 
     `image`: uint8 (H, W, 3), RGB. `target`: uint8 (H, W) of FOREGROUND, 0 and IGNORED; all IGNORED where the truth is
     not known. `probability`: of foreground, float32 (H, W) in [0, 1]; above `threshold` it is predicted. `dice`: of the
-    image, in [0, 1], if it was scored. Raises ValueError for arrays of different sizes, or without a pixel.
+    image, in [0, 1], if it was scored.
     """
 
     stem: str
@@ -48,14 +46,6 @@ class Example:
     probability: np.ndarray
     threshold: float
     dice: float | None
-
-    def __post_init__(self) -> None:
-        size = self.target.shape
-        if self.image.shape != (*size, 3) or self.probability.shape != size or 0 in size:
-            raise ValueError(
-                f"{self.stem}: image {self.image.shape}, target {size} and probability {self.probability.shape}; they "
-                "must be (H, W, 3), (H, W) and (H, W) of at least one pixel"
-            )
 
     @property
     def truth(self) -> np.ndarray:
@@ -76,11 +66,6 @@ class Example:
     def title(self) -> str:
         """Its score, if any, and its name."""
         return self.stem if self.dice is None else f"Dice {self.dice:.4f} · {self.stem}"
-
-
-def panel(example: Example, name: str) -> np.ndarray:
-    """One of the panels in STYLES, uint8 (H, W, 3)."""
-    return PAINTERS[name](example)
 
 
 def legend(name: str, threshold: float) -> dict[str, str]:
@@ -105,7 +90,7 @@ def draw_figure(example: Example, style: str) -> Image.Image:
 
 def draw_row(example: Example, style: str, box: int) -> Image.Image:
     """The panels of one of STYLES side by side, their longer sides `box` pixels, below the example's title."""
-    layers = [Image.fromarray(fitted(panel(example, name), box)) for name in STYLES[style]]
+    layers = [Image.fromarray(fitted(PAINTERS[name](example), box)) for name in STYLES[style]]
     # in a thin line, since much of a panel may be white
     row = _side_by_side([ImageOps.expand(layer, 1, DARK) for layer in layers], box + 2)
     return stacked([text_strip(example.title, row.width), row])
@@ -127,7 +112,7 @@ def painted(ground: np.ndarray, *areas: tuple[np.ndarray, str], opacity: float =
     """`ground`, uint8 (H, W, 3), with each of `areas`, bool (H, W), in its color of this `opacity`."""
     picture = ground.copy()
     for where, color in areas:
-        full = np.full_like(ground, rgb(color))
+        full = np.full_like(ground, ImageColor.getrgb(color))
         picture[where] = cv2.addWeighted(ground, 1 - opacity, full, opacity, 0)[where]
     return picture
 
@@ -137,13 +122,7 @@ def outlined(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
     thickness = max(1, round(min(mask.shape) / 200))  # pixels
     inside = mask.astype(np.uint8)
     core = cv2.erode(inside, np.ones((2 * thickness + 1, 2 * thickness + 1), dtype=np.uint8))
-    return painted(painted(photo, (mask, SKY), opacity=0.45), (inside > core, BLUE))
-
-
-def rgb(color: str) -> tuple[int, int, int]:
-    """A color such as #0072B2 as three numbers from 0 to 255."""
-    red, green, blue = (round(255 * part) for part in to_rgb(color))
-    return red, green, blue
+    return painted(painted(photo, (mask, SKY_BLUE), opacity=0.45), (inside > core, BLUE))
 
 
 def fitted(layer: np.ndarray, box: int) -> np.ndarray:
@@ -167,11 +146,10 @@ def text_strip(text: str, width: int, size: int = LETTERS) -> Image.Image:
 
 def stacked(strips: Sequence[Image.Image], gap: int = 0) -> Image.Image:
     """`strips` below one another on white."""
-    size = max(strip.width for strip in strips), sum(strip.height + gap for strip in strips) - gap
-    sheet, top = Image.new("RGB", size, WHITE), 0
-    for strip in strips:
+    tops = [0, *accumulate(strip.height + gap for strip in strips)]
+    sheet = Image.new("RGB", (max(strip.width for strip in strips), tops[-1] - gap), WHITE)
+    for strip, top in zip(strips, tops, strict=False):
         sheet.paste(strip, (0, top))
-        top += strip.height + gap
     return sheet
 
 
@@ -198,6 +176,7 @@ def _truth_and_prediction(example: Example) -> np.ndarray:
     return painted(painted(example.image, *outcomes, opacity=0.4), (example.ignored, DARK))
 
 
+# how each of the panels in STYLES is drawn, uint8 (H, W, 3)
 PAINTERS: dict[str, Callable[[Example], np.ndarray]] = {
     "image": lambda example: example.image,
     "truth": lambda example: _on_black(example, (example.truth, WHITE), (example.ignored, DARK)),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.prediction.inference import Inference, in_order
+from src.prediction.inference import Inference, InferenceOptions, in_order
 from src.prediction.inputs import find_inputs
 from src.prediction.load_model import load_model
 from src.prediction.outputs import Outputs
@@ -32,8 +32,25 @@ def photos(tmp_path_factory):
 
 
 def infer(predictor, photos: Path, folder: Path, batch_size=4, workers=2, overlay=True):
+    options = InferenceOptions(
+        run=str(predictor.folder),
+        input=str(photos),
+        split=None,
+        root=None,
+        output=str(folder),
+        device="cpu",
+        batch_size=batch_size,
+        tta="hflip",
+        threshold=0.45,
+        overlay=overlay,
+        probability=True,
+        styles=[],
+        overwrite=False,
+        cache="",
+        workers=workers,
+    )
     outputs = Outputs(folder, ("mask", *(["overlay"] if overlay else []), "probability"))
-    inference = Inference(predictor, find_inputs(str(photos), folder), outputs, batch_size, "hflip", 0.45, workers)
+    inference = Inference(options, predictor, find_inputs(str(photos), folder), outputs)
     return [outcome for batch in inference.batches() for outcome in batch]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from src.prediction.inputs import expanded, find_inputs
+from src.prediction.inputs import find_inputs
 
 OUTPUT = Path("/nowhere/masks")
 
@@ -33,7 +33,7 @@ def test_a_folder_means_all_photos_below_it_and_counts_the_rest(folder):
     inputs = find_inputs(str(folder), OUTPUT)
     assert found(folder) == ["a.PNG", "b.jpg", "cats/b.jpg", "cats/old/c.webp"]
     assert inputs.base == folder
-    assert inputs.left_out == 3  # notes.txt, .hidden.jpg, cats/._b.jpg; hidden folders are not looked into
+    assert inputs.left_out == 1  # notes.txt; hidden files and folders are passed over
 
 
 def test_a_file_may_be_called_anything(folder):
@@ -45,7 +45,7 @@ def test_a_file_may_be_called_anything(folder):
     ("pattern", "photos"),
     [
         ("*.jpg", ["b.jpg"]),
-        ("*", ["a.PNG", "b.jpg", "cats/b.jpg", "cats/old/c.webp"]),  # a folder that matches brings all it holds
+        ("*", ["a.PNG", "b.jpg"]),
         ("**/*.jpg", ["b.jpg", "cats/b.jpg"]),
         ("**", ["a.PNG", "b.jpg", "cats/b.jpg", "cats/old/c.webp"]),
         ("cats/*.jpg", ["b.jpg"]),  # the folder before the first wildcard is what names begin at
@@ -64,7 +64,6 @@ def test_what_is_there_literally_is_no_glob(tmp_path):
         touch(tmp_path / name)
     assert found(tmp_path / "[ab].jpg") == ["[ab].jpg"]
     assert found(tmp_path / "photos [1]" / "a*.jpg") == ["a*.jpg"]
-    assert found(tmp_path / "photos [1]" / "a?.jpg") == ["a*.jpg", "ab.jpg"]
     assert found(tmp_path / "photos [1]") == ["a*.jpg", "ab.jpg"]
 
 
@@ -77,13 +76,9 @@ def test_relative_names(folder, monkeypatch):
     assert found("../*.jpg") == ["b.jpg"]
 
 
-def test_the_home_folder_unless_something_is_called_so(folder, tmp_path, monkeypatch):
+def test_the_home_folder(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.chdir(tmp_path)
     assert found("~/cats/*.jpg") == ["b.jpg"]
-    assert expanded("~no-such-user/x") == Path("~no-such-user/x")
-    touch(tmp_path / "~" / "d.jpg")
-    assert found("~") == ["d.jpg"]
 
 
 def test_what_lies_in_the_output_is_no_input(folder):
@@ -91,9 +86,9 @@ def test_what_lies_in_the_output_is_no_input(folder):
     (folder / "link").symlink_to(folder / "masks")
     inputs = find_inputs(str(folder), folder / "masks")
     assert [photo.name for photo in inputs.photos] == ["a.PNG", "b.jpg", "b.jpg", "c.webp"]
-    assert inputs.left_out == 3
-    assert found(folder / "**" / "*.png", folder / "nix") == ["masks/b.jpg.mask.png"]
-    with pytest.raises(ValueError, match="matches nothing"):
+    assert inputs.left_out == 1
+    assert found(folder / "masks" / "*.png", folder / "nix") == ["b.jpg.mask.png"]
+    with pytest.raises(ValueError, match="or matches nothing"):
         find_inputs(str(folder / "**" / "*.png"), folder / "masks")
 
 
@@ -110,9 +105,9 @@ def test_links_to_folders_are_followed_once_and_loops_end(folder, tmp_path):
     (folder / "a-link").symlink_to(tmp_path / "elsewhere")
     (folder / "again").symlink_to(tmp_path / "elsewhere")
     (folder / "cats" / "loop").symlink_to(folder)
-    (folder / "itself").symlink_to(folder / "itself")
-    expected = ["a-link/z.jpg", "a.PNG", "b.jpg", "cats/b.jpg", "cats/old/c.webp"]
-    assert found(folder) == found(folder / "**") == expected
+    (folder / "itself.jpg").symlink_to(folder / "itself.jpg")  # a photo that will fail
+    expected = ["a-link/z.jpg", "a.PNG", "b.jpg", "cats/b.jpg", "cats/old/c.webp", "itself.jpg"]
+    assert found(folder) == expected
 
 
 def test_a_link_that_leads_nowhere_is_a_photo_that_will_fail(folder):
@@ -123,15 +118,22 @@ def test_a_link_that_leads_nowhere_is_a_photo_that_will_fail(folder):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nix", "does not exist; it takes a photo, a folder or a glob"),
-        ("nix/*.jpg", "matches nothing"),
-        ("*.gif", "matches nothing"),
-        ("*.txt", r"has 1 files but no photo; photos in folders and globs are \.jpg, \.jpeg, .*own name"),
-        ("empty", r"a folder without photos; photos in folders and globs are \.jpg"),
-        ("*/../b.jpg", ".. cannot follow a wildcard"),
+        ("nix", "does not exist or matches nothing; it takes a photo, a folder or a glob"),
+        ("*.gif", "does not exist or matches nothing"),
+        ("*.txt", r"has no photo, only 1 other files; .* photos are \.jpg, \.jpeg"),
+        ("empty", "has no photo, only 0 other files"),
     ],
 )
 def test_nothing_to_do_is_said_with_what_would_be(folder, name, said):
     (folder / "empty").mkdir()
     with pytest.raises(ValueError, match=f"^input: got .*{said}"):
         find_inputs(str(folder / name), OUTPUT)
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(folder, monkeypatch):
+    def walk(base, onerror, **options):
+        onerror(PermissionError(13, "Permission denied", f"{base}/cats"))
+
+    monkeypatch.setattr("src.prediction.inputs.os.walk", lambda *given, **options: iter(walk(*given, **options) or ()))
+    with pytest.raises(PermissionError):
+        found(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.prediction.outputs import Outputs, as_16_bit, as_png
+from src.prediction.outputs import Outputs, as_16_bit
 from tests.prediction.pictures import grey
 
 PHOTO = Path("cats/IMG (1).jpg")
@@ -32,8 +32,8 @@ def test_a_picture_is_written_whole_and_nothing_is_left_behind(tmp_path):
 
 def test_a_png_may_be_longer_than_a_million_pixels(tmp_path):
     """Where libpng gives up."""
-    (tmp_path / "long.png").write_bytes(as_png(np.full((1, 1_000_001), 7, dtype=np.uint8)))
-    assert grey(tmp_path / "long.png").shape == (1, 1_000_001)
+    outputs(tmp_path).write(PHOTO, "mask", np.full((1, 1_000_001), 7, dtype=np.uint8))
+    assert grey(outputs(tmp_path).path(PHOTO, "mask")).shape == (1, 1_000_001)
 
 
 def test_16_bits_reach_from_0_to_1():

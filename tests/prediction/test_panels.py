@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src.data.images import FOREGROUND
-from src.prediction.panels import STYLES, Example, draw_legend, draw_row, fitted, legend, outlined, panel
+from src.prediction.panels import PAINTERS, STYLES, Example, draw_legend, draw_row, fitted, legend, outlined
 from tests.prediction.examples import PROBABILITY, TARGET, example, small
 from tests.prediction.pictures import blocks
 
@@ -21,6 +21,10 @@ VISIONS = {
     "grey": [[0.2126, 0.7152, 0.0722]] * 3,
 }
 NAMES = sorted({name for names in STYLES.values() for name in names})
+
+
+def panel(example, name):
+    return PAINTERS[name](example)
 
 
 def black(target=TARGET):
@@ -160,11 +164,3 @@ def test_an_overlay_of_any_size_and_of_nothing(shape):
     photo = blocks(0, *shape)
     np.testing.assert_array_equal(outlined(photo, np.zeros(shape, dtype=bool)), photo)
     assert outlined(photo, np.ones(shape, dtype=bool)).shape == photo.shape
-
-
-def test_arrays_of_different_sizes_are_refused():
-    photo, target = np.zeros((4, 5, 3), dtype=np.uint8), np.full((4, 4), FOREGROUND, dtype=np.uint8)
-    with pytest.raises(ValueError, match=r"Pet_1: image \(4, 5, 3\), target \(4, 4\) and probability \(4, 4\)"):
-        Example("Pet_1", photo, target, PROBABILITY, 0.5, 0.5)
-    with pytest.raises(ValueError, match="of at least one pixel"):
-        Example("Pet_1", np.zeros((0, 4, 3)), np.zeros((0, 4)), np.zeros((0, 4)), 0.5, 0.5)

@@ -8,8 +8,7 @@ import torch
 import yaml
 
 from src.base.record import RunRecord
-from src.prediction import schema_one
-from src.prediction.load_model import load_model, read_config
+from src.prediction.load_model import load_model, read_config, run_id_of_schema_1
 from src.training.checkpoint import load_checkpoint
 
 RECORDED = Path(__file__).with_name("config_of_schema_1.yaml")  # of a run that was trained before there was schema 2
@@ -18,10 +17,10 @@ RUN_ID = "unet-bce-adamw-cosine-flip_jitter-seed0-c5f58e348"
 
 def test_the_id_of_a_recorded_config_is_the_one_it_was_recorded_under():
     recorded = yaml.safe_load(RECORDED.read_text())
-    assert schema_one.run_id(recorded, None) == RUN_ID
-    assert schema_one.run_id({**recorded, "data": {**recorded["data"], "workers": 5}}, None) == RUN_ID
-    assert schema_one.run_id({**recorded, "trainer": {**recorded["trainer"], "epochs": 3}}, None) != RUN_ID
-    assert schema_one.run_id(recorded, "0123") != RUN_ID
+    assert run_id_of_schema_1(recorded, None) == RUN_ID
+    assert run_id_of_schema_1({**recorded, "data": {**recorded["data"], "workers": 5}}, None) == RUN_ID
+    assert run_id_of_schema_1({**recorded, "trainer": {**recorded["trainer"], "epochs": 3}}, None) != RUN_ID
+    assert run_id_of_schema_1(recorded, "0123") != RUN_ID
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def old_run(run_copy):
     config = yaml.safe_load(RECORDED.read_text())
     config["model"]["flip_tta"] = True
     (run_copy / "config.yaml").write_text(yaml.safe_dump(config))
-    run_id = schema_one.run_id(config, None)
+    run_id = run_id_of_schema_1(config, None)
     record = json.loads((run_copy / "run.json").read_text()) | {"schema": 1, "run_id": run_id}
     (run_copy / "run.json").write_text(json.dumps(record))
     best = run_copy / "checkpoints" / "best.pt"
