@@ -136,6 +136,32 @@ RUNS = {
         resnet34_unet_plain  crop_flip       constant          adam   0.0001  bce             32  200  42
         resnet34_unet_cbam   distort         plateau_report_d  adam   0.0001  cross_entropy   16   50   0
         resnet34_unet_plain  offline_copies  plateau_report_e  adam   0.0001  bce             32   30   0""",
+    "ideas/loss": """
+        unet           flip_jitter  cosine  adamw  0.001  bce       32  50  0
+        unet           flip_jitter  cosine  adamw  0.001  bce_dice  32  50  0
+        unet           flip_jitter  cosine  adamw  0.001  dice      32  50  0
+        unet           flip_jitter  cosine  adamw  0.001  focal     32  50  0
+        resnet34_unet  flip_jitter  cosine  adamw  0.001  bce       32  50  0
+        resnet34_unet  flip_jitter  cosine  adamw  0.001  bce_dice  32  50  0
+        resnet34_unet  flip_jitter  cosine  adamw  0.001  dice      32  50  0
+        resnet34_unet  flip_jitter  cosine  adamw  0.001  focal     32  50  0""",
+    "ideas/occlusion": """
+        unet           distort    cosine  adamw  0.001  bce  32  50  0
+        unet           occlusion  cosine  adamw  0.001  bce  32  50  0
+        resnet34_unet  distort    cosine  adamw  0.001  bce  32  50  0
+        resnet34_unet  occlusion  cosine  adamw  0.001  bce  32  50  0""",
+    "ideas/mix": """
+        unet           flip_jitter  cosine  adamw  0.001  bce  32  50  0
+        unet           flip_jitter  cosine  adamw  0.001  bce  32  50  0
+        unet           flip_jitter  cosine  adamw  0.001  bce  32  50  0
+        resnet34_unet  flip_jitter  cosine  adamw  0.001  bce  32  50  0
+        resnet34_unet  flip_jitter  cosine  adamw  0.001  bce  32  50  0
+        resnet34_unet  flip_jitter  cosine  adamw  0.001  bce  32  50  0""",
+    "ideas/attention": """
+        unet           flip_jitter  cosine  adamw  0.001  bce  32  50  0
+        unet           flip_jitter  cosine  adamw  0.001  bce  32  50  0
+        resnet34_unet  flip_jitter  cosine  adamw  0.001  bce  32  50  0
+        resnet34_unet  flip_jitter  cosine  adamw  0.001  bce  32  50  0""",
     "demo": """
         unet           flip_jitter  cosine    adamw  0.001  bce  4  6  0
         unet           flip_jitter  onecycle  adamw  0.001  bce  4  6  0
@@ -150,6 +176,7 @@ PROTOCOLS = {
     "report_c": (0.01, None, None, 1, 256, 1.0, 0, 64),
     "report_d": (0.0, None, 5, 1, 256, 1.0, 0, 64),
     "report_e": (0.0, 1.0, None, 1, 256, 1.0, 0, 64),
+    "ideas": (0.01, None, None, 1, 256, 1.0, 0, 64),
     "best": (0.01, None, None, 1, 256, 1.0, 0, 64),
 }
 
@@ -293,7 +320,7 @@ def test_no_file_is_forgotten():
         for path in (CONF / group).rglob("*.yaml")
     }
     assert found == set(FILES)
-    assert (len(RUNS), len(SETTINGS)) == (24, 29)
+    assert (len(RUNS), len(SETTINGS)) == (28, 29)
 
 
 @pytest.mark.parametrize("experiment", RUNS)

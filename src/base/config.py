@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from src.base.errors import LONGEST, ConfigError, cut, did_you_mean, shown
 from src.base.renamed import KEYS
@@ -112,6 +112,21 @@ class AugmentationSection(Section):
     copy_transforms: list[dict[str, Any]]
 
 
+class MixSection(Section):
+    """Images of a batch mixed with one another; see conf/mix."""
+
+    name: str = neutral()
+    method: Literal["mixup", "cutmix"]
+    alpha: Above0
+
+
+# Null is the default, so that ids do not depend on whether it is spelled out.
+SelectBy = Annotated[
+    Literal["valid_dice", "valid_dice_batch_flattened", "valid_loss"] | None,
+    AfterValidator(lambda given: None if given == "valid_dice" else given),
+]
+
+
 class TrainerSection(Section):
     """How long, in which portions, and how it is scored; see conf/trainer."""
 
@@ -126,6 +141,7 @@ class TrainerSection(Section):
     by_model: dict[str, dict[str, int]] = neutral()  # acts through the keys that look values up in it
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     flip_tta: Switch = False
+    select_by: SelectBy = None
 
 
 class NumericsSection(Section):
@@ -183,6 +199,7 @@ class RunConfig(Section):
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
     augmentation: AugmentationSection
+    mix: MixSection | None = None
     trainer: TrainerSection
     numerics: NumericsSection
     size: SizeSection | None = neutral(None)  # acts through the keys that look numbers up in it

@@ -10,7 +10,7 @@ from src.base.config import RunConfig, neutral_keys
 BUILT_SECTIONS = ("model", "loss", "optimizer", "scheduler")
 # Their names stand in the run_id, so they belong to the hash too: else one setting could have two folders.
 NAMED_IN_RUN_ID = (*BUILT_SECTIONS, "augmentation")
-CHOICE_SECTIONS = (*NAMED_IN_RUN_ID, "data", "trainer", "numerics", "debug")
+CHOICE_SECTIONS = (*NAMED_IN_RUN_ID, "mix", "data", "trainer", "numerics", "debug")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class RngStream(IntEnum):
     TRANSFORM = 1
     COPY = 2
     BORDER = 3
+    MIX = 4
 
 
 def stream_seed(seed: int, stream: RngStream, first: int, second: int = 0) -> np.random.SeedSequence:

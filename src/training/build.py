@@ -13,6 +13,7 @@ from src.base.runtime import Numerics
 from src.data.cache import open_cache
 from src.data.datasets import FileReader, PairReader, load_size
 from src.data.loaders import EvalLoader, make_eval_loaders, make_train_loader
+from src.data.mix import Mix
 from src.data.pairs import Splits
 from src.training.checkpoint import fitting_weights, oldest_checkpoint
 from src.training.losses import Loss
@@ -78,7 +79,8 @@ def build_train_state(config: RunConfig, numerics: Numerics, steps_per_epoch: in
     schedule = build_schedule(config, optimizer, steps_per_epoch)
     decay = config.trainer.ema_decay
     average = None if decay is None else WeightAverage(network, decay)
-    return TrainState(network, loss, optimizer, schedule, average, config.trainer.batch_size)
+    mix = None if config.mix is None else Mix(config.mix.method, config.mix.alpha, config.seed)
+    return TrainState(network, loss, optimizer, schedule, average, mix, config.trainer.batch_size)
 
 
 def build_optimizer(config: RunConfig, parameters: Any) -> torch.optim.Optimizer:

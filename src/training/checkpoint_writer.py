@@ -66,7 +66,12 @@ class CheckpointWriter:
             best = None
             if state.best_epoch != self._best_on_disk:
                 weights = self._on_host(BEST, state.best_weights)
-                best = {"model": weights, "epoch": state.best_epoch, "valid_dice": state.best_dice}
+                best = {
+                    "model": weights,
+                    "epoch": state.best_epoch,
+                    "valid_dice": state.best_dice,
+                    "score": state.best_score,
+                }
         copied = None
         if state.network.numerics.device.type == "cuda":
             copied = torch.cuda.Event()

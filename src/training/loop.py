@@ -75,7 +75,7 @@ def fit(
                 writer.save()
                 writer.wait()
                 raise
-            row = _finish_epoch(state, valid, _larger(runs_at_start, count_runs(device)))
+            row = _finish_epoch(state, valid, trainer, _larger(runs_at_start, count_runs(device)))
             record.append_epoch(row)
             record.update(best_epoch=state.best_epoch, scores={"valid_dice": state.best_dice})
             bar.update()
@@ -107,12 +107,17 @@ def train_epoch(
     if batches is None:
         batches = start_epoch(loader, state.epoch, state.batch)
     what, done = f"epoch {state.epoch}", state.batch
-    for batch in tqdm(batches, what, len(sizes), False, unit="batch", disable=None, initial=done):
+    bar = tqdm(batches, what, len(sizes), False, unit="batch", disable=None, initial=done)
+    shown = time.monotonic()
+    for batch in bar:
         first = state.batch - state.batch % every
         loss, counts = state.score(batch.images, batch.targets)
         (loss * (len(batch.images) / sum(sizes[first : first + every]))).backward()
         state.tally.add(loss, counts)
         state.batch += 1
+        if not bar.disable and time.monotonic() - shown >= 1:  # seldom, since reading them waits for the device
+            running, shown = state.tally.read(), time.monotonic()
+            bar.set_postfix(loss=f"{running.loss:.4f}", dice=f"{running.dice:.4f}", lr=f"{state.lr:.1e}")
         if state.batch % every == 0 or state.batch == len(sizes):
             _step(state, trainer.clip_norm)
             state.seconds = time.perf_counter() - started
@@ -147,7 +152,9 @@ def _step(state: TrainState, clip_norm: float | None) -> None:
     state.schedule.after_batch()
 
 
-def _finish_epoch(state: TrainState, valid: EpochMetrics, device_jobs: int | None) -> dict[str, Any]:
+def _finish_epoch(
+    state: TrainState, valid: EpochMetrics, trainer: TrainerSection, device_jobs: int | None
+) -> dict[str, Any]:
     """Reads the epoch's tally, moves `state` to the next epoch and returns the row of this one.
 
     Raises NonFiniteLoss.
@@ -176,11 +183,16 @@ def _finish_epoch(state: TrainState, valid: EpochMetrics, device_jobs: int | Non
         "device_jobs": device_jobs,
     }
     state.history.append(row)
-    if valid.dice > state.best_dice:
-        state.keep_as_best(valid.dice)
+    if (score := _score(row, trainer)) > state.best_score:
+        state.keep_as_best(valid.dice, score)
     state.schedule.after_epoch(valid.loss, valid.dice)
     state.epoch, state.batch, state.seconds, state.tally = state.epoch + 1, 0, 0.0, MetricAccumulator()
     return row
+
+
+def _score(row: dict[str, Any], trainer: TrainerSection) -> float:
+    """How good the epoch of `row` is by `trainer.select_by`; higher is better."""
+    return -row["valid_loss"] if trainer.select_by == "valid_loss" else row[trainer.select_by or "valid_dice"]
 
 
 def _larger(first: int | None, second: int | None) -> int | None:
@@ -220,6 +232,7 @@ def peak_memory(device: torch.device) -> int:
 
 def _sentence(row: dict[str, Any], epochs: int) -> str:
     return (
-        f"epoch {row['epoch']}/{epochs}: lr {row['lr']:.2e}, training loss {row['train_loss']:.4f}, validation loss "
-        f"{row['valid_loss']:.4f}, validation Dice {row['valid_dice']:.4f}, {row['images_per_second']:.1f} images/s"
+        f"epoch {row['epoch']}/{epochs}: lr {row['lr']:.2e}, training loss {row['train_loss']:.4f} and Dice "
+        f"{row['train_dice']:.4f}, validation loss {row['valid_loss']:.4f} and Dice {row['valid_dice']:.4f}, "
+        f"{row['images_per_second']:.1f} images/s"
     )

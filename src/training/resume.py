@@ -83,5 +83,6 @@ def _settle_best(state: TrainState, record: RunRecord) -> None:
             f"or delete {record.folder} to start the run again"
         )
     state.best_epoch, state.best_dice = kept["epoch"], kept["valid_dice"]
+    state.best_score = kept.get("score", state.best_dice)  # checkpoints of before were always chosen by Dice
     device = state.network.numerics.device
     state.best_weights = {key: value.to(device) for key, value in kept["model"].items()}

@@ -1,6 +1,7 @@
 """The state of training: everything that changes meanwhile, and so everything that a checkpoint holds."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,6 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from src.base.runtime import Numerics, random_state, set_random_state
 from src.data.images import FOREGROUND, IGNORED
+from src.data.mix import Mix
 from src.training.metrics import MetricAccumulator, confusion, foreground_logit
 from src.training.schedules import Schedule
 
@@ -134,7 +136,7 @@ def _averaged_and_copied(model: nn.Module) -> tuple[list[torch.Tensor], list[tor
 
 
 # What of a TrainState is plain values; each other part has its own state_dict.
-PLAIN_STATE = ("epoch", "batch", "seconds", "lr", "momentum", "best_epoch", "best_dice", "history")
+PLAIN_STATE = ("epoch", "batch", "seconds", "lr", "momentum", "best_epoch", "best_dice", "best_score", "history")
 
 
 @dataclass
@@ -146,11 +148,13 @@ class TrainState:
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     average: WeightAverage | None = None
+    mix: Mix | None = None  # of the images of a training batch
     batch_size: int | None = None  # of whole batches, the only ones that are compiled for
     epoch: int = 1  # the epoch in progress, from 1
     batch: int = 0  # the next batch of that epoch, from 0
     best_epoch: int = 0
-    best_dice: float = -1.0
+    best_dice: float = -1.0  # validation Dice of that epoch
+    best_score: float = -math.inf  # what it was chosen by, see `trainer.select_by`; higher is better
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)  # of `scored` in that epoch, on the device
     history: list[dict[str, Any]] = field(default_factory=list)  # a row for each finished epoch
     tally: MetricAccumulator = field(default_factory=MetricAccumulator)  # of the epoch in progress
@@ -169,6 +173,8 @@ class TrainState:
         self.network.numerics.tune(whole)
         device = self.network.numerics.device
         images, targets = images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+        if self.mix is not None:
+            images, targets = self.mix(images, targets, self.epoch, self.batch)
         # autocast stays outside: torch does not keep a compiled program that switches it for later runs
         with self.network.numerics.autocast():
             return (self._compiled if whole else self._score)(images, targets)
@@ -178,9 +184,9 @@ class TrainState:
         """The network that is validated, kept as the best and tested: with averaged weights, where there are any."""
         return self.network if self.average is None else self.average.network
 
-    def keep_as_best(self, dice: float) -> None:
-        """Makes this epoch the best one, with its validation Dice, and keeps a copy of its weights."""
-        self.best_epoch, self.best_dice = self.epoch, dice
+    def keep_as_best(self, dice: float, score: float) -> None:
+        """Makes this epoch the best one, with its validation Dice and score, and keeps a copy of its weights."""
+        self.best_epoch, self.best_dice, self.best_score = self.epoch, dice, score
         for key, value in self.scored.model.state_dict().items():
             if key not in self.best_weights:
                 self.best_weights[key] = torch.empty_like(value)
@@ -209,5 +215,6 @@ class TrainState:
         self.schedule.load_state_dict(state["schedule"])
         set_random_state(state["random"], device)
         self.tally = MetricAccumulator.from_state_dict(state["tally"], device)
+        state = {"best_score": state["best_dice"], **state}  # checkpoints of before were always chosen by Dice
         for key in PLAIN_STATE:
             setattr(self, key, state[key])

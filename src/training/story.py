@@ -43,7 +43,7 @@ def train_and_test(
         data.cache_dir, numerics, seed: arithmetic and random numbers;
         data.{image_size,border,workers,decode_once}, augmentation, trainer.batch_size, debug: batches;
         model, init_from, data.{mean,std}, trainer.{flip_tta,ema_decay}: the network;
-        loss, optimizer, scheduler, trainer.{epochs,accumulate}: what trains it;
+        loss, optimizer, scheduler, mix, trainer.{epochs,accumulate}: what trains it;
         trainer.{clip_norm,early_stop_patience}: how it is trained;
         trainer.{keep_every,checkpoint_seconds}: what is kept of it, and when.
 

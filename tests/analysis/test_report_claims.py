@@ -174,6 +174,19 @@ def recipe(sweep, right):
             replicates(sweep, *job, "size=small", dice=0.6 + 0.1 * number + 0.05 * (is_recipe == right))
 
 
+def ideas(sweep, right):
+    gain = 0.05 if right else -0.05
+    for model, dice in (("unet", 0.7), ("resnet34_unet", 0.6)):
+        own = f"model={model}"
+        replicates(sweep, own, dice=dice)
+        replicates(sweep, own, "augmentation=distort", dice=dice)
+        for idea in (
+            *(f"loss={name}" for name in ("focal", "bce_dice", "dice")),
+            *("mix=mixup", "mix=cutmix", "model.attention=true", "augmentation=occlusion"),
+        ):
+            replicates(sweep, own, idea, dice=dice + gain)
+
+
 WORLDS = {
     "report_a": report_a,
     "report_b": report_b,
@@ -182,10 +195,15 @@ WORLDS = {
     "report_e": report_e,
     "best/ingredients": ingredients,
     "best/recipe": recipe,
+    "best/ideas": ideas,
 }
 
 
-OURS = {"best/ingredients": ["best/ingredients"], "best/recipe": list(RECIPES)}  # of many runs, so long
+OURS = {  # of many runs, so long
+    "best/ingredients": ["best/ingredients"],
+    "best/recipe": list(RECIPES),
+    "best/ideas": [name for name in RUNS if name.startswith("ideas/")],
+}
 
 
 def judged(sweep, report):

@@ -21,9 +21,10 @@ def test_all_problems_come_at_once_with_what_was_got_and_what_is_allowed(compose
         "data.border: got 'bordr'; input should be 'foreground', 'background', 'ignore' or 'random'",
         "trainer.batch_size: got 0; input should be greater than or equal to 1",
         "trainer.epochz: unknown key (got 3); did you mean 'epochs'? allowed: accumulate, batch_size, by_model, "
-        "checkpoint_seconds, clip_norm, early_stop_patience, ema_decay, epochs, flip_tta, keep_every, name",
+        "checkpoint_seconds, clip_norm, early_stop_patience, ema_decay, epochs, flip_tta, keep_every, name, "
+        "select_by",
         "sead: unknown key (got 1); did you mean 'seed'? allowed: allow_targets, augmentation, data, debug, device, "
-        "init_from, loss, model, notes, numerics, optimizer, output, scheduler, seed, size, sweep, tags, trainer",
+        "init_from, loss, mix, model, notes, numerics, optimizer, output, scheduler, seed, size, sweep, tags, trainer",
     ]
 
 

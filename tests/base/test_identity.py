@@ -10,6 +10,7 @@ from src.base.config import (
     AugmentationSection,
     DebugSection,
     FolderData,
+    MixSection,
     NumericsSection,
     OxfordPetData,
     RunConfig,
@@ -183,6 +184,7 @@ OTHERS: dict[type[BaseModel], dict[str, object]] = {
         "by_model": {"unet": {"epochs": 7}},
         "ema_decay": 0.9,
         "flip_tta": True,
+        "select_by": "valid_loss",
     },
     NumericsSection: {
         "name": "other",
@@ -194,6 +196,7 @@ OTHERS: dict[type[BaseModel], dict[str, object]] = {
         "fused": True,
         "compile": True,
     },
+    MixSection: {"name": "other", "method": "cutmix", "alpha": 0.5},
     DebugSection: {"name": "other", "limit_batches": 7, "overfit": True},
 }
 TOP = {
@@ -207,7 +210,12 @@ TOP = {
     "sweep": SweepSection(name="s", retry_failed=False),
     "size": SizeSection(name="small", epochs=7),
 }
-BASES = {OxfordPetData: ["data=oxford_pet"], FolderData: ["data=folder"], DebugSection: ["debug=one_batch"]}
+BASES = {
+    OxfordPetData: ["data=oxford_pet"],
+    FolderData: ["data=folder"],
+    DebugSection: ["debug=one_batch"],
+    MixSection: ["mix=mixup"],
+}
 
 
 def is_neutral(model, name):

@@ -30,6 +30,7 @@ CHOICES = [
     "geometric",
     "hflip_jitter",
     "none",
+    "occlusion",
     "offline_copies",
     "strong",
 ]
@@ -345,7 +346,7 @@ def test_no_two_draws_share_a_stream() -> None:
         for first in range(20)
         for second in range(20)
     }
-    assert len(streams) == 3 * 4 * 20 * 20
+    assert len(streams) == 3 * len(RngStream) * 20 * 20
 
 
 # --- targets -----------------------------------------------------------------------------------------------

@@ -55,12 +55,12 @@ def fill(model: nn.Module, value: float) -> None:
 def test_a_checkpoint_is_of_the_moment_it_was_asked_for(state, record, slow_disk):
     with CheckpointWriter(state, record, 60) as writer:
         fill(state.network.model, 1.0)
-        state.keep_as_best(0.5)
+        state.keep_as_best(0.5, 0.5)
         state.history.append({"epoch": 1})
         fill(state.network.model, 2.0)
         writer.save()
         fill(state.network.model, 3.0)  # training continues while the disk is slow
-        state.keep_as_best(0.6)
+        state.keep_as_best(0.6, 0.6)
         state.history[0]["epoch"] = 7
         slow_disk.set()
     last, best = (load_checkpoint(record.checkpoints / name) for name in ("last.pt", "best.pt"))

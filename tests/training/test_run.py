@@ -14,6 +14,7 @@ import yaml
 from src.base.record import RunRecord
 from src.training import loop
 from src.training.checkpoint import load_checkpoint, load_weights
+from src.training.metrics import EpochMetrics
 from src.training.story import warn_of_one_class
 
 
@@ -131,6 +132,7 @@ def test_images_that_are_kept_decoded_and_images_that_are_read_each_time_give_th
     [
         ("scheduler=onecycle",),
         ("trainer.ema_decay=0.9",),
+        ("mix=cutmix",),
         ("model=resnet34_unet_cbam", "loss=cross_entropy"),
     ],
 )
@@ -224,6 +226,29 @@ def test_early_stopping_counts_epochs_without_a_better_validation_dice(start):
     outcome = start(*still, "scheduler=constant", "trainer.epochs=9", "trainer.early_stop_patience=2")
     record = RunRecord(outcome.folder)
     assert len(record.read_epochs()) == 3 and record.read()["best_epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    ("select_by", "best"), [("valid_dice", 1), ("null", 1), ("valid_dice_batch_flattened", 2), ("valid_loss", 3)]
+)
+def test_which_epoch_is_best_is_a_choice(start, monkeypatch, select_by, best):
+    # a small image and a large one (pixels); in epoch 1 the small one is right, in epoch 2 the large one
+    small_right = [[10, 0, 0, 0], [50, 50, 50, 0]]  # Dice 1 and 0.5: mean 0.75, of both at once 120/220
+    large_right = [[0, 5, 5, 0], [100, 0, 0, 0]]  # Dice 0 and 1: mean 0.5, of both at once 200/210
+    none_right = [[0, 5, 5, 0], [0, 50, 50, 0]]
+    epochs = iter([(0.9, small_right), (0.8, large_right), (0.7, none_right)])
+    evaluate = loop.evaluate
+
+    def judged(network, loss, loader, what, after_batch):
+        evaluate(network, loss, loader, what, after_batch)
+        valid_loss, counts = next(epochs)
+        return EpochMetrics(np.array([valid_loss]), np.array(counts), np.array([2]))
+
+    monkeypatch.setattr(loop, "evaluate", judged)
+    outcome = start("trainer.epochs=3", f"trainer.select_by={select_by}")
+    weights = load_checkpoint(outcome.folder / "checkpoints" / "best.pt")
+    assert (RunRecord(outcome.folder).read()["best_epoch"], weights["epoch"]) == (best, best)
+    assert weights["valid_dice"] == outcome.scores["valid_dice"] == [0.75, 0.5, 0.0][best - 1]
 
 
 def test_one_batch_can_be_learned_by_heart(start):

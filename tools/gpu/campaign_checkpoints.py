@@ -48,7 +48,7 @@ for name in ("unet", "resnet34_unet"):
                 if numerics.device.type == "cuda":
                     torch.cuda.synchronize(numerics.device)
                 began = time.perf_counter()
-                state.keep_as_best(0.5)
+                state.keep_as_best(0.5, 0.5)
                 copies.append(time.perf_counter() - began)
                 state.epoch += 1
                 began = time.perf_counter()
