@@ -34,7 +34,7 @@ def train(composed: DictConfig) -> int:
     from src.training.run import run
 
     plain, overrides = plain_values(composed), task_overrides(HydraConfig.get())
-    check_by_model(composed, plain, overrides, network_names(GlobalHydra.instance().config_loader()))
+    check_by_model(plain, overrides, network_names(GlobalHydra.instance().config_loader()))
     config = checked(plain)
     experiment = HydraConfig.get().runtime.choices.get("experiment")
     sweep = sweep_name(config.sweep.name, experiment, "single")

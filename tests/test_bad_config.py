@@ -167,7 +167,6 @@ def test_a_thousand_mistakes(refused, composed):
             "claims: unknown key; python -m src.aggregate takes claim_files, as claim_files=report_a\n",
         ),
         ("+claims/best=recipe", "claims: unknown key; python -m src.aggregate takes claim_files"),
-        ("hydra.verbose=3", "hydra.verbose: got 3; allowed: true, false, names of loggers"),
         ("hydra.run.dir=elsewhere", "hydra.run.dir: not taken; of Hydra's own part these are: launcher, sweeper, "),
         ("hydra/launcher=none", "hydra/launcher: got 'none'; allowed: basic, local, ray, slurm"),
         ("--config-dir=/nowhere", "--config-dir: got '/nowhere', which is not a folder"),

@@ -79,7 +79,7 @@ class SegsweepLauncher(Launcher):
                 if one in values:
                     OmegaConf.update(composed[chosen], values[one].key_or_group, values[one].value(), force_add=True)
             plain = plain_values(composed[chosen])
-            check_by_model(composed[chosen], plain, overrides, networks)
+            check_by_model(plain, overrides, networks)
             points.append((plain, strip_plus(overrides)))
         return points
 

@@ -138,7 +138,7 @@ class TrainerSection(Section):
     early_stop_patience: int | None = Field(ge=1)
     keep_every: int | None = neutral(ge=1)
     checkpoint_seconds: float = neutral(60, ge=0)  # with a default, so that records from before it still read
-    by_model: dict[str, dict[str, int]] = neutral()  # acts through the keys that look values up in it
+    by_model: dict[str, dict[Literal["epochs", "batch_size"], int]] = neutral()  # acts through these keys
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     flip_tta: Switch = False
     select_by: SelectBy = None

@@ -1,27 +1,17 @@
-"""What a command takes of Hydra: flags and keys that would import, unpickle or write something are refused."""
+"""What a command takes of Hydra: what it would ignore, unpickle or write elsewhere is refused."""
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from src.base.errors import ConfigError, shown
-from src.cli.overrides import CONF, experiment_problems, group_problems
+from src.cli.overrides import CONF
 
-# Everything that Hydra's own part of a config may name to be looked up and called.
-BUILT_FOR_HYDRA = {
-    "hydra_plugins.segsweep.sweeper.GridSweeper",
-    *(f"hydra_plugins.segsweep.launchers.{name}Launcher" for name in ("Local", "Slurm", "Ray")),
-    "logging.StreamHandler",
-    "logging.NullHandler",
-    "ext://sys.stdout",
-    "ext://sys.stderr",
-}
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"  # Hydra's default
 TAKEN = ("launcher", "sweeper", "mode", "verbose", "job_logging", "hydra_logging", "help", "hydra_help")
 _NOT_TAKEN = re.compile(rf"[+~]*(?P<key>hydra(?!\w)(?![./](?:{'|'.join(TAKEN)})(?!\w))[^=]*)")
@@ -44,7 +34,7 @@ def check_arguments(asked: argparse.Namespace, name: str) -> None:
     if any(re.match(r"[+~]*claims[=@/]", override) for override in asked.overrides):
         problems.append("claims: unknown key; python -m src.aggregate takes claim_files, as claim_files=report_a")
     if name == "train" and not problems:
-        problems = group_problems(asked.overrides) + experiment_problems(asked.overrides, folders)
+        problems = _group_problems(asked.overrides) + _experiment_problems(asked.overrides, folders)
     if problems:
         raise ConfigError(problems)
 
@@ -59,6 +49,34 @@ def _folder_problems(folder: Path) -> list[str]:
         for file in files
         if (folder / file).is_file() and (folder / file).read_bytes() != (CONF / file).read_bytes()
     ]
+
+
+def _experiment_problems(overrides: Iterable[str], folders: Iterable[Path]) -> list[str]:
+    """One line for `experiment=` with a list, or with a name that none of the config `folders` has.
+
+    Of a list Hydra would silently drop the grids, and for a wrong name it would list only the folders.
+    """
+    names = [override.partition("=")[2] for override in overrides if re.match(r"\+{0,2}experiment=", override)]
+    files = [(folder / "experiment", file) for folder in folders for file in (folder / "experiment").rglob("*.yaml")]
+    known = sorted({file.relative_to(folder).with_suffix("").as_posix() for folder, file in files})
+    problems = []
+    for name in names:
+        if re.search(r"[,*(]", name):
+            problems.append(
+                f"experiment: got {name!r}; one at a time, because each has its own grid and a sweep over "
+                "experiments would drop them all: run the command once for each (what they share is trained once)"
+            )
+        elif name not in [*known, "null"]:
+            problems.append(f"experiment: got {name!r}; allowed: {', '.join(known)}")
+    return problems
+
+
+def _group_problems(overrides: Iterable[str]) -> list[str]:
+    """One line for each group that every run needs and that `overrides` set to null."""
+    needed = "data|model|loss|optimizer|scheduler|augmentation|numerics|trainer"
+    matches = [re.fullmatch(rf"({needed})=(null)?|~({needed})", override) for override in overrides]
+    missing = [match[1] or match[3] for match in matches if match]
+    return [f"{group}: got null; every run needs one, see --help for the options" for group in missing]
 
 
 def not_taken(overrides: Sequence[str]) -> list[str]:
@@ -81,37 +99,20 @@ def check_sweeps(overrides: list[str], allowed: bool) -> None:
 
 
 def check_hydra(hydra: DictConfig) -> None:
-    """Raises ConfigError for everything in Hydra's own part of a config that would call or change something unknown."""
+    """Raises ConfigError for parts of a config that Hydra itself would act on, and this program does not."""
     problems = []
     if hydra.callbacks:
         problems.append(f"hydra.callbacks: got {shown(sorted(map(str, hydra.callbacks)))}; this program calls none")
-    if not isinstance(hydra.verbose, bool | str) and not OmegaConf.is_list(hydra.verbose):
-        problems.append(f"hydra.verbose: got {shown(hydra.verbose)}; allowed: true, false, names of loggers")
     if hydra.job.env_set or hydra.job.env_copy:
         problems.append("hydra.job: sets environment variables; set them before the command instead")
-    sweeps = hydra.mode == RunMode.MULTIRUN
-    if sweeps and OmegaConf.select(hydra, "sweeper._target_") == BASIC_SWEEPER:
-        raise ConfigError(["-m: this command makes no sweeps; python -m src.train does, with hydra/sweeper=grid"])
-    for part in ("job_logging", "hydra_logging", *(("launcher", "sweeper") if sweeps else ())):
-        plain = None if hydra[part] is None else OmegaConf.to_container(hydra[part], resolve=True)
+    if hydra.mode == RunMode.MULTIRUN:
+        targets = {part: OmegaConf.select(hydra, f"{part}._target_") for part in ("sweeper", "launcher")}
+        if targets["sweeper"] == BASIC_SWEEPER:
+            problems.append("-m: this command makes no sweeps; python -m src.train does, with hydra/sweeper=grid")
         problems += [
-            f"{where}: got {shown(name)}; allowed: {', '.join(sorted(BUILT_FOR_HYDRA))}"
-            for where, name in _looked_up(plain, f"hydra.{part}")
-            if not isinstance(name, str) or name not in BUILT_FOR_HYDRA
+            f"hydra.{part}: got {shown(target)}; allowed: those of this program, which start a process for each run"
+            for part, target in targets.items()
+            if target != BASIC_SWEEPER and not str(target).startswith("hydra_plugins.segsweep.")
         ]
     if problems:
         raise ConfigError(problems)
-
-
-def _looked_up(value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """Each name in `value` that Hydra or Python's logging would look up, after the key where it is found."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key in ("_target_", "()", "class"):
-                yield f"{where}.{key}", item
-            yield from _looked_up(item, f"{where}.{key}")
-    elif isinstance(value, list):
-        for position, item in enumerate(value):
-            yield from _looked_up(item, f"{where}[{position}]")
-    elif isinstance(value, str) and "://" in value and where.startswith(("hydra.job_logging", "hydra.hydra_logging")):
-        yield where, value

@@ -53,63 +53,25 @@ def _escaped(value: str) -> str:
     return re.sub(r"\\+$", lambda match: match[0] * 2, value)
 
 
-def experiment_problems(overrides: Iterable[str], folders: Iterable[Path]) -> list[str]:
-    """One line for `experiment=` with a list, or with a name that none of the config `folders` has.
+def check_by_model(plain: dict[str, Any], overrides: Iterable[str], networks: Collection[str]) -> None:
+    """Raises ConfigError for what of `trainer.by_model` changes nothing: other names than `networks` and the run's own,
+    and values of `overrides` for the run's network that no key looks up.
 
-    Of a list Hydra would silently drop the grids, and for a wrong name it would list only the folders.
+    `plain`: the resolved config.
     """
-    names = [override.partition("=")[2] for override in overrides if re.match(r"\+{0,2}experiment=", override)]
-    files = [(folder / "experiment", file) for folder in folders for file in (folder / "experiment").rglob("*.yaml")]
-    known = sorted({file.relative_to(folder).with_suffix("").as_posix() for folder, file in files})
-    problems = []
-    for name in names:
-        if re.search(r"[,*(]", name):
-            problems.append(
-                f"experiment: got {name!r}; one at a time, because each has its own grid and a sweep over "
-                "experiments would drop them all: run the command once for each (what they share is trained once)"
-            )
-        elif name not in [*known, "null"]:
-            problems.append(f"experiment: got {name!r}; allowed: {', '.join(known)}")
-    return problems
-
-
-def group_problems(overrides: Iterable[str]) -> list[str]:
-    """One line for each group that every run needs and that `overrides` set to null."""
-    needed = "data|model|loss|optimizer|scheduler|augmentation|numerics|trainer"
-    matches = [re.fullmatch(rf"({needed})=(null)?|~({needed})", override) for override in overrides]
-    missing = [match[1] or match[3] for match in matches if match]
-    return [f"{group}: got null; every run needs one, see --help for the options" for group in missing]
-
-
-def check_by_model(
-    config: DictConfig, plain: dict[str, Any], overrides: Iterable[str], networks: Collection[str]
-) -> None:
-    """Raises ConfigError for keys of `trainer.by_model` that change nothing: of no network, or read by no other key.
-
-    `config`: as composed, with its interpolations; `plain`: resolved. `networks`: the names of all networks beside the
-    run's own. An override such as `trainer.batch_size=8` may replace what an option sets by network.
-    """
-    by_model = plain["trainer"]["by_model"] if isinstance(plain.get("trainer"), dict) else None
-    if not by_model or not isinstance(by_model, dict):  # the schema checks its type
+    trainer, model = ({} if not isinstance(plain.get(key), dict) else plain[key] for key in ("trainer", "model"))
+    by_model, own = trainer.get("by_model"), model.get("name")
+    if not isinstance(by_model, dict):  # the schema checks its type
         return
-    given = strip_plus(overrides)
-    by_network = " ".join(one for one in given if one.startswith("trainer.by_model"))
-    keys = [one.partition("=")[0] for one in given]
-    replaced = {key for key in keys if key.removeprefix("trainer.") not in by_network}
-    text = OmegaConf.to_yaml(config)
-    read = sorted(set(re.findall(r"trainer\.by_model\.(?:\$\{[^}]*\}|\w+)\.(\w+)", text)))
-    model = plain.get("model")
-    known = {*networks, model.get("name") if isinstance(model, dict) else None}
-    problems = []
-    for name, settings in by_model.items():
-        where = f"trainer.by_model.{name}"
-        if name not in known:
-            hint = did_you_mean(str(name), sorted(networks))
-            problems.append(f"{where}: got {shown(name)}, which is not a network; {hint}")
-        for key, value in settings.items() if isinstance(settings, dict) else ():
-            if key not in read and f"trainer.{key}" not in replaced:
-                hint = did_you_mean(str(key), read)
-                problems.append(f"{where}.{key}: got {shown(value)}, but no key looks it up by network; {hint}")
+    unknown = [name for name in by_model if name not in {*networks, own}]
+    allowed = sorted(networks)
+    problems = [f"trainer.by_model: got {shown(name)}; {did_you_mean(str(name), allowed)}" for name in unknown]
+    given = " ".join(override for override in strip_plus(overrides) if override.startswith("trainer.by_model"))
+    settings = by_model.get(own)
+    for key, value in settings.items() if isinstance(settings, dict) else ():
+        if str(key) in given and key in trainer and trainer[key] != value:
+            used = f"trainer.{key} is {shown(trainer[key])} for every network"
+            problems.append(f"trainer.by_model.{own}.{key}: got {shown(value)}, but {used}")
     if problems:
         raise ConfigError(problems)
 
