@@ -29,8 +29,7 @@ def train(composed: DictConfig) -> int:
 
     from src.base.record import RunRecord
     from src.training.checks import checked
-    from src.training.labels import add_labels
-    from src.training.reuse import note_of_old_runs
+    from src.training.reuse import add_labels, note_of_old_runs
     from src.training.run import run
 
     plain, overrides = plain_values(composed), task_overrides(HydraConfig.get())

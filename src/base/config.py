@@ -6,11 +6,12 @@ import re
 import typing
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from src.base.errors import LONGEST, ConfigError, cut, did_you_mean, shown
+from src.base.errors import LONGEST, ConfigError, attempt, cut, did_you_mean, shown
 from src.base.renamed import KEYS
 
 # Only what these packages define is ever built from a config, wherever it comes from, unless the user allows more.
@@ -36,6 +37,16 @@ Switch = Annotated[bool, BeforeValidator(lambda given: False if given is None el
 PackageName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 
 
+def _expanded(path: str) -> str:
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError as error:
+        raise ValueError("this user does not exist") from error
+
+
+UserPath = Annotated[str, AfterValidator(_expanded)]  # may begin with ~
+
+
 def neutral(default: Any = ..., **limits: Any) -> Any:
     """A field that does not count for ids: it cannot change a result, or only through the data's fingerprint."""
     return Field(default, json_schema_extra={"neutral": True}, **limits)
@@ -47,14 +58,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
-AnySection = TypeVar("AnySection", bound=Section)
+AnySection = TypeVar("AnySection", bound=BaseModel)
 
 
 class DataSection(Section):
     """What every data set has: see conf/data for units and sources."""
 
     name: str = neutral()
-    root: str = neutral()
+    root: UserPath = neutral()
     image_size: int = Field(ge=8, le=4096)
     resize: Literal["pil_bilinear", "cv2_linear"] = "cv2_linear"  # the default is what records from before it used
     border: Literal["foreground", "background", "ignore", "random"]
@@ -62,7 +73,7 @@ class DataSection(Section):
     mean: tuple[float, float, float]
     std: tuple[Above0, Above0, Above0]
     workers: int = neutral(ge=-1, le=1024)
-    cache_dir: str = neutral()
+    cache_dir: UserPath = neutral()
     decode_once: bool = neutral(True)  # with a default, so that records from before it still read
     on_error: Literal["raise", "skip"] = neutral("raise")  # which pairs are left out shows in the fingerprint
 
@@ -94,6 +105,7 @@ class FolderData(DataSection):
     ignore_value: int | None = Field(default=None, ge=1, le=65535)
 
 
+KINDS = {"oxford_pet": OxfordPetData, "synthetic": SyntheticData, "folder": FolderData}
 AnyData = Annotated[OxfordPetData | SyntheticData | FolderData, Field(discriminator="kind")]
 
 
@@ -187,8 +199,8 @@ class RunConfig(Section):
 
     seed: int = Field(ge=0, lt=2**32)
     device: str = neutral(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    output: str = neutral()
-    init_from: str | None = neutral()  # the content of the file counts, wherever it lies
+    output: UserPath = neutral()
+    init_from: UserPath | None = neutral()  # the content of the file counts, wherever it lies
     allow_targets: tuple[PackageName, ...] = neutral(())  # with a default, so that records from before it still read
     tags: list[str] = neutral()
     notes: str = neutral()
@@ -219,22 +231,24 @@ def neutral_keys(section: str) -> frozenset[str]:
     )
 
 
-def schema_problems(plain: dict[str, Any]) -> list[str]:
-    """One line for each key of `plain` that is unknown, missing, of a wrong type or out of range."""
-    return problems_of(RunConfig, plain, prefix="")
-
-
 def parse_data(plain: dict[str, Any]) -> OxfordPetData | SyntheticData | FolderData:
     """The typed section `data` alone. Raises ConfigError with every problem."""
     return parse_section(_OnlyData, {"data": plain}).data
 
 
-def parse_section(model: type[AnySection], plain: dict[str, Any]) -> AnySection:
-    """`plain` as a `model`. Raises ConfigError with every problem."""
+def parse_section(model: type[AnySection], plain: dict[str, Any], prefix: str = "") -> AnySection:
+    """`plain` as a `model`. Raises ConfigError with every problem, its key named with `prefix` in front."""
     try:
         return model.model_validate(plain)
     except ValidationError as error:
-        raise ConfigError(_lines(error, model, prefix="")) from error
+        raise ConfigError(_lines(error, model, prefix)) from error
+
+
+def problems_of(model: type[BaseModel], plain: dict[str, Any], prefix: str = "") -> list[str]:
+    """One line for each key of `plain` that is unknown, missing, of a wrong type or out of range in a `model`."""
+    problems: list[str] = []
+    attempt(problems, lambda: parse_section(model, plain, prefix))
+    return problems
 
 
 def find_target(node: dict[str, Any], base: type, allow_targets: Sequence[str] = ()) -> type:
@@ -270,8 +284,7 @@ def node_problems(
     except ConfigError as error:
         return [f"{section}.{problem}" for problem in error.problems]
     model = _signature_model(target, injected)
-    problems = problems_of(model, _known_arguments(node, model), prefix=f"{section}.")
-    return problems + name_problems(section, node)
+    return problems_of(model, _known_arguments(node, model), f"{section}.") + name_problems(section, node)
 
 
 def name_problems(section: str, node: dict[str, Any]) -> list[str]:
@@ -292,25 +305,8 @@ def build(node: dict[str, Any], base: type, allow_targets: Sequence[str] = (), *
     """
     target = find_target(node, base, allow_targets)
     model = _signature_model(target, tuple(injected))
-    try:
-        arguments = model.model_validate(_known_arguments(node, model))
-    except ValidationError as error:
-        raise ConfigError(_lines(error, model, prefix="")) from error
+    arguments = parse_section(model, _known_arguments(node, model))
     return target(**{key: getattr(arguments, key) for key in arguments.model_fields_set}, **injected)
-
-
-def arguments_of(node: dict[str, Any]) -> dict[str, Any]:
-    """The keys of a built node that go to its target."""
-    return {key: value for key, value in node.items() if key not in ("name", "_target_")}
-
-
-def _known_arguments(node: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """The arguments of `node`, without null or false for what the target does not know, or null for what is off."""
-    fields = model.model_fields
-    unknown_and_off = {key for key, value in node.items() if key not in fields and (value is None or value is False)}
-    off = {key for key, value in node.items() if key in fields and value is None and fields[key].default is False}
-    is_absent = unknown_and_off | off
-    return {key: value for key, value in arguments_of(node).items() if key not in is_absent}
 
 
 def cast_arguments(
@@ -328,36 +324,40 @@ def cast_arguments(
     return head | {key: getattr(cast, key) for key in [*arguments, *on]}
 
 
+def _known_arguments(node: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """The arguments of `node`, without null or false for what the target does not know, or null for what is off."""
+    fields = model.model_fields
+    arguments = {key: value for key, value in node.items() if key not in ("name", "_target_")}
+
+    def is_off(key: str, value: Any) -> bool:
+        if key not in fields:
+            return value is None or value is False
+        return value is None and fields[key].default is False
+
+    return {key: value for key, value in arguments.items() if not is_off(key, value)}
+
+
 @cache
 def _signature_model(target: type, injected: tuple[str, ...]) -> type[BaseModel]:
-    hints = _type_hints(target)
     fields: dict[str, Any] = {}
-    for name, parameter in inspect.signature(target).parameters.items():
+    for name, parameter in _signature(target).parameters.items():
         if name in injected or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if name.startswith("_"):  # as of torch.nn.Embedding: its own business, and no name for a field
             continue
-        default = ... if parameter.default is parameter.empty else parameter.default
-        fields[name] = (hints.get(name, Any), default)
+        hint, default = parameter.annotation, parameter.default
+        fields[name] = (Any if hint is parameter.empty else hint, ... if default is parameter.empty else default)
     settings = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), allow_inf_nan=False)
     return create_model(target.__name__, __config__=settings, **fields)
 
 
-def _type_hints(target: type) -> dict[str, Any]:
-    """Of the constructor's arguments; none where they name what is not there as the program runs."""
+def _signature(target: type) -> inspect.Signature:
     try:
-        return typing.get_type_hints(inspect.getattr_static(target, "__init__"), include_extras=True)
-    except (NameError, TypeError):
-        return {}
-
-
-def problems_of(model: type[BaseModel], plain: dict[str, Any], prefix: str) -> list[str]:
-    """One line for each key of `plain` that `model` does not take as it is, named with `prefix` in front."""
-    try:
-        model.model_validate(plain)
-    except ValidationError as error:
-        return _lines(error, model, prefix)
-    return []
+        return inspect.signature(target, eval_str=True)
+    except NameError:  # names types that are not there as the program runs
+        signature = inspect.signature(target)
+        untyped = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
+        return signature.replace(parameters=untyped)
 
 
 def _lines(error: ValidationError, model: type[BaseModel], prefix: str) -> list[str]:
@@ -378,14 +378,12 @@ def _lines(error: ValidationError, model: type[BaseModel], prefix: str) -> list[
 
 
 def _known_keys(model: Any, location: Sequence[str | int]) -> str:
-    kinds = {"oxford_pet": OxfordPetData, "synthetic": SyntheticData, "folder": FolderData}
     for part in location[:-1]:
-        if part in kinds:  # the tag of the union
-            model = kinds[str(part)]
-            continue
-        annotation = model.model_fields[str(part)].annotation
-        sections = [option for option in (annotation, *typing.get_args(annotation)) if _is_section(option)]
-        model = sections[0]
+        if part in KINDS:  # the tag of the union
+            model = KINDS[str(part)]
+        else:
+            annotation = model.model_fields[str(part)].annotation
+            model = next(option for option in (annotation, *typing.get_args(annotation)) if _is_section(option))
     return did_you_mean(str(location[-1]), sorted(model.model_fields))
 
 

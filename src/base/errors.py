@@ -1,11 +1,17 @@
-"""What commands say to users."""
+"""What commands tell users: errors, and texts of others made safe for terminals and spreadsheets."""
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 Result = TypeVar("Result")
+Value = TypeVar("Value")
 LONGEST = 200  # characters of a value that a message repeats
+# what a spreadsheet takes for a formula; after quotes, so that a text that has them gets one more and keeps its own
+_FORMULA = re.compile(r"'*(\s*[=+\-@].|[\t\r\n])", re.DOTALL)
+# numbers of our own, such as `+0.62 points` and `-0.10 to +1.20`
+_NUMBER = re.compile(r"'*[+-]?\d[\d.]*(e[+-]?\d+)?( to [+-]?\d[\d.]*)?( [a-z%]+)?", re.IGNORECASE)
 
 
 class ConfigError(ValueError):
@@ -54,3 +60,17 @@ def one_line(text: str) -> str:
 def printable(text: str) -> str:
     """The lines of `text`, each as `one_line` has it."""
     return "\n".join(map(one_line, text.split("\n")))
+
+
+def quoted(value: Value) -> Value | str:
+    """`value` as a cell of a CSV file: a text that begins like a formula with ' in front, anything else as it is."""
+    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
+
+
+def unquoted(cell: str) -> str:
+    """The text that `quoted` made a `cell` of."""
+    return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell
+
+
+def _is_formula(text: str) -> bool:
+    return _FORMULA.match(text) is not None and not _NUMBER.fullmatch(text)

@@ -17,10 +17,9 @@ import yaml
 from pydantic import ConfigDict, Field
 
 from src.base.config import Section, parse_section
-from src.base.errors import ConfigError, one_line, shown
+from src.base.errors import ConfigError, one_line, quoted, shown, unquoted
 from src.base.files import naming, open_regular, parse_json, read_json, read_regular, replacing, write_json, write_text
 from src.base.locks import HostAwareLock, LockHeld, LockLost
-from src.base.spreadsheets import quoted, unquoted
 
 HEADLINE = "headline"  # the protocol whose numbers are compared unless another is named; see docs/record.md
 SCHEMA = 2  # of what is written; ids of schema 1 were computed in another way, so its runs are only read

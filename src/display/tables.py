@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.base.errors import one_line
+from src.base.errors import one_line, quoted
 from src.base.files import replacing
-from src.base.spreadsheets import quoted
 
 GAP = "  "
 LAST_WIDTH = 20  # characters to which the last column of a Markdown table is padded at most

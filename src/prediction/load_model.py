@@ -21,7 +21,7 @@ from src.base.runtime import Numerics, pick_device
 from src.data.images import DEPTHS, ImageReader
 from src.data.open_data import open_verified
 from src.data.pairs import Splits
-from src.training.blueprint import blueprint, channels_of, size_problems
+from src.training.build import blueprint, channels_of, size_problems
 from src.training.checkpoint import load_weights, oldest_checkpoint
 from src.training.metrics import foreground_logit
 from src.training.protocol import Tta

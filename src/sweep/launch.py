@@ -11,8 +11,7 @@ from src.base.record import RunBusy
 from src.sweep.job import Job
 from src.sweep.plan import Point, make_jobs, write_plan
 from src.sweep.progress import Progress
-from src.training.labels import add_labels
-from src.training.reuse import finished_before, finished_elsewhere, link_finished_run, note_of_old_runs
+from src.training.reuse import add_labels, finished_before, finished_elsewhere, link_finished_run, note_of_old_runs
 
 
 class Backend(Protocol):

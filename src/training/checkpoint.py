@@ -15,7 +15,7 @@ from torch import nn
 from src.base.config import RunConfig
 from src.base.errors import one_line
 from src.base.files import allowed, flush_to_disk, link_or_copy, open_regular, replacing
-from src.training.failures import is_out_of_memory
+from src.training.stopping import is_out_of_memory
 
 FORMAT = 2  # raise it when weights of before mean something else, and the network's `oldest_checkpoint` with it
 LAST, PREVIOUS = "last.pt", "previous.pt"  # everything to resume from, and the checkpoint before it

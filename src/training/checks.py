@@ -1,6 +1,5 @@
 """Everything that can be wrong with a config, found before any data is read and told all at once."""
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,14 @@ from src.base.config import (
     build,
     cast_arguments,
     node_problems,
-    schema_problems,
+    problems_of,
 )
-from src.base.errors import ConfigError, one_line, shown
+from src.base.errors import ConfigError, attempt, one_line
 from src.base.identity import BUILT_SECTIONS
 from src.base.runtime import pick_device
 from src.data.augment import check_transforms
 from src.data.datasets import augmentation_problem
-from src.training.blueprint import blueprint, channels_of, size_problems
-from src.training.build import build_optimizer, build_schedule
+from src.training.build import blueprint, build_optimizer, build_schedule, channels_of, size_problems
 from src.training.checkpoint import fitting_weights, oldest_checkpoint
 from src.training.losses import Loss
 from src.training.schedules import Schedule
@@ -43,7 +41,7 @@ def checked(plain: dict[str, Any], device_here: bool = True) -> RunConfig:
     cannot work, devices and weights that are not there. Reads no data and writes nothing. `device_here`: False for a
     run that another machine will do, whose devices this one cannot know.
     """
-    problems = schema_problems(plain)
+    problems = problems_of(RunConfig, plain)
     misnamed = any(problem.startswith("allow_targets") for problem in problems)
     allowed = () if misnamed else tuple(plain.get("allow_targets", ()))
     for section, (base, injected) in BASES.items():
@@ -53,40 +51,19 @@ def checked(plain: dict[str, Any], device_here: bool = True) -> RunConfig:
     if isinstance(augmentation, dict):
         for key in ("transforms", "copy_transforms"):
             if isinstance(augmentation.get(key), list):
-                nodes = json.dumps(augmentation[key], default=str)
-                problems += _transform_problems(nodes, f"augmentation.{key}", allowed)
+                problems += check_transforms(augmentation[key], f"augmentation.{key}", allowed)
     if problems:
         raise ConfigError(problems)
     config = RunConfig.model_validate(plain)
     built = {name: cast_arguments(getattr(config, name), *BASES[name], allowed) for name in BUILT_SECTIONS}
-    config = _expanded(config.model_copy(update=built))
+    config = config.model_copy(update=built)
     # runs of a sweep that differ in their seed alone are alike in all this
     problems = list(_combination_problems(config.model_copy(update={"seed": 0}).model_dump_json()))
-    problems += _device_problems(config) if device_here else []
+    if device_here:
+        attempt(problems, lambda: pick_device(config.device))
     if problems:
         raise ConfigError(problems)
     return config
-
-
-def _expanded(config: RunConfig) -> RunConfig:
-    """`config` with the home folder for `~` in its paths. Raises ConfigError for a user that is not there."""
-    data = {key: _home(f"data.{key}", getattr(config.data, key)) for key in ("root", "cache_dir")}
-    own = {key: _home(key, getattr(config, key)) for key in ("output", "init_from")}
-    return config.model_copy(update={**own, "data": config.data.model_copy(update=data)})
-
-
-def _home(key: str, path: str | None) -> str | None:
-    if path is None or not path.startswith("~"):
-        return path
-    try:
-        return str(Path(path).expanduser())
-    except RuntimeError as error:
-        raise ConfigError([f"{key}: got {shown(path)}; this user does not exist"]) from error
-
-
-@cache
-def _transform_problems(nodes: str, where: str, allowed: tuple[str, ...]) -> list[str]:
-    return check_transforms(json.loads(nodes), where, allowed)
 
 
 @cache
@@ -115,7 +92,7 @@ def _combination_problems(plain: str) -> list[str]:
     if optimizer is not None:
         _try("scheduler", lambda: build_schedule(config, optimizer, steps_per_epoch=2), problems)
     if model is not None:
-        problems += _model_problems(config, model)
+        problems += size_problems(config, model) + _weights_problems(config, model)
     if loss is not None and model is not None:
         channels = channels_of(config, model)
         if channels not in loss.channels:
@@ -136,28 +113,16 @@ def _try(section: str, make: Any, problems: list[str]) -> Any:
         return None
 
 
-def _model_problems(config: RunConfig, model: nn.Module) -> list[str]:
-    problems = size_problems(config, model)
-    if config.init_from is not None:
-        problems += _weights_problems(Path(config.init_from), model)
-    return problems
-
-
-def _weights_problems(path: Path, model: nn.Module) -> list[str]:
-    if not path.is_file():
+def _weights_problems(config: RunConfig, model: nn.Module) -> list[str]:
+    if config.init_from is None:
+        return []
+    if not Path(config.init_from).is_file():
         return [
-            f"init_from: got {str(path)!r}, which is not a file; give a run's checkpoints/best.pt or a .pth of weights"
+            f"init_from: got {config.init_from!r}, which is not a file; give a run's checkpoints/best.pt or a .pth of "
+            "weights"
         ]
     try:
-        fitting_weights(path, model.state_dict(), oldest_checkpoint(model))
+        fitting_weights(Path(config.init_from), model.state_dict(), oldest_checkpoint(model))
     except ValueError as error:
         return [f"init_from: {error}"]
-    return []
-
-
-def _device_problems(config: RunConfig) -> list[str]:
-    try:
-        pick_device(config.device)
-    except ConfigError as error:
-        return error.problems
     return []

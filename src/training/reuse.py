@@ -1,8 +1,8 @@
-"""Runs that need no training: already finished here, or in another sweep beside this one, on the same data."""
+"""Runs that are there already: finished here, or in another sweep beside this one; and what a later call adds."""
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from src.base.environment import PROJECT, git_state
 from src.base.errors import one_line
 from src.base.files import link_or_copy, making, read_json, read_yaml
 from src.base.identity import identify
-from src.base.record import HEADLINE, LARGEST_RUN, SCHEMA, RunRecord, SweepFolder
+from src.base.record import HEADLINE, LARGEST_RUN, SCHEMA, RunBusy, RunRecord, SweepFolder
 from src.training.checkpoint import BEST, load_checkpoint
 from src.training.metrics import dice_per_image, iou_per_image, pooled_dice
 
@@ -150,3 +150,37 @@ def _take(source: str, target: str) -> None:
         link_or_copy(Path(source), Path(target))
     else:
         shutil.copy2(source, target)
+
+
+def united_labels(run: Mapping[str, Any], config: RunConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """The tags and notes of `run` (its run.json) together with those that `config` brings.
+
+    Tags are only ever added. Notes are replaced where some are given, by an experiment or typed, even as empty ones.
+    """
+    given = bool(config.notes) or any(override.startswith("notes=") for override in overrides)
+    return {
+        "tags": list(dict.fromkeys([*(run.get("tags") or []), *config.tags])),
+        "notes": config.notes if given else run.get("notes", ""),
+    }
+
+
+def add_labels(record: RunRecord, config: RunConfig, overrides: Sequence[str]) -> str:
+    """Adds tags and notes to the finished run of `record`; returns what changed, to be put behind a message.
+
+    Writes nothing where nothing changes. run.json is replaced rather than written to, so that a sweep that shares the
+    file keeps its own.
+    """
+    if _changes(record, config, overrides) == {}:
+        return ""
+    try:
+        with record.locked():
+            changes = _changes(record, config, overrides)
+            record.update(**changes)
+    except RunBusy as error:
+        return f"; tags and notes stay as they are, {error}"
+    return f"; {' and '.join(changes)} changed" if changes else ""
+
+
+def _changes(record: RunRecord, config: RunConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    run = record.read() or {}
+    return {key: value for key, value in united_labels(run, config, overrides).items() if value != run.get(key)}

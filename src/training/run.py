@@ -18,11 +18,9 @@ from src.data.open_data import open_verified
 from src.data.pairs import Splits
 from src.data.verify import skipped_text
 from src.training.checkpoint import PREVIOUS, init_digest
-from src.training.failures import explain
-from src.training.labels import united_labels
 from src.training.loop import NonFiniteLoss
-from src.training.reuse import finished_before, link_finished_run, warn_of_other_code
-from src.training.stopping import Interrupted, StopRequest
+from src.training.reuse import finished_before, link_finished_run, united_labels, warn_of_other_code
+from src.training.stopping import Interrupted, StopRequest, explain
 from src.training.story import Result, train_and_test
 
 log = logging.getLogger(__name__)

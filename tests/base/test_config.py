@@ -4,19 +4,21 @@ import pytest
 import torch
 from torch import nn
 
-from src.base.config import build, cast_arguments, find_target, node_problems, schema_problems
+from src.base.config import RunConfig, build, cast_arguments, find_target, node_problems, problems_of
 from src.base.errors import ConfigError
 
 ADAMW = {"name": "adamw", "_target_": "torch.optim.AdamW", "lr": 1e-3}
 
 
 def test_the_real_config_has_no_problems(composed):
-    assert schema_problems(composed()) == []
-    assert schema_problems(composed("data=synthetic", "debug=one_batch", "size=small")) == []
+    assert problems_of(RunConfig, composed()) == []
+    assert problems_of(RunConfig, composed("data=synthetic", "debug=one_batch", "size=small")) == []
 
 
 def test_all_problems_come_at_once_with_what_was_got_and_what_is_allowed(composed):
-    problems = schema_problems(composed("trainer.epochz=3", "trainer.batch_size=0", "sead=1", "data.border=bordr"))
+    problems = problems_of(
+        RunConfig, composed("trainer.epochz=3", "trainer.batch_size=0", "sead=1", "data.border=bordr")
+    )
     assert problems == [
         "data.border: got 'bordr'; input should be 'foreground', 'background', 'ignore' or 'random'",
         "trainer.batch_size: got 0; input should be greater than or equal to 1",
@@ -29,7 +31,7 @@ def test_all_problems_come_at_once_with_what_was_got_and_what_is_allowed(compose
 
 
 def test_keys_of_the_kind_of_data_are_known(composed):
-    assert schema_problems(composed("data=synthetic", "data.trainvall=5")) == [
+    assert problems_of(RunConfig, composed("data=synthetic", "data.trainvall=5")) == [
         "data.trainvall: unknown key (got 5); did you mean 'trainval'? allowed: border, cache_dir, decode_once, fold, "
         "image_size, kind, mean, name, on_error, resize, root, seed, size, std, test, trainval, workers"
     ]
@@ -37,7 +39,7 @@ def test_keys_of_the_kind_of_data_are_known(composed):
 
 def test_numbers_that_make_no_synthetic_data_are_all_named(composed):
     wrong = ("data.trainval=1", "data.test=0", "data.size=8", "data.seed=-1")
-    assert schema_problems(composed("data=synthetic", *wrong)) == [
+    assert problems_of(RunConfig, composed("data=synthetic", *wrong)) == [
         "data.trainval: got 1; input should be greater than or equal to 3",
         "data.test: got 0; input should be greater than or equal to 1",
         "data.size: got 8; input should be greater than or equal to 16",

@@ -1,18 +1,18 @@
 """Old names: refused in what is asked for today, read in what was recorded."""
 
-from src.base.config import parse_data, schema_problems
+from src.base.config import RunConfig, parse_data, problems_of
 from src.base.renamed import KEYS, OPTIONS, with_new_names
 from src.cli.overrides import CONF
 
 
 def test_every_old_key_is_refused_with_the_new_one(composed):
     for old, new in KEYS.items():
-        assert schema_problems(composed()) == []
+        assert problems_of(RunConfig, composed()) == []
         section, _, key = old.partition(".")
         plain = composed()
         plain[section][key] = "x"
         if section == "data":  # the model's keys are held against its class
-            assert schema_problems(plain) == [f"{old}: renamed to {new}"]
+            assert problems_of(RunConfig, plain) == [f"{old}: renamed to {new}"]
 
 
 def test_every_new_option_is_there_and_no_old_one():

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from src.base.record import RunRecord
-from src.training.labels import add_labels
+from src.training.reuse import add_labels
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 import src.models
 from src.base.record import RunRecord
 from src.training.checks import checked
-from src.training.failures import explain
+from src.training.stopping import explain
 from tests.training.attempts import attempt, exit_code
 
 GREEDY = """

@@ -15,10 +15,9 @@ from pandas.api.types import union_categoricals
 from tqdm import tqdm
 
 from src.analysis.records.runs import LAYOUT, load_runs_and_epochs
-from src.base.errors import one_line
+from src.base.errors import one_line, unquoted
 from src.base.files import open_regular
 from src.base.record import HEADLINE, LARGEST_IMAGES, SweepFolder
-from src.base.spreadsheets import unquoted
 
 NUMBERS = {"dice": "float64", "iou": "float64", "tp": "int64", "fp": "int64", "fn": "int64"}  # of each test image
 LARGEST = {"dice": 1, "iou": 1, "tp": 10**12, "fp": 10**12, "fn": 10**12}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.base.spreadsheets import quoted, unquoted
+from src.base.errors import quoted, unquoted
 
 
 @pytest.mark.parametrize(
