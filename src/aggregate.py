@@ -22,7 +22,8 @@ def aggregate(config: DictConfig) -> None:
     """Check, load, judge, print the answer, write the report."""
     # pandas, scipy and matplotlib take a second to import: --help must not wait for them
     from src.analysis.report.options import AggregateOptions
-    from src.analysis.report.report import make_report, terminal_text, write_report
+    from src.analysis.report.page import terminal_text, write_report
+    from src.analysis.report.report import make_report
 
     options = parse_options(AggregateOptions, config, NEEDED)
     sweeps = options.sweeps()

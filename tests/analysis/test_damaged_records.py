@@ -216,7 +216,7 @@ def test_no_damage_to_a_run_ends_the_report_on_the_others(here, sound, tmp_path,
     for folder in victims:
         damage(draw, folder)
     if batch % 5 != 1:
-        monkeypatch.setattr("src.analysis.report.report.pictures_of", lambda *_: [])  # they take most of the time
+        monkeypatch.setattr("src.analysis.report.page.pictures_of", lambda *_: [])  # they take most of the time
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with patience(PATIENCE):
         records = load_records([sweep])  # first, since a run may seem to be running for half a minute, and not later

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from src.analysis.statistics.estimates import Scores
 from src.display.figure_style import (
@@ -22,16 +22,15 @@ from src.display.figure_style import (
 )
 
 TEST_DICE = "test Dice (mean per image)"
-LABELS = {
+CURVES = {  # report A's figures 2 to 19
     "lr": "learning rate",
-    "train_loss": "training loss (mean per image)",
-    "valid_loss": "validation loss (mean per image)",
-    "train_dice": "training Dice (mean per image)",
-    "valid_dice": "validation Dice (mean per image)",
+    "train_loss": "training loss",
+    "train_dice": "training Dice",
+    "valid_loss": "validation loss",
+    "valid_dice": "validation Dice",
 }
 SCORES = ("dice", "iou", "flattened")  # how the names of columns of scores end, which rise to 1
 NAME, NOTE = 36, 24  # characters per line of a name in `paired`, beside the axes and inside
-FAR_APART = 30  # a learning rate 30 times smaller than another would be flat on a linear axis
 MANY_IMAGES = 1000  # from here on points are faint, so that their density shows
 VERDICTS = {  # edge, marker, filling
     "better": (BLUE, "o", BLUE),
@@ -47,19 +46,19 @@ def curves(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
 
     `epochs`: one row per epoch with `setting` (in the order of colors and legend), `seed`, `epoch` (from 1) and
     `column`. Where not all seeds of a setting have a value, single seeds continue as thin lines. The first 8 settings
-    are drawn. Learning rates whose peaks are more than 30 times apart are on a log axis. A few extreme values (high
-    losses, low Dice) are cut off if they would flatten all others, and a note counts them. Raises ValueError for two
-    rows with the same setting, seed and epoch.
+    are drawn. A few extreme values (high losses, low Dice) are cut off if they would flatten all others, and a note
+    counts them. Raises ValueError for two rows with the same setting, seed and epoch.
     """
     names = list(dict.fromkeys(epochs["setting"]))
     drawn = names[: len(LOOKS)]
-    tables = [_by_seed(epochs[epochs["setting"] == name], name, column) for name in drawn]
+    tables = [_by_seed(epochs[epochs["setting"] == name], column) for name in drawn]
     lines = [_curve(ax, table, number) for number, table in enumerate(tables)]
-    ax.set(xlabel="epoch", ylabel=_unit_below(LABELS.get(column, column.replace("_", " "))))
+    ax.set(xlabel="epoch", ylabel=CURVES.get(column, column.replace("_", " ")))
     last = max((table.index.max() for table in tables), default=1)
     ax.set_xlim(0, max(1.02 * last, last + 0.5))
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    notes = [_limit_y(ax, column, tables), _count_of(len(drawn), len(names))]
+    omitted = f"{len(drawn)} of {len(names)} settings" if len(drawn) < len(names) else ""
+    notes = [_limit_y(ax, column, tables), omitted]
     note(ax, "\n".join(filter(None, notes)), "bottom right" if column.endswith(SCORES) else "top right")
     legend_above(ax, list(zip(lines, drawn, strict=True)))
     return ax
@@ -141,35 +140,8 @@ def effects(ax: Axes, effects: pd.DataFrame) -> Axes:
     return ax
 
 
-@styled
-def dice_against_time(ax: Axes, settings: pd.DataFrame, quantity: str = TEST_DICE) -> Axes:
-    """Test Dice against training time: a marker per setting with its interval, hollow if the device was shared.
-
-    `settings`: `setting`, `mean`, `low` and `high` (Dice, NaN without an interval), `minutes` (mean training time) and
-    `exclusive` (whether all its runs had the device to themselves). The first 8 with a mean and a time are drawn.
-    """
-    known = settings.dropna(subset=["mean", "minutes"]).head(len(LOOKS))
-    entries = []
-    for row, look in zip(known.to_dict("records"), LOOKS, strict=False):
-        filling = look.color if row["exclusive"] else "white"
-        ax.vlines(row["minutes"], row["low"], row["high"], color=look.color, linewidth=1)
-        (point,) = ax.plot(row["minutes"], row["mean"], look.marker, color=look.color, markerfacecolor=filling)
-        point.set(markersize=6)
-        entries.append((point, row["setting"]))
-    if not known["exclusive"].all():
-        hollow = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", markersize=6, linestyle="")
-        entries.append((hollow, "hollow: shared the device, time not comparable"))
-    ax.set(xlabel="mean training time (minutes)", ylabel=_unit_below(quantity))
-    ax.set_xlim(0, 1.08 * known["minutes"].max() if len(known) else 1)
-    note(ax, _count_of(len(known), len(settings)), "bottom right")
-    legend_above(ax, entries)
-    return ax
-
-
-def _by_seed(rows: pd.DataFrame, name: str, column: str) -> pd.DataFrame:
+def _by_seed(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """The values of one setting, (epochs, seeds), all epochs in order; NaN for missing and infinite values."""
-    if rows.duplicated(["seed", "epoch"]).any():
-        raise ValueError(f"two runs of {name!r} have the same seed; give settings that differ different labels")
     table = rows.pivot(index="epoch", columns="seed", values=column).astype(float)
     every_epoch = range(int(table.index.min()), int(table.index.max()) + 1)
     return table.reindex(every_epoch).replace([np.inf, -np.inf], np.nan)
@@ -198,44 +170,26 @@ def _limit_y(ax: Axes, column: str, tables: list[pd.DataFrame]) -> str:
     The range between the 10 % and 90 % quantiles after the first epoch fills at least a quarter of the axis: values
     more than three times this range above it (loss) or below it (Dice) are cut off.
     """
-    values = np.concatenate([[], *(_finite(table) for table in tables)])
+    values, later = (_finite([table.iloc[first:] for table in tables]) for first in (0, 1))
     is_score = column.endswith(SCORES)
     if not len(values):
         return "no values"
-    if column == "lr":
-        peaks = [_finite(table).max() for table in tables if len(_finite(table))]
-        if values.min() > 0 and max(peaks) / min(peaks) > FAR_APART:
-            # schedules end at nearly 0: decades of no interest
-            ax.set(yscale="log", ylim=(min(peaks) / FAR_APART, 2 * max(peaks)))
-            ax.yaxis.set_minor_formatter(NullFormatter())
-        else:
-            ax.set_ylim(bottom=min(0, values.min()))
+    if not is_score and not column.endswith("loss"):
+        ax.set_ylim(bottom=min(0, values.min()))
         ax.yaxis.set_major_formatter("{x:g}")
-    elif is_score or column.endswith("loss"):
-        later = np.concatenate([_finite(table.iloc[1:]) for table in tables])
-        low, high = np.quantile(later if len(later) else values, [0.1, 0.9])
-        reach = 3 * (high - low) or np.inf  # if nearly all values are equal, none is cut off
-        kept = values[values >= low - reach] if is_score else values[values <= high + reach]
-        margin = 0.05 * np.ptp(kept) or 0.01
-        top = kept.max() + margin
-        ax.set_ylim(max(kept.min() - margin, min(kept.min(), 0)), min(top, 1) if is_score else top)
-        if len(kept) < len(values):
-            where = "below" if is_score else "above"
-            return f"{len(values) - len(kept)} of {len(values)} values {where} the axis"
-    return ""
+        return ""
+    low, high = np.quantile(later if len(later) else values, [0.1, 0.9])
+    reach = 3 * (high - low) or np.inf  # if nearly all values are equal, none is cut off
+    kept = values[values >= low - reach] if is_score else values[values <= high + reach]
+    margin = 0.05 * np.ptp(kept) or 0.01
+    top = kept.max() + margin
+    ax.set_ylim(max(kept.min() - margin, min(kept.min(), 0)), min(top, 1) if is_score else top)
+    cut = len(values) - len(kept)
+    return f"{cut} of {len(values)} values {'below' if is_score else 'above'} the axis" if cut else ""
 
 
-def _count_of(drawn: int, total: int) -> str:
-    return f"{drawn} of {total} settings" if drawn < total else ""
-
-
-def _unit_below(label: str) -> str:
-    """A label with its brackets on a second line, since y axes are often short."""
-    return label.replace(" (", "\n(")
-
-
-def _finite(table: pd.DataFrame) -> npt.NDArray[np.float64]:
-    values = table.to_numpy()
+def _finite(tables: list[pd.DataFrame]) -> npt.NDArray[np.float64]:
+    values = np.concatenate([[], *(table.to_numpy().ravel() for table in tables)])
     return values[np.isfinite(values)]
 
 

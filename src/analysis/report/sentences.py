@@ -10,6 +10,7 @@ from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.effects import Effect
 from src.analysis.claims.verdicts import Verdict
 from src.analysis.records.matching import Setting
+from src.analysis.report.report import Report
 from src.analysis.report.tables import MOST_NAMES, POINTS, comparison_row, effect_verdict, with_interval
 from src.analysis.statistics.estimates import LEAST_SEEDS
 from src.display.text import count_text, status_counts_text
@@ -24,21 +25,18 @@ SIZES = {  # of runs; they decide how far a verdict carries
 }
 
 
-def summary_sentences(
-    scores: pd.DataFrame,
-    effects: Sequence[Effect],
-    settings: Sequence[Setting],
-    judged: Sequence[tuple[ClaimFile, Sequence[Verdict]]],
-) -> list[str]:
+def answer_sentences(report: Report) -> list[str]:
     """The answer in a few sentences: the best setting, the effects of factors, the verdicts on each source's claims."""
-    sentences = best_setting_sentences(scores)
-    if len({effect.factor for effect in effects}) > 1:  # a single factor's effects are in the sentences above
-        sentences += effect_sentences(effects)
-    if len({setting.values.get("data.image_size") for setting in settings if setting.folders}) > 1:
+    if not report.scores["n"].any():
+        return ["No run is finished and included yet, so there is nothing to compare."]
+    sentences = best_setting_sentences(report.scores)
+    if len({effect.factor for effect in report.effects}) > 1:  # a single factor's effects are in the sentences above
+        sentences += effect_sentences(report.effects)
+    if len({setting.values.get("data.image_size") for setting in report.settings if setting.folders}) > 1:
         sentences.append("The settings differ in data.image_size, and each is scored at its own size.")
     return sentences + [
         f"{file.source}: {verdict_counts_text(verdicts)} of {count_text(len(verdicts), 'claim')}."
-        for file, verdicts in judged
+        for file, verdicts in report.verdicts
     ]
 
 
@@ -96,8 +94,8 @@ def conditions_text(file: ClaimFile, verdicts: Sequence[Verdict]) -> str:
     for key, wanted in file.reported_with.items():
         values = dict.fromkeys(setting.values.get(key) for setting in settings)
         if any(value != wanted for value in values):
-            differing.append(f"{key} {', '.join(map(str, values))} ({file.source}: {wanted})")
-    return "; ".join(differing)
+            differing.append(f"{key} {', '.join(map(str, values))} (reported: {wanted})")
+    return f"Conditions differ from {file.source}: {'; '.join(differing)}." if differing else ""
 
 
 def sizes_text(settings: Sequence[Setting]) -> str:
@@ -113,13 +111,6 @@ def runs_text(runs: pd.DataFrame) -> str:
     excluded = int((runs["status"].eq("finished") & ~runs["included"]).sum())
     suffix = f", of which {excluded} {'is' if excluded == 1 else 'are'} excluded" if excluded else ""
     return f"{count_text(len(runs), 'run')}: {status_counts_text(runs)}{suffix}"
-
-
-def no_answer_text(runs: pd.DataFrame) -> str:
-    """The reason for the lack of an answer."""
-    if runs["status"].eq("finished").any():
-        return "All finished runs are excluded, so there is nothing to compare."
-    return "No run has finished yet, so there is nothing to compare."
 
 
 def _names_text(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.comparison import Comparison
-from src.analysis.claims.effects import MOST_CONTEXTS, Effect
+from src.analysis.claims.effects import Effect
 from src.analysis.claims.verdicts import Verdict
 from src.analysis.claims.wording import arms_text, effect_text, interval_text, p_text
 from src.analysis.records.loading import Records
@@ -37,17 +37,16 @@ def settings_columns(scores: pd.DataFrame) -> Columns:
         **{name: cell_texts(scores[name], score_text) for name in ("median", "std", "min", "max")},
         "points behind the best [95 %]": [_behind(row) for row in rows],
         "time per run": cell_texts(60 * scores["minutes"], human_seconds),
-    }
-    if scores["reported"].notna().any():
-        columns["reported Dice"] = [
+        "reported Dice": [
             " to ".join(score_text(row[end]) for end in ("reported", "reported_to") if not pd.isna(row[end]))
             for row in rows
-        ]
-    return columns
+        ],
+    }
+    return columns if scores["reported"].notna().any() else {name: columns[name] for name in list(columns)[:-1]}
 
 
 def effect_columns(effects: Sequence[Effect]) -> Columns:
-    """A row per effect of a factor: the difference, its interval and its verdict."""
+    """A row per effect of a factor: the difference, its interval and its verdict; the notes if there are any."""
     rows = [comparison_row(effect.comparison) for effect in effects]
     columns = {
         "comparison": [f"{'' if effect.is_main else '  of these: '}{effect.name}" for effect in effects],
@@ -59,7 +58,7 @@ def effect_columns(effects: Sequence[Effect]) -> Columns:
         "verdict": [effect_verdict(effect) for effect in effects],
         "note": [row["notes"] for row in rows],
     }
-    return columns if any(columns["note"]) else {name: texts for name, texts in columns.items() if name != "note"}
+    return columns if any(columns["note"]) else {name: columns[name] for name in list(columns)[:-1]}
 
 
 def effect_verdict(effect: Effect) -> str:
@@ -97,85 +96,71 @@ def extreme_images(records: Records, settings: Sequence[Setting]) -> dict[str, C
     if not folders:
         return {}
     dice = records.per_image(folders, "dice")
-    table = pd.DataFrame(
-        {
-            "image": records.stems(folders[0]),
-            "mean Dice": dice.mean(axis=0),
-            "worst run": dice.min(axis=0),
-            "best run": dice.max(axis=0),
-        }
-    ).sort_values("mean Dice", kind="stable")
-    ends = {"worst": table.head(MOST_IMAGES), "best": table.iloc[::-1].head(MOST_IMAGES)}
+    scores = {"mean Dice": dice.mean(axis=0), "worst run": dice.min(axis=0), "best run": dice.max(axis=0)}
+    table = pd.DataFrame({"image": records.stems(folders[0]), **scores}).sort_values("mean Dice", kind="stable")
     return {
-        name: {"image": list(rows["image"]), **{name: cell_texts(rows[name], score_text) for name in rows.columns[1:]}}
-        for name, rows in ends.items()
+        end: {"image": list(rows["image"]), **{name: cell_texts(rows[name], score_text) for name in scores}}
+        for end, rows in (("worst", table.head(MOST_IMAGES)), ("best", table.iloc[::-1].head(MOST_IMAGES)))
     }
 
 
 def excluded_columns(runs: pd.DataFrame) -> Columns:
-    """The runs that did not finish or are excluded, and why; those included from another sweep in one line a sweep."""
+    """The runs that did not finish or are excluded, and why."""
     rows = runs[runs["status"].isin(EXCLUDED) | runs["left_out"].notna()]
-    reasons = cell_texts(rows["left_out"].fillna(rows["error"]), collapse_whitespace, missing="")
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for run_id, sweep, status, reason in zip(rows["run_id"], rows["sweep"], rows["status"], reasons, strict=True):
-        groups.setdefault((sweep, status, reason), []).append(setting_text(run_id))
-    lines = []
-    for (sweep, status, reason), names in groups.items():
-        are_copies = len(names) > 1 and reason.endswith(" already")
-        lines += [(name, sweep, status, reason) for name in ([f"{len(names)} runs"] if are_copies else names)]
-    return {name: [line[number] for line in lines] for number, name in enumerate(("run", "sweep", "status", "reason"))}
+    return {
+        "run": cell_texts(rows["run_id"], setting_text),
+        "sweep": list(rows["sweep"]),
+        "status": list(rows["status"]),
+        "reason": cell_texts(rows["left_out"].fillna(rows["error"]), collapse_whitespace, missing=""),
+    }
 
 
-def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """For each claim its name, words, verdict and reason, and its comparisons as `comparison_row` has them.
-
-    `scope`: what its intervals cover. `part`: for a claim with several hypotheses, the number of the one compared.
-    """
+def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
+    """For each claim its name, verdict, words, reason, and what was published."""
     return [
         {
             "name": verdict.name,
-            "says": verdict.claim.says,
-            "as_tested": verdict.claim.as_tested,
-            "reported": verdict.claim.reported,
             "verdict": verdict.status,
+            "says": verdict.claim.says,
             "reason": verdict.reason,
-            "p": p_text(verdict.p_adjusted) if any(one.problem is None for one in verdict.comparisons) else "",
-            "scope": "; ".join(
-                dict.fromkeys(one.hypothesis.metric.scope for one in verdict.comparisons if one.samples)
-            ),
-            "parts": [
-                {"part": str(number) if len(verdict.results) > 1 else "", **row}
-                for number, contexts in enumerate(verdict.results, start=1)
-                for row in _context_rows(contexts)
-            ],
+            "as tested": verdict.claim.as_tested,
+            "reported": verdict.claim.reported,
+            "p (Holm)": _verdict_p(verdict),
         }
         for verdict in verdicts
     ]
 
 
 def verdict_table(judged: Sequence[tuple[ClaimFile, Sequence[Verdict]]]) -> pd.DataFrame:
-    """One row per comparison, with the verdict on its claim."""
+    """One row per comparison, with the verdict on its claim; `part`: the number of its hypothesis if there are several.
+
+    What was compared, the effect with its interval, what both cover, and what was reported.
+    """
     rows = [
         {
             "source": file.source,
-            "claim": row["name"],
-            **{key: row[key] for key in ("verdict", "reason", "p")},
-            **part,
+            "claim": verdict.name,
+            "verdict": verdict.status,
+            "reason": verdict.reason,
+            "p": _verdict_p(verdict),
+            "part": str(number) if len(verdict.results) > 1 else "",
+            "metric": one.hypothesis.metric.description,
+            "comparison": arms_text(one),
+            **comparison_row(one),
         }
         for file, verdicts in judged
-        for row in claim_rows(verdicts)
-        for part in row["parts"]
+        for verdict in verdicts
+        for number, contexts in enumerate(verdict.results, start=1)
+        for one in contexts
     ]
     return pd.DataFrame(rows)
 
 
 def comparison_row(comparison: Comparison) -> dict[str, str]:
-    """What was compared, the effect with its interval, what both cover, and what was reported."""
+    """The effect with its interval, what both cover, and what was reported."""
     hypothesis, metric, values = comparison.hypothesis, comparison.hypothesis.metric, comparison.display_values
     reported, g = hypothesis.reported, comparison.hedges_g
     return {
-        "metric": metric.description,
-        "comparison": arms_text(comparison),
         "effect": "" if values is None else effect_text(metric, values[0]),
         "interval": "" if values is None else interval_text(metric, *values[1:]),
         "seeds": _seeds_text(comparison.seeds),
@@ -194,13 +179,8 @@ def with_interval(value: float, high: float) -> str:
     return score_text(value) + ("" if pd.isna(high) else f" ± {high - value:.4f}")
 
 
-def _context_rows(contexts: Sequence[Comparison]) -> list[dict[str, str]]:
-    """The contexts of a hypothesis; of very many the first, with the number of the others."""
-    rows = [comparison_row(one) for one in contexts[:MOST_CONTEXTS]]
-    more = len(contexts) - MOST_CONTEXTS
-    if more > 0:
-        rows[-1]["notes"] = "; ".join(filter(None, [rows[-1]["notes"], f"and {more} more contexts, not listed"]))
-    return rows
+def _verdict_p(verdict: Verdict) -> str:
+    return p_text(verdict.p_adjusted) if any(one.problem is None for one in verdict.comparisons) else ""
 
 
 def _seeds_text(seeds: Sequence[int]) -> str:

@@ -27,8 +27,8 @@ def test_without_room_for_all_effects_the_answers_stay_and_the_parts_of_means_go
         return len(picture.figure().axes[0].get_yticklabels()), picture.caption
 
     rows, caption = shown(found * 5)
-    assert rows == 30 and "table" not in caption
+    assert rows == 30 and "main" not in caption
     rows, caption = shown(found * 6)
-    assert rows == 12 and caption.endswith("The contexts of means are in the table.")
+    assert rows == 12 and caption.endswith(" The main 12 of 36 effects.")
     rows, caption = shown(found * 16)
-    assert rows == 30 and caption.endswith("The contexts of means are in the table. The first 30 of 32 effects.")
+    assert rows == 30 and caption.endswith(" The main 30 of 96 effects.")

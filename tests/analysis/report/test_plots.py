@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from src.analysis.report.plots import curves, dice_against_time, dots, effects, paired, rows_height
+from src.analysis.report.plots import curves, dots, effects, paired, rows_height
 from src.display.figure_style import COLUMN_WIDTH, LOOKS, legend_height, new_figure, saved
 from tests.conftest import PROJECT
 
@@ -41,8 +41,6 @@ def settings_of(names, **columns):
         "low": np.linspace(0.89, 0.92, rows),
         "high": np.linspace(0.91, 0.94, rows),
         "per_seed": [[0.9, 0.9, 0.92]] * rows,
-        "minutes": np.linspace(10, 30, rows),
-        "exclusive": [True] * rows,
     }
     return pd.DataFrame(table | columns)
 
@@ -148,13 +146,6 @@ def test_learning_rates_of_one_size_are_on_a_linear_axis_from_0():
     assert ax.get_ylabel() == "learning rate" and "0.001" in [text.get_text() for text in ax.get_yticklabels()]
 
 
-def test_learning_rates_far_apart_are_on_a_log_axis():
-    _, ax = drawn(curves, epochs_of({"large": [[1e-2, 1e-2]], "small": [[1e-4, 3e-6]]}, "lr"), "lr")
-    assert ax.get_yscale() == "log" and ax.get_ylim() == pytest.approx((1e-4 / 30, 2e-2))
-    _, ax = drawn(curves, epochs_of({"large": [[1e-2, 0.0]], "small": [[1e-4, 0.0]]}, "lr"), "lr")
-    assert ax.get_yscale() == "linear"  # 0 has no place on a log axis
-
-
 def test_of_twelve_settings_eight_are_drawn_and_a_note_says_so():
     _, ax = drawn(curves, epochs_of({f"setting {n}": [[0.2, 0.4]] for n in range(12)}), "valid_dice")
     assert len(ax.lines) == 8 and notes(ax) == ["8 of 12 settings"]
@@ -164,12 +155,6 @@ def test_any_other_number_can_be_drawn():
     _, ax = drawn(curves, epochs_of({"unet": [[1, 2], [3, 4]]}, "some_number"), "some_number")
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "some number")
     assert ax.lines[0].get_ydata().tolist() == [2, 3]
-
-
-def test_two_runs_of_one_seed_are_refused():
-    epochs = epochs_of({"unet": [[0.2, 0.4]]})
-    with pytest.raises(ValueError, match="two runs of 'unet' have the same seed"):
-        curves(new_figure()[1], pd.concat([epochs, epochs]), "valid_dice")
 
 
 def test_dots_have_the_first_setting_on_top_with_its_mean_interval_and_seeds():
@@ -245,32 +230,12 @@ def test_effects_stand_against_zero_and_verdicts_differ_in_filling_and_color():
     assert ax.get_xlabel() == "difference in test Dice × 100"
 
 
-def test_a_setting_that_shared_the_device_is_hollow_and_the_legend_says_why():
-    _, ax = drawn(dice_against_time, settings_of(["unet", "cbam"], minutes=[30.0, 16.0], exclusive=[True, False]))
-    unet, cbam = ax.lines
-    assert unet.get_xydata().tolist() == [[30, 0.90]] and cbam.get_xydata().tolist() == [[16, 0.93]]
-    assert unet.get_markerfacecolor() == unet.get_color() and cbam.get_markerfacecolor() == "white"
-    assert legend_texts(ax) == ["unet", "cbam", "hollow: shared the device, time not comparable"]
-    assert ax.get_xlim()[0] == 0 and ax.get_xlabel() == "mean training time (minutes)"
-
-
-def test_where_all_had_the_device_alone_the_legend_has_settings_only():
-    _, ax = drawn(dice_against_time, settings_of(["unet", "cbam"]))
-    assert legend_texts(ax) == ["unet", "cbam"]
-
-
-def test_settings_without_a_time_and_beyond_the_eighth_are_counted():
-    _, ax = drawn(dice_against_time, settings_of(list("abcdefghij"), minutes=[NAN, *range(1, 10)]))
-    assert legend_texts(ax) == list("bcdefghi") and notes(ax) == ["8 of 10 settings"]
-
-
 PLOTS = {
     "curves": lambda names: (curves, epochs_of({name: [[0.2, 0.4, 0.9]] * 2 for name in names}), "valid_dice"),
     "dots": lambda names: (dots, settings_of(names, reported=[0.95] * len(names))),
     "few_pairs": lambda names: (paired, np.full(229, 0.9), np.full(229, 0.8), (names[0], names[-1])),
     "many_pairs": lambda names: (paired, np.full(3669, 0.9), np.full(3669, 0.8), (names[0], names[-1])),
     "effects": lambda names: (effects, effects_of(names)),
-    "dice_against_time": lambda names: (dice_against_time, settings_of(names, exclusive=[False] * len(names))),
 }
 
 
@@ -354,8 +319,7 @@ def test_a_figure_is_white_700_pixels_wide_and_its_svg_names_a_generic_font(tmp_
 def test_an_empty_table_gives_empty_axes():
     nothing = pd.DataFrame(columns=["setting", "seed", "epoch", "lr"])
     assert notes(drawn(curves, nothing, "lr")[1]) == ["no values"]
-    for plot in (dots, dice_against_time):
-        assert drawn(plot, settings_of(["unet"]).head(0))[1].get_xlabel()
+    assert drawn(dots, settings_of(["unet"]).head(0))[1].get_xlabel()
     assert drawn(effects, effects_of(["a - b"]).head(0))[1].get_xlabel()
 
 

@@ -1,9 +1,16 @@
-"""Where answers come from, and the commands that repeat them."""
+"""Where answers come from, the commands that repeat them, and which run's contact sheet is shown."""
 
+import base64
+import io
 import shlex
 
+import pytest
+from PIL import Image
+
+from src.analysis.claims.ranking import settings_scores
 from src.analysis.records.loading import load_records
-from src.analysis.report.provenance import provenance_of
+from src.analysis.records.matching import settings_of
+from src.analysis.report.provenance import SHEET, commands_of, contact_sheet, provenance_of
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish
 
@@ -13,7 +20,7 @@ def test_what_is_known_of_the_runs_that_are_included(tmp_path):
         finish(tmp_path, "model=unet", dice=[0.5, 0.6], seed=seed, seconds=60.0)
     finish(tmp_path, "model=resnet34_unet", dice=[0.5, 0.6], device="cpu", seconds=60.0)
     sweeps.fail(tmp_path, "boom")
-    facts = provenance_of(load_records([tmp_path])).facts
+    facts = provenance_of(load_records([tmp_path]))
     assert facts["data"] == "90 train, 10 valid, 2 test (fingerprint d1d1d1d1d1d1)"
     assert facts["device"] == "cpu; NVIDIA H200"
     assert facts["machine"] == "Linux, 2 cores per run" and facts["numerics"] == "exact"
@@ -25,7 +32,7 @@ def test_a_line_for_each_setting_with_all_its_seeds(tmp_path):
     for seed in (10, 2):
         finish(tmp_path, "scheduler=onecycle", "notes='a b'", dice=[0.5], seed=seed)
     finish(tmp_path, "scheduler=cosine", dice=[0.5], seed=1)
-    commands = provenance_of(load_records([tmp_path])).commands
+    commands = commands_of(load_records([tmp_path]))
     assert commands[0] == "python -m src.train scheduler=cosine seed=1"
     words = ["python", "-m", "src.train", "-m", "scheduler=onecycle", "notes='a b'", "seed=2,10"]
     assert shlex.split(commands[1]) == words  # as a shell reads it
@@ -34,10 +41,78 @@ def test_a_line_for_each_setting_with_all_its_seeds(tmp_path):
 def test_an_experiment_sweeps_by_itself(tmp_path):
     record = finish(tmp_path, dice=[0.5])
     (record.folder / "overrides.yaml").write_text("[experiment=demo, model=unet, seed=0]")
-    assert provenance_of(load_records([tmp_path])).commands == ["python -m src.train experiment=demo model=unet seed=0"]
+    assert commands_of(load_records([tmp_path])) == ["python -m src.train experiment=demo model=unet seed=0"]
 
 
 def test_a_run_whose_overrides_cannot_be_read_is_repeated_by_its_seed(tmp_path):
     record = finish(tmp_path, dice=[0.5], seed=7)
     (record.folder / "overrides.yaml").write_text("{")
-    assert provenance_of(load_records([tmp_path])).commands == ["python -m src.train seed=7"]
+    assert commands_of(load_records([tmp_path])) == ["python -m src.train seed=7"]
+
+
+RED = (200, 30, 30)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Of OneCycle three runs with Dice 0.75, 0.9 and 0.8, the last the median, and three worse ones of cosine."""
+    scores = [0.75, 0.9, 0.8]
+    best = [finish(tmp_path, "scheduler=onecycle", dice=[dice], seed=seed) for seed, dice in enumerate(scores)]
+    worse = [finish(tmp_path, "scheduler=cosine", dice=[0.5], seed=seed) for seed in range(3)]
+    return [record.folder for record in (*best, *worse)]
+
+
+def sheet_of(folder):
+    records = load_records([folder])
+    settings = settings_of(records)
+    return contact_sheet(records, settings, settings_scores(records, settings))
+
+
+def paint(run, color=RED, size=(1280, 100)):
+    (run / SHEET).parent.mkdir(parents=True)
+    Image.new("RGBA", size, color).save(run / SHEET)
+
+
+def test_the_sheet_of_the_run_with_the_median_dice_is_shown(runs, tmp_path):
+    for run, color in zip(runs, ["black", "black", RED, "black", "black", "black"], strict=True):
+        paint(run, color)
+    source, caption = sheet_of(tmp_path)
+    kind, data = source.split(",")
+    shown = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert kind == "data:image/jpeg;base64" and shown.size == (1200, 94)
+    assert shown.getpixel((600, 50)) == pytest.approx(RED, abs=3)
+    assert f"test images of {runs[2].name} (test Dice 0.8000), the evaluated run of onecycle" in caption
+
+
+def test_without_its_sheet_the_next_run_is_shown_and_without_any_the_command_that_makes_one(runs, tmp_path):
+    paint(runs[3])  # of the other setting
+    source, text = sheet_of(tmp_path)
+    assert source == "" and f"run python -m src.evaluate run={runs[2]} and aggregate again" in text
+    paint(runs[1], size=(300, 200))
+    assert f"of {runs[1].name} (test Dice 0.9000)" in sheet_of(tmp_path)[1]
+
+
+DAMAGES = {
+    "cut short": lambda png: png[: len(png) // 2],
+    "empty": lambda png: b"",
+    "no picture": lambda png: b"no picture at all",
+    "a changed byte": lambda png: png[:60] + bytes([png[60] ^ 255]) + png[61:],
+    "terabytes": lambda png: png[:16] + (10**6).to_bytes(4, "big") * 2 + png[24:],
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_damaged_sheet_is_left_out_with_the_reason(runs, tmp_path):
+    paint(runs[2])
+    sheet = runs[2] / SHEET
+    png = sheet.read_bytes()
+    for damage, damaged in DAMAGES.items():
+        sheet.write_bytes(damaged(png))
+        source, text = sheet_of(tmp_path)
+        assert source == "" and str(tmp_path) not in text and "\n" not in text, damage
+        assert text.startswith(f"The pictures of {runs[2].name} are left out: contact_sheet.png cannot be read (")
+
+
+def test_without_an_included_run_pictures_are_not_mentioned(tmp_path):
+    sweeps.plan(tmp_path, {"seed": 0})
+    assert sheet_of(tmp_path) == ("", "")

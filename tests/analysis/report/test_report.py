@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.report.figures import Picture
-from src.analysis.report.report import make_report, terminal_text, write_report
+from src.analysis.report.page import terminal_text, write_report
+from src.analysis.report.report import make_report
 from tests.analysis.recorded import finish
 from tests.golden import assert_golden
 

@@ -8,7 +8,8 @@ from src.analysis.claims.ranking import settings_scores
 from src.analysis.claims.verdicts import judge
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
-from src.analysis.report.report import make_report, terminal_text
+from src.analysis.report.page import terminal_text
+from src.analysis.report.report import make_report
 from src.analysis.report.sentences import (
     best_setting_sentences,
     conditions_text,
@@ -22,6 +23,7 @@ from src.analysis.report.tables import (
     extreme_images,
     plan_columns,
     settings_columns,
+    verdict_table,
 )
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish, replicates
@@ -129,7 +131,13 @@ def rows_of(sweep, scale, **tests):
     file = ClaimFile.model_validate({"source": "Report Z", "where": {}, "reported_with": scale, "claims": claims})
     records, settings = known(sweep)
     verdicts = judge(records, settings, file)
-    return file, verdicts, {row["name"]: row for row in claim_rows(verdicts)}
+    parts = verdict_table([(file, verdicts)]).to_dict("records")
+    rows = {row["name"]: row for row in claim_rows(verdicts)}
+    return (
+        file,
+        verdicts,
+        {name: {**row, "parts": [p for p in parts if p["claim"] == name]} for name, row in rows.items()},
+    )
 
 
 ONE, COS, CON = ({"scheduler": name} for name in ("onecycle", "cosine", "constant"))
@@ -139,10 +147,15 @@ def test_a_claim_and_its_comparison(three):
     test = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": COS, "reported": [0.93, 0.92]}
     _, verdicts, rows = rows_of(three, {}, A=test)
     row = rows["A"]
-    assert (row["says"], row["verdict"], row["reason"], row["p"]) == ("A!", "holds", "", "< 0.001")
-    assert (row["reported"], row["scope"]) == ("nothing much", "new seeds and new images")
+    assert (row["says"], row["verdict"], row["reason"], row["p (Holm)"]) == ("A!", "holds", "", "< 0.001")
+    assert row["reported"] == "nothing much"
     assert row["parts"] == [
         {
+            "source": "Report Z",
+            "claim": "A",
+            "verdict": "holds",
+            "reason": "",
+            "p": "< 0.001",
             "part": "",
             "metric": "test Dice",
             "comparison": "onecycle − cosine",
@@ -184,7 +197,7 @@ def test_what_all_sides_share_stands_in_brackets(tmp_path):
 def test_a_claim_without_runs(three):
     test = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": {"scheduler": "poly"}}
     _, verdicts, rows = rows_of(three, {}, A=test)
-    assert (rows["A"]["verdict"], rows["A"]["p"], rows["A"]["scope"]) == ("undecided", "", "")
+    assert (rows["A"]["verdict"], rows["A"]["p (Holm)"]) == ("undecided", "")
     assert rows["A"]["reason"] == "runs missing: none finished with scheduler poly"
     assert verdict_counts_text(verdicts) == "1 undecided"
 
@@ -204,7 +217,9 @@ def test_in_what_the_runs_are_not_of_the_reported_size(three):
     test = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": COS}
     scale = {"model.width": 64, "trainer.epochs": 6, "train_images": 3312}
     file, verdicts, _ = rows_of(three, scale, A=test)
-    assert conditions_text(file, verdicts) == "model.width 8 (Report Z: 64); train_images 90 (Report Z: 3312)"
+    assert conditions_text(file, verdicts) == (
+        "Conditions differ from Report Z: model.width 8 (reported: 64); train_images 90 (reported: 3312)."
+    )
 
 
 def test_the_table_of_effects(three):
@@ -270,18 +285,6 @@ def test_runs_that_do_not_count_and_why(tmp_path):
         "finished": "a debug run: it saw only a few batches",
         "failed": "CUDA out of memory",
         "interrupted": "stopped by SIGTERM",
-    }
-
-
-def test_runs_that_count_from_another_sweep_take_one_line(tmp_path):
-    for name in ("a", "b"):
-        constant(tmp_path / name, "cosine", 0.7, 0.8, 0.9)
-    records, _ = known(tmp_path / "a", tmp_path / "b")
-    assert excluded_columns(records.runs) == {
-        "run": ["3 runs"],
-        "sweep": [f"{tmp_path}/b"],
-        "status": ["finished"],
-        "reason": [f"the same run is included from {tmp_path}/a already"],
     }
 
 

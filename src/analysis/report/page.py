@@ -1,0 +1,267 @@
+"""The sections of a report, written as a page, as Markdown, as CSV and LaTeX tables, and shown in a terminal."""
+
+import base64
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from src.analysis.records.setting_names import shared_and_differing
+from src.analysis.report.figures import Picture, pictures_of, save_pictures
+from src.analysis.report.provenance import commands_of, contact_sheet, provenance_of
+from src.analysis.report.report import Report
+from src.analysis.report.sentences import answer_sentences, conditions_text, runs_text, sizes_text
+from src.analysis.report.tables import (
+    MOST_NAMES,
+    POINTS,
+    claim_rows,
+    effect_columns,
+    excluded_columns,
+    extreme_images,
+    plan_columns,
+    settings_columns,
+    verdict_table,
+)
+from src.analysis.statistics.power import POWER
+from src.base.errors import printable
+from src.base.files import refuse_links, write_text
+from src.base.record import HEADLINE
+from src.display.tables import Columns, latex_table, markdown_table, markdown_text, plain_table, shortened, write_csv
+from src.display.text import mapping_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+OPTIONAL = ("max", "min", "std", "median", "test IoU", "time per run")  # columns, the first to go come first
+LONGEST = 600  # characters of a line about an excluded run
+MOST_CONTEXTS = 10  # of a claim, listed on the page
+WORDS = {  # columns that are aligned to the left
+    *("setting", "comparison", "image", "run", "sweep", "status", "reason", "verdict", "note", "name", "says"),
+    *("as tested", "reported", "claim", "part", "metric", "images", "scope", "notes", "fact", "value"),
+}
+CLAIMS = """\
+Verdicts apply to these runs: {sizes}. Intervals are 95 %. A claim holds if its interval lies entirely in the claimed \
+region, also after Holm's adjustment over the claims of its source."""
+PER_SETTING = """\
+± is half a 95 % interval for new seeds and new images. Median and std are those of a run's images, averaged over \
+runs; min and max are of all images of all runs. Overlapping bars do not mean a tie: all settings are scored on the \
+same images, so a difference is known more precisely than each score. The top score is inflated by selection \
+(winner's curse). Comparisons with the best are Bonferroni-adjusted over all pairs, so an interval that excludes 0 is \
+not enough."""
+EFFECTS = """\
+Differences in test Dice with all else equal; intervals and p-values cover new seeds and new images. Hedges' g is the \
+difference in units of the standard deviation between seeds."""
+PLAN = """\
+The number of seeds per setting with which the verdicts above would detect a true difference of {min_effect:g} points \
+with {power:g} % power, given the variances seen so far. With 3 seeds that is a rough guess: plan again as runs \
+finish. Seeds are given for these test images and for new images, which the verdicts are about. More seeds do not \
+help if there are too few test images; the last column gives the minimum."""
+METHODS = """\
+Test Dice is the mean over test images of 2·|P∩G| / (|P| + |G|), at the network's input size, border class as \
+foreground, threshold 0.5, weights of the epoch with the best validation Dice; protocol {protocol}. Differences pair \
+the images and cross them with seeds; seeds are independent between settings. Their variance is s²/n of each setting, \
+plus that of the images minus what seeds contribute to it; the quantile is Student's, with degrees of freedom after \
+Welch and Satterthwaite, combined as described and checked in docs/statistics.md. An interval for "these test images" \
+or "these validation images" does not include the variance between images. A verdict needs at least 3 seeds per \
+setting."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption; `best_first`: whether the first row is emphasized."""
+
+    caption: str
+    columns: Columns
+    best_first: bool = False
+
+    @property
+    def right(self) -> list[str]:
+        """The columns that are aligned to the right."""
+        return [name for name in self.columns if name not in WORDS]
+
+
+@dataclass(frozen=True)
+class Section:
+    """`text` comes first, then the tables, `note`, the figures, and `code`, lines for a shell."""
+
+    id: str
+    title: str
+    text: str = ""
+    tables: Sequence[Table] = ()
+    note: str = ""
+    pictures: Sequence[Picture] = ()
+    code: Sequence[str] = ()
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Writes index.html, report.md, table.csv, table.tex, effects.csv, verdicts.csv and figures/ into `folder`.
+
+    Each file is whole or absent; other files in the folder stay. Returns the path of the page. Raises ValueError if
+    figures/ is a link.
+    """
+    refuse_links(folder / "figures")
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = pictures_of(report.records, report.settings, report.scores, report.effects)
+    save_pictures(pictures, folder / "figures")
+    sections = sections_of(report, pictures)
+    write_text(folder / "report.md", printable(_markdown(report, sections)))
+    settings = next(section.tables[0] for section in sections if section.id == "settings")
+    write_text(
+        folder / "table.tex", printable(latex_table(settings.columns, settings.right, [0] * settings.best_first))
+    )
+    per_seed = [" ".join(map(str, means)) for means in report.scores["per_seed"]]
+    write_csv(folder / "table.csv", report.scores.assign(per_seed=per_seed))
+    write_csv(folder / "effects.csv", pd.DataFrame(effect_columns(report.effects)))
+    write_csv(folder / "verdicts.csv", verdict_table(report.verdicts))
+    figures = {picture.name: _data_uri(folder / "figures" / f"{picture.name}.svg") for picture in pictures}
+    page = folder / "index.html"
+    write_text(page, printable(_html(report, sections, figures)))
+    return page
+
+
+def terminal_text(report: Report) -> str:
+    """The report for a terminal: the answer, a line per claim, the table of settings, the excluded runs."""
+    rows = [row for _, verdicts in report.verdicts for row in claim_rows(verdicts)]
+    width = max((len(row["name"]) for row in rows), default=0)
+    claims = [f"{row['name']:{width}}   {row['verdict']:9}  {row['says']}" for row in rows]
+    table = _fitting(settings_columns(report.scores), shutil.get_terminal_size(fallback=(160, 24)).columns)
+    parts = [answer_sentences(report), claims, table, _excluded_lines(report.records.runs)]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
+    """The sections with content."""
+    records, has_scores = report.records, bool(report.scores["n"].any())
+    protocol = "" if records.protocol == HEADLINE else f" (protocol {records.protocol})"
+    scores = Table(f"Test scores of each setting, best first{protocol}", settings_columns(report.scores), has_scores)
+    effects = Table("Effects on test Dice, in points (hundredths)", effect_columns(report.effects))
+    plan_text = PLAN.format(min_effect=POINTS * report.min_effect, power=100 * POWER)
+    plan = Table("Seeds needed", plan_columns(report.plan))
+    excluded = Table("Failed, interrupted, unreadable or excluded runs", excluded_columns(records.runs))
+    extremes = extreme_images(records, report.settings)
+    images = [Table(f"The {name} test images over all runs", columns) for name, columns in extremes.items()]
+    facts = provenance_of(records)
+    provenance = Table("Provenance of the included runs", {"fact": list(facts), "value": list(facts.values())})
+    candidates = [
+        Section("claims", "Claims", _claims_text(report), _claim_tables(report)),
+        Section("effects", "Effect of each factor", EFFECTS, [effects], pictures=_of("effects", pictures)),
+        Section("settings", "Settings", "", [scores], PER_SETTING if has_scores else "", _of("settings", pictures)),
+        Section("curves", "Curves", pictures=_of("curves", pictures)),
+        Section("images", "Images", "", images, pictures=_of("images", pictures)),
+        Section("seeds", "Seeds needed", plan_text, [plan]),
+        Section("excluded", "Excluded runs", "", [excluded]),
+        Section("methods", "Methods", METHODS.format(protocol=records.protocol)),
+        Section("repeat", "Provenance, and commands to repeat the runs", "", [provenance], code=commands_of(records)),
+    ]
+    return [
+        section
+        for section in candidates
+        if section.id in ("settings", "methods")
+        or section.pictures
+        or any(any(table.columns.values()) for table in section.tables)
+    ]
+
+
+def _of(section: str, pictures: Sequence[Picture]) -> list[Picture]:
+    return [picture for picture in pictures if picture.section == section]
+
+
+def _claims_text(report: Report) -> str:
+    conditions = [conditions_text(file, verdicts) for file, verdicts in report.verdicts]
+    without_runs = (
+        f"There are no runs for the claims of {', '.join(report.without_runs)}." if report.without_runs else ""
+    )
+    return " ".join(filter(None, [CLAIMS.format(sizes=sizes_text(report.settings)), *conditions, without_runs]))
+
+
+def _claim_tables(report: Report) -> list[Table]:
+    """For each source of claims its verdicts, and the comparisons with runs: the first contexts of each claim."""
+    tables = []
+    for file, verdicts in report.verdicts:
+        compared = verdict_table([(file, verdicts)])
+        compared = compared[compared["effect"] != ""].groupby(["claim", "part"], sort=False).head(MOST_CONTEXTS)
+        tables.append(Table(f"Verdicts on {file.source}", _filled(pd.DataFrame(claim_rows(verdicts)))))
+        if len(compared):
+            caption = f"Comparisons for {file.source}, at most {MOST_CONTEXTS} contexts of each; verdicts.csv has all"
+            shown = compared.drop(columns=["source", "verdict", "reason", "p", "hedges_g"])
+            tables.append(Table(caption, _filled(shown)))
+    return tables
+
+
+def _filled(table: pd.DataFrame) -> Columns:
+    """The columns of texts that are not all empty."""
+    return {str(name): list(table[name]) for name in table if table[name].any()}
+
+
+def _fitting(columns: Columns, width: int) -> list[str]:
+    """The lines of a table of settings, without the columns for which a narrow terminal has no room."""
+    kept = dict(columns)
+    for name in (*OPTIONAL, ""):
+        lines = plain_table(kept, set(kept) - WORDS, {"setting": 20}, width)
+        if max(map(len, lines)) <= width or not name:
+            break
+        del kept[name]
+    return lines
+
+
+def _excluded_lines(runs: pd.DataFrame) -> list[str]:
+    """A line for each of the first runs that are unreadable or excluded, with the reason."""
+    columns = excluded_columns(runs[runs["status"].eq("unreadable") | runs["left_out"].notna()])
+    rows = zip(columns["run"], columns["sweep"], columns["reason"], strict=True)
+    lines = [shortened(f"excluded: {run} in {sweep}: {reason}", LONGEST) for run, sweep, reason in rows]
+    more = len(lines) - MOST_NAMES
+    return [*lines[:MOST_NAMES], *([f"and {more} more, listed in the report"] if more > 0 else [])]
+
+
+def _introduction(report: Report) -> str:
+    shared, _ = shared_and_differing(report.records.runs)
+    return f"{runs_text(report.records.runs)}." + (f" All with {mapping_text(shared)}." if shared else "")
+
+
+def _html(report: Report, sections: Sequence[Section], figures: dict[str, str]) -> str:
+    """The page; text from records is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sheet, caption = contact_sheet(report.records, report.settings, report.scores)
+    return environment.get_template("index.html.jinja").render(
+        title=report.title,
+        runs=_introduction(report),
+        answer=answer_sentences(report),
+        sections=sections,
+        sources=figures,
+        sheet=sheet,
+        sheet_caption=caption,
+        zip=zip,
+    )
+
+
+def _markdown(report: Report, sections: Sequence[Section]) -> str:
+    """The same as Markdown; text from records is escaped: the name of an image may hold any character."""
+    answer = "\n".join(map(markdown_text, answer_sentences(report)))
+    parts = [f"# {markdown_text(report.title)}", markdown_text(_introduction(report)), answer]
+    for section in sections:
+        parts += [f"## {section.title}", markdown_text(section.text)]
+        for table in section.tables:
+            rows = markdown_table(table.columns, table.right, [0] if table.best_first else [])
+            parts += [f"{markdown_text(table.caption)}:", rows]
+        parts.append(markdown_text(section.note))
+        parts += [f"![{markdown_text(one.caption)}](figures/{one.name}.svg)" for one in section.pictures]
+        parts.append(_code_block(section.code))
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _code_block(lines: Sequence[str]) -> str:
+    """Its fence is longer than any in `lines`."""
+    fence = max(["``", *re.findall("`+", "\n".join(lines))], key=len) + "`"
+    return "\n".join([fence, *lines, fence]) if lines else ""
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
