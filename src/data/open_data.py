@@ -1,20 +1,26 @@
-"""Opening the data set that a config chooses."""
+"""Opening the data set that a config chooses, with warnings about one whose files are all sound."""
 
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 from src.base.config import FolderData, OxfordPetData, SyntheticData
-from src.data.decoding import PairDecoder
+from src.base.errors import one_line
+from src.data.decoding import MASK_IN_ALPHA, MASK_TURNED, MASK_TURNED_LIKE_IMAGE, ON_WHITE, TURNED, PairDecoder
 from src.data.images import ImageReader
 from src.data.masks import MaskReader
-from src.data.notes import notes_of
-from src.data.pairs import Splits
+from src.data.pairs import Facts, Pair, Splits
 from src.data.sources.download import download_oxford_pet
 from src.data.sources.folder import open_folder
 from src.data.sources.lists import find_lists
 from src.data.sources.oxford_pet import open_oxford_pet
-from src.data.synthetic.dataset import drawn_before, make_synthetic
+from src.data.sources.synthetic import make_synthetic
 from src.data.verify import verify
+
+NEARLY_ALL = 0.99  # of a mask's pixels
+SHOWN = 5
 
 
 def open_data(data: OxfordPetData | SyntheticData | FolderData, make: bool = True) -> Splits:
@@ -42,8 +48,7 @@ def _open(data: OxfordPetData | SyntheticData | FolderData, root: Path, make: bo
             )
         return splits
     if isinstance(data, SyntheticData):
-        settings = (data.trainval, data.test, data.size, data.seed)
-        root = make_synthetic(root, *settings) if make else drawn_before(root, *settings)
+        root = make_synthetic(root, data.trainval, data.test, data.size, data.seed, draw=make)
     elif data.download and make:
         download_oxford_pet(root)
     return open_oxford_pet(root, data.fold)
@@ -58,4 +63,61 @@ def open_verified(
     cannot be used are refused or left out. Raises ValueError as both do.
     """
     splits, digest = verify(open_data(data, make), Path(cache or data.cache_dir), data.on_error)
-    return replace(splits, notes=(*splits.notes, *notes_of(splits, data.image_size))), digest
+    return replace(splits, notes=(*splits.notes, *notes_of(splits))), digest
+
+
+def notes_of(splits: Splits) -> tuple[str, ...]:
+    """A line with numbers for each odd fact of verified `splits`: how it is read, one-class masks, duplicate images."""
+    parts = {"training": splits.train, "validation": splits.valid, "test": splits.test}
+    return (*_ways_of_reading(splits.pairs, splits.decoder), *_of_one_class(parts), *_duplicates(parts))
+
+
+def _ways_of_reading(pairs: list[Pair], decoder: PairDecoder) -> Iterator[str]:
+    marks = Counter(mark for pair in pairs for mark in _facts(pair).marks)
+    if turned := marks[TURNED]:
+        yield (
+            f"{turned} of {len(pairs)} images are turned by their EXIF orientation; {marks[MASK_TURNED_LIKE_IMAGE]} "
+            f"masks are turned like their image, whose stored size they have, {marks[MASK_TURNED]} by their own "
+            "orientation, the others are taken as drawn on the turned image (data.exif=ignore reads stored pixels)"
+        )
+    if transparent := marks[ON_WHITE]:
+        yield f"{transparent} of {len(pairs)} images have transparent pixels, which are shown on white"
+    if deep := [facts.highest for facts in map(_facts, pairs) if facts.highest is not None]:
+        bits = decoder.images.bits or 16
+        yield (
+            f"{len(deep)} of {len(pairs)} images have 16 bits, of which {bits} are in use: the highest value is "
+            f"{max(deep)}, white is {(1 << bits) - 1}"
+        )
+    if alpha := marks[MASK_IN_ALPHA]:
+        yield f"{alpha} of {len(pairs)} masks are read from their alpha channel, since their color is uniform"
+
+
+def _of_one_class(parts: dict[str, list[Pair]]) -> Iterator[str]:
+    """If they are the majority of a split: a good data set may have some images without foreground."""
+    kinds: dict[str, Callable[[float], bool]] = {
+        "foreground": lambda share: share >= NEARLY_ALL,
+        "background": lambda share: share <= 1 - NEARLY_ALL,
+    }
+    for kind, holds in kinds.items():
+        counts = {
+            name: sum(share is not None and holds(share) for share in (_facts(pair).foreground for pair in pairs))
+            for name, pairs in parts.items()
+        }
+        if any(2 * counts[name] > len(pairs) for name, pairs in parts.items()):
+            numbers = ", ".join(f"{counts[name]} of {len(pairs)} {name} masks" for name, pairs in parts.items())
+            yield f"nearly all {kind} (at least {NEARLY_ALL:.0%} of the pixels): {numbers}; a score means little there"
+
+
+def _duplicates(parts: dict[str, list[Pair]]) -> Iterator[str]:
+    for (name, pairs), (other, others) in combinations(parts.items(), 2):
+        first = {_facts(pair).pixels: pair.stem for pair in pairs}
+        twins = [(pair.stem, first[pixels]) for pair in others if (pixels := _facts(pair).pixels) in first]
+        if twins:
+            shown = ", ".join(f"{stem} is {twin}" for stem, twin in twins[:SHOWN])
+            more = f" and {len(twins) - SHOWN} more" if len(twins) > SHOWN else ""
+            yield f"{len(twins)} of {len(others)} {other} images are {name} images too: {one_line(shown)}{more}"
+
+
+def _facts(pair: Pair) -> Facts:
+    assert pair.facts is not None, "notes are for verified pairs"
+    return pair.facts

@@ -17,8 +17,7 @@ from omegaconf import OmegaConf
 from src.base.config import AugmentationSection
 from src.data.augment import PairTransform, RngStream, build_transform, check_transforms, stream_seed
 from src.data.images import resize_image, resize_mask, trimap_to_target
-from src.data.synthetic.animals import BREEDS
-from src.data.synthetic.scenes import draw_scene
+from src.data.sources.drawing import BREEDS, draw_scene
 
 ROOT = Path(__file__).parents[2]
 CHOICES = [

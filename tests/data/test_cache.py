@@ -23,7 +23,7 @@ from src.data.datasets import FileReader
 from src.data.decoding import DataChanged
 from src.data.pairs import Splits
 from src.data.sources.oxford_pet import open_oxford_pet
-from src.data.synthetic.dataset import make_synthetic
+from src.data.sources.synthetic import make_synthetic
 from src.data.verify import verify
 from src.training import run as run_module
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from src.data.decoding import DataChanged, PairDecoder
 from src.data.images import Exif, ImageReader
 from src.data.masks import MaskReader
-from src.data.notes import notes_of
+from src.data.open_data import notes_of
 from src.data.pairs import Splits
 from src.data.sources.folder import open_folder
 from src.data.verify import verify
@@ -35,7 +35,7 @@ def read(splits: Splits) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def said_of(splits: Splits) -> list[str]:
     """Of how files are read; that these images are all the same is said too."""
-    return [note for note in notes_of(splits, 8) if " images too: " not in note]
+    return [note for note in notes_of(splits) if " images too: " not in note]
 
 
 def refusal(root: Path, exif: Exif = "apply") -> str:

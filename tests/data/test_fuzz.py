@@ -132,7 +132,7 @@ def test_of_a_data_set_with_damaged_files_the_rest_can_be_used(tmp_path: Path, c
             files[number % 2] = content
         for name, file in zip(("images", "masks"), files, strict=True):
             (tmp_path / name / f"pet_{number:04}.jpg").write_bytes(file)
-    opened = open_folder(tmp_path, on_error="skip")
+    opened = open_folder(tmp_path)
     splits, digest = verify(opened, tmp_path / "cache", "skip")
     remaining = [*splits.train, *splits.valid, *splits.test]
     assert len(digest) == 64 and len(remaining) + len(splits.skipped) == count

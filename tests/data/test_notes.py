@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 
 from src.data.decoding import PairDecoder
-from src.data.notes import notes_of
+from src.data.open_data import notes_of
 from src.data.pairs import Facts, Pair, Splits
 
 
-def pair(stem: str, foreground: float | None = 0.4, size: tuple[int, int] = (300, 200), pixels: str = "") -> Pair:
-    return Pair(stem, Path(stem), Path(stem), Facts("", "", pixels or stem, *size, foreground))
+def pair(stem: str, foreground: float | None = 0.4, pixels: str = "") -> Pair:
+    return Pair(stem, Path(stem), Path(stem), Facts("", "", pixels or stem, 300, 200, foreground))
 
 
-def notes(train: list[Pair], valid: list[Pair] | None = None, test: list[Pair] | None = None, size: int = 256):
+def notes(train: list[Pair], valid: list[Pair] | None = None, test: list[Pair] | None = None):
     splits = Splits(train, valid or [pair("v")], test or [pair("t")], decoder=PairDecoder())
-    return notes_of(splits, size)
+    return notes_of(splits)
 
 
 def many(count: int, **facts) -> list[Pair]:
@@ -23,8 +23,8 @@ def many(count: int, **facts) -> list[Pair]:
 
 
 def test_good_data_are_quiet():
-    """A fifth of the images shows nothing, one is full, and one in 40 is small."""
-    train = [*many(30), *many(8, foreground=0.0), *many(1, foreground=1.0), *many(1, size=(90, 60))]
+    """A fifth of the images shows nothing, and one is full."""
+    train = [*many(31), *many(8, foreground=0.0), *many(1, foreground=1.0)]
     assert notes(train) == ()
 
 
@@ -69,12 +69,3 @@ def test_many_images_in_two_splits_are_cut():
     assert note.startswith("9 of 9 test images are training images too: b0 is a0, ") and note.endswith(
         "b4 is a4 and 4 more"
     )
-
-
-def test_images_below_the_training_size_are_counted():
-    (note,) = notes([*many(17), *many(1, size=(255, 100))])
-    assert note == (
-        "1 of 20 images are smaller than data.image_size=256 in both directions and are enlarged (the smallest has "
-        "255 x 100 pixels)"
-    )
-    assert notes(many(18, size=(256, 100))) == notes(many(18, size=(255, 100)), size=128) == ()

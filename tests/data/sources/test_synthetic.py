@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from src.data.masks import MaskReader
+from src.data.sources.drawing import BREEDS, draw_scene
 from src.data.sources.oxford_pet import open_oxford_pet
-from src.data.synthetic.animals import BREEDS
-from src.data.synthetic.dataset import make_synthetic
-from src.data.synthetic.scenes import draw_scene
+from src.data.sources.synthetic import make_synthetic
 from src.data.verify import verify
 
 PROJECT = Path(__file__).parents[3]
@@ -52,7 +51,7 @@ def test_lists_are_written_as_the_official_ones(root: Path) -> None:
 
 def test_same_bytes_in_another_process(root: Path, tmp_path: Path) -> None:
     program = (
-        "from pathlib import Path; from src.data.synthetic.dataset import make_synthetic;"
+        "from pathlib import Path; from src.data.sources.synthetic import make_synthetic;"
         f"make_synthetic(Path({str(tmp_path)!r}), 60, 20, 64, 0)"
     )
     subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True, timeout=120)
@@ -91,7 +90,7 @@ def test_second_call_draws_nothing(tmp_path: Path) -> None:
 def test_half_a_data_set_of_a_killed_process_is_drawn_again(tmp_path: Path) -> None:
     """The process is killed in the middle; nothing stands at the data set's place until all of it is drawn."""
     program = (
-        "from pathlib import Path; from src.data.synthetic.dataset import make_synthetic; print('begin', flush=True);"
+        "from pathlib import Path; from src.data.sources.synthetic import make_synthetic; print('begin', flush=True);"
         f"make_synthetic(Path({str(tmp_path)!r}), 100_000, 1, 32, 0)"
     )
     process = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT, stdout=-1)
@@ -110,7 +109,7 @@ def test_half_a_data_set_of_a_killed_process_is_drawn_again(tmp_path: Path) -> N
 
 def test_two_processes_at_once_make_one_data_set(tmp_path: Path) -> None:
     program = (
-        "from pathlib import Path; from src.data.synthetic.dataset import make_synthetic;"
+        "from pathlib import Path; from src.data.sources.synthetic import make_synthetic;"
         f"print(make_synthetic(Path({str(tmp_path)!r}), 30, 3, 32, 0))"
     )
     command = [sys.executable, "-c", program]

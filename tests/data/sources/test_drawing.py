@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from src.data.images import BACKGROUND, BORDER, PET
-from src.data.synthetic.animals import BREEDS
-from src.data.synthetic.scenes import draw_scene
+from src.data.sources.drawing import BREEDS, draw_scene
 
 Scene = tuple[np.ndarray, np.ndarray]
 

@@ -8,22 +8,26 @@ import numpy as np
 
 from src.base.files import making
 from src.base.locks import HostAwareLock
-from src.data.sources.oxford_pet import IMAGES, TEST_LIST, TRAINVAL_LIST, TRIMAPS
-from src.data.synthetic.animals import BREEDS
-from src.data.synthetic.scenes import draw_scene
+from src.data.sources.drawing import BREEDS, draw_scene
+from src.data.sources.oxford_pet import BREED_LIST, IMAGES, TEST_LIST, TRAINVAL_LIST, TRIMAPS
 
 
-def make_synthetic(root: Path, trainval: int, test: int, size: int, seed: int) -> Path:
+def make_synthetic(root: Path, trainval: int, test: int, size: int, seed: int, draw: bool = True) -> Path:
     """Draw `trainval` + `test` pets under `root`, unless that has been done, and return the data set's folder.
 
     The folder, `root/<trainval>-<test>-<size>-<seed>`, appears when everything is in it; several processes may ask at
     once. Image i is the same for every `trainval` and `test`, and its bytes for the same versions of numpy and OpenCV;
     its longer side has `size` pixels.
-    Raises ValueError when the folder cannot be written.
+    Raises ValueError when the folder cannot be written, or does not exist and `draw` is False.
     """
     folder = root / f"{trainval}-{test}-{size}-{seed}"
     if folder.is_dir():
         return folder
+    if not draw:
+        raise ValueError(
+            f"no synthetic data in {folder.absolute()}; draw them: python -m src.prepare data=synthetic "
+            f"data.root={root} data.trainval={trainval} data.test={test} data.size={size} data.seed={seed}"
+        )
     lock = HostAwareLock(root / f".drawing-{folder.name}.lock")
     try:
         with lock.held(wait=True):
@@ -35,28 +39,13 @@ def make_synthetic(root: Path, trainval: int, test: int, size: int, seed: int) -
     return folder
 
 
-def drawn_before(root: Path, trainval: int, test: int, size: int, seed: int) -> Path:
-    """The folder that `make_synthetic` made of the same numbers. Raises ValueError if there is none."""
-    folder = root / f"{trainval}-{test}-{size}-{seed}"
-    if not folder.is_dir():
-        raise ValueError(
-            f"no synthetic data in {folder.absolute()}; draw them: python -m src.prepare data=synthetic "
-            f"data.root={root} data.trainval={trainval} data.test={test} data.size={size} data.seed={seed}"
-        )
-    return folder
-
-
 def _draw_all(folder: Path, trainval: int, test: int, size: int, seed: int) -> None:
     """Draw all pets in threads, and write the lists, sorted by breed as the official ones are."""
     (folder / IMAGES).mkdir(parents=True)
     (folder / TRIMAPS).mkdir(parents=True)
     with ThreadPoolExecutor() as pool:
         lines = list(pool.map(lambda index: _draw_one(folder, index, size, seed), range(trainval + test)))
-    for path, listed in (
-        (TRAINVAL_LIST, lines[:trainval]),
-        (TEST_LIST, lines[trainval:]),
-        ("annotations/list.txt", lines),
-    ):
+    for path, listed in ((TRAINVAL_LIST, lines[:trainval]), (TEST_LIST, lines[trainval:]), (BREED_LIST, lines)):
         (folder / path).write_text("\n".join(sorted(listed)) + "\n")
 
 

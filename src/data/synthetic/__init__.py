@@ -1,1 +1,0 @@
-"""Drawn animals in the official layout of Oxford-IIIT Pet."""
