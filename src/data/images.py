@@ -261,7 +261,7 @@ def on_white(decoded: Decoded, bits: int = 16) -> npt.NDArray[np.uint8]:
 def resize_image(image: npt.NDArray[np.uint8], size: int, how: Resize) -> npt.NDArray[np.uint8]:
     """Resize uint8 (H, W, 3) to (size, size, 3), bilinear, not keeping the aspect ratio.
 
-    "pil_bilinear" averages over all pixels that become one (antialiasing; the task's data class, reports A, C and D);
+    "pil_bilinear" averages over all pixels that become one (antialiasing; the data class of reports A and D);
     "cv2_linear" interpolates between the four nearest (albumentations' Resize, report B).
     """
     if how == "cv2_linear":
@@ -280,7 +280,7 @@ def trimap_to_target(
     """Turn a trimap (codes 1 to 4) into a target, both uint8 (H, W).
 
     PET becomes FOREGROUND, BACKGROUND 0, VOID IGNORED, and BORDER depends on the policy: "foreground"
-    (reports A and C), "background", "ignore" (IGNORED), or "random" (foreground with probability 0.5 for each pixel,
+    (report A), "background", "ignore" (IGNORED), or "random" (foreground with probability 0.5 for each pixel,
     else background; report E), which is drawn from `generator`.
     """
     codes = {"foreground": FOREGROUND, "background": 0, "ignore": IGNORED, "random": 0}

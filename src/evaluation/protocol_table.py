@@ -36,7 +36,7 @@ def table_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "curves, report B's validation); with 1e-8 in the denominator it is 0 where both are empty.",
         "Pooled: all pixels of all images as one image.",
         _both_empty(first),
-        "Reports A and C count the border as foreground. Square: scored at the "
+        "Report A counts the border as foreground. Square: scored at the "
         f"{first['image_size']} pixels of the network; native: probabilities enlarged bilinearly to each image's size.",
         f"Boundary F: outlines within {TOLERANCE:.1%} of the image's diagonal count as met (at the square "
         "as at the image's own size); not defined where the border is left out. ECE: calibration error over 15 bins.",
