@@ -162,6 +162,8 @@ RUNS = {
         unet           flip_jitter  cosine  adamw  0.001  bce  32  50  0
         resnet34_unet  flip_jitter  cosine  adamw  0.001  bce  32  50  0
         resnet34_unet  flip_jitter  cosine  adamw  0.001  bce  32  50  0""",
+    "ideas/pretrained": """
+        resnet34_unet_plain  flip_jitter  cosine  adamw  0.001  bce  32  50  0""",
     "demo": """
         unet           flip_jitter  cosine    adamw  0.001  bce  4  6  0
         unet           flip_jitter  onecycle  adamw  0.001  bce  4  6  0
@@ -320,7 +322,7 @@ def test_no_file_is_forgotten():
         for path in (CONF / group).rglob("*.yaml")
     }
     assert found == set(FILES)
-    assert (len(RUNS), len(SETTINGS)) == (28, 29)
+    assert (len(RUNS), len(SETTINGS)) == (29, 29)
 
 
 @pytest.mark.parametrize("experiment", RUNS)
@@ -498,7 +500,7 @@ def test_a_head_tells_the_command_the_cost_and_what_was_reported(file):
     if group == "setting":
         assert SETTINGS[name] in " ".join(rest)
     else:
-        (count,) = re.findall(r"# Cost: (\d+) runs", "\n".join(rest))
+        (count,) = re.findall(r"# Cost: (\d+) runs?", "\n".join(rest))
         assert int(count) == len(jobs_of(name))
 
 

@@ -21,6 +21,10 @@ FORMAT = 2  # raise it when weights of before mean something else, and the netwo
 LAST, PREVIOUS = "last.pt", "previous.pt"  # everything to resume from, and the checkpoint before it
 BEST, PENDING_BEST = "best.pt", "best.next.pt"  # weights of the best epoch, and those that last.pt does not know of yet
 HOLDERS = ("model", "state_dict", "model_state_dict")  # keys under which training programs keep a network's weights
+# torchvision's names of the parts of a ResNet-34 behind any prefix, such as `backbone.`, and ours
+RESNET = re.compile(r"(?:^|\.)(?:(conv1|bn1)|layer([1-4])\.(\d+)\.(conv1|bn1|conv2|bn2|downsample\.[01]))\.(\w+)$")
+RESNET_STEM = {"conv1": "stem.0", "bn1": "stem.1"}
+RESNET_BLOCK = {"conv1": "residual.0", "bn1": "residual.1", "conv2": "residual.3", "bn2": "residual.4"}
 WRAPPERS = ("module", "_orig_mod")  # parts of a name that DataParallel and torch.compile put in
 SHOWN = 3  # entries of one kind that a message lists
 
@@ -128,10 +132,15 @@ def fitting_weights(path: Path, network: Mapping[str, torch.Tensor], oldest: int
     """The weights in `path` under the names of `network` (a state dict, of any device), to start a training from.
 
     What DataParallel and torch.compile add to names is left out, and so is a prefix such as Lightning's `model.`,
-    where the names fit only without. `oldest` as in `load_weights`. Raises ValueError, naming the entries that
-    differ and how.
+    where the names fit only without. Of a ResNet-34 in torchvision's names, with its classifier or without, the
+    network's encoder takes all; its other entries stay as they are. `oldest` as in `load_weights`. Raises ValueError,
+    naming the entries that differ and how.
     """
     weights = _renamed(load_weights(path, oldest=oldest), network)
+    others: dict[str, torch.Tensor] = {}
+    if not weights.keys() & network.keys() and (encoder := _of_encoder(weights)):
+        others = {key: value for key, value in network.items() if not key.startswith("encoder.")}
+        weights, network = encoder, {key: value for key, value in network.items() if key not in others}
     shapes, found = ({key: tuple(value.shape) for key, value in each.items()} for each in (network, weights))
     both = [key for key in shapes if key in found and found[key] != shapes[key]]
     fitting = [key for key in shapes if key in found and key not in both]
@@ -149,7 +158,7 @@ def fitting_weights(path: Path, network: Mapping[str, torch.Tensor], oldest: int
         raise ValueError(f"{path} holds weights of another network; of {len(shapes)} entries {'; '.join(differing)}")
     if broken := [key for key, value in weights.items() if not torch.isfinite(value).all()]:
         raise ValueError(f"{path} holds numbers that are not finite: {_first(broken)}; their training had failed")
-    return weights
+    return others | weights
 
 
 def _is_plain(value: torch.Tensor) -> bool:
@@ -174,6 +183,21 @@ def _renamed(weights: dict[str, torch.Tensor], network: Mapping[str, torch.Tenso
         renamed = {".".join(parts).removeprefix(start): weights[key] for key, parts in names.items()}
         candidates += [renamed] if len(renamed) == len(weights) else []  # else two entries would share a name
     return max(candidates, key=lambda candidate: len(candidate.keys() & network.keys()))
+
+
+def _of_encoder(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The entries of a ResNet-34 in torchvision's names under those of `ResNet34Encoder`; none of another file."""
+    encoder = {}
+    for name, value in weights.items():
+        if (found := RESNET.search(name)) is not None:
+            stem, stage, block, part, kind = found.groups()
+            where = RESNET_STEM.get(stem) or f"stages.{int(stage) - 1}.{block}." + (
+                RESNET_BLOCK.get(part) or part.replace("downsample", "identity")
+            )
+            if f"encoder.{where}.{kind}" in encoder:
+                return {}  # of two networks
+            encoder[f"encoder.{where}.{kind}"] = value
+    return encoder
 
 
 def _is_weights(value: Any) -> bool:

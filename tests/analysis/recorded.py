@@ -12,6 +12,7 @@ from src.base.config import RunConfig
 from src.base.identity import choices_of, identify
 from src.base.record import RunRecord
 from src.cli.overrides import CONF, force_overrides, plain_values
+from src.training.checkpoint import init_digest
 from src.training.checks import checked
 
 PIXELS = 1000  # of the truth and of the prediction of every image, so that Dice is tp / 1000
@@ -42,7 +43,7 @@ def finish(
     Each epoch takes `seconds`; curves that are not given stay at 0.5. `fingerprint` stands for the data.
     """
     config = config_of(*overrides).model_copy(update={"seed": seed})
-    identity = identify(config, fingerprint)
+    identity = identify(config, fingerprint, init_digest(config))
     record = RunRecord(sweep / identity.run_id)
     facts = {
         "run_id": identity.run_id,

@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from src.models.blocks import ResNet34Encoder
+from src.models.resnet34_unet import ResNet34UNet
 from src.models.resnet34_unet_cbam import ResNet34UNetCBAM
+from src.models.resnet34_unet_plain import ResNet34UNetPlain
 from src.models.unet import UNet
 from src.training.checkpoint import fitting_weights, oldest_checkpoint
 
@@ -87,6 +90,45 @@ def test_two_entries_never_become_one(network, saved):
     weights = prefixed("", network) | {"module.model.bias": torch.zeros(3)}
     with pytest.raises(ValueError, match=r"1 unknown to the network: module\.model\.bias"):
         fitting_weights(saved(weights), network.state_dict())
+
+
+def torchvision_resnet34(width=8):
+    """A state dict in the names and the order of torchvision's ResNet-34, `width` channels in place of 64."""
+    model = ResNet34Encoder(width=width, stem_channels=width)
+    names = ["conv1", "bn1"]
+    for layer, blocks in enumerate((3, 4, 6, 3), start=1):
+        for block in range(blocks):
+            projected = ["downsample.0", "downsample.1"] if block == 0 and layer > 1 else []
+            names += [f"layer{layer}.{block}.{part}" for part in ("conv1", "bn1", "conv2", "bn2", *projected)]
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    keys = [
+        f"{name}.{kind}" for name in names for kind in (norm if name.endswith(("bn1", "bn2", "ample.1")) else norm[:1])
+    ]
+    assert len(keys) == 216  # 36 convolutions, 36 BatchNorms of five entries each
+    return dict(zip(keys, model.state_dict().values(), strict=True)), model
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone."])
+@pytest.mark.parametrize("head", [{}, {"fc.weight": torch.zeros(10, 64), "fc.bias": torch.zeros(10)}])
+def test_an_encoder_in_torchvisions_names_is_taken_and_the_rest_stays(saved, prefix, head):
+    entries, encoder = torchvision_resnet34()
+    network = ResNet34UNetPlain(width=8)
+    found = fitting_weights(
+        saved({prefix + key: value for key, value in (entries | head).items()}), network.state_dict()
+    )
+    assert found.keys() == network.state_dict().keys()
+    for key, value in network.state_dict().items():
+        wanted = encoder.state_dict()[key.removeprefix("encoder.")] if key.startswith("encoder.") else value
+        assert torch.equal(found[key], wanted)
+
+
+def test_an_encoder_of_another_shape_or_with_parts_missing_is_refused(saved):
+    entries, _ = torchvision_resnet34()
+    with pytest.raises(ValueError, match=r"of 222 entries 6 of another shape: encoder\.stem\.0\.weight"):
+        fitting_weights(saved(entries), ResNet34UNet(width=8).state_dict())  # its stem has half as many channels
+    del entries["layer4.2.conv2.weight"]
+    with pytest.raises(ValueError, match=r"1 missing: encoder\.stages\.3\.2\.residual\.3\.weight"):
+        fitting_weights(saved(entries), ResNet34UNetPlain(width=8).state_dict())
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from src.analysis.claims.claim_file import read_claims
 from src.analysis.claims.verdicts import judge
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
 from src.analysis.report.options import CLAIMS
+from src.models.resnet34_unet_plain import ResNet34UNetPlain
 from tests.analysis.recorded import finish
 from tests.test_experiments import INGREDIENTS, RECIPES, RUNS, jobs_of
 
@@ -202,7 +204,7 @@ WORLDS = {
 OURS = {  # of many runs, so long
     "best/ingredients": ["best/ingredients"],
     "best/recipe": list(RECIPES),
-    "best/ideas": [name for name in RUNS if name.startswith("ideas/")],
+    "best/ideas": [name for name in RUNS if name.startswith("ideas/") and name != "ideas/pretrained"],
 }
 
 
@@ -223,6 +225,17 @@ def test_every_claim_is_judged_as_the_world_is(tmp_path, report, right):
         for name, one in verdicts.items()
         if one.status != ("holds" if right else "reversed")
     } == {}
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+def test_a_pretrained_encoder_is_compared_with_random_weights(tmp_path, monkeypatch, right):
+    monkeypatch.chdir(tmp_path)
+    torch.save(ResNet34UNetPlain(width=8).state_dict(), "resnet34.pth")
+    replicates(tmp_path / "sweep", "model=resnet34_unet_plain", dice=0.7)
+    weights = ("model=resnet34_unet_plain", "init_from=resnet34.pth")
+    replicates(tmp_path / "sweep", *weights, dice=0.75 if right else 0.65)
+    (verdict,) = judged(tmp_path / "sweep", "best/pretrained").values()
+    assert verdict.status == ("holds" if right else "reversed")
 
 
 @pytest.mark.long
