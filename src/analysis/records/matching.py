@@ -4,20 +4,12 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from src.analysis.records.loading import Records
-from src.analysis.records.runs import read_config
-from src.analysis.records.setting_names import (
-    config_of_any,
-    is_same,
-    setting_values,
-    shared_and_differing,
-    with_absent_keys,
-)
+from src.analysis.records.runs import config_values, is_same, section_of, shared_and_differing
 from src.base.identity import BUILT_SECTIONS, CHOICE_SECTIONS, NAMED_IN_RUN_ID
 from src.display.text import value_text
 
@@ -67,13 +59,11 @@ def settings_of(records: Records) -> list[Setting]:
     data = runs["fingerprint"].fillna(runs.groupby("config_id")["fingerprint"].transform("first"))
     runs = runs.assign(fingerprint=data)
     shown = differing_columns(runs)
-    groups = list(runs.groupby(["config_id", "fingerprint"], dropna=False, sort=False))
-    configs = [config_of_any(own["folder"], lambda folder: read_config(Path(folder))) for _, own in groups]
     settings = []
-    for ((config_id, _), own), known in zip(groups, with_absent_keys(map(setting_values, configs)), strict=True):
+    for (config_id, _), own in runs.groupby(["config_id", "fingerprint"], dropna=False, sort=False):
         first = own.iloc[0]
-        data_facts = {name: own[name].dropna().iloc[0] for name in DATA_FACTS if own[name].notna().any()}
-        values = {**known, **dict.fromkeys(DATA_FACTS), **data_facts}
+        values = _values_of(records.configs.get(str(config_id), {}))
+        values |= {name: next(iter(own[name].dropna()), None) for name in DATA_FACTS}
         counted = own[own["included"]]
         others = own[~own["included"] & ~(own["left_out"].notna() & own["seed"].isin(counted["seed"]))]
         settings.append(
@@ -83,7 +73,7 @@ def settings_of(records: Records) -> list[Setting]:
                 values,
                 tuple(counted["folder"]),
                 others["seed"].nunique(),
-                {name: value_text(name, None) for name in shown if name in known and known[name] is None},
+                {name: value_text(name, None) for name in shown if "." in name and pd.isna(first[name])},
             )
         )
     return settings
@@ -124,36 +114,32 @@ def also_differing(settings: Sequence[Setting], named: Iterable[str]) -> dict[st
     In a section that is replaced as a whole these are single numbers, such as an optimizer's learning rate; those of an
     augmentation are what is compared.
     """
-    shared = set.intersection(*(set(setting.values) for setting in settings)) - set(named)
-    replaced = {key for key in named if key in BUILT_SECTIONS}
-    names = sorted(
-        name
-        for name in shared
-        if not _is_only_a_name(name)
-        and (not _is_free(name, set(named)) or (name.partition(".")[0] in replaced and not name.endswith("_target_")))
-    )
-    values = {name: tuple(setting.values[name] for setting in settings) for name in names}
-    return {name: options for name, options in values.items() if any(not is_same(options[0], one) for one in options)}
+    found = {}
+    for key in sorted(_shared_keys(settings) - set(named)):
+        section = key.partition(".")[0]
+        is_compared = section in named and (section not in BUILT_SECTIONS or key.endswith("_target_"))
+        if not _is_only_a_name(key) and not is_compared and _differs(settings, key):
+            found[key] = tuple(setting.values[key] for setting in settings)
+    return found
 
 
-def _with_equal_variants(group: Sequence[Sequence[Setting]]) -> Iterable[tuple[Setting, ...]]:
+def _with_equal_variants(group: Sequence[Sequence[Setting]]) -> list[tuple[Setting, ...]]:
     """The combinations of `group`, a list of settings per arm, in which arms with the same variants agree."""
-    variants = [{key for key in _keys(arm) if _differs(arm, key) and not _is_only_a_name(key)} for arm in group]
-    together = [
-        (one, other, key)
-        for one, other in itertools.combinations(range(len(group)), 2)
-        for key in variants[one] & variants[other]
-    ]
+    arms_of: dict[str, list[int]] = {}  # those that have variants of a value
+    for number, arm in enumerate(group):
+        for key in _shared_keys(arm):
+            if not _is_only_a_name(key) and _differs(arm, key):
+                arms_of.setdefault(key, []).append(number)
     combinations = list(itertools.product(*group))
     alike = [
         choice
         for choice in combinations
-        if all(is_same(choice[one].values[key], choice[other].values[key]) for one, other, key in together)
+        if not any(_differs([choice[number] for number in arms], key) for key, arms in arms_of.items())
     ]
     return alike or combinations
 
 
-def _keys(settings: Sequence[Setting]) -> set[str]:
+def _shared_keys(settings: Sequence[Setting]) -> set[str]:
     """The values that all `settings` have."""
     return set.intersection(*(set(setting.values) for setting in settings)) if settings else set()
 
@@ -162,8 +148,19 @@ def _differs(settings: Sequence[Setting], key: str) -> bool:
     return any(not is_same(settings[0].values[key], setting.values[key]) for setting in settings)
 
 
+def _values_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The name of each choice and every config value; empty without a config."""
+    names = {section: section_of(config, section).get("name") for section in CHOICE_SECTIONS}
+    return {section: name for section, name in names.items() if isinstance(name, str)} | config_values(config)
+
+
 def _rest(setting: Setting, free: set[str]) -> str:
-    rest = {key: value for key, value in setting.values.items() if not (_is_free(key, free) or _is_only_a_name(key))}
+    """All values of `setting` that must be equal, without null: records older than a key lack it."""
+    rest = {
+        key: value
+        for key, value in setting.values.items()
+        if value is not None and not (_is_free(key, free) or _is_only_a_name(key))
+    }
     return json.dumps(rest, sort_keys=True, default=str)
 
 

@@ -1,33 +1,24 @@
-"""The runs of a sweep as one table, with the status of each; no damage to a record affects other runs."""
+"""The runs of sweeps as one table, with the status of each; no damage to a record affects other runs."""
 
-import math
-import statistics
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
-from pydantic import AfterValidator, ConfigDict, Field
 
-from src.analysis.records.setting_names import ReadConfig, add_values, config_of_any, section_of, sort_key
-from src.base.config import Section, parse_section
-from src.base.errors import ConfigError, one_line, shown
-from src.base.files import read_json, read_yaml
+from src.analysis.records.files import MOST_EPOCHS, Row, read_config, read_plan, read_run
+from src.base.config import neutral_keys
 from src.base.identity import CHOICE_SECTIONS
-from src.base.record import RunRecord, SweepFolder
-from src.base.renamed import with_new_names
+from src.base.record import RunRecord
 
 LAYOUT = "<folder>/<run_id>/run.json, as `python -m src.train` writes it under multirun_outputs/<sweep>/"
 DICE = ("valid_dice", "test_dice")
 COSTS = ("seconds", "train_seconds", "images_per_second", "peak_memory_bytes")
 LAST = (*COSTS, "exclusive", "device", "train_images", "fingerprint", "error", "sweep", "folder")
 WHOLE_NUMBERS = ("seed", "epoch", "epochs", "best_epoch", "train_images")
-NUMBERS = (*DICE, *COSTS)
-WORDS = ("config_id", "device", "fingerprint", "error")
-COLUMNS = {"run_id", "config_id", "status", "left_out", "included", *CHOICE_SECTIONS, *WHOLE_NUMBERS, *LAST}
-MOST_EPOCHS = 10**9  # of a plan
+TEXTS = ("config_id", "device", "fingerprint", "error")
 RECORD_FILES = {"run.json", "config.yaml", "overrides.yaml", "epochs.jsonl", "test.json", "checkpoints", "train.log"}
+Configs = Mapping[str, Mapping[str, Any]]  # by config_id, of the settings of which one is readable
 
 
 def load_runs(*sweeps: Path) -> pd.DataFrame:
@@ -46,66 +37,90 @@ def load_runs(*sweeps: Path) -> pd.DataFrame:
     return load_runs_and_epochs(*sweeps)[0]
 
 
-def load_runs_and_epochs(*sweeps: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs of `load_runs`, and one row per finished epoch: `folder` of its run and the keys of its line."""
+def load_runs_and_epochs(*sweeps: Path) -> tuple[pd.DataFrame, pd.DataFrame, Configs]:
+    """The runs of `load_runs`; a row per finished epoch: `folder` of its run and the keys of its line; the configs."""
     rows, epochs = [], []
     for sweep in sweeps:
         for row, lines in _read_sweep(sweep):
             rows.append({**row, "sweep": str(sweep), "folder": str(sweep / row["run_id"])})
             epochs += [{"folder": rows[-1]["folder"], **line} for line in lines]
     runs = _typed(pd.DataFrame(rows))
-    config_of = cache(lambda folder: read_config(Path(folder)))  # parsing YAML is slow
-    _leave_out_unknown_settings(runs, config_of)
-    _add_epochs(runs, config_of)
-    values = add_values(runs, config_of)
-    order = [*(name for name in CHOICE_SECTIONS if name in runs), *values, "seed", "run_id", "folder"]
-    return runs.sort_values(order, key=sort_key, ignore_index=True), pd.DataFrame(epochs)
+    configs = _read_configs(runs)
+    epochs_of = {setting: _epochs_in(config) for setting, config in configs.items()}
+    runs["epochs"] = runs["epochs"].fillna(runs["config_id"].map(epochs_of).astype("Int64"))
+    values = add_values(runs, configs)
+    order = [*_choices_in(runs), *values, "seed", "run_id", "folder"]
+    return runs.sort_values(order, key=_sort_key, ignore_index=True), pd.DataFrame(epochs), configs
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config of the run in `folder`; empty if it cannot be read.
+def add_values(runs: pd.DataFrame, configs: Configs) -> list[str]:
+    """Adds to `runs` the config values, such as `optimizer.lr`, in which settings of the same choices differ.
 
-    Keys and texts are printable; dates and other types of YAML are texts.
+    Returns the names of the new columns.
     """
-    try:
-        config = with_new_names(_plain(read_yaml(folder / "config.yaml")))
-    except (OSError, ValueError):
-        return {}
-    return config if isinstance(config, dict) else {}
+    choices = _distinguishing_choices(runs)
+    settings = runs.dropna(subset="config_id").drop_duplicates("config_id")
+    if not settings.duplicated(choices).any():
+        return []
+    values = {setting: config_values(config) for setting, config in configs.items()}
+    alike = settings.groupby(choices, dropna=False, sort=False)["config_id"]
+    names = [name for _, ids in alike for name in _differing([values[id] for id in ids if values.get(id)])]
+    names = list(dict.fromkeys(names))
+    for name in names:
+        runs[name] = _as_numbers_or_text(runs["config_id"].map({id: own.get(name) for id, own in values.items()}))
+    return names
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {one_line(str(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return list(map(_plain, value))
-    return value if value is None or isinstance(value, bool | int | float) else one_line(str(value))
+def shared_and_differing(runs: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
+    """What all runs share, by name; and the names of the columns that distinguish their settings."""
+    known = runs.dropna(subset="config_id")
+    values = [name for name in map(str, runs.columns) if name == "init_from" or "." in name]
+    names = [*_distinguishing_choices(known), *values]
+    differing = [name for name in names if known[name].nunique(dropna=False) > 1]
+    shared = {name: known[name].iloc[0] for name in names if name not in differing} if len(known) else {}
+    settings = known.drop_duplicates("config_id")
+    if len(settings) > (len(settings.drop_duplicates(differing)) if differing else 1):
+        differing.append("config_id")
+    return shared, differing
 
 
-def _read_sweep(sweep: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+def config_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Every value that affects a result besides the seed, by its dotted name, null if it is off."""
+    values = {"init_from": config["init_from"]} if config.get("init_from") else {}
+    for section in CHOICE_SECTIONS:
+        for key, value in section_of(config, section).items():
+            if key != "name" and key not in neutral_keys(section):
+                values[f"{section}.{key}"] = None if value is False else value
+    return values
+
+
+def section_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A section of a config; empty if it is null or incomplete."""
+    section = config.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def is_same(first: Any, second: Any) -> bool:
+    """Whether two values of a config mean the same: 1 is 1.0, and null is false (off), but true is not 1."""
+    first, second = (None if value is False else value for value in (first, second))
+    return first == second and isinstance(first, bool) == isinstance(second, bool)
+
+
+def _read_sweep(sweep: Path) -> Iterator[tuple[Row, list[Row]]]:
     """For each run of a sweep, planned or started, its row and the lines of its epochs."""
-    planned, problems = _read_plan(sweep)
+    try:
+        planned = read_plan(sweep)
+    except (ValueError, OSError) as error:
+        planned = {}
+        reason = f"the planned runs are unknown ({error}); delete it, and the next launch writes it again"
+        yield {"run_id": "plan.json", "status": "unreadable", "error": reason}, []
     folders = _run_folders(sweep, planned)
     for folder in folders:
-        yield _read_run(RunRecord(folder), planned.get(folder.name, {}))
+        yield read_run(RunRecord(folder), planned.get(folder.name, {}))
     started = {folder.name for folder in folders}
-    yield from (
-        ({**facts, "run_id": run_id, "status": "planned"}, [])
-        for run_id, facts in planned.items()
-        if run_id not in started
-    )
-    yield from ((problem, []) for problem in problems)
-
-
-def _read_plan(sweep: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """The facts of plan.json by run_id; and an `unreadable` row if it cannot be read."""
-    path = SweepFolder(sweep).plan_file
-    try:
-        plan = parse_section(_Plan, read_json(path) if path.exists() else {"runs": []})
-        return {run.run_id: run.facts for run in plan.runs}, []
-    except (ValueError, OSError) as error:
-        reason = f"the planned runs are unknown ({error}); delete it, and the next launch writes it again"
-        return {}, [{"run_id": path.name, "status": "unreadable", "error": reason}]
+    for run_id, facts in planned.items():
+        if run_id not in started:
+            yield {**facts, "run_id": run_id, "status": "planned"}, []
 
 
 def _run_folders(sweep: Path, planned: Mapping[str, Any]) -> list[Path]:
@@ -137,208 +152,65 @@ def _not_a_sweep(sweep: Path) -> str:
     return f"{sweep}: does not hold runs; expected {LAYOUT}"
 
 
-def _read_run(record: RunRecord, planned: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The row of a folder, from its plan and its record, and its epochs."""
-    try:
-        run = record.read_now()
-        starting = run is None and record.is_held()
-        facts = {"status": "running"} if starting else _facts(run, record.folder)
-    except OSError as error:
-        facts = {"status": "unreadable", "error": f"run.json cannot be read: {error}"}
-    except ConfigError as error:
-        facts = {"status": "unreadable", "error": f"run.json is not a valid record: {'; '.join(error.problems)}"}
-    except ValueError as error:
-        facts = {"status": "unreadable", "error": str(error)}
-    try:
-        epochs = _read_epochs(record)
-        done = {"epoch": len(epochs), **_costs(epochs)}
-    except (ValueError, OSError) as error:
-        epochs, done = [], {"epoch": None}
-        # a finished run with a broken curve is not trusted; an unfinished one rewrites it when it resumes
-        facts["status"] = "unreadable" if facts["status"] == "finished" else facts["status"]
-        facts["error"] = "; ".join(filter(None, [facts.get("error"), f"epochs.jsonl cannot be used: {error}"]))
-    return {"run_id": record.folder.name, **planned, **done, **facts}, epochs
+def _read_configs(runs: pd.DataFrame) -> Configs:
+    """The config of each setting, of its first run with a readable one.
 
-
-def _read_epochs(record: RunRecord) -> list[dict[str, Any]]:
-    """Raises ValueError or OSError if they cannot be read."""
-    epochs = []
-    for number, line in enumerate(record.read_epochs(), start=1):
-        try:
-            epoch = parse_section(_Epoch, line)
-        except ConfigError as error:
-            raise ValueError(f"line {number}: {'; '.join(error.problems)}") from error
-        if epoch.epoch != number:
-            raise ValueError(f"line {number} has epoch {epoch.epoch}")
-        epochs.append(epoch.model_dump(exclude_unset=True))
-    return epochs
-
-
-Text = Annotated[str, AfterValidator(one_line)]  # printable: characters that a terminal would act on are escaped
-FolderName = Annotated[str, Field(pattern=r"^[^./\x00][^/\x00]*$")]
-Share = Annotated[float, Field(ge=0, le=1.000001)]  # of pixels, with a margin for rounding
-Number = Annotated[float, Field(ge=-1e100, le=1e100)]  # so that its square is finite
-Cost = Annotated[float, Field(ge=0, le=1e18)]  # seconds, bytes
-
-
-class _FromRecord(Section):
-    """Other keys are ignored; a number in quotes is text."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, coerce_numbers_to_str=False)
-
-
-class _Planned(_FromRecord):
-    run_id: FolderName
-    config_id: Text
-    choices: dict[str, Text]
-    seed: int
-    epochs: int = Field(ge=1, le=MOST_EPOCHS)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        choices = _sections(self.choices)
-        return {"config_id": self.config_id, **choices, "seed": self.seed, "epoch": 0, "epochs": self.epochs}
-
-
-class _Plan(_FromRecord):
-    runs: list[_Planned]
-
-
-class _Epoch(_FromRecord):
-    """A line of epochs.jsonl; docs/record.md explains the keys."""
-
-    epoch: int
-    lr: Number | None = None
-    momentum: Number | None = None
-    train_loss: Number | None = None
-    valid_loss: Number | None = None
-    train_dice: Share | None = None
-    valid_dice: Share | None = None
-    train_dice_batch_flattened: Share | None = None
-    valid_dice_batch_flattened: Share | None = None
-    valid_iou: Share | None = None
-    train_accuracy: Share | None = None
-    valid_accuracy: Share | None = None
-    images_per_second: Cost | None = None
-    train_seconds: Cost | None = None
-    peak_memory_bytes: Cost | None = None
-    device: Text | None = None
-    device_jobs: int | None = None
-
-
-class _Data(_FromRecord):
-    fingerprint: Text | None = None
-    images: dict[str, int] = Field(default_factory=dict)
-
-
-class _Run(_FromRecord):
-    """The needed keys of run.json; docs/record.md has all."""
-
-    run_id: FolderName
-    config_id: Text
-    choices: dict[str, Text]
-    seed: int
-    seconds: Cost
-    scores: dict[str, Number]
-    best_epoch: int | None = None
-    data: _Data = Field(default_factory=_Data)
-    device: Text | None = None
-    machine: dict[str, Any] = Field(default_factory=dict)
-    error: Text | None = None
-
-
-def _sections(choices: Mapping[str, str]) -> dict[str, str]:
-    return {section: choices[section] for section in CHOICE_SECTIONS if section in choices}
-
-
-def _facts(content: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
-    """The columns that run.json gives. Raises ValueError for one that is broken."""
-    if content is None:
-        raise ValueError("run.json is missing: the run was stopped at its start, or was copied incompletely")
-    run, status = parse_section(_Run, content), content["status"]
-    _check_scores(run.scores, status)
-    if run.run_id != folder.name and folder.with_name(run.run_id).exists():
-        raise ValueError(f"is a copy of {run.run_id}, which is in the same folder")
-    gone = "no process holds it: killed, or running on another machine"
-    return {
-        "run_id": folder.name,
-        "config_id": run.config_id,
-        **_sections(run.choices),
-        "seed": run.seed,
-        "status": status,
-        **run.scores,
-        "best_epoch": run.best_epoch,
-        "seconds": run.seconds,
-        "fingerprint": run.data.fingerprint,
-        "train_images": run.data.images.get("train"),
-        "device": _device_of(run),
-        "error": run.error or (gone if status == "interrupted" else None),
-    }
-
-
-def _check_scores(scores: Mapping[str, float], status: str) -> None:
-    problems = [f"scores.{shown(name)}: not the name of a score" for name in scores if not _names_a_score(name)]
-    outside = [name for name in DICE if not 0 <= scores.get(name, 0) <= 1]
-    problems += [f"scores.{name}: got {scores[name]}; allowed: 0 to 1" for name in outside]
-    if status == "finished" and "test_dice" not in scores:
-        problems.append("scores.test_dice: missing in a finished run")
-    if problems:
-        raise ConfigError(problems)
-
-
-def _names_a_score(name: str) -> bool:
-    return name.isidentifier() and name not in COLUMNS
-
-
-def _costs(epochs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The costs of a run's training; empty before the end of its first epoch, or if they are not on record."""
-    try:
-        concurrent_runs: list[Any] = [epoch.get("device_jobs") for epoch in epochs]
-        one_device = len({epoch.get("device") for epoch in epochs}) == 1  # and not resumed on another
-        return {
-            "train_seconds": math.fsum(epoch["train_seconds"] for epoch in epochs),
-            "images_per_second": statistics.median(epoch["images_per_second"] for epoch in epochs),
-            "peak_memory_bytes": max(epoch["peak_memory_bytes"] for epoch in epochs),
-            "exclusive": None if None in concurrent_runs else max(concurrent_runs) == 1 and one_device,
-        }
-    except (KeyError, TypeError, ValueError):
-        return {}
-
-
-def _device_of(run: _Run) -> str | None:
-    """The kind of device within which times are comparable: a model of GPU, or the cores of one machine."""
-    if run.device != "cpu":
-        return run.device
-    return one_line(f"cpu, {run.machine.get('cores')} cores of {run.machine.get('host')}")
-
-
-def _leave_out_unknown_settings(runs: pd.DataFrame, config_of: ReadConfig) -> None:
-    """Marks the finished runs of a setting as unreadable if none of them has a readable config."""
-    finished = runs[runs["status"] == "finished"]
-    for _, folders in finished.groupby("config_id")["folder"]:
-        if config_of_any(folders, config_of):
-            continue
+    Without any the setting is unknown: its finished runs are marked as unreadable.
+    """
+    configs: dict[str, dict[str, Any]] = {}
+    for config_id, folders in runs.groupby("config_id")["folder"]:
+        problems = {}
         for index, folder in folders.items():
             try:
-                read_yaml(Path(folder) / "config.yaml")
+                configs[str(config_id)] = read_config(Path(folder))
+                break
             except (OSError, ValueError) as error:
-                runs.loc[index, ["status", "error"]] = "unreadable", f"config.yaml cannot be used: {error}"
+                problems[index] = f"config.yaml cannot be used: {error}"
+        else:
+            finished = runs.index.isin(folders.index) & runs["status"].eq("finished")
+            runs.loc[finished, "error"] = pd.Series(problems)
+            runs.loc[finished, "status"] = "unreadable"
+    return configs
 
 
-def _add_epochs(runs: pd.DataFrame, config_of: ReadConfig) -> None:
-    """Takes the total number of epochs from the config of a setting without a plan."""
-    unplanned = runs[runs["epochs"].isna()]
-    for _, folders in unplanned.groupby("config_id")["folder"]:
-        epochs = section_of(config_of_any(folders, config_of), "trainer").get("epochs")
-        if type(epochs) is int and 1 <= epochs <= MOST_EPOCHS:
-            runs.loc[folders.index, "epochs"] = epochs
+def _epochs_in(config: Mapping[str, Any]) -> int | None:
+    epochs = section_of(config, "trainer").get("epochs")
+    return epochs if type(epochs) is int and 1 <= epochs <= MOST_EPOCHS else None
+
+
+def _choices_in(runs: pd.DataFrame) -> list[str]:
+    return [name for name in CHOICE_SECTIONS if name in runs]
+
+
+def _distinguishing_choices(runs: pd.DataFrame) -> list[str]:
+    """The config groups whose options distinguish settings.
+
+    Groups are left out if one setting has runs under two options, for example `trainer=default` and `trainer=report_a`.
+    """
+    choices = _choices_in(runs)
+    options = runs.groupby("config_id")[choices].nunique(dropna=False)
+    return [name for name in choices if options[name].max() <= 1 or not len(options)]
+
+
+def _differing(settings: list[dict[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for values in settings for name in values)
+    return [name for name in names if not all(is_same(own.get(name), settings[0].get(name)) for own in settings)]
 
 
 def _typed(runs: pd.DataFrame) -> pd.DataFrame:
     """`runs` with all columns, in types with missing values."""
-    choices = [name for name in CHOICE_SECTIONS if name in runs]
-    first = ["run_id", "config_id", *choices, "seed", "status", "epoch", "epochs", "best_epoch"]
+    first = ["run_id", "config_id", *_choices_in(runs), "seed", "status", "epoch", "epochs", "best_epoch"]
     scores = [*DICE, *(name for name in runs if name not in (*first, *DICE, *LAST))]
-    types = dict.fromkeys(WHOLE_NUMBERS, "Int64") | dict.fromkeys(NUMBERS, "float64") | dict.fromkeys(WORDS, "object")
-    types["exclusive"] = "boolean"
+    types = dict.fromkeys(WHOLE_NUMBERS, "Int64") | dict.fromkeys((*DICE, *COSTS), "float64")
+    types |= dict.fromkeys(TEXTS, "object") | {"exclusive": "boolean"}
     return runs.reindex(columns=[*first, *scores, *LAST]).astype(types)
+
+
+def _as_numbers_or_text(column: pd.Series) -> pd.Series:
+    numbers = column.dropna().map(lambda value: isinstance(value, int | float) and not isinstance(value, bool)).all()
+    return column.astype("Float64") if numbers else column.map(str, na_action="ignore")
+
+
+def _sort_key(column: pd.Series) -> pd.Series:
+    """The order of table rows: numbers as numbers, all else as text."""
+    return column if pd.api.types.is_numeric_dtype(column) else column.astype(str)

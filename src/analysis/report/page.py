@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from src.analysis.records.setting_names import shared_and_differing
+from src.analysis.records.runs import shared_and_differing
 from src.analysis.report.figures import Picture, pictures_of, save_pictures
 from src.analysis.report.provenance import commands_of, contact_sheet, provenance_of
 from src.analysis.report.report import Report

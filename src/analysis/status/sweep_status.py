@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.analysis.records.runs import load_runs
-from src.analysis.records.setting_names import shared_and_differing
+from src.analysis.records.runs import load_runs, shared_and_differing
 from src.base.files import write_text
 from src.display.tables import markdown_table, markdown_text, plain_table, shortened, write_csv
 from src.display.text import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from src.analysis.records.runs import load_runs, load_runs_and_epochs
+from src.analysis.records.runs import add_values, load_runs, shared_and_differing
 from src.analysis.status.sweep_status import status_text, write_summary
 from src.base.record import RunRecord
 from tests.analysis.sweeps import another_process, begin, facts_of, fail, finish, holding, plan
@@ -275,150 +275,6 @@ def test_a_record_without_a_fingerprint_is_a_row_like_others(sweep):
     assert (row["status"], row["error"], row["epoch"]) == ("failed", "boom", 3) and pd.isna(row["fingerprint"])
 
 
-def damaged(record, file, change):
-    """The record after `change` of the content of `file`, JSON or lines of it."""
-    path = record.folder / file
-    text = path.read_text()
-    path.write_text(change(text) if file != "run.json" else json.dumps(change(json.loads(text))))
-
-
-def with_value(key, value):
-    """A change of run.json: `value` at the dotted `key`."""
-
-    def change(run):
-        *outer, last = key.split(".")
-        part = run
-        for name in outer:
-            part = part[name]
-        part[last] = value
-        return run
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "reason"),
-    [
-        ("seed", "0", "seed: got '0'; input should be a valid integer"),
-        ("seed", True, "seed: got True"),
-        ("seconds", "long", "seconds: got 'long'"),
-        ("seconds", -1, "seconds: got -1; input should be greater than or equal to 0"),
-        ("seconds", 1e300, "seconds: got 1e+300"),
-        ("choices", ["unet"], "choices: got ['unet']"),
-        ("choices.model", {"a": 1}, "choices.model: got {'a': 1}; input should be a valid string"),
-        ("scores", None, "scores: got None"),
-        ("scores", {}, "scores.test_dice: missing in a finished run"),
-        ("scores.test_dice", "0.9", "scores.test_dice: got '0.9'"),
-        ("scores.test_dice", 1.5, "scores.test_dice: got 1.5; allowed: 0 to 1"),
-        ("scores.seed", 0.5, "scores.'seed': not the name of a score"),  # it would pass for the seed
-        ("scores.a/b", 0.5, "scores.'a/b': not the name of a score"),
-        ("data", 5, "data: got 5"),
-        ("data.fingerprint", 5, "data.fingerprint: got 5"),
-        ("run_id", "../elsewhere", "run_id: got '../elsewhere'"),
-        ("config_id", None, "config_id: got None"),
-        ("device", ["cpu"], "device: got ['cpu']"),
-        ("machine", "here", "machine: got 'here'"),
-        ("best_epoch", 1.5, "best_epoch: got 1.5"),
-        ("status", ["finished"], "status: got ['finished']"),
-        ("seconds", 10**400, "a whole number of more than 64 bits"),
-        ("seconds", float("inf"), "a number that is infinite or none"),
-        ("notes", "\ud800", "is not valid JSON"),
-    ],
-)
-def test_a_wrong_shape_in_one_record_leaves_that_run_out_and_no_other(sweep, key, value, reason):
-    finish(sweep, 0.75, seed=0)
-    damaged(finish(sweep, 0.75, seed=1), "run.json", with_value(key, value))
-    good, broken = load_runs(sweep).to_dict("records")
-    assert (good["status"], good["test_dice"], broken["status"]) == ("finished", 0.75, "unreadable")
-    assert reason in broken["error"] and "\n" not in broken["error"]
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda text: text * 2, "line 5 has epoch 1"),
-        (lambda text: text.replace('"epoch": 3', '"epoch": 1000000000000'), "line 3 has epoch 1000000000000"),
-        (lambda text: text.replace('"epoch": 1', '"epoch": "1"'), "line 1: epoch: got '1'"),
-        (lambda text: text.replace('"epoch": 1,', ""), "line 1: epoch: missing"),
-        (lambda text: text.replace("0.5", '"2024-13-45"'), "line 1: valid_dice: got '2024-13-45'"),
-        (lambda text: text.replace("0.5", "NaN"), "a number that is infinite or none"),
-        (lambda text: text.replace("0.5", "1" + 400 * "0"), "a whole number of more than 64 bits"),
-        (lambda text: text.replace("0.5", "7"), "line 1: valid_dice: got 7"),
-        (lambda text: text.replace('"valid_dice": 0.5', '"train_seconds": -1'), "line 1: train_seconds: got -1"),
-        (lambda text: text.replace('"valid_dice": 0.5', '"device_jobs": [1]'), "line 1: device_jobs: got [1]"),
-        (lambda text: "[1]\n" + text, "a line is not a mapping"),
-        (lambda text: text.replace("}", "", 1), "is not valid JSON"),
-    ],
-)
-def test_a_broken_curve_leaves_a_finished_run_out_and_says_where(sweep, change, reason):
-    finish(sweep, 0.75, seed=0)
-    damaged(finish(sweep, 0.75, seed=1), "epochs.jsonl", change)
-    damaged(fail(sweep, "boom", seed=2, done=4), "epochs.jsonl", change)
-    good, broken, failed = load_runs(sweep).to_dict("records")
-    assert (good["status"], broken["status"], failed["status"]) == ("finished", "unreadable", "failed")
-    assert broken["error"].startswith("epochs.jsonl cannot be used: ") and reason in broken["error"]
-    assert failed["error"].startswith("boom; epochs.jsonl cannot be used: ") and pd.isna(failed["epoch"])
-
-
-def test_unknown_keys_of_an_epoch_pass_for_nothing(sweep):
-    record = finish(sweep, 0.75)
-    damaged(record, "epochs.jsonl", lambda text: text.replace("{", '{"folder": "x", "setting": [1], '))
-    _, epochs = load_runs_and_epochs(sweep)
-    assert set(epochs["folder"]) == {str(record.folder)} and list(epochs) == ["folder", "epoch", "valid_dice"]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "optimizer: {lr: 2024-01-02, a/b: !!binary aGk=, 3: .nan}",
-        "optimizer: {_target_: [a], lr: {a: [1, 2]}}\nmodel: {name: {a: 1}, kind: [1]}",
-        "trainer: {epochs: many}",
-        "trainer: {epochs: 1000000000000000000}",
-        "optimizer: {lr: " + "9" * 400 + "}",
-        "optimizer: !!set {lr}",
-        'optimizer: {"\\e[5m": "\\e[5m"}',
-    ],
-)
-def test_strange_values_in_a_config_upset_no_table(sweep, content):
-    for seed, lr in ((0, 1e-3), (0, 1e-4)):
-        record = finish(sweep, 0.75, seed=seed, lr=lr)
-        if lr == 1e-4:
-            (record.folder / "config.yaml").write_text(content)
-    runs = load_runs(sweep)
-    assert "finished" in set(runs["status"]) <= {"finished", "unreadable"}  # numbers beyond bounds cannot be read
-    text = status_text(runs, 200) + write_summary(sweep).read_text()
-    assert "\x1b" not in text and "unet" in text
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"choices": {"model": {"a": 1}}},
-        {"choices": None},
-        {"seed": "0"},
-        {"epochs": 10**12},
-        {"epochs": None},
-        {"run_id": "../x"},
-        {"run_id": ".."},
-        {"config_id": ["c"]},
-    ],
-)
-def test_a_plan_with_an_entry_of_another_shape_is_said(sweep, entry):
-    plan(sweep, {"seed": 0}, {"seed": 1})
-    path = sweep / "plan.json"
-    content = json.loads(path.read_text())
-    content["runs"][1] |= entry
-    path.write_text(json.dumps(content))
-    finish(sweep, 0.75)
-    assert statuses(sweep) == {"unet-seed0": "finished", "plan.json": "unreadable"}
-
-
-def test_what_a_terminal_would_obey_is_shown_and_takes_no_other_place(sweep):
-    for seed in (0, 1):
-        damaged(finish(sweep, 0.75, seed=seed), "run.json", with_value("choices.model", "\x1b[5mblink"))
-    assert status_text(load_runs(sweep), 200).startswith("all with model \\x1b[5mblink, loss bce")
-
-
 def test_a_folder_that_cannot_be_looked_into_is_a_row_that_says_so(sweep, monkeypatch):
     finish(sweep, 0.75, seed=0)
     closed = finish(sweep, 0.75, seed=1).folder
@@ -435,3 +291,76 @@ def test_a_folder_that_cannot_be_looked_into_is_a_row_that_says_so(sweep, monkey
     monkeypatch.setattr(Path, "iterdir", refuse(iterdir))
     monkeypatch.setattr(Path, "exists", refuse(exists))
     assert statuses(sweep) == {"unet-seed0": "finished", "unet-seed1": "unreadable"}
+
+
+def runs_of(*rows):
+    return pd.DataFrame([{"folder": f"r{number}", **row} for number, row in enumerate(rows)])
+
+
+def test_choices_are_shared_or_differ_and_an_unknown_run_has_no_say():
+    runs = runs_of(
+        {"config_id": "c1", "model": "unet", "loss": "bce"},
+        {"config_id": "c2", "model": "unet", "loss": "dice"},
+        {"config_id": None, "model": None, "loss": None},
+    )
+    assert shared_and_differing(runs) == ({"model": "unet"}, ["loss"])
+
+
+def test_a_group_that_only_some_runs_use_differs():
+    runs = runs_of(
+        {"config_id": "c1", "model": "unet", "debug": None}, {"config_id": "c2", "model": "unet", "debug": "x"}
+    )
+    assert shared_and_differing(runs) == ({"model": "unet"}, ["debug"])
+
+
+def test_nothing_is_known_of_broken_runs():
+    assert shared_and_differing(runs_of({"config_id": None})) == ({}, [])
+
+
+def test_settings_that_nothing_else_tells_apart_go_by_their_id():
+    runs = runs_of({"config_id": "c1", "model": "unet"}, {"config_id": "c2", "model": "unet"})
+    assert add_values(runs, {}) == []  # no config can be read yet
+    assert shared_and_differing(runs) == ({"model": "unet"}, ["config_id"])
+
+
+def test_the_values_that_differ_between_settings_of_the_same_choices():
+    configs = {
+        "c1": {
+            "seed": 0,
+            "data": {"root": "/a", "workers": 1},
+            "trainer": {"name": "small", "batch_size": 8, "by_model": {}},
+        },
+        "c2": {"seed": 0, "data": {"root": "/b", "workers": 2}, "trainer": {"name": "small", "batch_size": 16}},
+        "c3": {"seed": 0, "data": {"root": "/b"}, "trainer": {"name": "small", "batch_size": 32}},
+    }
+    runs = runs_of(
+        {"config_id": "c1", "model": "unet"},
+        {"config_id": "c2", "model": "unet"},
+        {"config_id": "c3", "model": "resnet34_unet"},
+        {"config_id": None, "model": None},
+    )
+    assert add_values(runs, configs) == ["trainer.batch_size"]  # where files lie decides nothing
+    assert list(runs["trainer.batch_size"][:3]) == [8, 16, 32] and pd.isna(runs["trainer.batch_size"][3])
+    assert shared_and_differing(runs) == ({}, ["model", "trainer.batch_size"])
+
+
+def test_a_setting_that_was_asked_for_under_two_names_is_not_told_apart_by_them():
+    configs = {"c1": {"trainer": {"epochs": 50}}, "c2": {"trainer": {"epochs": 10}}}
+    runs = runs_of(
+        {"config_id": "c1", "model": "unet", "trainer": "default"},
+        {"config_id": "c1", "model": "unet", "trainer": "report_a"},
+        {"config_id": "c2", "model": "unet", "trainer": "default"},
+    )
+    assert add_values(runs, configs) == ["trainer.epochs"]
+    assert shared_and_differing(runs) == ({"model": "unet"}, ["trainer.epochs"])
+
+
+def test_values_that_are_no_numbers_become_text():
+    configs = {
+        "c1": {"data": {"mean": [0.5, 0.5, 0.5]}, "init_from": None},
+        "c2": {"data": {"mean": None}, "init_from": "a.pt"},
+    }
+    runs = runs_of({"config_id": "c1", "model": "unet"}, {"config_id": "c2", "model": "unet"})
+    assert add_values(runs, configs) == ["data.mean", "init_from"]
+    assert runs["data.mean"][0] == "[0.5, 0.5, 0.5]" and pd.isna(runs["data.mean"][1])
+    assert shared_and_differing(runs) == ({"model": "unet"}, ["data.mean", "init_from"])

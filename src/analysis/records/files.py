@@ -1,0 +1,218 @@
+"""The files of a sweep as its runs left them, each checked: plan.json, run.json, epochs.jsonl and config.yaml."""
+
+import math
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from src.base.config import AnySection, Section, parse_section
+from src.base.errors import ConfigError, one_line
+from src.base.files import read_json, read_yaml
+from src.base.identity import CHOICE_SECTIONS
+from src.base.record import RunRecord, SweepFolder
+from src.base.renamed import with_new_names
+
+MOST_EPOCHS = 10**9  # of a plan
+Row = dict[str, Any]
+Text = Annotated[str, AfterValidator(one_line)]  # printable: characters that a terminal would act on are escaped
+FolderName = Annotated[str, Field(pattern=r"^[^./\x00][^/\x00]*$")]
+Share = Annotated[float, Field(ge=0, le=1.000001)]  # of pixels, with a margin for rounding
+Number = Annotated[float, Field(ge=-1e100, le=1e100)]  # so that its square is finite
+Cost = Annotated[float, Field(ge=0, le=1e18)]  # seconds, bytes
+
+
+class _FromRecord(Section):
+    """Other keys are ignored; a number in quotes is text."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, coerce_numbers_to_str=False)
+
+
+class _Planned(_FromRecord):
+    run_id: FolderName
+    config_id: Text
+    choices: dict[str, Text]
+    seed: int
+    epochs: int = Field(ge=1, le=MOST_EPOCHS)
+
+
+class _Plan(_FromRecord):
+    runs: list[_Planned]
+
+
+class _Epoch(_FromRecord):
+    """A line of epochs.jsonl; docs/record.md explains the keys."""
+
+    epoch: int
+    lr: Number | None = None
+    momentum: Number | None = None
+    train_loss: Number | None = None
+    valid_loss: Number | None = None
+    train_dice: Share | None = None
+    valid_dice: Share | None = None
+    train_dice_batch_flattened: Share | None = None
+    valid_dice_batch_flattened: Share | None = None
+    valid_iou: Share | None = None
+    train_accuracy: Share | None = None
+    valid_accuracy: Share | None = None
+    images_per_second: Cost | None = None
+    train_seconds: Cost | None = None
+    peak_memory_bytes: Cost | None = None
+    device: Text | None = None
+    device_jobs: int | None = None
+
+
+class _Scores(_FromRecord):
+    valid_dice: Share | None = None
+    test_dice: Share | None = None
+    test_iou: Share | None = None
+    test_pooled_dice: Share | None = None
+    test_dice_batch_flattened: Share | None = None
+
+
+class _Data(_FromRecord):
+    fingerprint: Text | None = None
+    images: dict[str, int] = Field(default_factory=dict)
+
+
+class _Run(_FromRecord):
+    """The needed keys of run.json; docs/record.md has all."""
+
+    run_id: FolderName
+    config_id: Text
+    choices: dict[str, Text]
+    seed: int
+    status: str
+    seconds: Cost
+    scores: _Scores
+    best_epoch: int | None = None
+    data: _Data = Field(default_factory=_Data)
+    device: Text | None = None
+    machine: dict[str, Any] = Field(default_factory=dict)
+    error: Text | None = None
+
+    @property
+    def device_kind(self) -> str | None:
+        """The device within which times are comparable: a model of GPU, or the cores of one machine."""
+        if self.device != "cpu":
+            return self.device
+        return one_line(f"cpu, {self.machine.get('cores')} cores of {self.machine.get('host')}")
+
+
+def read_plan(sweep: Path) -> dict[str, Row]:
+    """The planned runs by run_id, with what is known of each. Raises ValueError or OSError."""
+    path = SweepFolder(sweep).plan_file
+    plan = _parse(_Plan, read_json(path) if path.exists() else {"runs": []}, path.name)
+    return {
+        run.run_id: {
+            "config_id": run.config_id,
+            **_sections(run.choices),
+            "seed": run.seed,
+            "epoch": 0,
+            "epochs": run.epochs,
+        }
+        for run in plan.runs
+    }
+
+
+def read_run(record: RunRecord, planned: Row) -> tuple[Row, list[Row]]:
+    """The columns of a run, from its plan and its record, and the lines of its epochs."""
+    try:
+        run = record.read_now()
+        starting = run is None and record.is_held()
+        facts = {"status": "running"} if starting else _facts(run, record.folder)
+    except (ValueError, OSError) as error:
+        facts = {"status": "unreadable", "error": str(error)}
+    try:
+        epochs = _read_epochs(record)
+        done = {"epoch": len(epochs), **_costs(epochs)}
+    except (ValueError, OSError) as error:
+        epochs, done = [], {"epoch": None}
+        # a finished run with a broken curve is not trusted; an unfinished one rewrites it when it resumes
+        facts["status"] = "unreadable" if facts["status"] == "finished" else facts["status"]
+        facts["error"] = "; ".join(filter(None, [facts.get("error"), f"epochs.jsonl cannot be used: {error}"]))
+    return {"run_id": record.folder.name, **planned, **done, **facts}, epochs
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config of the run in `folder`. Raises ValueError or OSError.
+
+    Keys and texts are printable; dates and other types of YAML are texts.
+    """
+    config = with_new_names(_plain(read_yaml(folder / "config.yaml")))
+    if not isinstance(config, dict):
+        raise ValueError(f"it holds a {type(config).__name__}")
+    return config
+
+
+def _parse(model: type[AnySection], content: Any, what: str) -> AnySection:
+    """Raises ValueError with all problems in one line, `what` in front."""
+    try:
+        return parse_section(model, content)
+    except ConfigError as error:
+        raise ValueError(f"{what}: {'; '.join(error.problems)}") from error
+
+
+def _sections(choices: Mapping[str, str]) -> dict[str, str]:
+    return {section: choices[section] for section in CHOICE_SECTIONS if section in choices}
+
+
+def _facts(content: Row | None, folder: Path) -> Row:
+    """The columns that run.json gives. Raises ValueError for one that is broken."""
+    if content is None:
+        raise ValueError("run.json is missing: the run was stopped at its start, or was copied incompletely")
+    run = _parse(_Run, content, "run.json is not a valid record")
+    if run.status == "finished" and run.scores.test_dice is None:
+        raise ValueError("run.json is not a valid record: scores.test_dice: missing in a finished run")
+    if run.run_id != folder.name and folder.with_name(run.run_id).exists():
+        raise ValueError(f"is a copy of {run.run_id}, which is in the same folder")
+    gone = "no process holds it: killed, or running on another machine"
+    return {
+        "config_id": run.config_id,
+        **_sections(run.choices),
+        "seed": run.seed,
+        "status": run.status,
+        **run.scores.model_dump(exclude_unset=True),
+        "best_epoch": run.best_epoch,
+        "seconds": run.seconds,
+        "fingerprint": run.data.fingerprint,
+        "train_images": run.data.images.get("train"),
+        "device": run.device_kind,
+        "error": run.error or (gone if run.status == "interrupted" else None),
+    }
+
+
+def _read_epochs(record: RunRecord) -> list[Row]:
+    """Raises ValueError or OSError if they cannot be read."""
+    epochs = []
+    for number, line in enumerate(record.read_epochs(), start=1):
+        epoch = _parse(_Epoch, line, f"line {number}")
+        if epoch.epoch != number:
+            raise ValueError(f"line {number} has epoch {epoch.epoch}")
+        epochs.append(epoch.model_dump(exclude_unset=True))
+    return epochs
+
+
+def _costs(epochs: list[Row]) -> Row:
+    """The costs of a run's training; empty before the end of its first epoch, or if they are not on record."""
+    try:
+        concurrent_runs: list[Any] = [epoch.get("device_jobs") for epoch in epochs]
+        one_device = len({epoch.get("device") for epoch in epochs}) == 1  # and not resumed on another
+        return {
+            "train_seconds": math.fsum(epoch["train_seconds"] for epoch in epochs),
+            "images_per_second": statistics.median(epoch["images_per_second"] for epoch in epochs),
+            "peak_memory_bytes": max(epoch["peak_memory_bytes"] for epoch in epochs),
+            "exclusive": None if None in concurrent_runs else max(concurrent_runs) == 1 and one_device,
+        }
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {one_line(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return list(map(_plain, value))
+    return value if value is None or isinstance(value, bool | int | float) else one_line(str(value))
