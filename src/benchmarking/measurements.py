@@ -15,7 +15,6 @@ from typing import Any
 import cv2
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -23,7 +22,7 @@ from src.base.config import RunConfig, build
 from src.base.runtime import Numerics, seed_everything
 from src.benchmarking.baseline_loop import baseline_epoch, baseline_loader
 from src.data.datasets import PairReader
-from src.data.loaders import Batch, make_train_loader, start_epoch
+from src.data.loaders import Batch, TrainLoader
 from src.data.pairs import Pair, Splits
 from src.training.build import build_optimizer, build_train_state
 from src.training.loop import train_epoch
@@ -44,7 +43,7 @@ def measure_data_path(
     baseline = baseline_loader(pairs, splits.decoder, config)
     epochs = count(1)
     work = {
-        "ours": lambda: sum(len(batch.images) for batch in start_epoch(ours, next(epochs))),
+        "ours": lambda: sum(len(batch.images) for batch in ours.start(next(epochs))),
         "reports": lambda: sum(len(batch) for batch, _ in baseline),
     }
     try:
@@ -78,7 +77,7 @@ def measure_network(
     loader = _loader(config, splits.train, read_pair, workers, pin_memory=on_cuda, limit_batches=steps)
     # a schedule of few batches ends soon; this one only has to cost what a schedule costs
     state = build_train_state(config, numerics, steps_per_epoch=1_000_000)
-    batch = next(iter(start_epoch(loader, 0)))
+    batch = next(iter(loader.start(0)))
     model = build(config.model, nn.Module, config.allow_targets).to(device)
     baseline = baseline_loader(splits.train, splits.decoder, config, max(workers, 0))
     adamw = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -152,9 +151,9 @@ def forward_operations(config: RunConfig) -> int:
 
 def _loader(
     config: RunConfig, pairs: Sequence[Pair], read_pair: PairReader, workers: int, **options: Any
-) -> DataLoader:
-    """The training batches of a run of `config`; `options` as of make_train_loader."""
-    return make_train_loader(
+) -> TrainLoader:
+    """The training batches of a run of `config`; `options` as of TrainLoader."""
+    return TrainLoader(
         pairs,
         read_pair,
         config.data.image_size,
@@ -167,7 +166,7 @@ def _loader(
     )
 
 
-def _epoch(state: TrainState, loader: DataLoader, config: RunConfig, batches: Iterator[Batch] | None = None) -> int:
+def _epoch(state: TrainState, loader: TrainLoader, config: RunConfig, batches: Iterator[Batch] | None = None) -> int:
     """An epoch of our loop; with `batches`, which are in memory already, it waits for none."""
     state.batch, state.seconds, state.tally = 0, 0.0, type(state.tally)()
     train_epoch(state, loader, config.trainer, lambda: None, batches)

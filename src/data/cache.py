@@ -109,13 +109,16 @@ def _is_sound(place: Path, images: int, size: int) -> bool:
         return False
     try:
         sums, arrays = read_json(place / INDEX)["checksums"], _arrays(place)
-        shapes = ((images, size, size, 3), (images, size, size))
-        if tuple(array.shape for array in arrays) != shapes or sums != _checksums(arrays):
+        if [array.shape for array in arrays] != _shapes(images, size) or sums != _checksums(arrays):
             raise ValueError("the arrays are not those that were written")
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s is damaged; rebuilding (%s)", place, error)
         return False
     return True
+
+
+def _shapes(images: int, size: int) -> list[tuple[int, ...]]:
+    return [(images, size, size, 3), (images, size, size)]
 
 
 def _arrays(place: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -151,7 +154,10 @@ def _make(place: Path, pairs: Sequence[Pair], files: FileReader, size: int, chec
 def _fill(workplace: Path, pairs: Sequence[Pair], files: FileReader, size: int) -> None:
     rows = _rows(pairs)
     paths = (workplace / IMAGES, workplace / TRIMAPS)
-    starts = [_begin_array(paths[0], (len(rows), size, size, 3)), _begin_array(paths[1], (len(rows), size, size))]
+    starts = [
+        np.lib.format.open_memmap(path, "w+", np.uint8, shape).offset  # writes the head and claims the space
+        for path, shape in zip(paths, _shapes(len(rows), size), strict=True)
+    ]
     with (
         paths[0].open("r+b") as images,
         paths[1].open("r+b") as trimaps,
@@ -171,12 +177,3 @@ def _fill(workplace: Path, pairs: Sequence[Pair], files: FileReader, size: int) 
             pass
     for path in paths:
         flush_to_disk(path)
-
-
-def _begin_array(path: Path, shape: tuple[int, ...]) -> int:
-    """Writes the head of a .npy file for uint8 of `shape`, claims its space, and returns the offset of the data."""
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        start = file.tell()
-        file.truncate(start + int(np.prod(shape)))
-    return start

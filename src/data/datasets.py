@@ -29,12 +29,7 @@ class Sample(NamedTuple):
     position: int
 
 
-class NativeSample(NamedTuple):
-    """One image uint8 (3, S, S), its trimap uint8 (H, W) at its own size, and its position in the data set."""
-
-    image: torch.Tensor
-    trimap: np.ndarray
-    position: int
+NativeSample = tuple[torch.Tensor, np.ndarray, int]  # image (3, S, S), trimap (H, W) at its own size, position
 
 
 @dataclass(frozen=True)
@@ -178,7 +173,7 @@ class NativeDataset(Dataset[NativeSample]):
         """The sample of `index`; raises ValueError, naming the file, for one that cannot be read."""
         pair = self.pairs[index]
         image, trimap = self.decoder(pair.image, pair.mask, pair.digests)
-        return NativeSample(_channels_first(self.decoder.images.resized(image, self.image_size)), trimap, index)
+        return _channels_first(self.decoder.images.resized(image, self.image_size)), trimap, index
 
 
 def _as_sample(image: np.ndarray, target: np.ndarray, index: int) -> Sample:

@@ -140,11 +140,8 @@ class PairDecoder:
     def _misfit(self, image: Decoded, mask: Decoded) -> str:
         height, width = image.size(self.images.orientation(image))
         mask_height, mask_width = mask.size(1)
-        message = f"{mask.path}: the mask is {mask_width} x {mask_height} pixels, its image {width} x {height}"
-        if image.orientation == 1:
-            return message
-        done = "is ignored" if self.images.exif == "ignore" else "is applied"
-        return f"{message} (whose EXIF orientation, {image.orientation}, {done})"
+        tag = "" if image.orientation == 1 else f" (EXIF orientation {image.orientation}, data.exif={self.images.exif})"
+        return f"{mask.path}: the mask is {mask_width} x {mask_height} pixels, its image {width} x {height}{tag}"
 
 
 def _read_unchanged(path: Path, digest: str | None) -> bytes:

@@ -46,92 +46,66 @@ class NativeBatch(NamedTuple):
     positions: list[int]
 
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Shuffled batches of `(epoch, index)`; the last one may be smaller.
+class TrainLoader:
+    """Training epochs: shuffled batches of augmented pairs and their copies, of which the last may be smaller.
 
-    Seed and epoch alone decide the order. `limit_batches` cuts every epoch short. With `overfit` every batch
-    is the same one, the first of epoch 0: `limit_batches` times an epoch, or as often as there are batches.
-    `epoch` and `first_batch` say where the next iteration starts; change them with `set_epoch`.
+    `workers`: processes that prepare images, -1 for as many as make sense. `allow_targets`: packages whose transforms
+    are allowed beside albumentations'. For debugging, `limit_batches` cuts every epoch short, and with `overfit` every
+    batch is the same one, the first of epoch 0 without augmentation: `limit_batches` times an epoch, or as often as
+    there are batches. Raises ValueError with every problem of an augmentation that cannot be built.
     """
 
     def __init__(
-        self, length: int, batch_size: int, seed: int, limit_batches: int | None = None, overfit: bool = False
+        self,
+        pairs: Sequence[Pair],
+        read_pair: PairReader,
+        image_size: int,
+        border: BorderPolicy,
+        augmentation: AugmentationSection,
+        batch_size: int,
+        seed: int,
+        workers: int,
+        pin_memory: bool,
+        *,
+        limit_batches: int | None = None,
+        overfit: bool = False,
+        allow_targets: Sequence[str] = (),
     ) -> None:
-        self.length = length
-        self.batch_size = batch_size
-        self.seed = seed
-        self.limit_batches = limit_batches
-        self.overfit = overfit
-        self.epoch = 0
-        self.first_batch = 0
+        if overfit:
+            plain = {"load_scale": 1.0, "mask_as_image": False, "transforms": [], "copies": 0, "copy_transforms": []}
+            augmentation = augmentation.model_copy(update=plain)
+        samples = TrainDataset(pairs, read_pair, image_size, border, augmentation, seed, allow_targets)
+        self.length, self.batch_size, self.seed, self.overfit = len(samples), batch_size, seed, overfit
+        batches = -(-self.length // batch_size)
+        if limit_batches is not None:
+            batches = limit_batches if overfit else min(batches, limit_batches)
+        self._starts = [0 if overfit else batch * batch_size for batch in range(batches)]
+        self._chosen = _ChosenBatches()
+        self._loader = _Loader(samples, workers, pin_memory, _collate, batch_sampler=self._chosen)
 
-    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
-        """Let the next iteration give the batches of `epoch` (from 0) from `first_batch` (from 0) on.
+    def __len__(self) -> int:
+        """The batches of an epoch."""
+        return len(self._starts)
 
-        Raises ValueError when the epoch has fewer than `first_batch` batches.
-        """
+    def sizes(self) -> list[int]:
+        """Images in each batch of an epoch."""
+        return [min(self.batch_size, self.length - start) for start in self._starts]
+
+    def keys(self, epoch: int) -> list[list[tuple[int, int]]]:
+        """The `(epoch, index)` of each sample of each batch of `epoch` (from 0), which seed and epoch alone decide."""
+        generator = np.random.default_rng(stream_seed(self.seed, RngStream.SHUFFLE, 0 if self.overfit else epoch))
+        order = generator.permutation(self.length).tolist()
+        return [[(epoch, index) for index in order[start : start + self.batch_size]] for start in self._starts]
+
+    def start(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
+        """The batches of `epoch` from `first_batch` (from 0) on. Raises ValueError when it has fewer."""
         if not 0 <= first_batch <= len(self):
             raise ValueError(
                 f"got first batch {first_batch}, but an epoch has {len(self)} batches of {self.batch_size}: "
                 "a run resumes within an epoch only with the data and the batch size that it was started with"
             )
-        self.epoch = epoch
-        self.first_batch = first_batch
-
-    def __len__(self) -> int:
-        """The batches of a whole epoch, wherever the next iteration starts."""
-        batches = -(-self.length // self.batch_size)
-        if self.limit_batches is None:
-            return batches
-        return self.limit_batches if self.overfit else min(batches, self.limit_batches)
-
-    def sizes(self) -> list[int]:
-        """Images in each batch of a whole epoch."""
-        return [min(self.batch_size, self.length - start) for start in self._starts()]
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch = self.epoch
-        order = self._order(0 if self.overfit else epoch)
-        for start in self._starts()[self.first_batch :]:
-            yield [(epoch, index) for index in order[start : start + self.batch_size]]
-
-    def _starts(self) -> list[int]:
-        return [0 if self.overfit else batch * self.batch_size for batch in range(len(self))]
-
-    def _order(self, epoch: int) -> list[int]:
-        generator = np.random.default_rng(stream_seed(self.seed, RngStream.SHUFFLE, epoch))
-        return generator.permutation(self.length).tolist()
-
-
-def make_train_loader(
-    pairs: Sequence[Pair],
-    read_pair: PairReader,
-    image_size: int,
-    border: BorderPolicy,
-    augmentation: AugmentationSection,
-    batch_size: int,
-    seed: int,
-    workers: int,
-    pin_memory: bool,
-    *,
-    limit_batches: int | None = None,
-    overfit: bool = False,
-    allow_targets: Sequence[str] = (),
-) -> DataLoader[Sample]:
-    """Endless supply of training epochs: iterate over `start_epoch(loader, epoch)`.
-
-    `workers`: processes that prepare images, -1 for as many as make sense. `limit_batches` and `overfit` (one
-    batch without augmentation, again and again) are for debugging, see `EpochBatches`. `allow_targets`:
-    packages whose transforms are allowed beside albumentations'. Raises ValueError with every problem of an
-    augmentation that cannot be built.
-    """
-    if overfit:
-        augmentation = AugmentationSection(
-            name="none", load_scale=1.0, mask_as_image=False, transforms=[], copies=0, copy_transforms=[]
-        )
-    samples = TrainDataset(pairs, read_pair, image_size, border, augmentation, seed, allow_targets)
-    batches = EpochBatches(len(samples), batch_size, seed, limit_batches, overfit)
-    return _Loader(samples, workers, pin_memory, _collate, batch_sampler=batches)
+        self._chosen.keys = self.keys(epoch)[first_batch:]
+        return iter(self._loader)
 
 
 def make_eval_loaders(
@@ -158,14 +132,13 @@ def make_eval_loaders(
     return [EvalLoader(loader, batches, range(*part), batch_size) for part in zip(starts, ends, strict=True)]
 
 
-class _ChosenBatches(Sampler[Sequence[int]]):
-    """The batches that were chosen last."""
+class _ChosenBatches(Sampler[Sequence[Any]]):
+    """The batches of samples' keys that were chosen last."""
 
-    def __init__(self) -> None:
-        self.chosen: Sequence[Sequence[int]] = ()
+    keys: Sequence[Sequence[Any]] = ()
 
-    def __iter__(self) -> Iterator[Sequence[int]]:
-        return iter(self.chosen)
+    def __iter__(self) -> Iterator[Sequence[Any]]:
+        return iter(self.keys)
 
 
 class EvalLoader:
@@ -180,7 +153,7 @@ class EvalLoader:
         return len(self._own)
 
     def __iter__(self) -> Iterator[Batch]:
-        self._batches.chosen = self._own
+        self._batches.keys = self._own
         return iter(self._loader)
 
 
@@ -195,19 +168,6 @@ def make_native_loader(
     """Every pair once, in its order, as `NativeBatch`es: images as the network takes them, trimaps as stored."""
     samples = NativeDataset(pairs, decoder, image_size)
     return _Loader(samples, workers, pin_memory, _collate_native, key="workers", batch_size=batch_size)
-
-
-def start_epoch(loader: DataLoader[Sample], epoch: int, first_batch: int = 0) -> Iterator[Batch]:
-    """The batches of one epoch of a training loader, from `first_batch` on."""
-    epoch_batches(loader).set_epoch(epoch, first_batch)
-    return iter(loader)
-
-
-def epoch_batches(loader: DataLoader[Sample]) -> EpochBatches:
-    """The sampler that decides the batches of a training loader."""
-    batches = loader.batch_sampler
-    assert isinstance(batches, EpochBatches), "epochs are for loaders that make_train_loader made"
-    return batches
 
 
 def count_workers(wanted: int, images: int) -> int:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -75,7 +74,8 @@ def verify(splits: Splits, cache_folder: Path, on_error: OnError = "raise") -> t
     if verification is None or (on_error == "raise" and verification.failed):
         verification = _check_all(splits)
         if faults or (on_error == "raise" and verification.failed):
-            raise ValueError(_refusal(splits, [*faults, *_problems(verification.failed)]))
+            found = (problem for check in verification.failed for problem in check.problems)
+            raise ValueError(_refusal(splits, list(dict.fromkeys([*faults, *found]))))  # some pairs are listed twice
         _remember(memory, verification)
     remaining = _without(splits, verification.failed)
     train, valid, test = (
@@ -96,20 +96,15 @@ def skipped_text(splits: Splits) -> str:
 def _misplaced(splits: Splits) -> list[str]:
     """What is wrong with the splits themselves: every one needs pairs, and no stem may occur twice."""
     parts = {"train": splits.train, "valid": splits.valid, "test": splits.test}
-    found = defaultdict(list)
+    found: dict[str, list[str]] = {}
     for name, pairs in parts.items():
         for pair in pairs:
-            found[pair.stem].append(name)
+            found.setdefault(pair.stem, []).append(name)
     problems = [f"{one_line(stem)} is listed twice ({', '.join(names)})" for stem, names in found.items() if names[1:]]
     if not all(parts.values()):
         counts = ", ".join(f"{name} {len(pairs)}" for name, pairs in parts.items())
         problems.insert(0, f"every split needs at least one image, got: {counts}")
     return problems
-
-
-def _problems(failed: Sequence[PairCheck]) -> list[str]:
-    """All problems without duplicates (a pair that is listed twice is checked twice)."""
-    return list(dict.fromkeys(problem for check in failed for problem in check.problems))
 
 
 def _without(splits: Splits, failed: Sequence[PairCheck]) -> Splits:
@@ -178,7 +173,7 @@ def _check(pair: Pair, decoder: PairDecoder) -> PairCheck:
     problems: list[str] = []
     digests: list[str] = []
     decoded: list[Decoded | None] = []
-    if not _is_utf8(pair.stem):
+    if any("\ud800" <= letter <= "\udfff" for letter in pair.stem):  # a byte of a name that is not UTF-8
         problems.append(f"{pair.image}: the name is not UTF-8, so no table can hold it; rename the file")
     for path in (pair.image, pair.mask):
         try:
@@ -200,23 +195,14 @@ def _facts(check: PairCheck, decoder: PairDecoder) -> Facts:
     return Facts(image, mask, content.pixels, width, height, share, content.highest, decoder.marks_of(content))
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _listing_key(splits: Splits) -> str:
     """A hash that changes if any file may have changed since the last check; no file is opened."""
-    trainval = _listing([*splits.train, *splits.valid])
+    trainval, test = (
+        sorted((pair.stem, file_state(pair.image), file_state(pair.mask)) for pair in part)
+        for part in ([*splits.train, *splits.valid], splits.test)
+    )
     reading = repr((splits.decoder.images.exif, splits.decoder.masks))
-    return _sha256(json.dumps([SCHEMA, reading, trainval, _listing(splits.test)]).encode())
-
-
-def _listing(pairs: Iterable[Pair]) -> list[tuple[str, FileState, FileState]]:
-    return sorted((pair.stem, file_state(pair.image), file_state(pair.mask)) for pair in pairs)
+    return _sha256(json.dumps([SCHEMA, reading, trainval, test]).encode())
 
 
 def file_state(path: Path) -> FileState:

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from src.base.config import RunConfig, build, find_target
 from src.base.runtime import Numerics
 from src.data.cache import open_cache
 from src.data.datasets import FileReader, PairReader, load_size
-from src.data.loaders import EvalLoader, make_eval_loaders, make_train_loader
+from src.data.loaders import EvalLoader, TrainLoader, make_eval_loaders
 from src.data.mix import Mix
 from src.data.pairs import Splits
 from src.training.checkpoint import fitting_weights, oldest_checkpoint
@@ -31,7 +30,7 @@ MOST_CALLS = 5_000_000  # of functions; the largest of our networks takes 73,000
 class Loaders(NamedTuple):
     """Batches for training, for validation, and for each protocol of the test split."""
 
-    train: DataLoader
+    train: TrainLoader
     valid: EvalLoader
     test: dict[Protocol, EvalLoader]
 
@@ -46,7 +45,7 @@ def build_loaders(config: RunConfig, splits: Splits, data_fingerprint: str, nume
         "pin_memory": numerics.device.type == "cuda",
         "limit_batches": config.debug.limit_batches if config.debug else None,
     }
-    train = make_train_loader(
+    train = TrainLoader(
         splits.train,
         border=config.data.border,
         augmentation=config.augmentation,

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from src.base.config import TrainerSection
 from src.base.device_sharing import count_runs
 from src.base.record import RunRecord
 from src.base.runtime import device_key, device_name
-from src.data.loaders import Batch, EvalLoader, epoch_batches, start_epoch
+from src.data.loaders import Batch, EvalLoader, TrainLoader
 from src.training.checkpoint_writer import CheckpointWriter
 from src.training.metrics import EpochMetrics, MetricAccumulator
 from src.training.state import ModelRunner, TrainState, score
@@ -32,7 +31,7 @@ class NonFiniteLoss(RuntimeError):
 
 def fit(
     state: TrainState,
-    loaders: tuple[DataLoader, EvalLoader],
+    loaders: tuple[TrainLoader, EvalLoader],
     trainer: TrainerSection,
     record: RunRecord,
     stop: StopRequest,
@@ -66,7 +65,7 @@ def fit(
             try:
                 train_epoch(state, train_loader, trainer, after_step, upcoming)
                 # asked for already, so that its workers prepare the first batches during validation
-                upcoming = start_epoch(train_loader, state.epoch + 1) if state.epoch < trainer.epochs else None
+                upcoming = train_loader.start(state.epoch + 1) if state.epoch < trainer.epochs else None
                 if valid is None:
                     writer.wait()  # a loader starts its processes at its first use: no fork while a thread writes
                 valid = evaluate(state.scored, state.loss, valid_loader, "validation", after_step)
@@ -90,7 +89,7 @@ def fit(
 
 def train_epoch(
     state: TrainState,
-    loader: DataLoader,
+    loader: TrainLoader,
     trainer: TrainerSection,
     after_step: Callable[[], None],
     batches: Iterator[Batch] | None = None,
@@ -101,11 +100,11 @@ def train_epoch(
     between two steps; what it raises ends the epoch there.
     """
     network, every = state.network, trainer.accumulate
-    sizes = epoch_batches(loader).sizes()
+    sizes = loader.sizes()
     network.model.train()
     started = time.perf_counter() - state.seconds
     if batches is None:
-        batches = start_epoch(loader, state.epoch, state.batch)
+        batches = loader.start(state.epoch, state.batch)
     what, done = f"epoch {state.epoch}", state.batch
     bar = tqdm(batches, what, len(sizes), False, unit="batch", disable=None, initial=done)
     shown = time.monotonic()

@@ -93,9 +93,9 @@ def test_a_missing_file_is_named(pairs: list[Pair]) -> None:
 
 
 def test_scoring_at_any_size_sees_the_resized_picture_and_the_trimap_as_it_is_stored(pairs: list[Pair]) -> None:
-    whole, plain = NativeDataset(pairs, PairDecoder(), image_size=10)[2], EvalDataset(pairs, READ, image_size=10)[2]
-    assert torch.equal(whole.image, plain.image) and whole.position == 2
-    assert np.array_equal(whole.trimap, MaskReader()(pairs[2].mask)) and whole.trimap.shape == (20, 30)
+    image, trimap, position = NativeDataset(pairs, PairDecoder(), image_size=10)[2]
+    assert torch.equal(image, EvalDataset(pairs, READ, image_size=10)[2].image) and position == 2
+    assert np.array_equal(trimap, MaskReader()(pairs[2].mask)) and trimap.shape == (20, 30)
 
 
 # --- TrainDataset ----------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_training_evaluation_and_scoring_resize_alike(pairs: list[Pair], how: An
     expected = torch.from_numpy(resize_image(decoder.images(pairs[0].image), 16, how)).permute(2, 0, 1)
     assert torch.equal(TrainDataset(pairs, read, 16, "foreground", augmentation(), seed=0)[0, 0].image, expected)
     assert torch.equal(EvalDataset(pairs, read, 16)[0].image, expected)
-    assert torch.equal(NativeDataset(pairs, decoder, 16)[0].image, expected)
+    assert torch.equal(NativeDataset(pairs, decoder, 16)[0][0], expected)
 
 
 def test_load_scale_is_what_the_reader_is_asked_for(pairs: list[Pair]) -> None:

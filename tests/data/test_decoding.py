@@ -152,8 +152,8 @@ def test_stored_pixels_are_read_where_that_is_asked_for(tmp_path: Path, orientat
 
 def test_a_mask_that_fits_neither_way_is_refused_with_the_orientation(tmp_path: Path) -> None:
     write(tmp_path, tagged(SCENE, 6, "PNG"), png(MASK[:19]))
-    assert "the mask is 30 x 19 pixels, its image 30 x 20 (whose EXIF orientation, 6, is applied)" in refusal(tmp_path)
-    assert "its image 20 x 30 (whose EXIF orientation, 6, is ignored)" in refusal(tmp_path, "ignore")
+    assert "the mask is 30 x 19 pixels, its image 30 x 20 (EXIF orientation 6, data.exif=apply)" in refusal(tmp_path)
+    assert "its image 20 x 30 (EXIF orientation 6, data.exif=ignore)" in refusal(tmp_path, "ignore")
 
 
 def test_plain_files_are_said_nothing_of(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from src.base.config import AugmentationSection
 from src.cli.overrides import CONF
@@ -23,13 +22,11 @@ from src.data.decoding import DataChanged, PairDecoder
 from src.data.images import BorderPolicy
 from src.data.loaders import (
     Batch,
-    EpochBatches,
     EvalLoader,
     OutOfSharedMemory,
+    TrainLoader,
     count_workers,
     make_eval_loaders,
-    make_train_loader,
-    start_epoch,
 )
 from src.data.pairs import Pair
 
@@ -55,10 +52,10 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
     return pairs
 
 
-def train_loader(pairs: list[Pair], workers: int = 0, **changes: Any) -> DataLoader[Any]:
+def train_loader(pairs: list[Pair], workers: int = 0, **changes: Any) -> TrainLoader:
     """Ten samples (five originals, five copies) in batches of 4, 4 and 2."""
     settings: dict[str, Any] = {"border": "random", "augmentation": TURNING, "batch_size": 4, "seed": 3}
-    return make_train_loader(
+    return TrainLoader(
         pairs, FileReader(PairDecoder()), image_size=16, workers=workers, pin_memory=False, **(settings | changes)
     )
 
@@ -69,9 +66,8 @@ def eval_loader(pairs: list[Pair], *arguments: Any, border: BorderPolicy = "fore
     return loader
 
 
-def indices_of(batches: EpochBatches, epoch: int, first_batch: int = 0) -> list[list[int]]:
-    batches.set_epoch(epoch, first_batch)
-    return [[index for _, index in batch] for batch in batches]
+def indices_of(loader: TrainLoader, epoch: int) -> list[list[int]]:
+    return [[index for _, index in batch] for batch in loader.keys(epoch)]
 
 
 def flat(batches: list[list[int]]) -> list[int]:
@@ -83,65 +79,57 @@ def assert_equal(got: Iterator[Batch], expected: list[Batch]) -> None:
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(batch, other, strict=True))
 
 
-# --- EpochBatches ------------------------------------------------------------------------------------------
+# --- the order of batches ----------------------------------------------------------------------------------
 
 
-def test_an_epoch_gives_every_index_once_and_keeps_the_small_last_batch() -> None:
-    batches = EpochBatches(10, batch_size=4, seed=0)
-    assert len(batches) == 3
-    order = indices_of(batches, epoch=0)
-    assert [len(batch) for batch in order] == [4, 4, 2]
+def test_an_epoch_gives_every_index_once_and_keeps_the_small_last_batch(pairs: list[Pair]) -> None:
+    loader = train_loader(pairs)
+    order = indices_of(loader, epoch=0)
+    assert [len(batch) for batch in order] == loader.sizes() == [4, 4, 2] and len(loader) == 3
     assert sorted(flat(order)) == list(range(10))
+    assert {epoch for batch in loader.keys(5) for epoch, _ in batch} == {5}
 
 
-def test_batches_are_keyed_by_their_epoch() -> None:
-    batches = EpochBatches(3, batch_size=2, seed=0)
-    batches.set_epoch(5)
-    assert {epoch for batch in batches for epoch, _ in batch} == {5}
-
-
-def test_seed_and_epoch_alone_decide_the_order() -> None:
-    orders = {str(indices_of(EpochBatches(10, 4, seed), epoch)) for seed in range(5) for epoch in range(5)}
+def test_seed_and_epoch_alone_decide_the_order(pairs: list[Pair]) -> None:
+    orders = {str(indices_of(train_loader(pairs, seed=seed), epoch)) for seed in range(5) for epoch in range(5)}
     assert len(orders) == 25
-    used = EpochBatches(10, 4, seed=1)
+    used = train_loader(pairs, seed=1)
     indices_of(used, epoch=7)
-    assert indices_of(used, epoch=2) == indices_of(EpochBatches(10, 4, seed=1), epoch=2)
-    assert flat(indices_of(EpochBatches(10, 3, seed=1), 2)) == flat(indices_of(used, 2))
+    assert indices_of(used, epoch=2) == indices_of(train_loader(pairs, seed=1), epoch=2)
+    assert flat(indices_of(train_loader(pairs, seed=1, batch_size=3), 2)) == flat(indices_of(used, 2))
 
 
 @pytest.mark.parametrize("first_batch", [0, 1, 2, 3])
-def test_resuming_gives_exactly_the_rest(first_batch: int) -> None:
-    batches = EpochBatches(10, batch_size=4, seed=0)
-    whole = indices_of(batches, epoch=2)
-    assert indices_of(batches, 2, first_batch) == whole[first_batch:]
-    assert len(batches) == 3  # of the whole epoch: what a schedule counts
-    assert len(indices_of(batches, epoch=3)) == 3
+def test_resuming_gives_exactly_the_rest(pairs: list[Pair], first_batch: int) -> None:
+    loader = train_loader(pairs)
+    assert_equal(loader.start(2, first_batch), list(loader.start(2))[first_batch:])
 
 
 @pytest.mark.parametrize("first_batch", [-1, 4])
-def test_resuming_where_no_batch_is_is_refused(first_batch: int) -> None:
+def test_resuming_where_no_batch_is_is_refused(pairs: list[Pair], first_batch: int) -> None:
     with pytest.raises(ValueError, match=f"got first batch {first_batch}, but an epoch has 3 batches of 4"):
-        EpochBatches(10, batch_size=4, seed=0).set_epoch(0, first_batch)
+        train_loader(pairs).start(0, first_batch)
 
 
-def test_limited_epochs_are_the_beginnings_of_whole_ones() -> None:
-    limited = EpochBatches(10, batch_size=4, seed=0, limit_batches=2)
+def test_limited_epochs_are_the_beginnings_of_whole_ones(pairs: list[Pair]) -> None:
+    limited = train_loader(pairs, limit_batches=2)
     assert len(limited) == 2
-    assert indices_of(limited, epoch=1) == indices_of(EpochBatches(10, 4, seed=0), epoch=1)[:2]
-    assert len(EpochBatches(10, batch_size=4, seed=0, limit_batches=9)) == 3
+    assert indices_of(limited, epoch=1) == indices_of(train_loader(pairs), epoch=1)[:2]
+    assert len(train_loader(pairs, limit_batches=9)) == 3
 
 
-def test_overfitting_repeats_the_first_batch_of_all() -> None:
-    first = indices_of(EpochBatches(10, 4, seed=0), epoch=0)[0]
-    assert indices_of(EpochBatches(10, 4, seed=0, overfit=True), epoch=6) == [first] * 3
-    assert indices_of(EpochBatches(10, 4, seed=0, limit_batches=20, overfit=True), epoch=6) == [first] * 20
+def test_overfitting_repeats_the_first_batch_of_all(pairs: list[Pair]) -> None:
+    once = TURNING.model_copy(update={"copies": 0})
+    first = indices_of(train_loader(pairs, augmentation=once), epoch=0)[0]
+    assert indices_of(train_loader(pairs, overfit=True), epoch=6) == [first] * 2
+    assert indices_of(train_loader(pairs, limit_batches=20, overfit=True), epoch=6) == [first] * 20
 
 
 # --- loaders -----------------------------------------------------------------------------------------------
 
 
 def test_a_training_batch(pairs: list[Pair]) -> None:
-    batches = list(start_epoch(train_loader(pairs), epoch=0))
+    batches = list(train_loader(pairs).start(0))
     assert [len(batch.indices) for batch in batches] == [4, 4, 2]
     images, targets, indices = batches[0]
     assert isinstance(batches[0], Batch)
@@ -153,15 +141,15 @@ def test_a_training_batch(pairs: list[Pair]) -> None:
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")  # on few cores
 def test_workers_change_nothing(pairs: list[Pair]) -> None:
     alone = train_loader(pairs)
-    expected = {epoch: list(start_epoch(alone, epoch)) for epoch in (0, 1)}
+    expected = {epoch: list(alone.start(epoch)) for epoch in (0, 1)}
     assert not torch.equal(expected[0][0].images, expected[1][0].images)
     for workers in (2, 4):
         loader = train_loader(pairs, workers)
-        assert_equal(start_epoch(loader, 0), expected[0])
-        next(start_epoch(loader, 1))  # an epoch that is left early must not leak into the next
-        assert_equal(start_epoch(loader, 1, first_batch=1), expected[1][1:])
-        assert_equal(start_epoch(loader, 0, first_batch=3), [])
-        assert_equal(start_epoch(loader, 1), expected[1])
+        assert_equal(loader.start(0), expected[0])
+        next(loader.start(1))  # an epoch that is left early must not leak into the next
+        assert_equal(loader.start(1, first_batch=1), expected[1][1:])
+        assert_equal(loader.start(0, first_batch=3), [])
+        assert_equal(loader.start(1), expected[1])
 
 
 def test_an_error_in_a_worker_names_the_file(pairs: list[Pair], tmp_path: Path) -> None:
@@ -169,7 +157,7 @@ def test_an_error_in_a_worker_names_the_file(pairs: list[Pair], tmp_path: Path) 
     cut_short.write_bytes(pairs[0].image.read_bytes()[:200])
     broken = [*pairs[:4], Pair("cut_short", cut_short, pairs[4].mask)]
     with pytest.raises(ValueError, match=r"cut_short\.jpg"):
-        list(start_epoch(train_loader(broken, workers=1), epoch=0))
+        list(train_loader(broken, workers=1).start(0))
 
 
 def process_as_image(pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -220,7 +208,7 @@ def test_loaders_leave_the_global_random_state_alone(pairs: list[Pair]) -> None:
     torch.manual_seed(0)
     np.random.seed(0)
     expected = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
-    list(start_epoch(train_loader(pairs), epoch=0))
+    list(train_loader(pairs).start(0))
     list(eval_loader(pairs, FileReader(PairDecoder()), 16, 2, workers=0, pin_memory=False))
     assert torch.equal(torch.get_rng_state(), expected[0])
     assert np.random.get_state()[1].tolist() == expected[1]  # type: ignore[index]
@@ -229,7 +217,7 @@ def test_loaders_leave_the_global_random_state_alone(pairs: list[Pair]) -> None:
 def test_overfitting_takes_one_batch_as_it_is(pairs: list[Pair]) -> None:
     loader = train_loader(pairs, overfit=True, limit_batches=3, border="foreground")
     plain = next(iter(eval_loader(pairs, FileReader(PairDecoder()), 16, batch_size=5, workers=0, pin_memory=False)))
-    steps = [batch for epoch in (0, 1) for batch in start_epoch(loader, epoch)]
+    steps = [batch for epoch in (0, 1) for batch in loader.start(epoch)]
     assert len(steps) == 6
     for batch in steps:
         assert torch.equal(batch.indices, steps[0].indices)

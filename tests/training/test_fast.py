@@ -14,7 +14,7 @@ from torch._inductor.runtime.runtime_utils import default_cache_dir
 from src.base.runtime import Numerics, seed_everything
 from src.data.datasets import FileReader
 from src.data.images import FOREGROUND, IGNORED
-from src.data.loaders import make_train_loader
+from src.data.loaders import TrainLoader
 from src.data.open_data import open_data
 from src.training.build import build_optimizer, build_train_state
 from src.training.checks import checked
@@ -80,7 +80,7 @@ def test_no_step_waits_for_the_device(config, model, scheduler):
         "numerics=fast", f"model={model}", f"scheduler={scheduler}", "data.image_size=64", "trainer.ema_decay=0.9"
     )
     splits = open_data(chosen.data)
-    loader = make_train_loader(
+    loader = TrainLoader(
         splits.train,
         FileReader(splits.decoder),
         64,
