@@ -15,6 +15,8 @@ from src.analysis.statistics.metrics import Metric
 
 MISSING = "runs missing: "
 Region = tuple[float, float]  # two ends, of which either may be infinite
+ABOVE, BELOW = (0.0, math.inf), (-math.inf, 0.0)
+DIFFERENCE = (1.0, -1.0)  # weights
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Comparison:
     @property
     def hedges_g(self) -> float:
         """Hedges' g of a difference of two settings; nan for any other contrast."""
-        if self.hypothesis.weights != (1.0, -1.0) or self.estimate is None:
+        if self.hypothesis.weights != DIFFERENCE or self.estimate is None:
             return math.nan
         return estimates.hedges_g(self.samples[0].mean(axis=1), self.samples[1].mean(axis=1))
 
@@ -142,13 +144,13 @@ def _comparison(
     metric = hypothesis.metric
     samples = metric.samples(records, folders)
     unknown = sum(len(own) for own in folders) - sum(len(sample) for sample in samples)
-    too_short = _too_short(records, metric, [folder for own in folders for folder in own])
-    few = _too_few(choice, samples)
     if unknown:
-        notes = (*notes, f"unknown for {unknown} of the runs{f': {too_short}' if too_short and not few else ''}")
+        notes = (*notes, f"unknown for {unknown} of the runs")
     if metric.cost:
         samples = [np.log(sample) for sample in samples]
-    problem = (few and too_short) or few or _identical_seeds(choice, samples, metric)
+    problem = _too_few(choice, samples) or _identical_seeds(choice, samples, metric)
+    if min(map(len, samples)) < LEAST_SEEDS:
+        problem = _too_short(records, metric, [folder for own in folders for folder in own]) or problem
     return Comparison(hypothesis, choice, tuple(samples), problem, notes)
 
 
@@ -182,25 +184,19 @@ def _identical_seeds(choice: Sequence[Setting], samples: Sequence[Scores], metri
 
 
 def _missing(settings: Sequence[Setting], arms: Sequence[Filter]) -> str:
-    absent = {}
-    for arm in arms:
-        matching = [setting for setting in settings if setting.meets(arm)]
-        if not any(setting.folders for setting in matching):
-            unfinished = sum(setting.unfinished for setting in matching)
-            absent[_lacking(settings, arm)] = f" ({unfinished} not finished)" if unfinished else ""
+    finished = [setting for setting in settings if setting.folders]
+    absent = [_lacking(finished, arm) for arm in arms if not any(setting.meets(arm) for setting in finished)]
     if not absent:
         return f"{MISSING}the existing ones differ in more than the claim is about"
-    return f"{MISSING}none finished with {' and none with '.join(name + rest for name, rest in absent.items())}"
+    return f"{MISSING}none finished with {' and none with '.join(dict.fromkeys(absent))}"
 
 
-def _lacking(settings: Sequence[Setting], arm: Filter) -> str:
-    """The keys of `arm` that no finished run has; if each key has runs but not all together, those not in all runs."""
-    finished = [setting for setting in settings if setting.folders]
+def _lacking(finished: Sequence[Setting], arm: Filter) -> str:
+    """The keys of `arm` that no finished run has; all if each has runs, but not together."""
     nowhere = {key: value for key, value in arm.items() if not any(one.meets({key: value}) for one in finished)}
-    not_all = {key: value for key, value in arm.items() if not all(one.meets({key: value}) for one in finished)}
     return ", ".join(
         f"{key} {' or '.join(map(str, value)) if isinstance(value, list) else value}"
-        for key, value in (nowhere or not_all).items()
+        for key, value in (nowhere or arm).items()
     )
 
 

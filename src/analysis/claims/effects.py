@@ -2,15 +2,14 @@
 
 import itertools
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from src.analysis.claims.comparison import Comparison, Hypothesis, compare
-from src.analysis.claims.wording import effect_text
+from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Comparison, Hypothesis, compare
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.statistics.estimates import CONFIDENCE, LEVEL, Scores, holm
@@ -19,17 +18,7 @@ from src.analysis.statistics.power import POWER, images_needed, seeds_needed
 from src.display.text import value_text
 
 MIN_EFFECT = 0.002  # 0.2 Dice points, the smallest difference that report A claims
-MOST_LEVELS = 5  # with more, each level is compared with the first only, and a note tells
-MOST_CONTEXTS = 10  # with more, a note of the mean summarizes the single contexts
-TEST_DICE = METRICS["test_dice"]
-ABOVE, BELOW = (0.0, math.inf), (-math.inf, 0.0)
-
-
-class FactorLevel(NamedTuple):
-    """A value of a factor, and the settings with finished runs that have it."""
-
-    value: Any
-    settings: list[Setting]
+MOST_LEVELS = 5  # with more, each level is compared with the first only
 
 
 @dataclass(frozen=True)
@@ -69,9 +58,7 @@ def factor_effects(records: Records, settings: Sequence[Setting], factors: Seque
     With several contexts, the mean over them comes first, then each. If two levels never share all else, settings
     that differ in the trainer too are compared, as report A's networks with their batch sizes.
     """
-    effects = []
-    for factor in factors:
-        effects += _of_factor(records, factor, _levels(settings, factor))
+    effects = [effect for factor in factors for effect in _of_factor(records, settings, factor)]
     tested = [number for number, effect in enumerate(effects) if effect.is_main and not effect.comparison.problem]
     p_values = [
         min(effects[number].comparison.p_confirming, effects[number].comparison.p_contradicting) for number in tested
@@ -96,59 +83,43 @@ def seed_plan(
     rows = []
     for effect in planned:
         comparison = effect.comparison
-        new = comparison.variance_components(new_images=True)
         hours = [records.of_runs(setting.folders, "seconds").mean() / 3600 for setting in comparison.settings]
+        these, new = (comparison.variance_components(new_images) for new_images in (False, True))
         row: list[Any] = [effect.name, min(comparison.seeds)]
-        for components in (comparison.variance_components(new_images=False), new):
-            needed = seeds_needed(components, min_effect, wanted, confidence)
-            row += [needed, _more_hours(needed, comparison.seeds, hours)]
+        for components in (these, new):
+            needed = seeds_needed(components, min_effect, wanted, confidence) or np.nan
+            row += [needed, np.maximum(0, needed - np.array(comparison.seeds)) @ hours]
         rows.append([*row, images_needed(new, min_effect, wanted, confidence)])
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:], "float64"))
 
 
-def _more_hours(needed: int | None, seeds: Sequence[int], hours: Sequence[float]) -> float | None:
-    """Hours of the runs still to be made."""
-    if needed is None:
-        return None
-    return sum(max(0, needed - done) * each for done, each in zip(seeds, hours, strict=True))
-
-
-def _levels(settings: Sequence[Setting], factor: str) -> list[FactorLevel]:
-    """The values of `factor` among settings with finished runs, in the order of the settings."""
-    levels: dict[str, FactorLevel] = {}
+def _of_factor(records: Records, settings: Sequence[Setting], factor: str) -> list[Effect]:
+    """The pairs of levels among settings with finished runs, in the order of the settings."""
+    by_value: dict[str, list[Setting]] = {}
     for setting in settings:
         if setting.folders:
-            value = setting.values.get(factor)
-            levels.setdefault(json.dumps(value), FactorLevel(value, [])).settings.append(setting)
-    return list(levels.values())
+            by_value.setdefault(json.dumps(setting.values.get(factor)), []).append(setting)
+    levels = list(by_value.values())
+    pairs = list(itertools.combinations(levels, 2))
+    if len(levels) > MOST_LEVELS:
+        pairs = [(levels[0], level) for level in levels[1:]]
+    return [effect for second, first in pairs for effect in _of_two_levels(records, factor, first, second)]
 
 
-def _of_factor(records: Records, factor: str, levels: Sequence[FactorLevel]) -> list[Effect]:
-    if len(levels) <= MOST_LEVELS:
-        pairs = itertools.combinations(levels, 2)
-        return [effect for second, first in pairs for effect in _of_two_levels(records, factor, first, second)]
-    effects = [effect for first in levels[1:] for effect in _of_two_levels(records, factor, first, levels[0])]
-    note = f"each of the {len(levels)} levels is compared with the first only"
-    return [*(_with_note(effect, note) for effect in effects[:1]), *effects[1:]]
-
-
-def _of_two_levels(records: Records, factor: str, first: FactorLevel, second: FactorLevel) -> list[Effect]:
-    arms = ({factor: first.value}, {factor: second.value})
-    hypothesis = Hypothesis(TEST_DICE, arms, (1.0, -1.0), ABOVE, (BELOW,))
-    settings = [*first.settings, *second.settings]  # not all: of 1,000 levels each has only a few
+def _of_two_levels(records: Records, factor: str, first: Sequence[Setting], second: Sequence[Setting]) -> list[Effect]:
+    """`first`, `second`: the settings of each level."""
+    values = [level[0].values.get(factor) for level in (first, second)]
+    names = (value_text(factor, values[0]), value_text(factor, values[1]))
+    arms = ({factor: values[0]}, {factor: values[1]})
     found: list[Comparison] = []
     for may_differ in ((), ("trainer",)):
-        found = found or [
-            comparison
-            for comparison in compare(records, settings, replace(hypothesis, may_differ=may_differ))
-            if comparison.samples
-        ]
-    names = (value_text(factor, first.value), value_text(factor, second.value))
+        hypothesis = Hypothesis(METRICS["test_dice"], arms, DIFFERENCE, ABOVE, (BELOW,), may_differ)
+        found = found or [one for one in compare(records, [*first, *second], hypothesis) if one.samples]
     by_data: dict[Any, list[Comparison]] = {}
     for comparison in found:
         by_data.setdefault(comparison.settings[0].values["fingerprint"], []).append(comparison)
     means = [_mean_effect(factor, names, own, len(by_data) > 1) for own in by_data.values() if len(own) > 1]
-    single = [comparison for own in by_data.values() if len(own) <= MOST_CONTEXTS for comparison in own]
+    single = [comparison for own in by_data.values() for comparison in own]
     return [*means, *(Effect(factor, *names, _context(one, factor), one, is_main=not means) for one in single)]
 
 
@@ -157,8 +128,7 @@ def _mean_effect(factor: str, names: tuple[str, str], contexts: Sequence[Compari
     mean = _mean_of(contexts)
     data = f", {value_text('fingerprint', contexts[0].settings[0].values['fingerprint'])}" if name_data else ""
     opposed = tuple(_context(one, factor) for one in contexts if _is_opposed(one, mean))
-    effect = Effect(factor, *names, f"mean of {len(contexts)}{data}", mean, opposed=opposed)
-    return effect if len(contexts) <= MOST_CONTEXTS else _with_note(effect, _range_of(contexts, factor))
+    return Effect(factor, *names, f"mean of {len(contexts)}{data}", mean, opposed=opposed)
 
 
 def _mean_of(contexts: Sequence[Comparison]) -> Comparison:
@@ -182,22 +152,6 @@ def _is_opposed(one: Comparison, mean: Comparison) -> bool:
         return False
     other_side = one.p_contradicting if mean.estimate.value > 0 else one.p_confirming
     return other_side < LEVEL
-
-
-def _range_of(contexts: Sequence[Comparison], factor: str) -> str:
-    """In place of a list: `40 contexts, not listed: 37 above 0, from … to …`."""
-    effects = [(float(one.samples[0].mean() - one.samples[1].mean()), _context(one, factor)) for one in contexts]
-    by_value = sorted(effects, key=lambda effect: effect[0])
-    low, high = (
-        f"{effect_text(TEST_DICE, TEST_DICE.scale * value)} ({context})"
-        for value, context in (by_value[0], by_value[-1])
-    )
-    above = sum(value > 0 for value, _ in effects)
-    return f"{len(contexts)} contexts, not listed: {above} above 0, from {low} to {high}"
-
-
-def _with_note(effect: Effect, note: str) -> Effect:
-    return replace(effect, comparison=replace(effect.comparison, notes=(*effect.comparison.notes, note)))
 
 
 def _context(comparison: Comparison, factor: str) -> str:

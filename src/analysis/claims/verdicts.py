@@ -1,12 +1,12 @@
 """Verdicts on claims: every hypothesis tested with the runs, all claims of one file adjusted together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from src.analysis.claims.claim_file import Claim, ClaimFile
 from src.analysis.claims.comparison import MISSING, Comparison, compare
-from src.analysis.claims.wording import arms_text, reversed_text, undecided_text
+from src.analysis.claims.wording import listed, unmet_text
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.statistics.estimates import LEVEL, holm
@@ -64,66 +64,40 @@ def judge(records: Records, settings: Sequence[Setting], file: ClaimFile) -> lis
     ]
 
 
-def _with_enough_seeds(contexts: Sequence[Comparison]) -> Sequence[Comparison]:
+def _decisive(contexts: Sequence[Comparison]) -> Sequence[Comparison]:
+    """Those with enough seeds; all if none has."""
     return [one for one in contexts if one.problem is None] or contexts
-
-
-def _p_confirming(contexts: Sequence[Comparison]) -> float:
-    return max(one.p_confirming for one in _with_enough_seeds(contexts))
-
-
-def _p_contradicting(contexts: Sequence[Comparison]) -> float:
-    return max(one.p_contradicting for one in _with_enough_seeds(contexts))
 
 
 def _p_holds(results: Results) -> float:
     """All must be confirmed, so the weakest decides (Berger, Technometrics 24, 1982)."""
-    return max(_p_confirming(contexts) for contexts in results)
+    return max(one.p_confirming for contexts in results for one in _decisive(contexts))
 
 
 def _p_reversed(results: Results) -> float:
     """One contradicted hypothesis is enough, so p is multiplied by their number (Bonferroni)."""
-    return min(1.0, len(results) * min(_p_contradicting(contexts) for contexts in results))
+    return min(1.0, len(results) * min(map(_p_contradicting, results)))
+
+
+def _p_contradicting(contexts: Sequence[Comparison]) -> float:
+    return max(one.p_contradicting for one in _decisive(contexts))
 
 
 def _verdict(name: str, claim: Claim, results: Results, p: float, p_adjusted: float) -> Verdict:
-    verdict = Verdict(name, claim, "undecided", "", p, p_adjusted, results)
     if p_adjusted >= LEVEL:
-        return replace(verdict, reason=_why_undecided(verdict))
+        return Verdict(name, claim, "undecided", _why_undecided(results, p, p_adjusted), p, p_adjusted, results)
     if p == _p_holds(results):
-        return replace(verdict, status="holds")
-    if len(results) == 1:
-        reason = _listed([reversed_text(one) for one in _with_enough_seeds(results[0])])
-    else:
-        contradicted = [number for number, own in enumerate(results, 1) if len(results) * _p_contradicting(own) < LEVEL]
-        reason = f"by {_parts_text(contradicted, results)}"
-    return replace(verdict, status="reversed", reason=reason)
+        return Verdict(name, claim, "holds", "", p, p_adjusted, results)
+    contradicted = [contexts for contexts in results if len(results) * _p_contradicting(contexts) < LEVEL]
+    reasons = [unmet_text(one, "nowhere") for contexts in contradicted for one in _decisive(contexts)]
+    return Verdict(name, claim, "reversed", listed(reasons, MOST_REASONS), p, p_adjusted, results)
 
 
-def _why_undecided(verdict: Verdict) -> str:
-    results = verdict.results
-    problems = [one.problem for group in results for one in _with_enough_seeds(group) if one.problem]
+def _why_undecided(results: Results, p: float, p_adjusted: float) -> str:
+    comparisons = [one for contexts in results for one in _decisive(contexts)]
+    problems = [one.problem for one in comparisons if one.problem]
     if problems:
-        return _listed(problems).replace(f"; {MISSING}", "; ")
-    if verdict.p < LEVEL:
-        alone, adjusted = f"{verdict.p:.3f}", f"{verdict.p_adjusted:.3f}"
-        return f"significant alone (p = {alone}), but not among all claims of the file (p = {adjusted})"
-    if len(results) > 1:
-        unconfirmed = [number for number, group in enumerate(results, 1) if _p_confirming(group) >= LEVEL]
-        return f"not confirmed: {_parts_text(unconfirmed, results)}"
-    contexts = _with_enough_seeds(results[0])
-    names = [f"{arms_text(one)}: " if len(contexts) > 1 else "" for one in contexts]
-    return _listed(
-        [name + undecided_text(one) for name, one in zip(names, contexts, strict=True) if one.p_confirming >= LEVEL]
-    )
-
-
-def _listed(reasons: Sequence[str]) -> str:
-    """Each of `reasons` once: the first few, and the number of the others."""
-    different = list(dict.fromkeys(reasons))
-    more = len(different) - MOST_REASONS
-    return "; ".join(different[:MOST_REASONS]) + (f"; and {more} more like these" if more > 0 else "")
-
-
-def _parts_text(numbers: Sequence[int], results: Results) -> str:
-    return f"part{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} of {len(results)}"
+        return listed(problems, MOST_REASONS).replace(f"; {MISSING}", "; ")
+    if p < LEVEL:
+        return f"significant alone (p = {p:.3f}), but not among all claims of the file (p = {p_adjusted:.3f})"
+    return listed([unmet_text(one, "not entirely") for one in comparisons if one.p_confirming >= LEVEL], MOST_REASONS)

@@ -1,14 +1,12 @@
 """The text of contrasts and their numbers: effects with units, intervals, regions, the names of what was compared."""
 
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from src.analysis.claims.comparison import Comparison
 from src.analysis.records.matching import Setting
 from src.analysis.statistics.estimates import LEVEL
 from src.analysis.statistics.metrics import Metric
-from src.display.text import value_text
 
 DIGITS = {"points": 2, "%": 1, "epochs": 1}
 
@@ -33,14 +31,12 @@ def region_text(comparison: Comparison) -> str:
     return f"below {ends[1]}" if math.isinf(hypothesis.confirming[0]) else f"between {ends[0]} and {ends[1]}"
 
 
-def undecided_text(comparison: Comparison) -> str:
-    """Why the hypothesis is not confirmed: the interval and where it would have to be."""
-    return f"the interval, {_interval_of(comparison)}, is not entirely {region_text(comparison)}"
-
-
-def reversed_text(comparison: Comparison) -> str:
-    """Why the hypothesis is contradicted: the interval and where it would have to be."""
-    return f"the interval, {_interval_of(comparison)}, is nowhere {region_text(comparison)}"
+def unmet_text(comparison: Comparison, how: str) -> str:
+    """Why the hypothesis is not confirmed: the interval is, for example, `nowhere` where it would have to be."""
+    assert comparison.display_values is not None
+    interval = interval_text(comparison.hypothesis.metric, *comparison.display_values[1:])
+    arms = arms_text(comparison)
+    return f"{f'{arms}: ' if arms else ''}the interval, {interval}, is {how} {region_text(comparison)}"
 
 
 def arms_text(comparison: Comparison) -> str:
@@ -50,15 +46,20 @@ def arms_text(comparison: Comparison) -> str:
         return ""
     shared = {name: text for name, text in labels[0].items() if all(own.get(name) == text for own in labels)}
     differing = {name for own in labels for name in own} - set(shared)
-    keys = dict.fromkeys(itertools.chain(*comparison.hypothesis.arms))
-    extra = [key for key in keys if _is_only_in_hypothesis(comparison.settings, key)]
-    names = [_arm_text(setting, differing, extra) for setting in comparison.settings]
+    names = [_arm_text(setting, differing) for setting in comparison.settings]
     context = ", ".join(shared.values())
     if len(names) == 1:
         return context
     sign = " ÷ " if comparison.hypothesis.metric.cost else " − "
     pairs = [sign.join(pair) for pair in zip(names[::2], names[1::2], strict=True)]
     return (pairs[0] if len(pairs) == 1 else f"({f'){sign}('.join(pairs)})") + (f" ({context})" if context else "")
+
+
+def listed(texts: Iterable[str], most: int) -> str:
+    """Each of `texts` once: the first `most`, and the number of the others."""
+    different = list(dict.fromkeys(texts))
+    more = [f"and {len(different) - most} more"] if len(different) > most else []
+    return "; ".join([*different[:most], *more])
 
 
 def p_text(p_value: float) -> str:
@@ -74,20 +75,7 @@ def _number(metric: Metric, value: float) -> str:
     return f"{value:+.{DIGITS.get(metric.unit, 4)}f}".replace("-", "−")
 
 
-def _interval_of(comparison: Comparison) -> str:
-    assert comparison.display_values is not None
-    return interval_text(comparison.hypothesis.metric, *comparison.display_values[1:])
-
-
-def _is_only_in_hypothesis(settings: Sequence[Setting], key: str) -> bool:
-    """Whether the arms differ in a value that the settings' labels do not have."""
-    values = [setting.values.get(key) for setting in settings]
-    labeled = any(key in setting.labels or key in setting.null_labels for setting in settings)
-    return "." in key and not labeled and any(value != values[0] for value in values)
-
-
-def _arm_text(setting: Setting, names: set[str], extra: Sequence[str]) -> str:
-    """The labels of a setting among `names`, or, if it has none, what it lacks; and its values of `extra`."""
-    own = [text for name, text in setting.labels.items() if name in names]
-    own = own or [text for name, text in setting.null_labels.items() if name in names]
-    return ", ".join([*own, *(value_text(key, setting.values.get(key)) for key in extra)])
+def _arm_text(setting: Setting, names: set[str]) -> str:
+    """The labels of a setting among `names`, or, if it has none, what it lacks."""
+    labels = [text for name, text in setting.labels.items() if name in names]
+    return ", ".join(labels or [text for name, text in setting.null_labels.items() if name in names])

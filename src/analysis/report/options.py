@@ -1,6 +1,5 @@
 """The options of an aggregation, and the folders and claim files that they name."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -55,17 +54,12 @@ class AggregateOptions(Section):
         if self.claim_files is None:
             return []
         known = {path.stem: path for path in sorted(CLAIMS.glob("*.yaml"))}
-        names = list(known) if self.claim_files == "auto" else _listed(self.claim_files)
-        if not names:
-            raise ConfigError([f"claim_files: got {self.claim_files!r}; {_allowed(known)}"])
+        names = list(known) if self.claim_files == "auto" else _listed(self.claim_files) or [self.claim_files]
+        allowed = f"allowed: auto, null, {', '.join(known)}, or the path of a YAML file"
         missing = [name for name in names if name not in known and not Path(name).is_file()]
         if missing:
-            raise ConfigError([f"claim_files: got {name!r}; {_allowed(known)}" for name in missing])
+            raise ConfigError([f"claim_files: got {name!r}; {allowed}" for name in missing])
         return [read_claims(known.get(name, Path(name))) for name in names]
-
-
-def _allowed(known: Iterable[str]) -> str:
-    return f"allowed: auto, null, {', '.join(known)}, or the path of a YAML file"
 
 
 def _listed(text: str) -> list[str]:

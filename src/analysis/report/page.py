@@ -10,11 +10,12 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from src.analysis.claims.effects import MOST_LEVELS
 from src.analysis.records.runs import shared_and_differing
 from src.analysis.report.figures import Picture, pictures_of, save_pictures
 from src.analysis.report.provenance import commands_of, contact_sheet, provenance_of
 from src.analysis.report.report import Report
-from src.analysis.report.sentences import answer_sentences, conditions_text, runs_text, sizes_text
+from src.analysis.report.sentences import answer_sentences, conditions_text, runs_text
 from src.analysis.report.tables import (
     MOST_NAMES,
     POINTS,
@@ -34,7 +35,7 @@ from src.display.tables import Columns, latex_table, markdown_table, markdown_te
 from src.display.text import mapping_text
 
 TEMPLATES = Path(__file__).parent / "templates"
-OPTIONAL = ("max", "min", "std", "median", "test IoU", "time per run")  # columns, the first to go come first
+TERMINAL = ("setting", "seeds", "test Dice", "points behind the best [95 %]", "time per run")  # columns
 LONGEST = 600  # characters of a line about an excluded run
 MOST_CONTEXTS = 10  # of a claim, listed on the page
 WORDS = {  # columns that are aligned to the left
@@ -42,30 +43,28 @@ WORDS = {  # columns that are aligned to the left
     *("as tested", "reported", "claim", "part", "metric", "images", "scope", "notes", "fact", "value"),
 }
 CLAIMS = """\
-Verdicts apply to these runs: {sizes}. Intervals are 95 %. A claim holds if its interval lies entirely in the claimed \
-region, also after Holm's adjustment over the claims of its source."""
+Intervals are 95 %. A claim holds if its interval lies entirely in the claimed region, also after Holm's adjustment \
+over the claims of its source."""
 PER_SETTING = """\
 ± is half a 95 % interval for new seeds and new images. Median and std are those of a run's images, averaged over \
 runs; min and max are of all images of all runs. Overlapping bars do not mean a tie: all settings are scored on the \
 same images, so a difference is known more precisely than each score. The top score is inflated by selection \
-(winner's curse). Comparisons with the best are Bonferroni-adjusted over all pairs, so an interval that excludes 0 is \
-not enough."""
+(winner's curse): comparisons with the best are Bonferroni-adjusted over all pairs."""
 EFFECTS = """\
 Differences in test Dice with all else equal; intervals and p-values cover new seeds and new images. Hedges' g is the \
-difference in units of the standard deviation between seeds."""
+difference in units of the standard deviation between seeds. Of a factor with more than {most_levels} levels, each is \
+compared with the first."""
 PLAN = """\
 The number of seeds per setting with which the verdicts above would detect a true difference of {min_effect:g} points \
-with {power:g} % power, given the variances seen so far. With 3 seeds that is a rough guess: plan again as runs \
-finish. Seeds are given for these test images and for new images, which the verdicts are about. More seeds do not \
-help if there are too few test images; the last column gives the minimum."""
+with {power:g} % power, given the variances seen so far: with 3 seeds a rough guess. More seeds do not help if there \
+are too few test images; the last column gives the minimum."""
 METHODS = """\
 Test Dice is the mean over test images of 2·|P∩G| / (|P| + |G|), at the network's input size, border class as \
 foreground, threshold 0.5, weights of the epoch with the best validation Dice; protocol {protocol}. Differences pair \
 the images and cross them with seeds; seeds are independent between settings. Their variance is s²/n of each setting, \
-plus that of the images minus what seeds contribute to it; the quantile is Student's, with degrees of freedom after \
-Welch and Satterthwaite, combined as described and checked in docs/statistics.md. An interval for "these test images" \
-or "these validation images" does not include the variance between images. A verdict needs at least 3 seeds per \
-setting."""
+plus that of the images minus what seeds contribute to it, with Student's quantile; docs/statistics.md describes and \
+checks this. An interval for "these test images" or "these validation images" does not include the variance between \
+images. A verdict needs at least 3 seeds per setting."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,10 @@ def terminal_text(report: Report) -> str:
     rows = [row for _, verdicts in report.verdicts for row in claim_rows(verdicts)]
     width = max((len(row["name"]) for row in rows), default=0)
     claims = [f"{row['name']:{width}}   {row['verdict']:9}  {row['says']}" for row in rows]
-    table = _fitting(settings_columns(report.scores), shutil.get_terminal_size(fallback=(160, 24)).columns)
-    parts = [answer_sentences(report), claims, table, _excluded_lines(report.records.runs)]
+    table = Table("", {name: texts for name, texts in settings_columns(report.scores).items() if name in TERMINAL})
+    terminal = shutil.get_terminal_size(fallback=(160, 24)).columns
+    settings = plain_table(table.columns, table.right, {"setting": 20}, terminal)
+    parts = [answer_sentences(report), claims, settings, _excluded_lines(report.records.runs)]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -137,6 +138,7 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
     protocol = "" if records.protocol == HEADLINE else f" (protocol {records.protocol})"
     scores = Table(f"Test scores of each setting, best first{protocol}", settings_columns(report.scores), has_scores)
     effects = Table("Effects on test Dice, in points (hundredths)", effect_columns(report.effects))
+    effects_text = EFFECTS.format(most_levels=MOST_LEVELS)
     plan_text = PLAN.format(min_effect=POINTS * report.min_effect, power=100 * POWER)
     plan = Table("Seeds needed", plan_columns(report.plan))
     excluded = Table("Failed, interrupted, unreadable or excluded runs", excluded_columns(records.runs))
@@ -146,7 +148,7 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
     provenance = Table("Provenance of the included runs", {"fact": list(facts), "value": list(facts.values())})
     candidates = [
         Section("claims", "Claims", _claims_text(report), _claim_tables(report)),
-        Section("effects", "Effect of each factor", EFFECTS, [effects], pictures=_of("effects", pictures)),
+        Section("effects", "Effect of each factor", effects_text, [effects], pictures=_of("effects", pictures)),
         Section("settings", "Settings", "", [scores], PER_SETTING if has_scores else "", _of("settings", pictures)),
         Section("curves", "Curves", pictures=_of("curves", pictures)),
         Section("images", "Images", "", images, pictures=_of("images", pictures)),
@@ -173,7 +175,7 @@ def _claims_text(report: Report) -> str:
     without_runs = (
         f"There are no runs for the claims of {', '.join(report.without_runs)}." if report.without_runs else ""
     )
-    return " ".join(filter(None, [CLAIMS.format(sizes=sizes_text(report.settings)), *conditions, without_runs]))
+    return " ".join(filter(None, [CLAIMS, *conditions, without_runs]))
 
 
 def _claim_tables(report: Report) -> list[Table]:
@@ -193,17 +195,6 @@ def _claim_tables(report: Report) -> list[Table]:
 def _filled(table: pd.DataFrame) -> Columns:
     """The columns of texts that are not all empty."""
     return {str(name): list(table[name]) for name in table if table[name].any()}
-
-
-def _fitting(columns: Columns, width: int) -> list[str]:
-    """The lines of a table of settings, without the columns for which a narrow terminal has no room."""
-    kept = dict(columns)
-    for name in (*OPTIONAL, ""):
-        lines = plain_table(kept, set(kept) - WORDS, {"setting": 20}, width)
-        if max(map(len, lines)) <= width or not name:
-            break
-        del kept[name]
-    return lines
 
 
 def _excluded_lines(runs: pd.DataFrame) -> list[str]:

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from src.analysis.statistics.estimates import Scores
 from src.display.figure_style import (
@@ -21,7 +21,6 @@ from src.display.figure_style import (
     wrapped,
 )
 
-TEST_DICE = "test Dice (mean per image)"
 CURVES = {  # report A's figures 2 to 19
     "lr": "learning rate",
     "train_loss": "training loss",
@@ -29,7 +28,6 @@ CURVES = {  # report A's figures 2 to 19
     "valid_loss": "validation loss",
     "valid_dice": "validation Dice",
 }
-SCORES = ("dice", "iou", "flattened")  # how the names of columns of scores end, which rise to 1
 NAME, NOTE = 36, 24  # characters per line of a name in `paired`, beside the axes and inside
 MANY_IMAGES = 1000  # from here on points are faint, so that their density shows
 VERDICTS = {  # edge, marker, filling
@@ -46,8 +44,7 @@ def curves(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
 
     `epochs`: one row per epoch with `setting` (in the order of colors and legend), `seed`, `epoch` (from 1) and
     `column`. Where not all seeds of a setting have a value, single seeds continue as thin lines. The first 8 settings
-    are drawn. A few extreme values (high losses, low Dice) are cut off if they would flatten all others, and a note
-    counts them. Raises ValueError for two rows with the same setting, seed and epoch.
+    are drawn, losses on a log axis. Raises ValueError for two rows with the same setting, seed and epoch.
     """
     names = list(dict.fromkeys(epochs["setting"]))
     drawn = names[: len(LOOKS)]
@@ -57,15 +54,19 @@ def curves(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
     last = max((table.index.max() for table in tables), default=1)
     ax.set_xlim(0, max(1.02 * last, last + 0.5))
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    if column.endswith("loss"):  # so that a few high losses do not flatten all others
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter("{x:g}")
     omitted = f"{len(drawn)} of {len(names)} settings" if len(drawn) < len(names) else ""
-    notes = [_limit_y(ax, column, tables), omitted]
-    note(ax, "\n".join(filter(None, notes)), "bottom right" if column.endswith(SCORES) else "top right")
+    note(ax, omitted, "top right" if column.endswith("loss") else "bottom right")
     legend_above(ax, list(zip(lines, drawn, strict=True)))
     return ax
 
 
 @styled
-def dots(ax: Axes, settings: pd.DataFrame, quantity: str = TEST_DICE) -> Axes:
+def dots(ax: Axes, settings: pd.DataFrame) -> Axes:
     """A row per setting, the first on top: its mean, the 95 % interval as a bar, each seed as a small hollow dot.
 
     `settings`: `setting`, `mean`, `low` and `high` (NaN without an interval), `per_seed` (a list of means) and,
@@ -85,7 +86,7 @@ def dots(ax: Axes, settings: pd.DataFrame, quantity: str = TEST_DICE) -> Axes:
     (single,) = ax.plot([value for value, _ in seeds], [height for _, height in seeds], "o", color=BLACK)
     single.set(markerfacecolor="white", markersize=3, markeredgewidth=0.6)
     (printed,) = ax.plot(reported, rows, "D", color=VERMILLION, markerfacecolor="white", markersize=4.5)
-    label_rows(ax, settings["setting"], quantity)
+    label_rows(ax, settings["setting"], "test Dice (mean per image)")
     known = bool(np.isfinite(low).any())
     mark = Line2D([], [], color=BLUE, marker="o", markersize=5, linewidth=1.8, linestyle="-" if known else "")
     entries = [(mark, "mean, 95 % interval" if known else "mean"), (single, "one seed")]
@@ -162,35 +163,6 @@ def _curve(ax: Axes, table: pd.DataFrame, number: int) -> Line2D:
     for seed in table.columns[table[~complete].notna().any()]:
         ax.plot(epochs, beyond[seed], color=look.color, marker=look.marker, markersize=2, linewidth=0.6)
     return line
-
-
-def _limit_y(ax: Axes, column: str, tables: list[pd.DataFrame]) -> str:
-    """Sets the y axis for the values of each setting, (epochs, seeds); returns a note on values that it cuts off.
-
-    The range between the 10 % and 90 % quantiles after the first epoch fills at least a quarter of the axis: values
-    more than three times this range above it (loss) or below it (Dice) are cut off.
-    """
-    values, later = (_finite([table.iloc[first:] for table in tables]) for first in (0, 1))
-    is_score = column.endswith(SCORES)
-    if not len(values):
-        return "no values"
-    if not is_score and not column.endswith("loss"):
-        ax.set_ylim(bottom=min(0, values.min()))
-        ax.yaxis.set_major_formatter("{x:g}")
-        return ""
-    low, high = np.quantile(later if len(later) else values, [0.1, 0.9])
-    reach = 3 * (high - low) or np.inf  # if nearly all values are equal, none is cut off
-    kept = values[values >= low - reach] if is_score else values[values <= high + reach]
-    margin = 0.05 * np.ptp(kept) or 0.01
-    top = kept.max() + margin
-    ax.set_ylim(max(kept.min() - margin, min(kept.min(), 0)), min(top, 1) if is_score else top)
-    cut = len(values) - len(kept)
-    return f"{cut} of {len(values)} values {'below' if is_score else 'above'} the axis" if cut else ""
-
-
-def _finite(tables: list[pd.DataFrame]) -> npt.NDArray[np.float64]:
-    values = np.concatenate([[], *(table.to_numpy().ravel() for table in tables)])
-    return values[np.isfinite(values)]
 
 
 def _numbers(frame: pd.DataFrame, column: str) -> npt.NDArray[np.float64]:

@@ -15,8 +15,9 @@ from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.base.files import open_regular, read_json, read_yaml
 from src.base.record import CONTACT_SHEET, EVALUATION
-from src.display.text import collapse_whitespace, count_text, human_seconds
+from src.display.text import collapse_whitespace, human_seconds, mapping_text
 
+RECORDED = ("data", "device", "machine", "numerics", "git", "versions")  # keys of run.json
 SHEET = Path(EVALUATION) / "test" / CONTACT_SHEET  # in the folder of a run
 MOST_PIXELS = 64_000_000  # a small file may claim to hold gigabytes of them
 SHEET_WIDTH = 1200  # pixels on the page
@@ -27,18 +28,9 @@ def provenance_of(records: Records) -> dict[str, str]:
     runs = [read_json(Path(folder) / "run.json") for folder in records.included["folder"]]
     if not runs:
         return {}
-    versions = [_part(run, "versions") for run in runs]
-    packages = sorted({name for own in versions for name in own})
-    facts = {
-        "data": _each(_data(_part(run, "data")) for run in runs),
-        "device": _each(run.get("device") for run in runs),
-        "machine": _each(_machine(_part(run, "machine")) for run in runs),
-        "numerics": _each(_part(run, "numerics").get("name") for run in runs),
-        "code": _each(_code(_part(run, "git")) for run in runs),
-        "versions": ", ".join(f"{name} {_each(own.get(name) for own in versions)}" for name in packages),
-        "time": f"{human_seconds(records.included['seconds'].sum())} in {len(runs)} runs, "
-        f"{_each(str(run.get('started', ''))[:10] for run in runs)}",
-    }
+    facts = {name: _each(_part_text(run.get(name)) for run in runs) for name in RECORDED}
+    started = _each(str(run.get("started", ""))[:10] for run in runs)
+    facts["time"] = f"{human_seconds(records.included['seconds'].sum())} in {len(runs)} runs, {started}"
     return {name: text for name, text in facts.items() if text}
 
 
@@ -91,27 +83,8 @@ def _source(path: Path) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _part(run: dict[str, Any], name: str) -> dict[str, Any]:
-    """A part of run.json; empty if it is missing or not a mapping."""
-    part = run.get(name)
-    return part if isinstance(part, dict) else {}
-
-
-def _data(data: dict[str, Any]) -> str:
-    images = ", ".join(f"{number} {split}" for split, number in _part(data, "images").items())
-    return f"{images} (fingerprint {str(data.get('fingerprint'))[:12]})"
-
-
-def _machine(machine: dict[str, Any]) -> str:
-    cores = machine.get("cores")
-    parts = (machine.get("system"), cores and f"{count_text(cores, 'core')} per run")
-    return ", ".join(str(part) for part in parts if part)
-
-
-def _code(git: dict[str, Any]) -> str:
-    if "commit" not in git:
-        return "not from a git checkout"
-    return f"commit {str(git['commit'])[:10]}{' with changes' if git.get('changed') else ''}"
+def _part_text(part: Any) -> str:
+    return mapping_text(part) if isinstance(part, dict) else str(part or "")
 
 
 def _each(texts: Iterable[Any]) -> str:

@@ -9,20 +9,11 @@ import pandas as pd
 from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.effects import Effect
 from src.analysis.claims.verdicts import Verdict
-from src.analysis.records.matching import Setting
+from src.analysis.claims.wording import listed
 from src.analysis.report.report import Report
 from src.analysis.report.tables import MOST_NAMES, POINTS, comparison_row, effect_verdict, with_interval
 from src.analysis.statistics.estimates import LEAST_SEEDS
 from src.display.text import count_text, status_counts_text
-
-SIZES = {  # of runs; they decide how far a verdict carries
-    "data": "data",
-    "train_images": "training images",
-    "data.image_size": "pixels",
-    "model.width": "network width",
-    "trainer.epochs": "epochs",
-    "trainer.batch_size": "batch size",
-}
 
 
 def answer_sentences(report: Report) -> list[str]:
@@ -63,20 +54,23 @@ def _best_of(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
     score = with_interval(best["mean"], best["high"])
     return [
         f"Best mean test Dice: {best['setting']} with {score} ({count_text(best['n'], 'seed')}).",
-        *(f"{beginning} {_names_text(names)}." for beginning, names in others.items() if names),
+        *(f"{beginning} {listed(names, MOST_NAMES)}." for beginning, names in others.items() if names),
     ]
 
 
 def effect_sentences(effects: Sequence[Effect]) -> list[str]:
     """A sentence for each significant effect of a factor, of very many the first."""
     significant = [effect for effect in effects if effect.is_main and effect.status != "undecided"]
-    sentences = []
-    for effect in significant[:MOST_NAMES]:
-        row = comparison_row(effect.comparison)
-        name = effect.name.replace(" − ", " minus ", 1)
-        sentences.append(f"{name} is {row['effect']} [{row['interval']}]: {effect_verdict(effect)}.")
     more = len(significant) - MOST_NAMES
-    return [*sentences, *([f"{more} more effects of factors are significant."] if more > 0 else [])]
+    return [
+        *map(_effect_sentence, significant[:MOST_NAMES]),
+        *([f"{more} more effects of factors are significant."] if more > 0 else []),
+    ]
+
+
+def _effect_sentence(effect: Effect) -> str:
+    row, name = comparison_row(effect.comparison), effect.name.replace(" − ", " minus ", 1)
+    return f"{name} is {row['effect']} [{row['interval']}]: {effect_verdict(effect)}."
 
 
 def verdict_counts_text(verdicts: Sequence[Verdict]) -> str:
@@ -98,21 +92,8 @@ def conditions_text(file: ClaimFile, verdicts: Sequence[Verdict]) -> str:
     return f"Conditions differ from {file.source}: {'; '.join(differing)}." if differing else ""
 
 
-def sizes_text(settings: Sequence[Setting]) -> str:
-    """The size of the runs: `data synthetic, training images 90, epochs 6`."""
-    values = [setting.values for setting in settings if setting.folders]
-    different = {name: dict.fromkeys(own.get(key) for own in values) for key, name in SIZES.items()}
-    known = {name: [str(value) for value in own if value is not None] for name, own in different.items()}
-    return ", ".join(f"{name} {', '.join(own)}" for name, own in known.items() if own)
-
-
 def runs_text(runs: pd.DataFrame) -> str:
     """`10 runs: 9 finished, 1 failed, of which 3 are excluded`."""
     excluded = int((runs["status"].eq("finished") & ~runs["included"]).sum())
     suffix = f", of which {excluded} {'is' if excluded == 1 else 'are'} excluded" if excluded else ""
     return f"{count_text(len(runs), 'run')}: {status_counts_text(runs)}{suffix}"
-
-
-def _names_text(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMES
-    return "; ".join(names[:MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")

@@ -10,7 +10,7 @@ from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.comparison import Comparison
 from src.analysis.claims.effects import Effect
 from src.analysis.claims.verdicts import Verdict
-from src.analysis.claims.wording import arms_text, effect_text, interval_text, p_text
+from src.analysis.claims.wording import arms_text, effect_text, interval_text, listed, p_text
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.statistics.power import MOST_SEEDS
@@ -72,7 +72,7 @@ def effect_verdict(effect: Effect) -> str:
     better = effect.first if effect.status == "better" else effect.second
     if not effect.opposed:
         return f"{better} is better"
-    return f"{better} is better on average, but worse with {'; '.join(effect.opposed[:MOST_NAMES])}"
+    return f"{better} is better on average, but worse with {listed(effect.opposed, MOST_NAMES)}"
 
 
 def plan_columns(plan: pd.DataFrame) -> Columns:
