@@ -24,7 +24,7 @@ NEEDED = {"run": "the folder of a finished run, for example run=multirun_outputs
 def evaluate(config: DictConfig) -> None:
     """Check, predict, score, write, print the table."""
     # torch takes seconds to import: --help must not wait for it
-    from src.display.tables import plain_table
+    from src.display.text import plain_table
     from src.evaluation.evaluation import EvaluateOptions, evaluate_run
     from src.evaluation.protocol_table import RIGHT, table_columns, table_notes
 

@@ -71,7 +71,7 @@ def _described(of_runs: list[str], width: int) -> list[str]:
 
 
 def _table(found: "ModelSummary", width: int) -> list[str]:
-    from src.display.tables import plain_table
+    from src.display.text import plain_table
 
     rows = [_row(block, block.name) for block in found.blocks] + [_row(found.whole, "all")]
     names = ("block", "kind", "output", *NUMBERS)

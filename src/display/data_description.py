@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from src.display.figure_style import BLUE, SMALL, VERMILLION, in_style, label_rows, new_figure, saved
-from src.display.tables import plain_table, write_csv
+from src.display.text import plain_table, write_csv
 
 PERCENT = ("under_512", "foreground", "pet", "background", "border", "ignored")
 QUARTILES = (0.25, 0.5, 0.75)

@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from src.base.files import replacing
-from src.display.tables import shortened_inside
-from src.display.text import collapse_whitespace
+from src.display.text import collapse_whitespace, shortened_inside
 
 COLUMN_WIDTH = 3.5  # inches, a column of a two-column paper
 TEXT, SMALL = 8, 7  # points

@@ -1,14 +1,35 @@
-"""Numbers, durations, counts and values as people read them."""
+"""Numbers, durations, values and names as people read them; and tables for a terminal, Markdown, LaTeX and CSV."""
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from src.base.errors import one_line
+from src.base.errors import one_line, quoted
+from src.base.files import replacing
 
 STATUS_ORDER = ("finished", "running", "planned", "interrupted", "failed", "unreadable")
 MISSING = "-"
+GAP = "  "
+LAST_WIDTH = 20  # characters to which the last column of a Markdown table is padded at most
+# what pdflatex's default font lacks, or shows as another letter
+LATEX_LETTERS = {
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "≈": r"$\approx$",
+    "×": r"$\times$",
+    "÷": r"$\div$",
+    "…": r"\ldots{}",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+}
+# characters that Markdown would read as code, emphasis, links, pictures, tags or entities
+_MARKDOWN = re.compile(r"[\\`*]|<(?=[A-Za-z/!?])|\](?=[(\[])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|~(?=~)|:(?=//)|(?<=www)\.")
+Columns = Mapping[str, list[str]]  # the texts of each column under its name, all of the same length
 
 
 def count_text(count: int, noun: str) -> str:
@@ -68,3 +89,90 @@ def human_seconds(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
     return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
+
+
+def plain_table(columns: Columns, right: Collection[str], floors: Mapping[str, int], width: int) -> list[str]:
+    """The lines of a table, names first; the columns in `right` are aligned to the right.
+
+    If it is wider than `width` characters, the widest columns of `floors` are shortened, none below its floor.
+    """
+    widths = _widths(columns)
+    while sum(widths.values()) + len(GAP) * (len(widths) - 1) > width:
+        widest = max((name for name in floors if widths[name] > floors[name]), key=widths.__getitem__, default=None)
+        if widest is None:
+            break
+        widths[widest] -= 1
+    shown = [_padded(row, widths, right) for row in _rows(columns)]
+    return [GAP.join(row).rstrip() for row in shown]
+
+
+def markdown_text(text: str) -> str:
+    """`text` escaped, as part of a line of Markdown."""
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
+
+
+def markdown_table(columns: Columns, right: Collection[str] = (), bold: Collection[int] = ()) -> str:
+    """A Markdown table that is aligned as plain text too, but for a last column of sentences.
+
+    The rows numbered in `bold` (from 0) are in bold face.
+    """
+    safe = {name: [markdown_text(text).replace("|", "\\|") for text in texts] for name, texts in columns.items()}
+    safe = {
+        name: [f"**{text}**" if text and number in bold else text for number, text in enumerate(texts)]
+        for name, texts in safe.items()
+    }
+    *_, last = safe
+    widths = _widths(safe)
+    widths[last] = min(widths[last], LAST_WIDTH)
+    header, *rows = [_padded(row, widths, right, cut=False) for row in _rows(safe)]
+    rule = ["-" * (widths[name] - 1) + (":" if name in right else "-") for name in safe]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *rows])
+
+
+def latex_table(columns: Columns, right: Collection[str] = (), bold: Collection[int] = ()) -> str:
+    """A LaTeX tabular for the package booktabs, the rows numbered in `bold` (from 0) in bold face.
+
+    Names are escaped; letters that are not Latin need lualatex or xelatex.
+    """
+    styler = pd.DataFrame(columns).style.format(escape="latex").format_index(escape="latex", axis=1).hide(axis="index")
+    rows = pd.IndexSlice[list(bold), :]
+    styler.set_properties(subset=rows, textbf="--rwrap")
+    text = styler.to_latex(hrules=True, column_format="".join("r" if name in right else "l" for name in columns))
+    text = re.sub(r"-(?=-)", "-{}", text)  # two hyphens would become one dash
+    text = re.sub(r"(?m)^(?=[\[*])", "{}", text)  # after the end of a row, [ and * would be its options
+    for letter, command in LATEX_LETTERS.items():
+        text = text.replace(letter, command)
+    return text
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Writes `table` to `path`; texts that a spreadsheet would read as formulas get a leading quote."""
+    words = table.select_dtypes(["object", "string"]).columns
+    with replacing(path) as temporary:
+        cells = table.assign(**{name: table[name].map(quoted) for name in words}).rename(columns=quoted)
+        cells.to_csv(temporary, index=False, errors="backslashreplace")
+
+
+def shortened(text: str, width: int) -> str:
+    """`text` in at most `width` characters, … in place of an end that was cut off."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def shortened_inside(text: str, width: int) -> str:
+    """`text` in at most `width` characters, … in place of its middle, since names often differ at their ends."""
+    head = (width - 1) // 2
+    return text if len(text) <= width else f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def _widths(columns: Columns) -> dict[str, int]:
+    return {name: max(len(text) for text in (name, *texts)) for name, texts in columns.items()}
+
+
+def _rows(columns: Columns) -> list[dict[str, str]]:
+    values = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in [tuple(columns), *values]]
+
+
+def _padded(row: Mapping[str, str], widths: Mapping[str, int], right: Collection[str], cut: bool = True) -> list[str]:
+    fitting = {name: shortened_inside(text, widths[name]) if cut else text for name, text in row.items()}
+    return [text.rjust(widths[name]) if name in right else text.ljust(widths[name]) for name, text in fitting.items()]

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from src.display.figure_style import BLUE, GREY, new_figure, note, saved, styled
-from src.display.tables import Columns, markdown_table, markdown_text
+from src.display.text import Columns, markdown_table, markdown_text
 from src.evaluation.measures import TOLERANCE
 
 BORDERS = {"foreground": "foreground", "background": "background", "ignore": "left out"}

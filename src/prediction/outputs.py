@@ -15,7 +15,7 @@ from PIL import Image
 
 from src.base.files import check_writable, replacing
 from src.data.images import decode
-from src.display.tables import write_csv
+from src.display.text import write_csv
 from src.prediction.predict import Map, Mask
 
 SUMMARY = "summary.csv"

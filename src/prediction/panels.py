@@ -13,7 +13,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 from src.base.errors import one_line
 from src.data.images import FOREGROUND, IGNORED
 from src.display.figure_style import BLACK, BLUE, FONT, SKY_BLUE, VERMILLION
-from src.display.tables import shortened_inside
+from src.display.text import shortened_inside
 
 STYLES = {
     "panels": ("image", "truth", "prediction", "probability", "errors"),

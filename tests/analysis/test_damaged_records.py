@@ -14,7 +14,7 @@ import src.aggregate
 import src.status
 from src.analysis.records.loading import load_records
 from src.analysis.status.sweep_status import write_summary
-from src.display.tables import markdown_text
+from src.display.text import markdown_text
 from tests.analysis.recorded import replicates
 
 BATCHES = 60

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from src.analysis.statistics.estimates import Estimate, VarianceComponents, contrast, variance_components
-from src.analysis.statistics.power import power
-from src.display.tables import markdown_table
+from src.analysis.statistics.estimates import Estimate, VarianceComponents, contrast, power, variance_components
+from src.display.text import markdown_table
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
 SIMULATIONS = 4000  # a cell: a share of 5 % is known to 0.7 points

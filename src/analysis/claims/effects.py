@@ -12,9 +12,8 @@ import pandas as pd
 from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Comparison, Hypothesis, compare
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
-from src.analysis.statistics.estimates import CONFIDENCE, LEVEL, Scores, holm
+from src.analysis.statistics.estimates import CONFIDENCE, LEVEL, POWER, Scores, holm, images_needed, seeds_needed
 from src.analysis.statistics.metrics import METRICS
-from src.analysis.statistics.power import POWER, images_needed, seeds_needed
 from src.display.text import value_text
 
 MIN_EFFECT = 0.002  # 0.2 Dice points, the smallest difference that report A claims

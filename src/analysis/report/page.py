@@ -27,12 +27,20 @@ from src.analysis.report.tables import (
     settings_columns,
     verdict_table,
 )
-from src.analysis.statistics.power import POWER
+from src.analysis.statistics.estimates import POWER
 from src.base.errors import printable
 from src.base.files import refuse_links, write_text
 from src.base.record import HEADLINE
-from src.display.tables import Columns, latex_table, markdown_table, markdown_text, plain_table, shortened, write_csv
-from src.display.text import mapping_text
+from src.display.text import (
+    Columns,
+    latex_table,
+    mapping_text,
+    markdown_table,
+    markdown_text,
+    plain_table,
+    shortened,
+    write_csv,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
 TERMINAL = ("setting", "seeds", "test Dice", "points behind the best [95 %]", "time per run")  # columns

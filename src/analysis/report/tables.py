@@ -13,9 +13,8 @@ from src.analysis.claims.verdicts import Verdict
 from src.analysis.claims.wording import arms_text, effect_text, interval_text, listed, p_text
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
-from src.analysis.statistics.power import MOST_SEEDS
-from src.display.tables import Columns
-from src.display.text import MISSING, cell_texts, collapse_whitespace, human_seconds, score_text, setting_text
+from src.analysis.statistics.estimates import MOST_SEEDS
+from src.display.text import MISSING, Columns, cell_texts, collapse_whitespace, human_seconds, score_text, setting_text
 
 MOST_SAMPLES = 4  # of a comparison, whose seeds are listed one by one: an interaction has four
 MOST_IMAGES = 10  # best and worst ones listed

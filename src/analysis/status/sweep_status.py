@@ -8,16 +8,20 @@ import pandas as pd
 
 from src.analysis.records.runs import load_runs, shared_and_differing
 from src.base.files import write_text
-from src.display.tables import markdown_table, markdown_text, plain_table, shortened, write_csv
 from src.display.text import (
     cell_texts,
     collapse_whitespace,
     count_text,
     human_seconds,
     mapping_text,
+    markdown_table,
+    markdown_text,
+    plain_table,
     score_text,
     setting_text,
+    shortened,
     status_counts_text,
+    write_csv,
 )
 
 # the order in which runs are shown if a screen does not have room for all

@@ -18,9 +18,11 @@ from src.analysis.statistics.estimates import (
     has_identical_seeds,
     hedges_g,
     holm,
+    images_needed,
+    power,
+    seeds_needed,
     variance_components,
 )
-from src.analysis.statistics.power import power, seeds_needed
 
 A = np.array([[1.0, 2, 12], [3, 8, 10]])  # 2 seeds, 3 images; mean 6, means of seeds 5 and 7, of images 2, 5 and 11
 B = np.array([[0.0, 1, 2], [0, 1, 2]])  # no two seeds differ
@@ -340,3 +342,10 @@ def test_seeds_that_gave_the_very_same_leave_the_error_unknown(arm, alike):
     estimate = estimate_contrast([arm], [1.0])
     assert estimate.value == pytest.approx(arm.mean()) and math.isnan(estimate.variance) == (alike or len(arm) == 1)
     assert (estimate.p_within(0.0, math.inf) < 1.0) == (not alike and len(arm) > 1)
+
+
+def test_how_many_images_it_would_take():
+    # endless seeds, variance 0.01 of each image's difference: n = 0.01 ((1.96 + 0.84) / 0.002)^2
+    spread = VarianceComponents((1.0, 1.0), (3, 3), 0.01 / 229, 229)
+    distance = stats.norm.isf(0.025) + stats.norm.isf(0.2)
+    assert images_needed(spread, 0.002, 0.8) == math.ceil(0.01 * (distance / 0.002) ** 2) == 19623
