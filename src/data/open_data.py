@@ -13,8 +13,7 @@ from src.data.images import ImageReader
 from src.data.masks import MaskReader
 from src.data.pairs import Facts, Pair, Splits
 from src.data.sources.download import download_oxford_pet
-from src.data.sources.folder import open_folder
-from src.data.sources.lists import find_lists
+from src.data.sources.folder import find_lists, open_folder
 from src.data.sources.oxford_pet import open_oxford_pet
 from src.data.sources.synthetic import make_synthetic
 from src.data.verify import verify

@@ -1,8 +1,10 @@
 """What a network consists of: parameters, multiply-adds and memory, block by block."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,11 +48,17 @@ class ModelSummary:
 
 def summarize(model: nn.Module, image_size: int) -> ModelSummary:
     """The summary of `model` for one image of `image_size` x `image_size`; on the device `meta` nothing is computed."""
-    parts = {"": model, **dict(_blocks(model))}
-    layers = {name: _Layer() for name, module in model.named_modules() if _has_parameters(module, recurse=False)}
     outputs: dict[str, tuple[int, ...]] = {}
-    hooks = [part.register_forward_hook(_note_output(outputs, name)) for name, part in parts.items()]
-    hooks += [model.get_submodule(name).register_forward_hook(layer.add) for name, layer in layers.items()]
+    charges, memory = Counter[str](), Counter[str]()  # of each module that itself has parameters
+
+    def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        last = output[-1] if isinstance(output, tuple) else output
+        outputs[name] = tuple(last.shape[1:])
+        if own := sum(parameter.numel() for parameter in module.parameters(recurse=False)):
+            charges[name] += own * (math.prod(last.shape[2:]) if "Conv" in type(module).__name__ else 1)
+            memory[name] += 2 * FLOAT * last.numel()
+
+    hooks = [module.register_forward_hook(partial(note, name)) for name, module in model.named_modules()]
     image = torch.zeros(1, 3, image_size, image_size, device=next(model.parameters()).device)
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -66,10 +74,10 @@ def summarize(model: nn.Module, image_size: int) -> ModelSummary:
             outputs.get(name, ()),
             sum(parameter.numel() for parameter in part.parameters()),
             flops.get(name, 0) // 2,
-            sum(layer.multiply_adds for own, layer in layers.items() if _lies_in(own, name)),
-            sum(layer.memory for own, layer in layers.items() if _lies_in(own, name)),
+            _total(charges, name),
+            _total(memory, name),
         )
-        for name, part in parts.items()
+        for name, part in (("", model), *_blocks(model))
     )
     return ModelSummary(whole, blocks, FLOAT * image.numel())
 
@@ -79,34 +87,9 @@ def _blocks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, child in model.named_children():
         parts = child.named_children() if isinstance(child, nn.ModuleList) else [("", child)]
         for number, part in parts:
-            if _has_parameters(part):
+            if next(part.parameters(), None) is not None:
                 yield f"{name}.{number}".rstrip("."), part
 
 
-class _Layer:
-    """What the calls of a layer that itself has parameters cost."""
-
-    def __init__(self) -> None:
-        self.multiply_adds = self.memory = 0
-
-    def add(self, layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        """Counts a call of `layer`, as torchinfo does."""
-        pixels = math.prod(output.shape[2:]) if "Conv" in type(layer).__name__ else 1
-        self.multiply_adds += pixels * sum(parameter.numel() for parameter in layer.parameters(recurse=False))
-        self.memory += 2 * FLOAT * output.numel()
-
-
-def _note_output(outputs: dict[str, tuple[int, ...]], name: str) -> Any:
-    def note(part: nn.Module, inputs: Any, output: Any) -> None:
-        last = output[-1] if isinstance(output, tuple) else output
-        outputs[name] = tuple(last.shape[1:])
-
-    return note
-
-
-def _has_parameters(module: nn.Module, recurse: bool = True) -> bool:
-    return next(module.parameters(recurse), None) is not None
-
-
-def _lies_in(layer: str, part: str) -> bool:
-    return part in ("", layer) or layer.startswith(f"{part}.")
+def _total(counts: Counter[str], part: str) -> int:
+    return sum(count for name, count in counts.items() if part in ("", name) or name.startswith(f"{part}."))

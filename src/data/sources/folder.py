@@ -1,7 +1,8 @@
-"""A custom data set: a folder `images/` and a folder `masks/`, paired by stem."""
+"""A custom data set: a folder `images/` and a folder `masks/`, paired by stem, and lists of its splits, if any."""
 
+import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache, partial
 from pathlib import Path
 
@@ -11,15 +12,22 @@ from src.base.errors import one_line
 from src.data.decoding import PairDecoder
 from src.data.images import RASTER_FORMATS
 from src.data.masks import MaskReader
-from src.data.pairs import Pair, Splits
-from src.data.sources.lists import USUAL, find_lists, read_names, unread_lists
+from src.data.pairs import Pair, Splits, read_lines
 
 IMAGES = "images"
 MASKS = "masks"
 BINARY = PairDecoder(masks=MaskReader(binary=True))
 SHOWN = 20  # files of one kind that a message lists
 OF_SYSTEMS = ("__MACOSX", "@eaDir")  # folders that a system adds, with pictures in them
+USUAL = "train.txt, valid.txt, test.txt"
 LOOK_LIKE_SPLITS = ("train", "training", "val", "valid", "test")
+# accepted names of each list, in capitals too
+NAMES = {
+    "train": ("train.txt", "training.txt"),
+    "valid": ("valid.txt", "val.txt", "validation.txt"),
+    "test": ("test.txt", "testing.txt"),
+}
+LOOKS_LIKE_LIST = re.compile(r"(train|val|test|dev|eval|split|fold).*\.(txt|csv|tsv|lst|json)", re.IGNORECASE)
 
 
 def open_folder(root: Path, fold: int = 0, mask_suffix: str | None = None, decoder: PairDecoder = BINARY) -> Splits:
@@ -44,9 +52,8 @@ def open_folder(root: Path, fold: int = 0, mask_suffix: str | None = None, decod
         notes += _position_notes(root, pairs)
         split = partial(_by_position, fold=fold)
         return Splits(*split(pairs.values()), decoder, tuple(faults.values()), tuple(notes), split)
-    endings = [*_endings(), *(f"{mask_suffix}{ending}" for ending in _endings() if mask_suffix)]
     known = pairs.keys() | faults.keys()
-    lists = [read_names(path, root, known, (IMAGES, MASKS), endings) for path in paths]
+    lists = [read_names(path, root, known, mask_suffix or "") for path in paths]
     listed = {stem: None for stems in lists for stem in stems}
     faults |= {stem: one_line(f"listed without image and mask: {stem}") for stem in listed if stem not in known}
     notes += _line("pairs that no list names, left out", [stem for stem in pairs if stem not in listed])
@@ -132,10 +139,61 @@ def _faults(images: Files, masks: Files) -> dict[str, str]:
 
 def _position_notes(root: Path, stems: Iterable[str]) -> list[str]:
     """Names what may look as if it decided the splits, although position does."""
+    found = [path.relative_to(root) for pattern in ("*", "*/*.txt", "*/*/*.txt") for path in root.glob(pattern)]
+    lists = [path for path in found if LOOKS_LIKE_LIST.fullmatch(path.name) and path.parts[0] not in (IMAGES, MASKS)]
     folders = sorted({stem.partition("/")[0] for stem in stems if "/" in stem})
     named = [f"{IMAGES}/{folder}/" for folder in folders if folder.lower() in LOOK_LIKE_SPLITS]
-    kind = f"the splits are by position ({', '.join(USUAL)} in data.root would decide them), not by files or folders"
-    return _line(kind, [*unread_lists(root, (IMAGES, MASKS)), *named])
+    kind = f"the splits are by position ({USUAL} in data.root would decide them), not by files or folders"
+    return _line(kind, [*sorted(path.as_posix() for path in lists), *named])
+
+
+def find_lists(root: Path) -> tuple[Path, Path, Path] | None:
+    """The lists for training, validation and test in `root`, None if it has none of them.
+
+    Raises ValueError if one is missing or exists twice.
+    """
+    files = sorted(root.iterdir())
+    found = {split: [path for path in files if path.name.lower() in names] for split, names in NAMES.items()}
+    if not any(found.values()):
+        return None
+    if any(len(paths) != 1 for paths in found.values()):
+        present = ", ".join(path.name for paths in found.values() for path in paths)
+        raise ValueError(
+            f"{root.absolute()} has {present}: give one list for each split ({USUAL}), or none (then stems "
+            "are split by position)"
+        )
+    train, valid, test = (paths[0] for paths in found.values())
+    return train, valid, test
+
+
+def read_names(path: Path, root: Path, stems: Collection[str], mask_suffix: str = "") -> list[str]:
+    """The stems that the list `path` names, in its order; a line that names none of `stems` is returned as it is.
+
+    A line is a stem, or the image's or mask's file, with or without the folder or its whole path, or several columns
+    that all name the same pair; columns of digits are passed over.
+    """
+    endings = ("", *_endings(), *(f"{mask_suffix}{ending}" for ending in _endings()))
+
+    def stem_of(name: str) -> str | None:
+        plain = unicodedata.normalize("NFC", name)
+        if plain in stems:
+            return plain
+        plain = plain.replace("\\", "/").removeprefix(f"{root.absolute().as_posix()}/").removeprefix("./")
+        plain = re.sub(f"^({IMAGES}|{MASKS})/", "", plain)
+        shortened = (plain[: len(plain) - len(end)] for end in endings if plain.lower().endswith(end.lower()))
+        return next((stem for stem in shortened if stem in stems), None)
+
+    def stem_in(line: str) -> str:
+        if (stem := stem_of(line)) is not None:
+            return stem
+        for separator in ("\t", ",", ";", None):
+            columns = [column.strip(' "') for column in line.split(separator) if column.strip()]
+            named = {stem_of(column) for column in columns if not column.isdecimal() or stem_of(column)}
+            if len(named) == 1 and (stem := named.pop()) is not None:
+                return stem
+        return line
+
+    return [stem_in(line) for line in read_lines(path, lambda line: stem_of(line) is not None)]
 
 
 def _by_position(pairs: Iterable[Pair], fold: int) -> tuple[list[Pair], list[Pair], list[Pair]]:

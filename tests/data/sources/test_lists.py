@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from src.data.sources.lists import find_lists, read_names, unread_lists
+from src.data.sources.folder import _position_notes, find_lists, read_names
 
 STEMS = ["cat", "cat.v2", "my cat", "more/dog", "7", "8", "Füße"]
-FOLDERS = ("images", "masks")
 
 
-def names(root: Path, *lines: str, endings: tuple[str, ...] = (".png", ".jpg")) -> list[str]:
+def names(root: Path, *lines: str, mask_suffix: str = "") -> list[str]:
     (root / "train.txt").write_bytes("".join(f"{line}\r\n" for line in lines).encode())
-    return read_names(root / "train.txt", root, STEMS, FOLDERS, endings)
+    return read_names(root / "train.txt", root, STEMS, mask_suffix)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +36,7 @@ def names(root: Path, *lines: str, endings: tuple[str, ...] = (".png", ".jpg")) 
     ],
 )
 def test_a_line_names_a_pair_by_its_stem_or_its_files(tmp_path, line):
-    assert names(tmp_path, line, endings=(".png", ".jpg", "_mask.png")) == ["cat"]
+    assert names(tmp_path, line, mask_suffix="_mask") == ["cat"]
 
 
 def test_a_whole_path_names_a_pair(tmp_path):
@@ -52,12 +51,12 @@ def test_names_with_points_spaces_folders_and_composed_letters(tmp_path):
 def test_names_that_look_like_comments_or_hold_odd_line_ends(tmp_path):
     (tmp_path / "train.txt").write_text("# a comment\n#7\n#8.png\na\u2028b\n", encoding="utf-8")
     stems = ["#7", "#8", "a\u2028b"]
-    assert read_names(tmp_path / "train.txt", tmp_path, stems, FOLDERS, (".png",)) == stems
+    assert read_names(tmp_path / "train.txt", tmp_path, stems) == stems
 
 
 @pytest.mark.parametrize(
     "line",
-    ["cot", "cat.gif", "other/cat.png", "cat.jpg cat.v2.png", "7 8", "cat cot", "dog", "/elsewhere/images/cat.jpg"],
+    ["cot", "cat.doc", "other/cat.png", "cat.jpg cat.v2.png", "7 8", "cat cot", "dog", "/elsewhere/images/cat.jpg"],
 )
 def test_a_line_that_names_none_or_two_stays_as_it_is(tmp_path, line):
     assert names(tmp_path, line) == [line]
@@ -106,4 +105,5 @@ def test_files_that_only_look_like_lists_are_named(tmp_path):
     found = ["ImageSets/Segmentation/val.txt", "splits/train.txt", "test_list.txt", "train.csv", "trainval.txt"]
     for name in (*found, "images/train.txt", "notes.txt", "train.py"):
         (tmp_path / name).touch()
-    assert unread_lists(tmp_path, FOLDERS) == found
+    (note,) = _position_notes(tmp_path, [])
+    assert note.endswith(f"not by files or folders (5): {', '.join(found)}")
