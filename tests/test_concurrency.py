@@ -25,7 +25,7 @@ from src.data.sources.oxford_pet import open_oxford_pet
 from src.data.synthetic import dataset
 from src.base.identity import identify
 from src.base.record import RunBusy
-from src.sweep.job import Job
+from src.sweep.process import Job
 from src.sweep.plan import write_plan
 from src.training.run import run
 

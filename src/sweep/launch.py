@@ -3,27 +3,20 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 from src.analysis.status.sweep_status import write_summary
+from src.base.errors import attempt
 from src.base.record import RunBusy
-from src.sweep.job import Job
+from src.sweep.follow import Executor
 from src.sweep.plan import Point, make_jobs, write_plan
+from src.sweep.process import Job
 from src.sweep.progress import Progress
 from src.training.reuse import add_labels, finished_before, finished_elsewhere, link_finished_run, note_of_old_runs
 
 
-class Backend(Protocol):
-    """Executes jobs: local processes, SLURM, Ray."""
-
-    device_here: bool  # whether the jobs run on this machine, so that their device can be checked
-
-    def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
-        """Executes `jobs`, reporting to `progress`; returns the signal that stopped it, if any."""
-
-
-def launch(points: Sequence[Point], default_name: str, backend: Backend) -> int:
+def launch(points: Sequence[Point], default_name: str, backend: Executor) -> int:
     """Executes the runs of `points` that are not finished; returns the exit code, 0 only if all are finished then.
 
     `default_name`: the sweep's name if the config sets none (`sweep.name`).
@@ -59,47 +52,35 @@ def launch(points: Sequence[Point], default_name: str, backend: Backend) -> int:
 
 def _finished_before(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
     """The record of each finished run by its run_id. Raises ValueError with a line for each broken one."""
-    finished, problems = {}, []
-    for job in jobs:
-        try:
-            run = finished_before(job.record, job.data_fingerprint)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        if run is not None:
-            finished[job.identity.run_id] = run
+    problems: list[str] = []
+    found = {
+        job.identity.run_id: attempt(problems, partial(finished_before, job.record, job.data_fingerprint))
+        for job in jobs
+    }
     if problems:
         raise ValueError("\n".join(problems))
-    return finished
+    return {run_id: run for run_id, run in found.items() if run is not None}
 
 
 def _is_skipped(job: Job, finished: dict[str, Any] | None) -> bool:
     """Whether `job` needs no process; prints the reason. `finished`: its record, if the run is finished."""
     record, run_id = job.record, job.identity.run_id
-    if finished is not None:
-        labels = add_labels(record, job.config, job.overrides)
-        _say(f"skipped      {run_id}: already finished, test Dice {finished['scores']['test_dice']:.4f}{labels}")
-        return True
+    what, where = "skipped", "already finished"
     status = record.status()
     if status == "failed" and not job.config.sweep.retry_failed:
         _say(f"left alone   {run_id}: failed before, sweep.retry_failed=false")
         return True
     if status is None and (source := finished_elsewhere(record, job.data_fingerprint)) is not None:
-        return _took_over(source, job)
-    return False
-
-
-def _took_over(source: Path, job: Job) -> bool:
-    record = job.record
-    try:
-        with record.locked():
-            if record.read() is None:
-                link_finished_run(record, job.data_fingerprint)
-    except RunBusy:
+        try:
+            with record.locked():
+                finished = link_finished_run(record, job.data_fingerprint) if record.read() is None else None
+        except RunBusy:
+            return False
+        what, where = "reused", f"finished in {source.parent.name}"
+    if finished is None:
         return False
-    score = (record.read() or {})["scores"]["test_dice"]
     labels = add_labels(record, job.config, job.overrides)
-    _say(f"reused       {job.identity.run_id}: finished in {source.parent.name}, test Dice {score:.4f}{labels}")
+    _say(f"{what:<12} {run_id}: {where}, test Dice {finished['scores']['test_dice']:.4f}{labels}")
     return True
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from src.base.config import Section, problems_of
+from src.base.config import Section
 from src.base.environment import usable_cores
-from src.base.errors import ConfigError
-from src.sweep.job import Job
-from src.sweep.process import JobProcess, collected_signals, stop_all
+from src.sweep.follow import core_limits, follow, parse_settings
+from src.sweep.process import Job, JobProcess
 from src.sweep.progress import Progress
+from src.sweep.worker import PATIENCE
 
 CORES_PER_JOB = 4  # without a GPU, unless `jobs` is set
 Slot = dict[str, str]  # the environment variables that give a job its share of the machine
@@ -40,35 +40,48 @@ class LocalBackend:
     device_here = True
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        if problems := problems_of(LocalSettings, dict(settings), prefix="hydra.launcher."):
-            raise ConfigError(problems)
-        self.settings = LocalSettings.model_validate(settings)
+        self.settings = parse_settings(LocalSettings, settings)
+        self._free: list[Slot] = []
+        self._taken: dict[JobProcess, Slot] = {}
+        self._failures = 0
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Runs all `jobs`; returns the signal that stopped it, if any."""
-        slots = self.slots(jobs)
-        waiting, failures = list(jobs), 0
-        running: list[tuple[JobProcess, Slot]] = []
-        with collected_signals() as received:
-            while (waiting or running) and not received:
-                while waiting and slots and not self.settings.gives_up(failures):
-                    slot = slots.pop(0)
-                    running.append((JobProcess(waiting.pop(0), slot), slot))
-                    progress.started(running[-1][0].job)
-                if not running:
-                    break  # gave up
-                time.sleep(0.05)
-                for process, slot in [entry for entry in running if entry[0].exit_code() is not None]:
-                    running.remove((process, slot))
-                    slots.append(slot)
-                    status = process.finish()
-                    failures += status == "failed"
-                    progress.ended(process.job, status)
-                progress.show([process.job for process, _ in running])
-            stop_all([process for process, _ in running])
-            for process, _ in running:
-                progress.ended(process.job, process.finish(stopped=True))
-        return received[0] if received else None
+        self._free = self.slots(jobs)
+        return follow(jobs, self, progress)
+
+    def room(self, running: int) -> int:
+        """The free slots; none after as many failures as the settings allow."""
+        return 0 if self.settings.gives_up(self._failures) else len(self._free)
+
+    def submit(self, jobs: Sequence[Job]) -> list[JobProcess]:
+        """Starts a process for each, in a free slot."""
+        slots = [self._free.pop(0) for _ in jobs]
+        started = [JobProcess(job, slot) for job, slot in zip(jobs, slots, strict=True)]
+        self._taken |= zip(started, slots, strict=True)
+        return started
+
+    def has_ended(self, handle: JobProcess) -> bool:
+        """Whether the process has ended."""
+        return handle.has_ended()
+
+    def result(self, handle: JobProcess) -> str:
+        """The status of the run, or `busy`."""
+        self._free.append(self._taken.pop(handle))
+        status = handle.finish()
+        self._failures += status == "failed"
+        return status
+
+    def cancel(self, handles: Sequence[JobProcess]) -> None:
+        """Asks all to stop, and kills those that run longer than PATIENCE."""
+        for process in handles:
+            process.stop()
+        deadline = time.monotonic() + PATIENCE
+        while not all(process.has_ended() for process in handles) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for process in handles:
+            process.kill()
+            process.finish(stopped=True)
 
     def slots(self, jobs: Sequence[Job]) -> list[Slot]:
         """One entry for each job that may run at a time, with its GPU and its share of the CPU cores."""
@@ -76,8 +89,7 @@ class LocalBackend:
         places: list[str | None] = [gpu for _ in range(self.settings.slots_per_gpu) for gpu in gpus]
         places = places or [None] * (self.settings.jobs or max(1, usable_cores() // CORES_PER_JOB))
         places = places[: self.settings.jobs]
-        cores = str(max(1, usable_cores() // len(places)))
-        share = {"OMP_NUM_THREADS": cores, "SEGSWEEP_CORES": cores}
+        share = core_limits(usable_cores() / len(places))
         return [share | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu is not None else {}) for gpu in places]
 
 

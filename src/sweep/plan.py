@@ -1,17 +1,18 @@
 """The jobs of a sweep: every point checked before the first one starts, each run once, what is finished left alone."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from src.base.config import RunConfig
-from src.base.errors import ConfigError, shown
+from src.base.errors import ConfigError, attempt, shown
 from src.base.files import check_writable, read_json, write_json
 from src.base.identity import CHOICE_SECTIONS, Identity, choices_of, identify
 from src.base.record import SCHEMA, SweepFolder
 from src.cli.overrides import sweep_name
 from src.data.open_data import open_verified
-from src.sweep.job import Job
+from src.sweep.process import Job
 from src.training.checkpoint import init_digest
 from src.training.checks import checked
 
@@ -73,16 +74,12 @@ def _fingerprints(configs: Sequence[RunConfig]) -> dict[str, str]:
 
     Raises ValueError with the problems of all of them.
     """
-    prints: dict[str, str] = {}
-    problems: dict[str, None] = {}
-    for section, config in {_data(config): config for config in configs}.items():
-        try:
-            prints[section] = open_verified(config.data)[1]
-        except ValueError as error:
-            problems[str(error)] = None
+    problems: list[str] = []
+    sections = {_data(config): config.data for config in configs}
+    opened = {section: attempt(problems, partial(open_verified, data)) for section, data in sections.items()}
     if problems:
-        raise ValueError("\n".join(problems))
-    return prints
+        raise ValueError("\n".join(dict.fromkeys(problems)))
+    return {section: found[1] for section, found in opened.items() if found is not None}
 
 
 def _data(config: RunConfig) -> str:
@@ -91,22 +88,17 @@ def _data(config: RunConfig) -> str:
 
 def _check_one_value(configs: Sequence[RunConfig], identities: Sequence[Identity]) -> None:
     """Raises ConfigError with a line for each key that has several values among the configs of one run."""
+    flats = [_flat(config) for config in configs]
     alike: dict[str, list[dict[str, Any]]] = {}
-    for config, identity in zip(configs, identities, strict=True):
-        alike.setdefault(identity.run_id, []).append(_flat(config))
-    every = [flat for group in alike.values() for flat in group]
+    for flat, identity in zip(flats, identities, strict=True):
+        alike.setdefault(identity.run_id, []).append(flat)
+    groups = [(flats, {"output", "sweep.name"}), *((group, group[0].keys() - LABELS) for group in alike.values())]
     found: dict[str, list[Any]] = {}
-    for group, keys in [
-        (every, {"output", "sweep.name"}),
-        *((group, group[0].keys() - LABELS) for group in alike.values()),
-    ]:
+    for group, keys in groups:
         for key in sorted(keys):
-            values: list[Any] = []
-            for flat in group:
-                if flat.get(key) not in values:
-                    values.append(flat.get(key))
-            if len(values) > 1:
-                found.setdefault(key, values)
+            values = [flat.get(key) for flat in group]
+            if any(value != values[0] for value in values):
+                found.setdefault(key, [value for number, value in enumerate(values) if value not in values[:number]])
     if found:
         raise ConfigError([_several(key, values) for key, values in found.items()])
 

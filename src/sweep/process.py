@@ -1,20 +1,49 @@
-"""A process for one job: started in its own session, watched, stopped, and its death recorded."""
+"""One run of a sweep and its process: started in its own session, watched, stopped, and its death recorded.
 
+Other machines read this module without torch.
+"""
+
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
-from src.base.identity import choices_of
-from src.base.record import RunBusy
-from src.sweep.job import Job
-from src.sweep.worker import BUSY, PATIENCE
+from src.base.config import RunConfig
+from src.base.identity import Identity, choices_of
+from src.base.record import RunBusy, RunRecord
+from src.sweep.worker import BUSY
+from src.training.stopping import SIGNALS
 
 TAIL = 20_000  # characters of a dead job's output that go to its log
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to execute: its checked config, overrides, sweep folder, ids and data fingerprint."""
+
+    config: RunConfig
+    overrides: list[str]
+    sweep: str
+    identity: Identity
+    data_fingerprint: str
+
+    @property
+    def record(self) -> RunRecord:
+        """The record of this run, which may not exist yet."""
+        return RunRecord(Path(self.config.output) / self.sweep / self.identity.run_id)
+
+    def message(self) -> str:
+        """The JSON that src.sweep.worker reads."""
+        config = self.config.model_dump(mode="json")
+        return json.dumps({"config": config, "sweep": self.sweep, "overrides": self.overrides})
 
 
 class JobProcess:
@@ -41,17 +70,13 @@ class JobProcess:
         with self._process.stdin as message:
             message.write(job.message().encode())
 
-    def exit_code(self) -> int | None:
-        """The process's exit code, negative for a signal; None while it runs."""
-        return self._process.poll()
-
     def stop(self) -> None:
         """Asks for a checkpoint and an end."""
-        if self.exit_code() is None:
+        if not self.has_ended():
             self._process.terminate()
 
     def has_ended(self) -> bool:
-        """`exit_code() is not None`, for signal handlers: poll() returns None when the handler interrupted wait()."""
+        """Whether it has ended; also right in signal handlers, where poll() is not if they interrupted wait()."""
         try:
             return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
@@ -59,7 +84,7 @@ class JobProcess:
 
     def kill(self) -> None:
         """Ends it and its children at once."""
-        if self.exit_code() is None:
+        if not self.has_ended():
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
@@ -74,18 +99,75 @@ class JobProcess:
         output = self._output.read().decode(errors="replace")[-TAIL:]
         if code == BUSY:
             return "busy"
+        status = str((self.job.record.read() or {}).get("status"))
+        fits_code = {"finished": code == 0, "failed": 0 < code < 128, "interrupted": code > 128}
+        if fits_code.get(status, False) or (stopped and status in fits_code):
+            return status
         if stopped:
-            recorded = (self.job.record.read() or {}).get("status")
-            if recorded in ("finished", "failed", "interrupted"):
-                return str(recorded)
             return record_end(
                 self.job, "interrupted", "stopped with its sweep before it recorded a reason", output, code
             )
-        status = self.job.record.status()
-        fits_code = {"finished": code == 0, "failed": 0 < code < 128, "interrupted": code > 128}
-        if status is not None and fits_code.get(status, False):
-            return status
         return record_end(self.job, "failed", _reason(code), output, code)
+
+
+@dataclass
+class RemoteJob:
+    """`job` as a cluster runs it: its process starts another one for the run, as the local launcher does.
+
+    It is pickled and called on the other machine: in `folder`, the launcher's working folder, which all machines must
+    see under the same path, with `environment` added to the cluster's.
+    """
+
+    job: Job
+    environment: Mapping[str, str]
+    folder: Path = field(default_factory=Path.cwd)
+    _process: JobProcess | None = field(default=None, init=False)
+    _is_requeued: bool = field(default=False, init=False)
+
+    def __call__(self) -> str:
+        """Runs the job; returns the status of the run, or `busy`.
+
+        SIGINT, SIGTERM and SIGUSR1 to this process leave a checkpoint, then end it with exit code 128 + n. If this
+        process is lost, the run notices, leaves a checkpoint and ends too.
+        """
+        os.chdir(self.folder)
+        before = {number: signal.signal(number, self._end) for number in SIGNALS}
+        try:
+            self._process = JobProcess(self.job, self.environment)
+            while not self._process.has_ended():
+                time.sleep(0.2)  # short: Ray's SIGINT does not interrupt a longer wait
+            return self._process.finish()
+        except SystemExit:  # from a signal handler, ours or submitit's
+            if self._process is not None:
+                self._process.finish(stopped=True)
+            raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def checkpoint(self) -> Any:
+        """What submitit queues again; the run leaves the checkpoint from which it then resumes.
+
+        submitit calls this on its signal: before the time limit, or when the job is pre-empted.
+        """
+        from submitit.helpers import DelayedSubmission
+
+        self._is_requeued = True
+        self._stop()
+        return DelayedSubmission(replace(self))
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        if not self._is_requeued:  # else submitit still needs this process
+            self._stop()
+            sys.exit(128 + number)
+
+    def _stop(self) -> None:
+        """Stops the run with a checkpoint, however long that takes: the cluster sets the limit."""
+        if self._process is None:
+            return
+        self._process.stop()
+        while not self._process.has_ended():
+            time.sleep(0.05)
 
 
 def _reason(code: int) -> str:
@@ -117,27 +199,3 @@ def record_end(job: Job, status: str, reason: str, output: str, code: int | None
     except RunBusy:  # another process owns the record now
         return "busy"
     return status
-
-
-def stop_all(processes: list[JobProcess], patience: float = PATIENCE) -> None:
-    """Asks all to stop, and kills those that run longer than `patience` seconds."""
-    for process in processes:
-        process.stop()
-    deadline = time.monotonic() + patience
-    while any(process.exit_code() is None for process in processes) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for process in processes:
-        process.kill()
-
-
-@contextmanager
-def collected_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM inside the block instead of ending the program."""
-    received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda caught, frame: received.append(caught)) for number in numbers]
-    try:
-        yield received
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

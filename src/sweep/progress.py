@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from src.sweep.job import Job
+from src.sweep.process import Job
 
 BAR = "{percentage:3.0f}%|{bar:20}| {elapsed}, {remaining} left{postfix}"
 EVERY = 1.0  # seconds between two looks at the records of the running jobs

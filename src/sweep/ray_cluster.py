@@ -1,6 +1,5 @@
 """Jobs as tasks of a Ray cluster."""
 
-import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,10 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
-from src.base.config import Section, problems_of
-from src.base.errors import ConfigError
-from src.sweep.cluster import JobLost, RemoteJob, follow
-from src.sweep.job import Job
+from src.base.config import Section
+from src.sweep.follow import JobLost, core_limits, follow, parse_settings
+from src.sweep.process import Job, RemoteJob
 from src.sweep.progress import Progress
 from src.sweep.worker import PATIENCE
 
@@ -19,7 +17,7 @@ from src.sweep.worker import PATIENCE
 class RaySettings(Section):
     """See conf/hydra/launcher/ray.yaml."""
 
-    address: str | None
+    address: str | None = Field(pattern=r"^(auto|[^/]+:\d+)$")  # not ray://, since the launcher reads the records
     num_cpus: float = Field(gt=0)
     num_gpus: float = Field(ge=0)
 
@@ -30,17 +28,7 @@ class RayBackend:
     device_here = False
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        problems = problems_of(RaySettings, dict(settings), prefix="hydra.launcher.")
-        if importlib.util.find_spec("ray") is None:
-            problems.append("hydra/launcher=ray needs Ray: pip install 'ray>=2.60,<3'")
-        if str(settings.get("address")).startswith("ray://"):
-            problems.append(
-                f"hydra.launcher.address: got {settings['address']!r}; launch on a machine of the Ray cluster with "
-                "address=auto, since the launcher reads the records that the runs write"
-            )
-        if problems:
-            raise ConfigError(problems)
-        self.settings = RaySettings.model_validate(settings)
+        self.settings = parse_settings(RaySettings, settings, package="ray")
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Runs all `jobs`; returns the signal that stopped it, if any."""
@@ -50,9 +38,10 @@ class RayBackend:
         ray.init(address=self.settings.address or "local", log_to_driver=False, logging_level="warning")
         try:
             self._check_size(ray.nodes())
-            cores = str(max(1, int(self.settings.num_cpus)))
-            environment = {"OMP_NUM_THREADS": cores, "SEGSWEEP_CORES": cores}
-            return follow(jobs, RayCluster(self.settings), environment, progress)
+            # without retries: a lost run resumes from its checkpoint in the next launch
+            options = {"num_cpus": self.settings.num_cpus, "num_gpus": self.settings.num_gpus, "max_retries": 0}
+            self._ray, self._task = ray, ray.remote(**options)(RemoteJob.__call__)
+            return follow(jobs, self, progress)
         finally:
             ray.shutdown()
 
@@ -62,34 +51,24 @@ class RayBackend:
         Raises ValueError for a Ray that we started, which no machine can join.
         """
         needed = {"CPU": self.settings.num_cpus, "GPU": self.settings.num_gpus}
-        have = [{kind: node["Resources"].get(kind, 0.0) for kind in needed} for node in nodes if node["Alive"]]
-        if any(all(node[kind] >= needed[kind] for kind in needed) for node in have):
+        have = [node["Resources"] for node in nodes if node["Alive"]]
+        if any(all(node.get(kind, 0) >= number for kind, number in needed.items()) for node in have):
             return
-        sizes = "; ".join(f"{node['CPU']:g} CPUs and {node['GPU']:g} GPUs" for node in have)
         problem = (
             f"hydra.launcher.num_cpus, num_gpus: got {needed['CPU']:g} and {needed['GPU']:g}; no machine of the Ray "
-            f"cluster is that large; it has: {sizes}"
+            "cluster is that large"
         )
         if self.settings.address is None:
             raise ValueError(problem)
         print(f"{problem}; waiting for one to join", file=sys.stderr)
 
+    def room(self, running: int) -> None:
+        """Ray has a queue."""
 
-class RayCluster:
-    """The cluster that `ray.init` found."""
-
-    at_once: int | None = None
-
-    def __init__(self, settings: RaySettings) -> None:
-        import ray
-
-        # without retries: a lost run resumes from its checkpoint in the next launch
-        options = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus, "max_retries": 0}
-        self._ray, self._task = ray, ray.remote(**options)(run_job)
-
-    def submit(self, jobs: Sequence[RemoteJob]) -> list[Any]:
+    def submit(self, jobs: Sequence[Job]) -> list[Any]:
         """One task for each."""
-        return [self._task.remote(job) for job in jobs]
+        environment = core_limits(self.settings.num_cpus)
+        return [self._task.remote(RemoteJob(job, environment)) for job in jobs]
 
     def has_ended(self, handle: Any) -> bool:
         """Whether the task is over."""
@@ -109,8 +88,3 @@ class RayCluster:
         for handle in handles:
             self._ray.cancel(handle)
         self._ray.wait(list(handles), num_returns=len(handles), timeout=3 * PATIENCE, fetch_local=False)
-
-
-def run_job(job: RemoteJob) -> str:
-    """The Ray task."""
-    return job()

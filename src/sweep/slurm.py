@@ -1,24 +1,23 @@
 """Jobs as an array in SLURM's queue, through submitit; or as its processes on this machine, to try it out."""
 
-import importlib.util
 import os
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from src.base.config import Section, problems_of
+from src.base.config import Section
 from src.base.errors import ConfigError
 from src.base.record import SweepFolder
-from src.sweep.cluster import JobLost, RemoteJob, follow, remote_jobs
-from src.sweep.job import Job
+from src.sweep.follow import JobLost, core_limits, follow, parse_settings
+from src.sweep.process import Job, RemoteJob
 from src.sweep.progress import Progress
 
 ARRAY_SIZE = 1000  # SLURM's MaxArraySize is 1001 unless a site raises it
@@ -50,14 +49,10 @@ class SlurmBackend:
     device_here = False
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        problems = problems_of(SlurmSettings, dict(settings), prefix="hydra.launcher.")
-        if importlib.util.find_spec("submitit") is None:
-            problems.append("hydra/launcher=slurm needs submitit: pip install 'submitit>=1.5.4,<1.6'")
-        if not problems:
-            self.settings = SlurmSettings.model_validate(settings)
-            problems += _problems_together(self.settings)
-        if problems:
+        self.settings = parse_settings(SlurmSettings, settings, package="submitit")
+        if problems := _problems_together(self.settings):
             raise ConfigError(problems)
+        self._queue = Queue()
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Submits all `jobs` and follows them; returns the signal that stopped it, if any.
@@ -65,31 +60,24 @@ class SlurmBackend:
         With `wait: false` it prints the ids of the submitted arrays and ends the program.
         """
         sweep = jobs[0].record.folder.parent
-        cores = str(self.settings.cpus_per_task)
-        environment = {"OMP_NUM_THREADS": cores, "SEGSWEEP_CORES": cores}
-        cluster = (Slurm if self.settings.cluster == "slurm" else LocalSubmitit)(self.settings, sweep)
+        self._executor = self._make_executor(sweep)
         if self.settings.wait:
-            return follow(jobs, cluster, environment, progress)
-        handles = cluster.submit(remote_jobs(jobs, environment))
-        print(f"submitted as {', '.join(_arrays(handles))}; their state: python -m src.status sweep={sweep}")
+            return follow(jobs, self, progress)
+        arrays = ", ".join(_arrays(self.submit(jobs)))
+        print(f"submitted as {arrays}; their state: python -m src.status sweep={sweep}")
         raise SystemExit(0)
 
-
-class Slurm:
-    """The queue of the SLURM cluster that this machine belongs to."""
-
-    at_once: int | None = None
-
-    def __init__(self, settings: SlurmSettings, sweep: Path) -> None:
+    def _make_executor(self, sweep: Path) -> Any:
         from submitit import AutoExecutor
 
-        self.executor = AutoExecutor(
+        settings = self.settings
+        executor = AutoExecutor(
             SweepFolder(sweep).jobs / "submitit",
             cluster=settings.cluster,
             slurm_max_num_timeout=settings.max_timeouts,
             local_max_num_timeout=settings.max_timeouts,
         )
-        self.executor.update_parameters(
+        executor.update_parameters(
             name=f"segsweep-{sweep.name}",
             timeout_min=settings.timeout_min,
             gpus_per_node=settings.gpus_per_node,
@@ -103,55 +91,55 @@ class Slurm:
             # since SLURM 22.05 srun does not inherit this from sbatch
             slurm_srun_args=[f"--cpus-per-task={settings.cpus_per_task}"],
         )
-        self._queue = Queue()
+        return executor
 
-    def submit(self, jobs: Sequence[RemoteJob]) -> list[Any]:
+    def room(self, running: int) -> int | None:
+        """SLURM has a queue; cluster=local has none."""
+        return None if self.settings.cluster == "slurm" else (self.settings.array_parallelism or 1) - running
+
+    def submit(self, jobs: Sequence[Job]) -> list[Any]:
         """One array, or several for more jobs than an array may hold."""
         from submitit.core.utils import FailedJobError
+        from submitit.helpers import clean_env
 
-        handles: list[Any] = []
-        with _as_outside_a_job():
+        environment = core_limits(self.settings.cpus_per_task)
+        remote = [RemoteJob(job, environment) for job in jobs]
+        # a job of SLURM that submits jobs would pass on its own size
+        with clean_env() if "SLURM_JOB_ID" in os.environ else nullcontext():
             try:
-                for start in range(0, len(jobs), ARRAY_SIZE):
-                    handles += self.executor.submit_array(list(jobs[start : start + ARRAY_SIZE]))
+                parts = [remote[start : start + ARRAY_SIZE] for start in range(0, len(remote), ARRAY_SIZE)]
+                return [handle for part in parts for handle in self._executor.submit_array(part)]
             except FailedJobError as error:
                 raise ValueError(f"SLURM refuses the jobs: {str(error).strip()}") from error
-        return handles
 
     def has_ended(self, handle: Any) -> bool:
         """Whether it left its result, or left the queue without one."""
+        if self.settings.cluster == "local":
+            return bool(handle.done())
         return handle.paths.result_pickle.exists() or self._queue.is_gone(handle.job_id)
 
     def result(self, handle: Any) -> str:
-        """The status that the job returned; raises JobLost with SLURM's state of it if it returned none."""
-        if handle.paths.result_pickle.exists():
-            return _answer(handle)
+        """The status that the job returned; raises JobLost, with SLURM's state of it, if it returned none."""
+        from submitit.core.utils import UncompletedJobError
+
+        if self.settings.cluster == "local" or handle.paths.result_pickle.exists():
+            try:
+                return str(handle.result())
+            except UncompletedJobError as error:
+                reason = f"its job {handle.job_id} ended without an answer"
+                raise JobLost(reason, str(error), resumable=False) from error
         state = _state(handle.job_id)
         reason = f"SLURM job {handle.job_id} ended as {state} without an answer"
         raise JobLost(reason, handle.stderr() or "", resumable=state in TAKEN_AWAY)
 
     def cancel(self, handles: Sequence[Any]) -> None:
-        """Cancels whole arrays at once; finished jobs are unaffected."""
-        subprocess.run(["scancel", *_arrays(handles)], check=False)
+        """Cancels whole arrays at once; finished jobs are unaffected.
 
-
-class LocalSubmitit(Slurm):
-    """submitit's processes on this machine: the same jobs, signals and files, without a queue."""
-
-    def __init__(self, settings: SlurmSettings, sweep: Path) -> None:
-        super().__init__(settings, sweep)
-        self.at_once = settings.array_parallelism or 1
-
-    def has_ended(self, handle: Any) -> bool:
-        """Whether its process has ended."""
-        return bool(handle.done())
-
-    def result(self, handle: Any) -> str:
-        """The status that the job returned; raises JobLost if it returned none."""
-        return _answer(handle)
-
-    def cancel(self, handles: Sequence[Any]) -> None:
-        """Sends SIGTERM as SLURM would: submitit's own cancel gives a checkpoint only a second."""
+        Sends processes of this machine SIGTERM as SLURM would: submitit's cancel gives a checkpoint only a second.
+        """
+        if self.settings.cluster == "slurm":
+            subprocess.run(["scancel", *_arrays(handles)], check=False)
+            return
         for handle in handles:
             with suppress(ProcessLookupError):
                 os.kill(int(handle.job_id), signal.SIGTERM)
@@ -178,27 +166,6 @@ class Queue:
             self._looks = [*self._looks[-1:], set(answer.stdout.split())]
 
 
-def _answer(handle: Any) -> str:
-    from submitit.core.utils import UncompletedJobError
-
-    try:
-        return str(handle.result())
-    except UncompletedJobError as error:
-        raise JobLost(f"its job {handle.job_id} ended without an answer", str(error), resumable=False) from error
-
-
-@contextmanager
-def _as_outside_a_job() -> Iterator[None]:
-    """Hides SLURM's variables of the job that we may run in: new jobs would inherit its size."""
-    in_a_job = "SLURM_JOB_ID" in os.environ
-    names = [name for name in os.environ if in_a_job and name.startswith("SLURM_") and name != "SLURM_CONF"]
-    hidden = {name: os.environ.pop(name) for name in names}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
 def _arrays(handles: Sequence[Any]) -> list[str]:
     return sorted({handle.job_id.split("_")[0] for handle in handles})
 
@@ -219,8 +186,6 @@ def _problems_together(settings: SlurmSettings) -> list[str]:
             "hydra/launcher=slurm: found no sbatch on this machine; launch from a login node of the cluster, or try "
             "it without one: hydra.launcher.cluster=local"
         )
-    if settings.cluster == "local" and not settings.wait:
-        problems.append("hydra.launcher.wait: got false with cluster=local, which has no queue to run the jobs later")
     if settings.signal_delay_s >= 60 * settings.timeout_min:
         problems.append(
             f"hydra.launcher.signal_delay_s: got {settings.signal_delay_s} with timeout_min={settings.timeout_min}; "

@@ -58,5 +58,5 @@ def test_wrong_settings_are_refused_together():
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is here")
 def test_without_ray_the_way_to_it_is_said():
-    with pytest.raises(ConfigError, match=r"hydra/launcher=ray needs Ray: pip install"):
+    with pytest.raises(ConfigError, match=r"it needs ray, not installed here; pip install"):
         RayBackend({"address": None, "num_cpus": 1, "num_gpus": 0})

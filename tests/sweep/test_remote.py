@@ -6,15 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from src.sweep.cluster import RemoteJob
 from src.sweep.plan import make_jobs
+from src.sweep.process import RemoteJob
 from tests.conftest import PROJECT
 from tests.sweep.test_launch import wait_for
 
 
 def test_a_job_is_small_and_read_elsewhere_without_torch(composed, small, tmp_path):
     (job,) = make_jobs([(composed(*small), small)], "elsewhere")
-    sent = pickle.dumps(RemoteJob(job, Path.cwd(), {"OMP_NUM_THREADS": "2"}))
+    sent = pickle.dumps(RemoteJob(job, {"OMP_NUM_THREADS": "2"}))
     assert len(sent) < 10_000
     (tmp_path / "job.pkl").write_bytes(sent)
     program = (

@@ -153,7 +153,6 @@ def test_a_sweep_can_be_left_to_slurm(train, small, tmp_path):
     [
         ({"timeout_min": "soon", "wait": None}, ["hydra.launcher.timeout_min: got 'soon'", "hydra.launcher.wait: got"]),
         ({"partitionn": "gpu"}, ["hydra.launcher.partitionn: unknown key", "did you mean 'partition'?"]),
-        ({"wait": False}, ["hydra.launcher.wait: got false with cluster=local"]),
         ({"timeout_min": 2}, ["hydra.launcher.signal_delay_s: got 120 with timeout_min=2"]),
     ],
 )

@@ -1,0 +1,140 @@
+"""A sweep's jobs handed to what executes them, and followed: which started, ended or were lost."""
+
+import importlib.util
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from src.base.config import AnySection, problems_of
+from src.base.errors import ConfigError
+from src.sweep.process import Job, record_end
+from src.sweep.progress import Progress
+from src.sweep.worker import PATIENCE
+from src.training.stopping import StopRequest
+
+LONGEST_PAUSE = 30.0  # seconds between two looks at a sweep of many jobs
+Handle = Any  # an executor's object for a job
+
+
+class JobLost(Exception):
+    """A job ended without a result.
+
+    `reason`: a short clause; `output`: its last output; `resumable`: the cluster ended it, the run did not fail.
+    """
+
+    def __init__(self, reason: str, output: str, resumable: bool) -> None:
+        self.reason, self.output, self.resumable = reason, output, resumable
+        super().__init__(reason)
+
+
+class Executor(Protocol):
+    """What runs jobs: processes here, SLURM, Ray."""
+
+    device_here: bool  # whether the jobs run on this machine, so that their device can be checked
+
+    def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
+        """Runs all `jobs`, with `follow`; returns the signal that stopped it, if any."""
+
+    def room(self, running: int) -> int | None:
+        """How many more jobs it takes now, beside the `running` ones; None if it has a queue."""
+
+    def submit(self, jobs: Sequence[Job]) -> Sequence[Handle]:
+        """Submits `jobs`; raises ValueError if they are refused."""
+
+    def has_ended(self, handle: Handle) -> bool:
+        """Whether the job has ended, well or not, and will not be queued again."""
+
+    def result(self, handle: Handle) -> str:
+        """The status of an ended job's run, or `busy`; raises JobLost if the job returned none."""
+
+    def cancel(self, handles: Sequence[Handle]) -> None:
+        """Removes waiting jobs and asks running ones for a checkpoint and an end."""
+
+
+def parse_settings(model: type[AnySection], given: Mapping[str, Any], package: str | None = None) -> AnySection:
+    """The settings of a launcher that needs `package`. Raises ConfigError with every problem."""
+    problems = problems_of(model, dict(given), prefix="hydra.launcher.")
+    if package is not None and importlib.util.find_spec(package) is None:
+        problems.append(f"hydra/launcher: it needs {package}, not installed here; pip install '.[slurm]' or '.[ray]'")
+    if problems:
+        raise ConfigError(problems)
+    return model.model_validate(given)
+
+
+def core_limits(cores: float) -> dict[str, str]:
+    """The environment variables that give a run its share of a machine's cores."""
+    share = str(max(1, int(cores)))
+    return {"OMP_NUM_THREADS": share, "SEGSWEEP_CORES": share}
+
+
+@dataclass
+class _Followed:
+    job: Job
+    handle: Handle
+    stamp: tuple[int, int] | None  # of the record at submission
+    started: bool = False
+
+
+def follow(jobs: Sequence[Job], executor: Executor, progress: Progress) -> int | None:
+    """Has `executor` run all `jobs`, reporting to `progress`; returns the signal that stopped it, if any."""
+    waiting, followed, stop = list(jobs), list[_Followed](), StopRequest()
+    with stop.listening():
+        while (waiting or followed) and stop.signal_number is None:
+            now = waiting[: executor.room(len(followed))]
+            waiting = waiting[len(now) :]
+            stamps = [_stamp(job) for job in now]
+            handles = executor.submit(now) if now else []
+            followed += [_Followed(*known) for known in zip(now, handles, stamps, strict=True)]
+            if not followed:
+                break  # it takes no more
+            _pause(len(followed), stop)
+            for entry in followed:
+                if not entry.started and _stamp(entry.job) != entry.stamp:
+                    entry.started = True
+                    progress.started(entry.job)
+            for entry in [entry for entry in followed if executor.has_ended(entry.handle)]:
+                followed.remove(entry)
+                progress.ended(entry.job, _status(entry, executor))
+            progress.show([entry.job for entry in followed if entry.started])
+        if followed:
+            executor.cancel([entry.handle for entry in followed])
+        running = [entry.job for entry in followed if entry.started]
+        _wait_until_free(running, 3 * PATIENCE)
+        for job in running:
+            progress.ended(job, "busy" if job.record.is_held() else job.record.status() or "interrupted")
+    return stop.signal_number
+
+
+def _status(entry: _Followed, executor: Executor) -> str:
+    """The status of an ended job's run; records the end of a lost job, if its run has not."""
+    try:
+        return executor.result(entry.handle)
+    except JobLost as lost:
+        _wait_until_free([entry.job], PATIENCE)  # the run may outlive the job to write a checkpoint
+        run = entry.job.record.read()
+        if run is not None and run["status"] != "running" and _stamp(entry.job) != entry.stamp:
+            return str(run["status"])
+        return record_end(entry.job, "interrupted" if lost.resumable else "failed", lost.reason, lost.output)
+
+
+def _stamp(job: Job) -> tuple[int, int] | None:
+    """Changes whenever the record of `job` does; None if there is none."""
+    try:
+        found = job.record.run_file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _wait_until_free(jobs: Sequence[Job], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while any(job.record.is_held() for job in jobs) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _pause(jobs: int, stop: StopRequest) -> None:
+    """Waits for the next look, longer for more jobs: file systems and queues are shared."""
+    until = time.monotonic() + min(LONGEST_PAUSE, max(0.2, jobs / 50))
+    while time.monotonic() < until and stop.signal_number is None:
+        time.sleep(0.05)
