@@ -173,7 +173,8 @@ def _recorded(
     new = {one.protocol.name: (entry_of(one, pairs, *sizes), rows_of(one, pairs)) for one in scored}
     for name, entry in record.read_scores(split).items():
         ours = new[name][0] if name in new else {}
-        if not _is_like(entry, {key: ours[key] for key in ours if key in entry}):
+        shared = ours.keys() & entry.keys()
+        if _shape({key: entry[key] for key in shared}) != _shape({key: ours[key] for key in shared}):
             raise ValueError(
                 f"{record.folder / f'{split}.json'}: its entry {name} was not written by an evaluation; restore "
                 "a backup, or move the file away together with the images' scores"
@@ -188,16 +189,13 @@ def _recorded(
     return {name: there[name] for name in new}
 
 
-def _is_like(found: Any, ours: Any) -> bool:
-    """Whether `found`, out of a record, has the keys, words and kinds of values that `ours` has."""
-    if isinstance(ours, dict):
-        return isinstance(found, dict) and all(key in found and _is_like(found[key], ours[key]) for key in ours)
-    if isinstance(ours, list):
-        same_length = isinstance(found, list) and len(found) == len(ours)
-        return same_length and all(map(_is_like, found, ours))
-    if isinstance(ours, int | float):
-        return isinstance(found, int | float) and not isinstance(found, bool)
-    return bool(found == ours)
+def _shape(value: Any) -> Any:
+    """`value`, out of a record, with every number as 0: its keys, words and kinds of values."""
+    if isinstance(value, dict):
+        return {key: _shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shape(item) for item in value]
+    return 0 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _folder(options: EvaluateOptions, protocol: Protocol) -> Path:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,11 @@ from tqdm import tqdm
 
 from src.base.files import replacing
 from src.base.record import CONTACT_SHEET
-from src.prediction.panels import (
-    GAP,
-    MARGIN,
-    STYLES,
-    WHITE,
-    Example,
-    draw_figure,
-    draw_legend,
-    draw_row,
-    stacked,
-    text_strip,
-)
+from src.prediction.panels import GAP, MARGIN, STYLES, WHITE, Example, draw_figure, draw_panels, write_line
 
 MOST_ROWS = 10  # of a group on the sheet
 THUMBNAIL = 238  # pixels of the longer side: five make a sheet 1,280 pixels wide
+WIDTH = 5 * (THUMBNAIL + 2 + GAP) - GAP  # pixels of the sheet without its margins
 HEADING = 23  # pixels; of letters
 LONGEST_STEM = 120  # bytes in the name of a file: with the rest of it and a temporary ending, far below 255
 
@@ -66,7 +57,7 @@ def write_gallery(
     """
     (folder / "gallery").mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    blocks = [text_strip(title, 5 * (THUMBNAIL + 2 + GAP) - GAP, HEADING)]
+    blocks = [_heading(title)]
     for group, examples in groups.items():
         rows: list[Image.Image] = []
         count = 0
@@ -74,15 +65,24 @@ def write_gallery(
             for style in styles:
                 written.append(folder / "gallery" / _file_name(group, count, example.stem, style))
                 _save(draw_figure(example, style), written[-1])
-            if len(blocks) == 1:
-                blocks.append(draw_legend("panels", example.threshold, THUMBNAIL))
             if count <= MOST_ROWS:
-                rows.append(draw_row(example, "panels", THUMBNAIL))
+                is_first = len(blocks) == 1 and not rows
+                rows.append(draw_panels(example, "panels", THUMBNAIL, names=is_first))
         shown = f" (the first {MOST_ROWS} of {count})" if count > MOST_ROWS else "" if count else ": too few images"
-        blocks += [text_strip(f"{group.capitalize()}{shown}", blocks[0].width, HEADING), *rows]
+        blocks += [_heading(f"{group.capitalize()}{shown}"), *rows]
     _delete_earlier(folder / "gallery", set(written))
-    _save(ImageOps.expand(stacked(blocks, GAP), MARGIN, WHITE), folder / CONTACT_SHEET)
+    tops = [0, *accumulate(block.height + GAP for block in blocks)]
+    sheet = Image.new("RGB", (WIDTH, tops[-1]), WHITE)
+    for block, top in zip(blocks, tops, strict=False):
+        sheet.paste(block, (0, top))
+    _save(ImageOps.expand(sheet, MARGIN, WHITE), folder / CONTACT_SHEET)
     return [*written, folder / CONTACT_SHEET]
+
+
+def _heading(text: str) -> Image.Image:
+    strip = Image.new("RGB", (WIDTH, round(1.3 * HEADING)), WHITE)
+    write_line(strip, text, size=HEADING)
+    return strip
 
 
 def _file_name(group: str, rank: int, stem: str, style: str) -> str:

@@ -115,12 +115,10 @@ def best_threshold(images: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
 
 def _counts(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """tp, fp, fn, tn of one image at every candidate, int64 (99, 4)."""
-    passed = np.searchsorted(CANDIDATES, probability.ravel())  # how many candidates each pixel is above
-    above = [
-        part.sum() - np.cumsum(np.bincount(part_of, minlength=len(CANDIDATES) + 1))[:-1]
-        for part, part_of in ((truth.ravel(), passed[truth.ravel()]), (~truth.ravel(), passed[~truth.ravel()]))
-    ]
-    true_positive, false_positive = above
-    return np.stack(
-        [true_positive, false_positive, truth.sum() - true_positive, (~truth).sum() - false_positive], axis=1
-    )
+    counts = []
+    for candidate in CANDIDATES:
+        predicted = probability > candidate
+        true_positive, positive = int((predicted & truth).sum()), int(predicted.sum())
+        missed, rest = int(truth.sum()) - true_positive, int((~predicted & ~truth).sum())
+        counts.append([true_positive, positive - true_positive, missed, rest])
+    return np.array(counts, dtype=np.int64)

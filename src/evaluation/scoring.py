@@ -72,22 +72,14 @@ class Scored:
     def add(self, prediction: Prediction) -> None:
         """Scores one image."""
         probability, target = prediction.at(self.protocol)
-        predicted, truth, counted = (
-            mask_of(probability, self.protocol.threshold),
-            target == FOREGROUND,
-            target != IGNORED,
-        )
+        predicted = probability > np.float32(self.protocol.threshold)
+        truth, counted = target == FOREGROUND, target != IGNORED
         one = (torch.from_numpy(mask)[None] for mask in (predicted, truth, counted))
         self.counts.append(confusion(*one)[0].numpy())
         self.calibration.add(probability, truth, counted)
         # where the border or something else is left out, the true outline may lie in what is ignored
         if self.protocol.border != "ignore" and counted.all():
             self.boundary.append(boundary_f(predicted, truth))
-
-
-def mask_of(probability: np.ndarray, threshold: float) -> np.ndarray:
-    """Bool, of the shape of `probability`: where it is above `threshold`."""
-    return probability > np.float32(threshold)
 
 
 def predictions(predictor: Predictor, batches: Iterable[NativeBatch], tta: Tta, what: str) -> Iterator[Prediction]:

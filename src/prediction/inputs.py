@@ -48,13 +48,12 @@ def find_inputs(name: str, output: Path | None = None, key: str = "input") -> In
     outside = (path for path in paths if output is None or not path.parent.resolve().is_relative_to(output.resolve()))
     found = [path for path in outside if not path.is_dir()]
     photos = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
+    if not photos and (found or given.is_dir()):
+        others = f"has no photo, only {len(found):,} other files"
+        raise ValueError(f"{key}: got {name!r}, which {others}; photos end in {', '.join(EXTENSIONS)}")
     if not photos:
-        there = found or given.is_dir()
-        what = f"has no photo, only {len(found):,} other files" if there else "does not exist or matches nothing"
-        raise ValueError(
-            f"{key}: got {name!r}, which {what}; it takes a photo, a folder or a glob such as 'photos/**/*.jpg', and "
-            f"in the latter photos are {', '.join(EXTENSIONS)}"
-        )
+        takes = "it takes a photo, a folder or a glob such as 'photos/**/*.jpg'"
+        raise ValueError(f"{key}: got {name!r}, which does not exist or matches nothing; {takes}")
     return Inputs(base, photos, len(found) - len(photos))
 
 

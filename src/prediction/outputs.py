@@ -39,20 +39,16 @@ class Outputs:
     def to_write(self, photo: Path) -> list[Kind]:
         """The pictures that do not exist yet, or all of them with `overwrite`.
 
-        Raises ValueError when they would lie outside the folder, as behind a link, or in the summary's place.
+        Raises ValueError when they would lie outside the folder, as behind a link.
         """
         folder = self.path(photo, "mask").parent
         if not folder.resolve().is_relative_to(self.folder.resolve()):
             raise ValueError(f"{folder} leads out of {self.folder}, where nothing is written")
-        if photo.parts[0] == SUMMARY and len(photo.parts) > 1:
-            raise ValueError(f"a folder {SUMMARY} would take the place of the summary; rename it")
         return [kind for kind in self.kinds if self.overwrite or not os.path.lexists(self.path(photo, kind))]
 
     def kept_mask(self, photo: Path) -> Mask:
         """The existing mask, bool (H, W). Raises ValueError when it cannot be read."""
         path = self.path(photo, "mask")
-        if not path.is_file():
-            raise ValueError(f"{path} is not a file; move it away")
         try:
             return np.asarray(decode(path).image.convert("L")) > 127
         except ValueError as error:

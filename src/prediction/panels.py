@@ -1,8 +1,8 @@
 """What is drawn of an image: photo, truth, prediction, probability and errors, in panels side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import count
 
 import cv2
 import matplotlib
@@ -13,7 +13,6 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 from src.base.errors import one_line
 from src.data.images import FOREGROUND, IGNORED
 from src.display.figure_style import BLACK, BLUE, FONT, SKY_BLUE, VERMILLION
-from src.display.text import shortened_inside
 
 STYLES = {
     "panels": ("image", "truth", "prediction", "probability", "errors"),
@@ -27,8 +26,7 @@ TRUTH = ("truth", "errors", "truth and prediction")  # panels that show it
 BOX, LONE_BOX = 512, 1024  # pixels of a panel in full, and of one that stands alone: the data's own photos have 500
 MARGIN = 20  # pixels around a figure
 GAP = 10  # pixels between panels
-LETTERS = 15  # pixels; of text
-WIDEST_LETTER = 0.6  # of its height, about
+LETTERS, LINE = 15, 20  # pixels; of text, and from one line to the next
 
 
 @dataclass(frozen=True)
@@ -82,30 +80,35 @@ def legend(name: str, threshold: float) -> dict[str, str]:
 
 
 def draw_figure(example: Example, style: str) -> Image.Image:
-    """A figure in one of STYLES: what the panels show, and the panels in full."""
+    """The panels of one of STYLES in full, in a figure."""
     box = BOX if len(STYLES[style]) > 1 else LONE_BOX
-    row = stacked([draw_legend(style, example.threshold, box), draw_row(example, style, box)], GAP)
-    return ImageOps.expand(row, MARGIN, WHITE)
+    return ImageOps.expand(draw_panels(example, style, box, names=True), MARGIN, WHITE)
 
 
-def draw_row(example: Example, style: str, box: int) -> Image.Image:
-    """The panels of one of STYLES side by side, their longer sides `box` pixels, below the example's title."""
+def draw_panels(example: Example, style: str, box: int, names: bool) -> Image.Image:
+    """The panels of one of STYLES side by side below the example's title, their longer sides `box` pixels.
+
+    `names`: between the title and the panels stand their names, and what their colors mean.
+    """
+    heads = [{name: None, **legend(name, example.threshold)} if names else {} for name in STYLES[style]]
     layers = [Image.fromarray(fitted(PAINTERS[name](example), box)) for name in STYLES[style]]
-    # in a thin line, since much of a panel may be white
-    row = _side_by_side([ImageOps.expand(layer, 1, DARK) for layer in layers], box + 2)
-    return stacked([text_strip(example.title, row.width), row])
+    top, column = LINE * (1 + max(map(len, heads))), box + 2 + GAP
+    sheet = Image.new("RGB", (len(layers) * column - GAP, top + layers[0].height + 2), WHITE)
+    write_line(sheet, example.title)
+    for left, head, layer in zip(count(0, column), heads, layers, strict=False):
+        for line, (words, color) in enumerate(head.items(), start=1):
+            write_line(sheet, words, left + (2 * LETTERS if color else 0), line * LINE)
+            if color:
+                square = (left + 1, line * LINE + 2, left + LETTERS, line * LINE + LETTERS)
+                ImageDraw.Draw(sheet).rectangle(square, color, DARK)
+        # in a thin line, since much of a panel may be white
+        sheet.paste(ImageOps.expand(layer, 1, DARK), (left, top))
+    return sheet
 
 
-def draw_legend(style: str, threshold: float, box: int) -> Image.Image:
-    """What stands above the panels of `draw_row`: their names, and what their colors mean."""
-    columns = []
-    for name in STYLES[style]:
-        lines = [text_strip(name, box + 2)]
-        for words, color in legend(name, threshold).items():
-            lines.append(text_strip(f"{' ' * 5}{words}", box + 2))
-            ImageDraw.Draw(lines[-1]).rectangle((1, 2, LETTERS, LETTERS), color, DARK)
-        columns.append(stacked(lines))
-    return _side_by_side(columns, box + 2)
+def write_line(sheet: Image.Image, text: str, left: int = 0, top: int = 0, size: int = LETTERS) -> None:
+    """Writes `text` on one line of `sheet`, whose edge cuts off what is longer."""
+    ImageDraw.Draw(sheet).text((left, top), one_line(text), BLACK, ImageFont.truetype(findfont(FONT), size))
 
 
 def painted(ground: np.ndarray, *areas: tuple[np.ndarray, str], opacity: float = 1.0) -> np.ndarray:
@@ -134,30 +137,6 @@ def fitted(layer: np.ndarray, box: int) -> np.ndarray:
     scale = box / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return cv2.resize(layer, size, interpolation=cv2.INTER_AREA)
-
-
-def text_strip(text: str, width: int, size: int = LETTERS) -> Image.Image:
-    """One line of `text`, `width` pixels wide; a longer one loses its middle."""
-    shown = shortened_inside(one_line(text), int(width / (WIDEST_LETTER * size)))
-    strip = Image.new("RGB", (width, round(1.3 * size)), WHITE)
-    ImageDraw.Draw(strip).text((0, 0), shown, BLACK, ImageFont.truetype(findfont(FONT), size))
-    return strip
-
-
-def stacked(strips: Sequence[Image.Image], gap: int = 0) -> Image.Image:
-    """`strips` below one another on white."""
-    tops = [0, *accumulate(strip.height + gap for strip in strips)]
-    sheet = Image.new("RGB", (max(strip.width for strip in strips), tops[-1] - gap), WHITE)
-    for strip, top in zip(strips, tops, strict=False):
-        sheet.paste(strip, (0, top))
-    return sheet
-
-
-def _side_by_side(images: Sequence[Image.Image], column: int) -> Image.Image:
-    strip = Image.new("RGB", (len(images) * (column + GAP) - GAP, max(image.height for image in images)), WHITE)
-    for number, image in enumerate(images):
-        strip.paste(image, (number * (column + GAP), 0))
-    return strip
 
 
 def _on_black(example: Example, *areas: tuple[np.ndarray, str]) -> np.ndarray:

@@ -96,7 +96,6 @@ def follow(jobs: Sequence[Job], executor: Executor, progress: Progress) -> int |
             for entry in [entry for entry in followed if executor.has_ended(entry.handle)]:
                 followed.remove(entry)
                 progress.ended(entry.job, _status(entry, executor))
-            progress.show([entry.job for entry in followed if entry.started])
         if followed:
             executor.cancel([entry.handle for entry in followed])
         running = [entry.job for entry in followed if entry.started]

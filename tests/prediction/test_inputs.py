@@ -120,7 +120,7 @@ def test_a_link_that_leads_nowhere_is_a_photo_that_will_fail(folder):
     [
         ("nix", "does not exist or matches nothing; it takes a photo, a folder or a glob"),
         ("*.gif", "does not exist or matches nothing"),
-        ("*.txt", r"has no photo, only 1 other files; .* photos are \.jpg, \.jpeg"),
+        ("*.txt", r"has no photo, only 1 other files; photos end in \.jpg, \.jpeg"),
         ("empty", "has no photo, only 0 other files"),
     ],
 )

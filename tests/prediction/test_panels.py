@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src.data.images import FOREGROUND
-from src.prediction.panels import PAINTERS, STYLES, Example, draw_legend, draw_row, fitted, legend, outlined
+from src.prediction.panels import PAINTERS, STYLES, Example, draw_panels, fitted, legend, outlined
 from tests.prediction.examples import PROBABILITY, TARGET, example, small
 from tests.prediction.pictures import blocks
 
@@ -131,8 +131,8 @@ def test_the_legend_names_the_threshold():
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("shape", [(1, 1), (32, 32), (500, 333), (700, 2), (1, 700)])
 def test_the_panels_of_a_row_lie_side_by_side_at_its_bottom(style, shape):
-    picture = np.asarray(draw_row(example(*shape), style, 64))
-    assert picture.shape[1] == 76 * len(STYLES[style]) - 10 == draw_legend(style, 0.5, 64).width
+    picture = np.asarray(draw_panels(example(*shape), style, 64, names=True))
+    assert picture.shape[1] == 76 * len(STYLES[style]) - 10
     layers = [fitted(panel(example(*shape), name), 64) for name in STYLES[style]]
     top = len(picture) - 1 - len(layers[0])  # a frame of one pixel
     for number, layer in enumerate(layers):
@@ -144,7 +144,7 @@ def test_the_panels_of_a_row_lie_side_by_side_at_its_bottom(style, shape):
 def test_any_name_can_be_drawn_and_a_letter_that_the_font_lacks_is_no_warning(stem):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert draw_row(example(60, 20, stem=stem), "panels", 64).size == (370, 20 + 66)
+        assert draw_panels(example(60, 20, stem=stem), "panels", 64, names=False).size == (370, 20 + 66)
 
 
 def test_an_overlay_is_tinted_inside_the_outline_and_untouched_outside():
