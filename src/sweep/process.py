@@ -20,8 +20,8 @@ from src.base.config import RunConfig
 from src.base.identity import Identity, choices_of
 from src.base.record import RunBusy, RunRecord
 from src.sweep.worker import BUSY
-from src.training.stopping import SIGNALS
 
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 TAIL = 20_000  # characters of a dead job's output that go to its log
 
 
@@ -131,7 +131,7 @@ class RemoteJob:
         process is lost, the run notices, leaves a checkpoint and ends too.
         """
         os.chdir(self.folder)
-        before = {number: signal.signal(number, self._end) for number in SIGNALS}
+        before = {number: signal.signal(number, self._end) for number in ENDS}
         try:
             self._process = JobProcess(self.job, self.environment)
             while not self._process.has_ended():
