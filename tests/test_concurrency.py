@@ -22,7 +22,7 @@ from pathlib import Path
 from src.base.config import RunConfig
 from src.data import cache
 from src.data.sources.oxford_pet import open_oxford_pet
-from src.data.synthetic import dataset
+from src.data.sources import synthetic
 from src.base.identity import identify
 from src.base.record import RunBusy
 from src.sweep.process import Job
@@ -40,9 +40,9 @@ def run_it(number):
         return ["busy", str(busy)]
 
 def draw(number):
-    drawn, made = [], dataset._draw_all
-    dataset._draw_all = lambda *arguments: (drawn.append(1), made(*arguments))
-    found = dataset.make_synthetic(folder / "drawn", 12, 4, 48, 0)
+    drawn, made = [], synthetic._draw_all
+    synthetic._draw_all = lambda *arguments: (drawn.append(1), made(*arguments))
+    found = synthetic.make_synthetic(folder / "drawn", 12, 4, 48, 0)
     return [len(drawn), len(list(found.rglob("*.png")))]
 
 def decode(number):
