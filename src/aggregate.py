@@ -28,7 +28,8 @@ def aggregate(config: DictConfig) -> None:
     options = parse_options(AggregateOptions, config, NEEDED)
     sweeps = options.sweeps()
     folder = options.folder(sweeps)
-    report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100, options.on_any_data)
+    on_any_data = options.claim_files != "auto"  # claims that are named are judged with runs on any data
+    report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100, on_any_data)
     print(terminal_text(report), flush=True)  # before the figures, which take seconds
     print(f"report: {write_report(report, folder)}")
 

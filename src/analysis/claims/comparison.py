@@ -148,7 +148,7 @@ def _comparison(
         notes = (*notes, f"unknown for {unknown} of the runs")
     if metric.cost:
         samples = [np.log(sample) for sample in samples]
-    problem = _too_few(choice, samples) or _identical_seeds(choice, samples, metric)
+    problem = _seeds_problem(choice, samples, metric)
     if min(map(len, samples)) < LEAST_SEEDS:
         problem = _too_short(records, metric, [folder for own in folders for folder in own]) or problem
     return Comparison(hypothesis, choice, tuple(samples), problem, notes)
@@ -163,24 +163,17 @@ def _too_short(records: Records, metric: Metric, folders: Sequence[str]) -> str 
     return f"the {metric.description} needs {metric.least_epochs} epochs, a run has {short.min()}"
 
 
-def _too_few(choice: Sequence[Setting], samples: Sequence[Scores]) -> str | None:
-    few = [
-        f"{len(sample)} of {setting.label}"
-        for setting, sample in zip(choice, samples, strict=True)
-        if len(sample) < LEAST_SEEDS
-    ]
-    return f"too few seeds ({', '.join(few)}); a verdict needs {LEAST_SEEDS} of each" if few else None
-
-
-def _identical_seeds(choice: Sequence[Setting], samples: Sequence[Scores], metric: Metric) -> str | None:
-    names = [
-        setting.label for setting, sample in zip(choice, samples, strict=True) if estimates.has_identical_seeds(sample)
-    ]
-    if not names:
-        return None
-    return (
-        f"the variance between seeds is unknown: seeds of {' and of '.join(names)} have identical {metric.description}"
-    )
+def _seeds_problem(choice: Sequence[Setting], samples: Sequence[Scores], metric: Metric) -> str | None:
+    """Why the seeds do not allow a verdict, if they do not: too few, or identical scores."""
+    of_label = [(setting.label, sample) for setting, sample in zip(choice, samples, strict=True)]
+    few = [f"{len(sample)} of {label}" for label, sample in of_label if len(sample) < LEAST_SEEDS]
+    if few:
+        return f"too few seeds ({', '.join(few)}); a verdict needs {LEAST_SEEDS} of each"
+    same = [label for label, sample in of_label if estimates.has_identical_seeds(sample)]
+    if same:
+        seeds = " and of ".join(same)
+        return f"the variance between seeds is unknown: seeds of {seeds} have identical {metric.description}"
+    return None
 
 
 def _missing(settings: Sequence[Setting], arms: Sequence[Filter]) -> str:

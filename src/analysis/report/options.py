@@ -29,11 +29,6 @@ class AggregateOptions(Section):
             raise ValueError("it takes a folder of runs, for example sweep=multirun_outputs/demo")
         return text
 
-    @property
-    def on_any_data(self) -> bool:
-        """Whether claims are judged with runs on other data than they were reported with: only if they are named."""
-        return self.claim_files != "auto"
-
     def sweeps(self) -> list[Path]:
         """The folders that `sweep` names. Raises ValueError for a glob without a match."""
         return find_sweeps(_listed(self.sweep))

@@ -84,6 +84,11 @@ class Table:
     best_first: bool = False
 
     @property
+    def bold(self) -> list[int]:
+        """The numbers of the emphasized rows."""
+        return [0] if self.best_first else []
+
+    @property
     def right(self) -> list[str]:
         """The columns that are aligned to the right."""
         return [name for name in self.columns if name not in WORDS]
@@ -91,14 +96,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """`text` comes first, then the tables, `note`, the figures, and `code`, lines for a shell."""
+    """`text` comes first, then the tables, `note`, the figures of this id, and `code`, lines for a shell."""
 
     id: str
     title: str
     text: str = ""
     tables: Sequence[Table] = ()
     note: str = ""
-    pictures: Sequence[Picture] = ()
     code: Sequence[str] = ()
 
 
@@ -113,18 +117,17 @@ def write_report(report: Report, folder: Path) -> Path:
     pictures = pictures_of(report.records, report.settings, report.scores, report.effects)
     save_pictures(pictures, folder / "figures")
     sections = sections_of(report, pictures)
-    write_text(folder / "report.md", printable(_markdown(report, sections)))
+    write_text(folder / "report.md", printable(_markdown(report, sections, pictures)))
     settings = next(section.tables[0] for section in sections if section.id == "settings")
-    write_text(
-        folder / "table.tex", printable(latex_table(settings.columns, settings.right, [0] * settings.best_first))
-    )
+    write_text(folder / "table.tex", printable(latex_table(settings.columns, settings.right, settings.bold)))
     per_seed = [" ".join(map(str, means)) for means in report.scores["per_seed"]]
     write_csv(folder / "table.csv", report.scores.assign(per_seed=per_seed))
     write_csv(folder / "effects.csv", pd.DataFrame(effect_columns(report.effects)))
     write_csv(folder / "verdicts.csv", verdict_table(report.verdicts))
-    figures = {picture.name: _data_uri(folder / "figures" / f"{picture.name}.svg") for picture in pictures}
+    svgs = {picture.name: (folder / "figures" / f"{picture.name}.svg").read_bytes() for picture in pictures}
+    sources = {name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in svgs.items()}
     page = folder / "index.html"
-    write_text(page, printable(_html(report, sections, figures)))
+    write_text(page, printable(_html(report, sections, pictures, sources)))
     return page
 
 
@@ -156,10 +159,10 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
     provenance = Table("Provenance of the included runs", {"fact": list(facts), "value": list(facts.values())})
     candidates = [
         Section("claims", "Claims", _claims_text(report), _claim_tables(report)),
-        Section("effects", "Effect of each factor", effects_text, [effects], pictures=_of("effects", pictures)),
-        Section("settings", "Settings", "", [scores], PER_SETTING if has_scores else "", _of("settings", pictures)),
-        Section("curves", "Curves", pictures=_of("curves", pictures)),
-        Section("images", "Images", "", images, pictures=_of("images", pictures)),
+        Section("effects", "Effect of each factor", effects_text, [effects]),
+        Section("settings", "Settings", "", [scores], PER_SETTING if has_scores else ""),
+        Section("curves", "Curves"),
+        Section("images", "Images", "", images),
         Section("seeds", "Seeds needed", plan_text, [plan]),
         Section("excluded", "Excluded runs", "", [excluded]),
         Section("methods", "Methods", METHODS.format(protocol=records.protocol)),
@@ -169,21 +172,15 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
         section
         for section in candidates
         if section.id in ("settings", "methods")
-        or section.pictures
+        or any(picture.section == section.id for picture in pictures)
         or any(any(table.columns.values()) for table in section.tables)
     ]
 
 
-def _of(section: str, pictures: Sequence[Picture]) -> list[Picture]:
-    return [picture for picture in pictures if picture.section == section]
-
-
 def _claims_text(report: Report) -> str:
     conditions = [conditions_text(file, verdicts) for file, verdicts in report.verdicts]
-    without_runs = (
-        f"There are no runs for the claims of {', '.join(report.without_runs)}." if report.without_runs else ""
-    )
-    return " ".join(filter(None, [CLAIMS, *conditions, without_runs]))
+    without = [f"There are no runs for the claims of {source}." for source in report.without_runs]
+    return " ".join(filter(None, [CLAIMS, *conditions, *without]))
 
 
 def _claim_tables(report: Report) -> list[Table]:
@@ -219,7 +216,7 @@ def _introduction(report: Report) -> str:
     return f"{runs_text(report.records.runs)}." + (f" All with {mapping_text(shared)}." if shared else "")
 
 
-def _html(report: Report, sections: Sequence[Section], figures: dict[str, str]) -> str:
+def _html(report: Report, sections: Sequence[Section], pictures: Sequence[Picture], sources: dict[str, str]) -> str:
     """The page; text from records is escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -234,24 +231,27 @@ def _html(report: Report, sections: Sequence[Section], figures: dict[str, str]) 
         runs=_introduction(report),
         answer=answer_sentences(report),
         sections=sections,
-        sources=figures,
+        pictures=pictures,
+        sources=sources,
         sheet=sheet,
         sheet_caption=caption,
         zip=zip,
     )
 
 
-def _markdown(report: Report, sections: Sequence[Section]) -> str:
+def _markdown(report: Report, sections: Sequence[Section], pictures: Sequence[Picture]) -> str:
     """The same as Markdown; text from records is escaped: the name of an image may hold any character."""
     answer = "\n".join(map(markdown_text, answer_sentences(report)))
     parts = [f"# {markdown_text(report.title)}", markdown_text(_introduction(report)), answer]
     for section in sections:
         parts += [f"## {section.title}", markdown_text(section.text)]
         for table in section.tables:
-            rows = markdown_table(table.columns, table.right, [0] if table.best_first else [])
+            rows = markdown_table(table.columns, table.right, table.bold)
             parts += [f"{markdown_text(table.caption)}:", rows]
         parts.append(markdown_text(section.note))
-        parts += [f"![{markdown_text(one.caption)}](figures/{one.name}.svg)" for one in section.pictures]
+        parts += [
+            f"![{markdown_text(one.caption)}](figures/{one.name}.svg)" for one in pictures if one.section == section.id
+        ]
         parts.append(_code_block(section.code))
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -260,7 +260,3 @@ def _code_block(lines: Sequence[str]) -> str:
     """Its fence is longer than any in `lines`."""
     fence = max(["``", *re.findall("`+", "\n".join(lines))], key=len) + "`"
     return "\n".join([fence, *lines, fence]) if lines else ""
-
-
-def _data_uri(path: Path) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()

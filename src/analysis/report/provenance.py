@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -48,26 +47,24 @@ def contact_sheet(records: Records, settings: Sequence[Setting], scores: pd.Data
 
     It is that of the run with the test Dice nearest to the median. `scores`: of settings_scores, the best first.
     """
-    names = list(zip(scores["config_id"], scores["setting"], strict=True))[:1]
-    best = [one for one in settings if one.folders and (one.config_id, one.label) in names]
-    if not best:
+    if not scores["n"].any():
         return "", ""
-    dice = records.per_image(best[0].folders, "dice").mean(axis=1)
-    order = np.argsort(np.abs(dice - np.median(dice)), kind="stable")
-    evaluated = [number for number in order if (Path(best[0].folders[number]) / SHEET).exists()]
-    if not evaluated:
-        command = shlex.join(["python", "-m", "src.evaluate", f"run={best[0].folders[order[0]]}"])
+    best = next(one for one in settings if one.folders and one.label == scores["setting"].iloc[0])
+    dice = pd.Series(records.per_image(best.folders, "dice").mean(axis=1), [*map(Path, best.folders)])
+    nearest = (dice - dice.median()).abs().sort_values(kind="stable").index
+    folder = next((one for one in nearest if (one / SHEET).exists()), None)
+    if folder is None:
+        command = shlex.join(["python", "-m", "src.evaluate", f"run={nearest[0]}"])
         return "", f"To see the worst, median and best images of a typical run here, run {command} and aggregate again."
-    folder = Path(best[0].folders[evaluated[0]])
     try:
         source = _source(folder / SHEET)
     except Exception as error:  # decoders raise nearly anything on damaged files, also SyntaxError and struct.error
         reason = collapse_whitespace(str(error).replace(str(folder / SHEET), SHEET.name))
         return "", f"The pictures of {folder.name} are left out: {SHEET.name} cannot be read ({reason})."
     return source, (
-        f"The worst, median and best test images of {folder.name} (test Dice {dice[evaluated[0]]:.4f}), the evaluated "
-        f"run of {best[0].label} that is nearest to the median test Dice: image, truth, prediction, probability, and "
-        "errors (blue: missed; orange: falsely predicted)."
+        f"The worst, median and best test images of {folder.name} (test Dice {dice[folder]:.4f}), the evaluated run of "
+        f"{best.label} that is nearest to the median test Dice: image, truth, prediction, probability, and errors "
+        "(blue: missed; orange: falsely predicted)."
     )
 
 
