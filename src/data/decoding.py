@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -102,16 +102,6 @@ class PairDecoder:
             replace(self.images, bits=bits_for(max(highest)) if highest else None),
             self.masks.decided([content.mask for content in contents if content.mask is not None]),
         )
-
-    def decisions(self) -> dict[str, Any]:
-        """What the data set decided, as plain values."""
-        return {"bits": self.images.bits, "channel": self.masks.channel, "whites": dict(self.masks.whites)}
-
-    def with_decisions(self, decisions: dict[str, Any]) -> "PairDecoder":
-        """This decoder with the `decisions` of an earlier check."""
-        whites = tuple(sorted(decisions["whites"].items()))
-        masks = replace(self.masks, channel=decisions["channel"], whites=whites)
-        return PairDecoder(replace(self.images, bits=decisions["bits"]), masks)
 
     def marks(self) -> list[str]:
         """Each way in which this data set is not decoded plainly, for its fingerprint."""

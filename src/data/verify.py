@@ -4,21 +4,21 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from pydantic import TypeAdapter
 from tqdm import tqdm
 
 from src.base.errors import one_line
-from src.base.files import read_json, write_json
+from src.base.files import read_regular, write_text
 from src.data.decoding import PairContent, PairDecoder
 from src.data.images import Decoded, decode, read_file
 from src.data.pairs import Facts, OnError, Pair, Splits
 
-SCHEMA = 5  # raise it when more is checked, or the fingerprint is made differently
+SCHEMA = 6  # raise it when more is checked, or the fingerprint is made differently
 SHOWN = 50  # problems that a message lists
 SHOWN_SKIPPED = 20  # skipped pairs that a message lists
 
@@ -26,6 +26,8 @@ SHOWN_SKIPPED = 20  # skipped pairs that a message lists
 # versions that are unpacked over each other may share size and date, but no program sets the second time
 FileState = tuple[str, int, int, int, int]
 
+_MEMORY = TypeAdapter(tuple[PairDecoder, dict[str, Facts], set[str]])  # the last: stems that did not pass
+LARGEST_MEMORY = 1_000_000_000  # bytes; about 300 an image
 log = logging.getLogger(__name__)
 
 
@@ -69,7 +71,7 @@ def verify(splits: Splits, cache_folder: Path, on_error: OnError = "raise") -> t
     """
     misplaced = _misplaced(splits)
     faults = [*misplaced, *(splits.skipped if misplaced or on_error == "raise" else ())]
-    memory = cache_folder / "verified" / f"{_listing_key(splits)}.json"
+    memory = cache_folder / "verified" / _listing_key(splits)
     verification = None if faults else _recall(memory, splits)
     if verification is None or (on_error == "raise" and verification.failed):
         verification = _check_all(splits)
@@ -217,32 +219,26 @@ def file_state(path: Path) -> FileState:
 def _recall(memory: Path, splits: Splits) -> _Verification | None:
     """The remembered check, if the pairs that did not pass then still do not."""
     try:
-        known = read_json(memory)
-        if known["checksum"] != _checksum(known["decoder"], known["facts"], known["failed"]):
+        checksum, _, content = read_regular(memory, LARGEST_MEMORY).partition(b"\n")
+        if checksum.decode() != _sha256(content):
             return None
-        facts = {stem: Facts(*fact)._replace(marks=tuple(Facts(*fact).marks)) for stem, fact in known["facts"].items()}
-        stems = set(known["failed"])
-        decoder = splits.decoder.with_decisions(known["decoder"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        decoder, facts, stems = _MEMORY.validate_json(content)
+    except (OSError, ValueError):
         return None  # missing or damaged: checked and written again
+    decoder = replace(decoder, images=replace(decoder.images, resize=splits.decoder.images.resize))
     suspects = [pair for pair in splits.pairs if pair.stem in stems]
     failed = tuple(_in_data_set(_check(pair, splits.decoder), decoder) for pair in suspects)
     return _Verification(decoder, facts, failed) if all(check.problems for check in failed) else None
 
 
-def _remember(memory: Path, verification: _Verification) -> None:
-    decoder, facts = verification.decoder.decisions(), verification.facts
-    failed = [check.pair.stem for check in verification.failed]
-    known = {"decoder": decoder, "facts": facts, "failed": failed, "checksum": _checksum(decoder, facts, failed)}
+def _remember(memory: Path, known: _Verification) -> None:
+    """Writes a line with the checksum of what follows it: the check as JSON."""
     try:
+        content = _MEMORY.dump_json((known.decoder, known.facts, {check.pair.stem for check in known.failed})).decode()
         memory.parent.mkdir(parents=True, exist_ok=True)
-        write_json(memory, {"schema": SCHEMA, **known})
-    except (OSError, UnicodeEncodeError) as error:
+        write_text(memory, f"{_sha256(content.encode())}\n{content}")
+    except (OSError, ValueError) as error:
         log.warning("the check of the data cannot be remembered, so each run will repeat it: %s", error)
-
-
-def _checksum(decoder: dict[str, Any], facts: dict[str, Any], failed: Iterable[str]) -> str:
-    return _sha256(json.dumps([decoder, sorted(facts.items()), sorted(failed)]).encode())
 
 
 def _message(heading: str, problems: Sequence[str], shown: int = SHOWN) -> str:

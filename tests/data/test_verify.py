@@ -215,7 +215,7 @@ def test_damaged_memory_is_written_again(root: Path, cache: Path) -> None:
     first = verify(splits, cache)[1]
     (memory,) = (cache / "verified").iterdir()
     whole = memory.read_text()
-    digit = whole.index('"Cat_1": [') + 20
+    digit = whole.index('"Cat_1":[') + 20
     for damaged in ('{"fingerp', "[]", whole[:digit] + ("0" if whole[digit] != "0" else "1") + whole[digit + 1 :]):
         memory.write_text(damaged)
         assert verify(splits, cache)[1] == first

@@ -25,7 +25,15 @@ def open_oxford_pet(root: Path, fold: int = 0) -> Splits:
 
     Raises ValueError when a part of the layout is missing, and for a list with a line that cannot be read.
     """
-    _require_layout(root)
+    if missing := _missing_parts(root):
+        raise ValueError(
+            f"no Oxford-IIIT Pet data in {root.absolute()}: {', '.join(missing)} not found.\n"
+            "What to do:\n"
+            "  data.download=true                        fetch it (0.8 GB) as the run begins\n"
+            "  python -m src.prepare data=oxford_pet     fetch it now, once, for every later run\n"
+            "  data.root=<folder>, or the environment variable OXFORD_PET_ROOT, if it is elsewhere\n"
+            "  data=synthetic                            try everything out without it, on drawn pets"
+        )
     trainval = read_list(root / TRAINVAL_LIST)
     return Splits(
         train=_pairs(root, [stem for i, stem in enumerate(trainval) if i % 10 != fold]),
@@ -42,8 +50,7 @@ def read_list(path: Path) -> list[str]:
     Raises ValueError, listing every stem that is not a plain file name.
     """
     stems = [line.split()[0] for line in read_lines(path)]
-    odd = [stem for stem in stems if "/" in stem or "\\" in stem or stem.startswith(".")]
-    if odd:
+    if odd := [stem for stem in stems if "/" in stem or "\\" in stem or stem.startswith(".")]:
         raise ValueError(f"{path}: each line begins with a file name without folder; got {', '.join(odd[:10])}")
     return stems
 
@@ -61,25 +68,11 @@ def breeds_of(pairs: Sequence[Pair]) -> dict[str, tuple[str, str]]:
 
 def missing_files(root: Path) -> list[str]:
     """Name, relative to `root`, the missing parts and listed files; none is opened."""
-    missing = _missing_parts(root)
-    if missing:
+    if missing := _missing_parts(root):
         return missing
     pairs = _pairs(root, read_list(root / TRAINVAL_LIST) + read_list(root / TEST_LIST))
     paths = [path for pair in pairs for path in (pair.image, pair.mask)]
     return [str(path.relative_to(root)) for path in paths if not path.is_file()]
-
-
-def _require_layout(root: Path) -> None:
-    missing = _missing_parts(root)
-    if missing:
-        raise ValueError(
-            f"no Oxford-IIIT Pet data in {root.absolute()}: {', '.join(missing)} not found.\n"
-            "What to do:\n"
-            "  data.download=true                        fetch it (0.8 GB) as the run begins\n"
-            "  python -m src.prepare data=oxford_pet     fetch it now, once, for every later run\n"
-            "  data.root=<folder>, or the environment variable OXFORD_PET_ROOT, if it is elsewhere\n"
-            "  data=synthetic                            try everything out without it, on drawn pets"
-        )
 
 
 def _missing_parts(root: Path) -> list[str]:
