@@ -11,10 +11,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 SUFFIX = ".run"  # of the file of a run
-
-
 _own: list[Path] = []  # the announcements of this process
-_warned: set[str] = set()  # the devices whose trouble has been logged
 
 
 @contextmanager
@@ -23,10 +20,9 @@ def announced(device: str) -> Iterator[None]:
 
     `device`: a key that is the same for every process, see `device_key` in src/base/runtime.py. A run is a locked file
     in `<temporary folder>/segsweep-<user id>/<key>/`, so runs with another temporary folder are not seen. The operating
-    system frees the lock of a process that dies, however it dies. Trouble with these files is logged once, and then
-    the count is unknown; the run continues.
+    system frees the lock of a process that dies, however it dies. If that fails, the count is unknown, which is logged;
+    the run continues.
     """
-    _warned.discard(device)
     with ExitStack() as held:
         try:
             base = _own_folder(Path(tempfile.gettempdir()) / f"segsweep-{os.getuid()}")
@@ -34,7 +30,7 @@ def announced(device: str) -> Iterator[None]:
             _own.append(file)
             held.callback(_own.remove, file)
         except OSError as error:
-            _warn(device, error)
+            log.warning("how many runs share %s is not known (device_jobs is null): %s", device, error)
         yield
 
 
@@ -48,18 +44,9 @@ def count_runs(device: str) -> int | None:
         return None
     try:
         files = {file for file in next(iter(own)).parent.iterdir() if file.suffix == SUFFIX}
-        if not own <= files:
-            raise FileNotFoundError(f"{', '.join(map(str, own - files))} was removed")
-        return sum(_is_held(file) for file in files)
-    except OSError as error:
-        _warn(device, error)
+        return sum(_is_held(file) for file in files) if own <= files else None
+    except OSError:  # for example because the temporary folder was cleared
         return None
-
-
-def _warn(device: str, error: OSError) -> None:
-    if device not in _warned:
-        log.warning("how many runs share %s is not known (device_jobs is null): %s", device, error)
-    _warned.add(device)
 
 
 def _own_folder(folder: Path) -> Path:

@@ -73,9 +73,8 @@ def load_checkpoint(path: Path, largest: int | None = None) -> dict[str, Any]:
         # torch does not compare the checksums; foreign files may come without any
         if "format" in content:
             with _naming_damage(path):
-                damaged = zipfile.ZipFile(file).testzip()
-            if damaged is not None:
-                raise ValueError(f"{path}: is damaged, the checksum of {damaged} does not fit")
+                if (damaged := zipfile.ZipFile(file).testzip()) is not None:
+                    raise ValueError(f"the checksum of {damaged} does not fit")
     return content
 
 
@@ -141,34 +140,30 @@ def fitting_weights(path: Path, network: Mapping[str, torch.Tensor], oldest: int
     if not weights.keys() & network.keys() and (encoder := _of_encoder(weights)):
         others = {key: value for key, value in network.items() if not key.startswith("encoder.")}
         weights, network = encoder, {key: value for key, value in network.items() if key not in others}
-    shapes, found = ({key: tuple(value.shape) for key, value in each.items()} for each in (network, weights))
-    both = [key for key in shapes if key in found and found[key] != shapes[key]]
-    fitting = [key for key in shapes if key in found and key not in both]
     kinds = {
-        "of another shape": [f"{key} (wanted {shapes[key]}, found {found[key]})" for key in both],
         "of another kind": [
-            f"{key} (wanted {network[key].dtype}, found {_kind(weights[key])})"
-            for key in fitting
-            if not _is_plain(weights[key]) or weights[key].is_floating_point() != network[key].is_floating_point()
+            f"{key} (wanted {_kind(wanted)}, found {_kind(weights[key])})"
+            for key, wanted in network.items()
+            if key in weights and not _fits(weights[key], wanted)
         ],
-        "missing": [key for key in shapes if key not in found],
-        "unknown to the network": [key for key in found if key not in shapes],
+        "missing": [key for key in network if key not in weights],
+        "unknown to the network": [key for key in weights if key not in network],
     }
     if differing := [f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in kinds.items() if keys]:
-        raise ValueError(f"{path} holds weights of another network; of {len(shapes)} entries {'; '.join(differing)}")
+        raise ValueError(f"{path} holds weights of another network; of {len(network)} entries {'; '.join(differing)}")
     if broken := [key for key, value in weights.items() if not torch.isfinite(value).all()]:
         raise ValueError(f"{path} holds numbers that are not finite: {_first(broken)}; their training had failed")
     return others | weights
 
 
-def _is_plain(value: torch.Tensor) -> bool:
-    """Whether `value` is made of numbers, one for each entry."""
-    return value.layout == torch.strided and not value.is_quantized and not value.is_meta
+def _fits(value: torch.Tensor, wanted: torch.Tensor) -> bool:
+    is_plain = value.layout == torch.strided and not value.is_quantized and not value.is_meta
+    return is_plain and value.shape == wanted.shape and value.is_floating_point() == wanted.is_floating_point()
 
 
 def _kind(value: torch.Tensor) -> str:
     layout = "" if value.layout == torch.strided else f"{value.layout} of "
-    return f"{layout}{value.dtype}{' without values' if value.is_meta else ''}"
+    return f"{layout}{value.dtype} {tuple(value.shape)}{' without values' if value.is_meta else ''}"
 
 
 def _renamed(weights: dict[str, torch.Tensor], network: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -212,8 +207,6 @@ def _unreadable(reason: str, kind: str) -> str:
             f"not a readable checkpoint: it holds {what}, as a network saved whole does, and opening that could run "
             "code; where the file is trusted, save its weights alone: torch.save(network.state_dict(), 'weights.pth')"
         )
-    if "safetensors" in reason:
-        return "not a readable checkpoint: save it by torch: torch.save(safetensors.torch.load_file(…), 'weights.pth')"
     return f"not a readable checkpoint ({kind}: {one_line(reason.splitlines()[0] if reason else 'it is empty')})"
 
 

@@ -92,36 +92,17 @@ def recall_per_image(counts: Counts) -> Scores:
     return _ratio_or(true_positive, true_positive + false_negative, np.where(false_positive > 0, 0.0, 1.0))
 
 
-def pooled_dice(counts: Counts) -> float:
-    """Dice of all pixels of all images, int64 (N, 4), taken as one image; 1 when there is no foreground."""
-    return float(dice_per_image(counts.sum(axis=0, keepdims=True))[0])
-
-
-def pooled_iou(counts: Counts) -> float:
-    """IoU of all pixels of all images, int64 (N, 4), taken as one image; 1 when there is no foreground."""
-    return float(iou_per_image(counts.sum(axis=0, keepdims=True))[0])
-
-
-def pooled_precision(counts: Counts) -> float:
-    """Precision of all pixels of all images, int64 (N, 4), taken as one image; see `precision_per_image`."""
-    return float(precision_per_image(counts.sum(axis=0, keepdims=True))[0])
-
-
-def pooled_recall(counts: Counts) -> float:
-    """Recall of all pixels of all images, int64 (N, 4), taken as one image; see `recall_per_image`."""
-    return float(recall_per_image(counts.sum(axis=0, keepdims=True))[0])
+def pooled(counts: Counts) -> Counts:
+    """The pixels of all images, int64 (N, 4), taken as one image: int64 (1, 4)."""
+    return counts.sum(axis=0, keepdims=True)
 
 
 def pooled_accuracy(counts: Counts) -> float:
     """Share of the counted pixels of all images that are classified right, (tp + tn) / (tp + fp + fn + tn) (report E).
 
-    Args:
-        counts: int64 (N, 4): tp, fp, fn, tn in pixels.
-
-    Returns:
-        A number in [0, 1]; 1 when every pixel is ignored, since none is wrong.
+    1 when every pixel is ignored, since none is wrong. Takes the same as `dice_per_image`.
     """
-    sums = counts.sum(axis=0, keepdims=True)  # (1, 4)
+    sums = pooled(counts)
     true_positive, _, _, true_negative = _columns(sums)
     return float(_ratio_or_one(true_positive + true_negative, sums.sum(axis=1))[0])
 
@@ -199,12 +180,7 @@ class MetricAccumulator:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, list[torch.Tensor]], device: torch.device) -> "MetricAccumulator":
-        """The tally that `state_dict` came from, on `device`. Raises ValueError for one that did not count tn yet."""
-        if any(counts.shape[1] != 4 for counts in state["counts"]):
-            raise ValueError(
-                "the checkpoint was written in the middle of an epoch by an earlier version of segsweep, which did not "
-                "count the true negatives; resume it with that version, or delete the run's folder to start it again"
-            )
+        """The tally that `state_dict` came from, on `device`."""
         return cls([loss.to(device) for loss in state["losses"]], [counts.to(device) for counts in state["counts"]])
 
     def read(self) -> "EpochMetrics":
@@ -245,4 +221,4 @@ class EpochMetrics:
     @property
     def dice_batch_flattened(self) -> float:
         """Report A's Dice: mean over batches of the Dice of the flattened batch, in [0, 1]."""
-        return float(batch_flattened_dice(self.counts, self.batch_sizes))
+        return batch_flattened_dice(self.counts, self.batch_sizes)

@@ -13,11 +13,8 @@ from src.training.metrics import (
     batch_flattened_dice,
     dice_per_image,
     iou_per_image,
+    pooled,
     pooled_accuracy,
-    pooled_dice,
-    pooled_iou,
-    pooled_precision,
-    pooled_recall,
     precision_per_image,
     recall_per_image,
     summary,
@@ -54,7 +51,7 @@ class Protocol:
 
     def entry(self, counts: Counts, image_size: int, batch_size: int) -> dict[str, Any]:
         """What test.json says of this protocol, from tp, fp, fn, tn of each image, int64 (N, 4)."""
-        dice = dice_per_image(counts)
+        dice, whole = dice_per_image(counts), pooled(counts)
         both_empty = counts[:, :3].sum(axis=1) == 0
         return {
             "image_size": image_size,
@@ -72,10 +69,10 @@ class Protocol:
             "iou": summary(iou_per_image(counts)),
             "precision": summary(precision_per_image(counts)),
             "recall": summary(recall_per_image(counts)),
-            "pooled_dice": pooled_dice(counts),
-            "pooled_iou": pooled_iou(counts),
-            "pooled_precision": pooled_precision(counts),
-            "pooled_recall": pooled_recall(counts),
+            "pooled_dice": float(dice_per_image(whole)[0]),
+            "pooled_iou": float(iou_per_image(whole)[0]),
+            "pooled_precision": float(precision_per_image(whole)[0]),
+            "pooled_recall": float(recall_per_image(whole)[0]),
             "accuracy": pooled_accuracy(counts),
             "dice_batch_flattened": batch_flattened_dice(counts, batch_sizes(len(counts), batch_size)),
             "batch_size": batch_size,

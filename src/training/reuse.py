@@ -15,7 +15,7 @@ from src.base.files import link_or_copy, making, read_json, read_yaml
 from src.base.identity import identify
 from src.base.record import HEADLINE, LARGEST_RUN, SCHEMA, RunBusy, RunRecord, SweepFolder
 from src.training.checkpoint import BEST, load_checkpoint
-from src.training.metrics import dice_per_image, iou_per_image, pooled_dice
+from src.training.metrics import dice_per_image, iou_per_image, pooled
 
 log = logging.getLogger(__name__)
 ROUNDING = 1e-9  # between a score as text and the one that the run computed
@@ -55,12 +55,7 @@ def finished_elsewhere(record: RunRecord, data_fingerprint: str) -> Path | None:
             if run and is_done and run["data"]["fingerprint"] == data_fingerprint:
                 _check_whole(sibling, run)
                 return sibling.folder
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            OSError,
-        ) as error:  # not this run's problem
+        except (ValueError, KeyError, TypeError, OSError) as error:  # not this run's problem
             log.warning("%s is not reused: %s", sibling.folder, one_line(str(error)))
     return None
 
@@ -71,11 +66,8 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
         if not file.exists():
             raise ValueError(f"{file} is missing")
     config = parse_section(RunConfig, read_yaml(record.config_file))
-    if (
-        not identify(config, run["data"]["fingerprint"], run.get("init_digest")).run_id
-        == run["run_id"]
-        == record.folder.name
-    ):
+    identity = identify(config, run["data"]["fingerprint"], run.get("init_digest"))
+    if not identity.run_id == run["run_id"] == record.folder.name:
         raise ValueError("config.yaml or run.json is of another run")
     best, scores = load_checkpoint(record.checkpoints / BEST), run["scores"]
     epochs = {epoch["epoch"]: epoch["valid_dice"] for epoch in record.read_epochs()}
@@ -86,19 +78,16 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
     ]
     images, protocols = record.read_test_images(), record.read_scores("test")
     for protocol in {HEADLINE: {}} | protocols:
-        rows = [row for row in images if row["protocol"] == protocol]
-        if not rows or len({row["stem"] for row in rows}) < len(rows):
-            raise ValueError(f"test_images.csv has no images of {protocol}, or one twice")
+        entry, rows = protocols[protocol], [row for row in images if row["protocol"] == protocol]
+        if not rows or not len(rows) == len({row["stem"] for row in rows}) == entry["images"]:
+            raise ValueError(f"test_images.csv lacks images of {protocol}, or has one twice")
         counts = np.array([[int(row["tp"]), int(row["fp"]), int(row["fn"]), 0] for row in rows])  # (images, 4)
-        dice, iou, entry = dice_per_image(counts), iou_per_image(counts), protocols[protocol]
-        means = {"dice": dice.mean(), "iou": iou.mean(), "pooled_dice": pooled_dice(counts)}
+        dice, iou = dice_per_image(counts), iou_per_image(counts)
+        means = {"dice": dice.mean(), "iou": iou.mean(), "pooled_dice": dice_per_image(pooled(counts))[0]}
         said = {"dice": entry["dice"]["mean"], "iou": entry["iou"]["mean"], "pooled_dice": entry["pooled_dice"]}
         compared += [(f"{protocol} {name} in test.json", said[name], mean) for name, mean in means.items()]
-        compared += [("images in test.json", entry["images"], len(rows))]
-        for name, own in (("dice", dice), ("iou", iou)):
-            compared += [
-                (f"{name} of {row['stem']}", float(row[name]), one) for row, one in zip(rows, own, strict=True)
-            ]
+        compared += [(f"Dice of {row['stem']}", float(row["dice"]), one) for row, one in zip(rows, dice, strict=True)]
+        compared += [(f"IoU of {row['stem']}", float(row["iou"]), one) for row, one in zip(rows, iou, strict=True)]
         if protocol == HEADLINE:
             compared += [(f"test_{name}", scores[f"test_{name}"], mean) for name, mean in means.items()]
     for name, written, found in compared:
@@ -170,17 +159,17 @@ def add_labels(record: RunRecord, config: RunConfig, overrides: Sequence[str]) -
     Writes nothing where nothing changes. run.json is replaced rather than written to, so that a sweep that shares the
     file keeps its own.
     """
-    if _changes(record, config, overrides) == {}:
+
+    def changes() -> dict[str, Any]:
+        run = record.read() or {}
+        return {key: value for key, value in united_labels(run, config, overrides).items() if value != run.get(key)}
+
+    if not changes():
         return ""
     try:
         with record.locked():
-            changes = _changes(record, config, overrides)
-            record.update(**changes)
+            changed = changes()
+            record.update(**changed)
     except RunBusy as error:
         return f"; tags and notes stay as they are, {error}"
-    return f"; {' and '.join(changes)} changed" if changes else ""
-
-
-def _changes(record: RunRecord, config: RunConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    run = record.read() or {}
-    return {key: value for key, value in united_labels(run, config, overrides).items() if value != run.get(key)}
+    return f"; {' and '.join(changed)} changed" if changed else ""

@@ -20,11 +20,11 @@ from src.base.config import Above0, AtLeast0, Below1, Between0And1
 class Schedule:
     """What moves the learning rate; the optimizer's own lr is the highest that any of them reaches.
 
-    The loop calls `after_batch` once after every `optimizer.step()` and `after_epoch` once after every
-    validation. Each schedule moves in one of the two; those with a fixed course stand still at its end.
+    The loop calls `after_batch` once after every `optimizer.step()` and `after_epoch` once after every validation.
+    Each schedule moves in one of the two; those with a fixed course stand still at its end.
 
-    To resume: build optimizer and schedule afresh, *then* load the state of both. In the other order the
-    schedule would take a half-way learning rate for the configured one; an assertion refuses that.
+    To resume: build optimizer and schedule, *then* load the state of both. In the other order the schedule would take
+    a half-way learning rate for the configured one; an assertion refuses that.
 
     Args:
         optimizer: not yet given to another schedule, nor restored.
@@ -34,6 +34,7 @@ class Schedule:
 
     scheduler: LRScheduler | None = None  # none: the learning rate stays
     steps: int = 0  # how often the scheduler may step in a whole run
+    moves_after: Literal["batch", "epoch"] = "batch"
 
     def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> None:
         assert epochs >= 1 and steps_per_epoch >= 1, f"got {epochs} epochs of {steps_per_epoch} steps"
@@ -43,35 +44,26 @@ class Schedule:
 
     def after_batch(self) -> None:
         """Move on by one optimizer step."""
+        if self.moves_after == "batch":
+            self._step()
 
     def after_epoch(self, valid_loss: float, valid_dice: float) -> None:
         """Move on by one epoch, which ended with this validation loss and mean validation Dice in [0, 1]."""
+        if self.moves_after == "epoch":
+            self._step()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the schedule stands, in plain types that `torch.load(weights_only=True)` reads back."""
-        state = {} if self.scheduler is None else self.scheduler.state_dict()
-        return {"schedule": type(self).__name__, "steps": self.steps, "scheduler": state}
+        return {"scheduler": {} if self.scheduler is None else self.scheduler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Stand where `state` stood; the optimizer's state, which holds lr and momentum, is loaded beside it.
-
-        Raises:
-            ValueError: the state is of another schedule, or of a run of another length.
-        """
-        saved, own = (state["schedule"], state["steps"]), (type(self).__name__, self.steps)
-        if saved != own:
-            raise ValueError(
-                f"the checkpoint holds the schedule {saved[0]} over {saved[1]} steps, this run has {own[0]} "
-                f"over {own[1]}; resume with the scheduler, epochs, batch size and data that it began with, "
-                "or start a new run"
-            )
+        """Stand where `state` stood; the optimizer's state, which holds lr and momentum, is loaded beside it."""
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
 
     def _step(self) -> None:
-        assert self.scheduler is not None
         # Past its last step OneCycleLR raises and CosineAnnealingLR climbs again.
-        if self.scheduler.last_epoch < self.steps:
+        if self.scheduler is not None and self.scheduler.last_epoch < self.steps:
             self.scheduler.step()
 
 
@@ -123,9 +115,6 @@ class OneCycle(Schedule):
         )
         self.steps = total_steps - 1  # torch takes the first of them when it is built
 
-    def after_batch(self) -> None:
-        self._step()
-
 
 class Cosine(Schedule):
     """From the optimizer's lr down to 0 along half a cosine, moved every epoch (report A).
@@ -134,13 +123,12 @@ class Cosine(Schedule):
     reaches 0.
     """
 
+    moves_after = "epoch"
+
     def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> None:
         super().__init__(optimizer, epochs, steps_per_epoch)
         self.scheduler = CosineAnnealingLR(optimizer, T_max=epochs)
         self.steps = epochs
-
-    def after_epoch(self, valid_loss: float, valid_dice: float) -> None:
-        self._step()
 
 
 class Plateau(Schedule):
@@ -158,6 +146,7 @@ class Plateau(Schedule):
     """
 
     scheduler: ReduceLROnPlateau
+    moves_after = "epoch"
 
     def __init__(
         self,
@@ -172,7 +161,6 @@ class Plateau(Schedule):
         super().__init__(optimizer, epochs, steps_per_epoch)
         mode: Literal["min", "max"] = "min" if monitor == "valid_loss" else "max"
         self.scheduler = ReduceLROnPlateau(optimizer, mode, factor=factor, patience=patience, min_lr=min_lr)
-        self.steps = epochs
         self.monitor = monitor
 
     def after_epoch(self, valid_loss: float, valid_dice: float) -> None:
@@ -194,9 +182,6 @@ class Poly(Schedule):
         super().__init__(optimizer, epochs, steps_per_epoch)
         self.steps = epochs * steps_per_epoch
         self.scheduler = PolynomialLR(optimizer, total_iters=self.steps, power=power)
-
-    def after_batch(self) -> None:
-        self._step()
 
 
 class WarmupCosine(Schedule):
@@ -222,6 +207,3 @@ class WarmupCosine(Schedule):
             return (1 + math.cos(math.pi * (step - warm_up) / (self.steps - warm_up))) / 2
 
         self.scheduler = LambdaLR(optimizer, share_of_lr)
-
-    def after_batch(self) -> None:
-        self._step()

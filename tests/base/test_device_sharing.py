@@ -159,15 +159,14 @@ def test_files_behind_a_link_are_not_touched(base, tmp_path, caplog):
     assert precious.exists() and "not a folder of this user alone (mode 0700)" in caplog.text
 
 
-def test_a_folder_that_is_cleared_meanwhile_leaves_the_count_unknown(base, caplog):
+def test_a_folder_that_is_cleared_meanwhile_leaves_the_count_unknown(base):
     with announced("cpu"):
         assert count_runs("cpu") == 1
         for file in (base / "cpu").iterdir():
             file.unlink()
-        assert (count_runs("cpu"), count_runs("cpu")) == (None, None)
+        assert count_runs("cpu") is None
         (base / "cpu").rmdir()
         assert count_runs("cpu") is None
-    assert len(caplog.messages) == 1 and "was removed" in caplog.text
 
 
 def test_devices_without_a_uuid_are_called_by_their_kind():

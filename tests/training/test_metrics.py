@@ -19,11 +19,8 @@ from src.training.metrics import (
     dice_per_image,
     foreground_logit,
     iou_per_image,
+    pooled,
     pooled_accuracy,
-    pooled_dice,
-    pooled_iou,
-    pooled_precision,
-    pooled_recall,
     precision_per_image,
     recall_per_image,
     summary,
@@ -130,7 +127,7 @@ def test_precision_and_recall_by_hand() -> None:
     # 3 of the 4 predicted, 3 of the 5 true pixels; all; none; both empty is 1.
     assert precision_per_image(COUNTS).tolist() == [3 / 4, 1.0, 0.0, 1.0]
     assert recall_per_image(COUNTS).tolist() == [3 / 5, 1.0, 0.0, 1.0]
-    assert pooled_precision(COUNTS) == 8 / 13 and pooled_recall(COUNTS) == 8 / 16
+    assert precision_per_image(pooled(COUNTS)) == 8 / 13 and recall_per_image(pooled(COUNTS)) == 8 / 16
 
 
 def test_nothing_is_earned_by_predicting_nothing_or_where_nothing_is_true() -> None:
@@ -141,14 +138,14 @@ def test_nothing_is_earned_by_predicting_nothing_or_where_nothing_is_true() -> N
 
 def test_pooled_scores_by_hand() -> None:
     # Sums: tp 8, fp 5, fn 8. Dice 16 / (16 + 13), IoU 8 / (8 + 13).
-    assert pooled_dice(COUNTS) == 16 / 29
-    assert pooled_iou(COUNTS) == 8 / 21
+    assert dice_per_image(pooled(COUNTS)) == 16 / 29
+    assert iou_per_image(pooled(COUNTS)) == 8 / 21
 
 
 def test_pooled_scores_without_any_foreground_are_one() -> None:
     empty = np.zeros((3, 4), dtype=np.int64)
-    assert pooled_dice(empty) == 1.0
-    assert pooled_iou(empty) == 1.0
+    assert dice_per_image(pooled(empty)) == 1.0
+    assert iou_per_image(pooled(empty)) == 1.0
 
 
 def test_pooled_accuracy_by_hand() -> None:
@@ -218,8 +215,12 @@ def test_scores_agree_with_torchmetrics(seed: int) -> None:
     jaccard = [binary_jaccard_index(p.long(), t, ignore_index=-1) for p, t in zip(predicted, labels, strict=True)]
     np.testing.assert_allclose(iou_per_image(counts), jaccard, rtol=1e-6)
 
-    assert pooled_dice(counts) == pytest.approx(binary_f1_score(predicted.long(), labels, ignore_index=-1).item())
-    assert pooled_iou(counts) == pytest.approx(binary_jaccard_index(predicted.long(), labels, ignore_index=-1).item())
+    assert dice_per_image(pooled(counts)) == pytest.approx(
+        binary_f1_score(predicted.long(), labels, ignore_index=-1).item()
+    )
+    assert iou_per_image(pooled(counts)) == pytest.approx(
+        binary_jaccard_index(predicted.long(), labels, ignore_index=-1).item()
+    )
     assert pooled_accuracy(counts) == pytest.approx(binary_accuracy(predicted.long(), labels, ignore_index=-1).item())
 
 
@@ -228,7 +229,9 @@ def test_dice_and_iou_are_in_range_and_tied(counts: np.ndarray) -> None:
     dice, iou = dice_per_image(counts), iou_per_image(counts)
     assert ((iou >= 0) & (iou <= dice) & (dice <= 1)).all()
     np.testing.assert_allclose(dice, 2 * iou / (1 + iou), rtol=1e-12)
-    assert pooled_dice(counts) == pytest.approx(2 * pooled_iou(counts) / (1 + pooled_iou(counts)))
+    assert dice_per_image(pooled(counts)) == pytest.approx(
+        2 * iou_per_image(pooled(counts)) / (1 + iou_per_image(pooled(counts)))
+    )
 
 
 @given(many_counts)
