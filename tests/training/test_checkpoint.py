@@ -124,7 +124,7 @@ def test_an_encoder_in_torchvisions_names_is_taken_and_the_rest_stays(saved, pre
 
 def test_an_encoder_of_another_shape_or_with_parts_missing_is_refused(saved):
     entries, _ = torchvision_resnet34()
-    with pytest.raises(ValueError, match=r"of 222 entries 6 of another shape: encoder\.stem\.0\.weight"):
+    with pytest.raises(ValueError, match=r"of 222 entries 6 of another kind: encoder\.stem\.0\.weight"):
         fitting_weights(saved(entries), ResNet34UNet(width=8).state_dict())  # its stem has half as many channels
     del entries["layer4.2.conv2.weight"]
     with pytest.raises(ValueError, match=r"1 missing: encoder\.stages\.3\.2\.residual\.3\.weight"):
