@@ -141,8 +141,6 @@ class HostAwareLock:
     def _outlived(self, wait: bool) -> bytes | None:
         """The heartbeat that a dead process left, or None. Waits for a live one, or without `wait` raises LockHeld."""
         seen, since = self._read(), time.monotonic()
-        if _is_foreign(seen):
-            since -= self._age()
         while _is_foreign(seen) and time.monotonic() - since < SILENCE:
             time.sleep(PERIOD / 10)
             now = self._read()
@@ -151,14 +149,6 @@ class HostAwareLock:
             if now != seen:
                 seen, since = now, time.monotonic()
         return seen
-
-    def _age(self) -> float:
-        """Seconds since the last beat, by the file server's clock alone."""
-        try:
-            os.utime(self._file)
-            return max(0.0, self._file.stat().st_mtime - self._heartbeat.stat().st_mtime)
-        except FileNotFoundError:
-            return 0.0
 
     def _read(self) -> bytes | None:
         # opened each time, since a network file system updates a file when it is opened

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from src.base.config import (
-    AugmentationSection,
     RunConfig,
     build,
     cast_arguments,
@@ -67,20 +66,13 @@ def checked(plain: dict[str, Any], device_here: bool = True) -> RunConfig:
 
 
 @cache
-def _augmentation_problems(augmentation: str, image_size: int, allowed: tuple[str, ...]) -> list[str]:
-    reason = augmentation_problem(AugmentationSection.model_validate_json(augmentation), image_size, allowed)
-    return [] if reason is None else [f"augmentation: {one_line(reason)}"]
-
-
-@cache
 def _combination_problems(plain: str) -> list[str]:
     config = RunConfig.model_validate_json(plain)
     problems: list[str] = []
     if config.augmentation.copies and not config.augmentation.copy_transforms:
         problems.append("augmentation.copies: got copies without copy_transforms, they would equal their originals")
-    else:
-        augmentation = config.augmentation.model_dump_json()
-        problems += _augmentation_problems(augmentation, config.data.image_size, config.allow_targets)
+    elif reason := augmentation_problem(config.augmentation, config.data.image_size, config.allow_targets):
+        problems.append(f"augmentation: {one_line(reason)}")
     if config.data.kind == "folder" and config.data.border != "foreground":
         problems.append(
             f"data.border: got {config.data.border!r}; the masks of data=folder have no border class, so this key "

@@ -97,19 +97,18 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
 
 def note_of_old_runs(sweep: Path) -> str | None:
     """A line on the runs in the folder `sweep` whose ids were made in another way; None if it has none."""
-    count = sum(map(_is_old, SweepFolder(sweep).run_files()))
+    count = sum(_schema(file) == 1 for file in SweepFolder(sweep).run_files())
     if count == 0:
         return None
     subject = f"{count} runs of schema 1 are here; they are" if count > 1 else "1 run of schema 1 is here; it is"
     return f"{subject} neither resumed nor reused ({sweep})"
 
 
-def _is_old(run_file: Path) -> bool:
+def _schema(run_file: Path) -> object:
     try:
-        run = read_json(run_file, LARGEST_RUN)
-    except (ValueError, OSError):  # a broken one is named by what looks at it
-        return False
-    return isinstance(run, dict) and run.get("schema") == 1
+        return read_json(run_file, LARGEST_RUN)["schema"]
+    except (ValueError, OSError, KeyError, TypeError):  # a broken one is named by what looks at it
+        return None
 
 
 def link_finished_run(record: RunRecord, data_fingerprint: str) -> dict[str, Any] | None:

@@ -1,9 +1,7 @@
 """The life of a run: skipped if it is finished, else begun or resumed under its lock, and its end recorded."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from src.training.checkpoint import PREVIOUS, init_digest
 from src.training.loop import NonFiniteLoss
 from src.training.reuse import finished_before, link_finished_run, united_labels, warn_of_other_code
 from src.training.stopping import Interrupted, StopRequest, explain
-from src.training.story import Result, train_and_test
+from src.training.story import train_and_test
 
 log = logging.getLogger(__name__)
 
@@ -69,43 +67,28 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
             return Outcome(record.folder, "finished", done["scores"], ran=False)
         numerics = Numerics(pick_device(config.device), config.numerics)
         _begin(record, config, overrides, _facts(config, identity, data_fingerprint, splits, numerics))
-        with (
-            record.logging(),
-            _attempt(record, config) as attempt,
-            announced(device_key(numerics.device)),
-        ):
+        with record.logging(), announced(device_key(numerics.device)):
+            return _attempt(config, splits, data_fingerprint, numerics, record)
+
+
+def _attempt(
+    config: RunConfig, splits: Splits, data_fingerprint: str, numerics: Numerics, record: RunRecord
+) -> Outcome:
+    """Trains and tests, and records the end, with any exception; raises only what leaves no right to record it."""
+    stop = StopRequest()
+    try:
+        with stop.listening():
             for warning in ([skipped_text(splits)] if splits.skipped else []) + list(splits.notes):
                 log.warning("%s", warning)
-            attempt.result = train_and_test(config, splits, data_fingerprint, numerics, record, attempt.stop)
-    assert attempt.outcome is not None, "an attempt has an outcome, or raises"
-    return attempt.outcome
-
-
-@dataclass
-class Attempt:
-    """One try at a run: the request to stop it, its result, and once it is over, its outcome."""
-
-    stop: StopRequest = field(default_factory=StopRequest)
-    result: Result | None = None
-    outcome: Outcome | None = None
-
-
-@contextmanager
-def _attempt(record: RunRecord, config: RunConfig) -> Iterator[Attempt]:
-    """Records how the block ends, with any exception; raises only what leaves nothing to record, or no right to."""
-    attempt = Attempt()
-    try:
-        with attempt.stop.listening():
-            yield attempt
-        assert attempt.result is not None, "a block that ends without an exception has a result"
-        record.end("finished", scores=attempt.result.scores, best_epoch=attempt.result.best_epoch)
-        attempt.outcome = Outcome(record.folder, "finished", attempt.result.scores)
+            result = train_and_test(config, splits, data_fingerprint, numerics, record, stop)
+        record.end("finished", scores=result.scores, best_epoch=result.best_epoch)
+        return Outcome(record.folder, "finished", result.scores)
     except KeyboardInterrupt:
         record.end("interrupted", error="stopped by a second Ctrl-C")
         raise
     except (Exception, SystemExit) as error:  # a user's network may call sys.exit
         record.check()  # if another process holds the run by now, that process records how it ends
-        attempt.outcome = _bad_end(record, config, attempt.stop, error)
+        return _bad_end(record, config, stop, error)
 
 
 def _bad_end(record: RunRecord, config: RunConfig, stop: StopRequest, error: BaseException) -> Outcome:
