@@ -218,6 +218,14 @@ class RunConfig(Section):
     debug: DebugSection | None = None
 
 
+class Named(Section):
+    """What every built section has; the name is a part of ids and folders."""
+
+    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=False)
+
+    name: OptionName
+
+
 @cache
 def neutral_keys(section: str) -> frozenset[str]:
     """The keys of a section that do not count for ids, of each kind of data; none of one whose keys are free."""
@@ -284,17 +292,8 @@ def node_problems(
     except ConfigError as error:
         return [f"{section}.{problem}" for problem in error.problems]
     model = _signature_model(target, injected)
-    return problems_of(model, _known_arguments(node, model), f"{section}.") + name_problems(section, node)
-
-
-def name_problems(section: str, node: dict[str, Any]) -> list[str]:
-    """Why the name of the built node of `section`, a part of ids and folders, is none: one line, or none."""
-    name = node.get("name")
-    if not isinstance(name, str):
-        return [f"{section}.name: missing; every choice has one"]
-    if not re.fullmatch(NAME, name):
-        return [f"{section}.name: got {shown(name)}; it takes up to 40 of a-z, A-Z, 0-9, _ and, within, . + -"]
-    return []
+    problems = problems_of(model, _known_arguments(node, model), f"{section}.")
+    return problems + problems_of(Named, node, f"{section}.")
 
 
 def build(node: dict[str, Any], base: type, allow_targets: Sequence[str] = (), **injected: Any) -> Any:

@@ -5,7 +5,6 @@ import io
 import json
 import logging
 import shutil
-import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -254,8 +253,7 @@ class RunRecord:
     def logging(self) -> Iterator[None]:
         """Copies what is logged in the block to train.log, with the time; of our modules from INFO on."""
         self.add_to_log("")
-        handler = _LogFile(self.log_file, encoding="utf-8")
-        handler.addFilter(lambda _: not self._is_lost())  # then another process writes it
+        handler = _LogFile(self)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         root, own, story = logging.getLogger(), logging.getLogger("src"), logging.getLogger(STORY)
         level = own.level
@@ -269,7 +267,6 @@ class RunRecord:
             root.removeHandler(handler)
             story.removeHandler(handler)
             own.setLevel(level)
-            handler.close()
 
     def add_to_log(self, text: str) -> None:
         """Adds `text` to train.log, as a new file: one that another process has open, or a link, keeps the old text."""
@@ -279,28 +276,22 @@ class RunRecord:
                     shutil.copyfileobj(before, log)
             log.write(text.encode())
 
-    def _is_lost(self) -> bool:
-        try:
-            self.check()
-        except RunLost:
-            return True
-        return False
-
     def is_held(self) -> bool:
         """Whether a process holds this run; asking changes nothing and needs no right to write."""
         return self._lock.is_held()
 
 
-class _LogFile(logging.FileHandler):
-    """A log that ends early on a full disk; the plain handler would print a traceback for each line."""
+class _LogFile(logging.Handler):
+    """Adds lines to a run's train.log; none on a full disk, or once another process holds the run."""
 
-    def handleError(self, record: logging.LogRecord) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handleError(record)
+    def __init__(self, run: RunRecord) -> None:
+        super().__init__()
+        self._run = run
 
-    def close(self) -> None:
-        with suppress(OSError):
-            super().close()
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, RunLost), self._run.log_file.open("a", encoding="utf-8") as file:
+            self._run.check()  # once it is open: a process that takes over makes a new file, see `add_to_log`
+            file.write(self.format(record) + "\n")
 
 
 def _rows(protocol: str, images: Sequence[Mapping[str, Any]]) -> list[list[Any]]:

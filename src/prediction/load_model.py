@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from src.base.config import FolderData, RunConfig, name_problems, parse_section
+from src.base.config import FolderData, Named, RunConfig, parse_section
 from src.base.errors import ConfigError, cut, one_line, shown
 from src.base.files import read_yaml
 from src.base.identity import BUILT_SECTIONS, identify
@@ -201,8 +201,8 @@ def read_config(folder: Path) -> RunConfig:
         raise ValueError(f"{file}: holds a {type(plain).__name__}; the config of a run is a mapping")
     try:
         config = parse_section(RunConfig, with_new_names(plain))
-        if problems := [line for section in BUILT_SECTIONS for line in name_problems(section, plain[section])]:
-            raise ConfigError(problems)
+        for section in BUILT_SECTIONS:
+            parse_section(Named, plain[section], f"{section}.")
     except ConfigError as error:
         raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from error
     return config

@@ -60,7 +60,7 @@ def dice_per_image(counts: Counts) -> Scores:
         float64 (N,) in [0, 1].
     """
     true_positive, false_positive, false_negative, _ = _columns(counts)
-    return _ratio_or_one(2 * true_positive, 2 * true_positive + false_positive + false_negative)
+    return _ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative)
 
 
 def iou_per_image(counts: Counts) -> Scores:
@@ -69,7 +69,7 @@ def iou_per_image(counts: Counts) -> Scores:
     Takes and returns the same as `dice_per_image`.
     """
     true_positive, false_positive, false_negative, _ = _columns(counts)
-    return _ratio_or_one(true_positive, true_positive + false_positive + false_negative)
+    return _ratio(true_positive, true_positive + false_positive + false_negative)
 
 
 def precision_per_image(counts: Counts) -> Scores:
@@ -79,7 +79,7 @@ def precision_per_image(counts: Counts) -> Scores:
     the same as `dice_per_image`.
     """
     true_positive, false_positive, false_negative, _ = _columns(counts)
-    return _ratio_or(true_positive, true_positive + false_positive, np.where(false_negative > 0, 0.0, 1.0))
+    return _ratio(true_positive, true_positive + false_positive, np.where(false_negative > 0, 0.0, 1.0))
 
 
 def recall_per_image(counts: Counts) -> Scores:
@@ -89,7 +89,7 @@ def recall_per_image(counts: Counts) -> Scores:
     `dice_per_image`.
     """
     true_positive, false_positive, false_negative, _ = _columns(counts)
-    return _ratio_or(true_positive, true_positive + false_negative, np.where(false_positive > 0, 0.0, 1.0))
+    return _ratio(true_positive, true_positive + false_negative, np.where(false_positive > 0, 0.0, 1.0))
 
 
 def pooled(counts: Counts) -> Counts:
@@ -104,7 +104,7 @@ def pooled_accuracy(counts: Counts) -> float:
     """
     sums = pooled(counts)
     true_positive, _, _, true_negative = _columns(sums)
-    return float(_ratio_or_one(true_positive + true_negative, sums.sum(axis=1))[0])
+    return float(_ratio(true_positive + true_negative, sums.sum(axis=1))[0])
 
 
 def batch_flattened_dice(counts: Counts, batch_sizes: Sequence[int] | Counts) -> float:
@@ -151,12 +151,9 @@ def _columns(counts: Counts) -> tuple[Counts, Counts, Counts, Counts]:
     return counts[:, 0], counts[:, 1], counts[:, 2], counts[:, 3]
 
 
-def _ratio_or_one(numerator: Counts, denominator: Counts) -> Scores:
-    return _ratio_or(numerator, denominator, np.ones(len(denominator)))
-
-
-def _ratio_or(numerator: Counts, denominator: Counts, otherwise: Scores) -> Scores:
-    return np.divide(numerator, denominator, out=otherwise, where=denominator > 0)
+def _ratio(numerator: Counts, denominator: Counts, otherwise: Scores | float = 1.0) -> Scores:
+    """`otherwise` where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.zeros(len(denominator)) + otherwise, where=denominator > 0)
 
 
 @dataclass
