@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from src.display.figure_style import BLUE, SMALL, VERMILLION, in_style, label_rows, new_figure, saved
 from src.display.text import plain_table, write_csv
 
-PERCENT = ("under_512", "foreground", "pet", "background", "border", "ignored")
+FORMATS = dict.fromkeys(("under_512", "foreground", "pet", "background", "border", "ignored"), "{:.1%}")
+FORMATS |= {"aspect": "{:.2f}", "width": "{:.0f}", "height": "{:.0f}"}
 QUARTILES = (0.25, 0.5, 0.75)
 SPECIES_COLORS = {"cat": BLUE, "dog": VERMILLION}
 
@@ -31,7 +32,7 @@ def write_description(images: pd.DataFrame, groups: pd.DataFrame, folder: Path) 
 
 def description_lines(groups: pd.DataFrame) -> list[str]:
     """The groups as a table with a line that explains its columns."""
-    columns = {str(name): [_cell(str(name), value) for value in groups[name]] for name in groups}
+    columns = {name: [FORMATS.get(name, "{}").format(value) for value in groups[name]] for name in map(str, groups)}
     return [
         *plain_table(columns, set(columns) - {"group"}, {}, width=200),
         "",
@@ -74,13 +75,3 @@ def draw_breeds(images: pd.DataFrame) -> Figure:
         ax.tick_params(axis="y", labelsize=SMALL - 1)
         ax.set_title("median and quartiles; blue: cats, red: dogs", fontsize=SMALL)
     return figure
-
-
-def _cell(name: str, value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, float):
-        return str(value)
-    if name in PERCENT:
-        return f"{value:.1%}"
-    return f"{value:.2f}" if name == "aspect" else f"{value:.0f}"

@@ -2,11 +2,10 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Concatenate, NamedTuple, ParamSpec
+from typing import NamedTuple
 
 import matplotlib.style
 from matplotlib.artist import Artist
@@ -59,12 +58,20 @@ STYLE = {
     "axes.labelsize": TEXT,
     "axes.titlesize": TEXT,
     "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": "0.9",
     "grid.linewidth": 0.5,
     "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.pad": 2.5,
+    "ytick.major.pad": 2.5,
     "legend.fontsize": SMALL,
     "legend.frameon": False,
     "legend.handlelength": 2.4,
@@ -80,8 +87,6 @@ STYLE = {
     "savefig.dpi": 200,
 }
 
-Arguments = ParamSpec("Arguments")
-
 
 @contextmanager
 def in_style() -> Iterator[None]:
@@ -90,16 +95,7 @@ def in_style() -> Iterator[None]:
         yield
 
 
-def styled(draw: Callable[Concatenate[Axes, Arguments], Axes]) -> Callable[Concatenate[Axes, Arguments], Axes]:
-    """Decorator: `draw` in this style, on any axes."""
-
-    @wraps(draw)
-    def drawn(ax: Axes, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Axes:
-        with in_style():
-            _dress(ax)
-            return draw(ax, *args, **kwargs)
-
-    return drawn
+styled = in_style()  # decorator of functions that draw
 
 
 def new_figure(width: float = COLUMN_WIDTH, height: float = 2.6) -> tuple[Figure, Axes]:
@@ -118,53 +114,29 @@ def saved(figure: Figure, folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
     with in_style():
         for path, metadata in zip(paths, ({"Date": None}, {}), strict=True):
-            _forget_layout(figure)
             with replacing(path) as temporary:
                 figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
     return paths
 
 
-def _forget_layout(figure: Figure) -> None:
-    """Resets the layout: one that starts from the result of another ends with slightly different positions."""
-    for ax in figure.axes:
-        if (spec := ax.get_subplotspec()) is not None:
-            ax.set_subplotspec(spec)
-
-
 def note(ax: Axes, text: str, corner: str) -> None:
     """Small text in a `corner` of the axes, such as "top right", behind the data; none if it is empty."""
     vertical, horizontal = corner.split()
-    right, top = horizontal == "right", vertical == "top"
+    x, y = (0.98 if horizontal == "right" else 0.02), (0.98 if vertical == "top" else 0.02)
     if text:
-        ax.annotate(
-            text,
-            xy=(int(right), int(top)),
-            xycoords="axes fraction",
-            xytext=(-3 if right else 3, -3 if top else 3),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            va="top" if top else "bottom",
-            fontsize=SMALL,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-            zorder=0.9,  # grid lines have 0.5, data at least 1
+        background = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        ax.text(x, y, text, transform=ax.transAxes, ha=horizontal, va=vertical, fontsize=SMALL, bbox=background).set(
+            zorder=0.9  # grid lines have 0.5, data at least 1
         )
 
 
 def legend_above(ax: Axes, entries: Sequence[tuple[Artist, str]]) -> None:
     """A legend of (artist, name) above the axes, in as many columns as fit."""
-    texts, columns = _legend_layout([name for _, name in entries])
-    if not entries:
-        return
-    legend = ax.legend(
-        [artist for artist, _ in entries],
-        ["name"] * len(entries),
-        loc="lower right",
-        bbox_to_anchor=(1, 1),
-        borderaxespad=0.2,
-        ncols=columns,
-    )
-    for text, name in zip(legend.get_texts(), texts, strict=True):
-        text.set_text(name)  # given to ax.legend, a name that begins with _ would be left out
+    if entries:
+        artists, names = zip(*entries, strict=True)
+        texts, columns = _legend_layout(names)
+        place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
+        ax.legend(artists, texts, ncols=columns, **place)
 
 
 def legend_height(names: Sequence[str]) -> float:
@@ -197,17 +169,3 @@ def _legend_layout(names: Sequence[str]) -> tuple[list[str], int]:
     texts = [wrapped(name, LEGEND_WIDTH - HANDLE_WIDTH, lines=2) for name in names]
     longest = max((len(line) for text in texts for line in text.split("\n")), default=0)
     return texts, max(1, min(len(names), LEGEND_WIDTH // (longest + HANDLE_WIDTH)))
-
-
-def _dress(ax: Axes) -> None:
-    """Sets what `ax` took from the style in which it was made."""
-    ax.figure.set_facecolor("white")
-    ax.set_facecolor("white")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set(color=BLACK, linewidth=STYLE["axes.linewidth"])
-    ax.tick_params(labelsize=SMALL, labelfontfamily="sans-serif", labelcolor=BLACK, color=BLACK)
-    ax.tick_params(width=0.6, length=2.5, pad=2.5)
-    ax.grid(True, color=STYLE["grid.color"], linewidth=STYLE["grid.linewidth"], linestyle="-", alpha=1)
-    ax.set_axisbelow(True)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.label.set(fontsize=TEXT, color=BLACK, fontfamily="sans-serif", parse_math=False)
