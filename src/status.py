@@ -56,19 +56,13 @@ def look(sweep: Path, interval: float | None) -> None:
         size = shutil.get_terminal_size(fallback=(120, 24))
         runs = load_runs(sweep)
         last = interval is None or has_ended(runs)
-        text = status_text(runs, size.columns, size.lines - 3 if on_terminal and not last else None)
+        text = status_text(runs, size.columns, size.lines - 4 if on_terminal and not last else None)
         if on_terminal:
             clear_screen()
-        print(_headed(text, sweep, on_terminal) if interval else text, flush=True)
+        print(f"{sweep} at {datetime.now():%H:%M:%S}\n\n{text}\n" if interval else text, flush=True)
         if interval is None or last:
             return
         time.sleep(interval)
-
-
-def _headed(text: str, sweep: Path, on_terminal: bool) -> str:
-    """`text` below its time; off a terminal with an empty line after it."""
-    title = f"{sweep} at {datetime.now():%H:%M:%S}"
-    return f"{title}\n\n{text}" if on_terminal else f"{title}\n\n{text}\n"
 
 
 if __name__ == "__main__":

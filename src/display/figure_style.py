@@ -135,8 +135,7 @@ def legend_above(ax: Axes, entries: Sequence[tuple[Artist, str]]) -> None:
     if entries:
         artists, names = zip(*entries, strict=True)
         texts, columns = _legend_layout(names)
-        place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
-        ax.legend(artists, texts, ncols=columns, **place)
+        ax.legend(artists, texts, ncols=columns, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
 
 
 def legend_height(names: Sequence[str]) -> float:

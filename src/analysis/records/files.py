@@ -2,7 +2,6 @@
 
 import math
 import statistics
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,9 @@ from src.base.renamed import with_new_names
 MOST_EPOCHS = 10**9  # of a plan
 Row = dict[str, Any]
 Text = Annotated[str, AfterValidator(one_line)]  # printable: characters that a terminal would act on are escaped
+Choices = Annotated[
+    dict[str, Text], AfterValidator(lambda own: {name: own[name] for name in CHOICE_SECTIONS if name in own})
+]
 FolderName = Annotated[str, Field(pattern=r"^[^./\x00][^/\x00]*$")]
 Share = Annotated[float, Field(ge=0, le=1.000001)]  # of pixels, with a margin for rounding
 Number = Annotated[float, Field(ge=-1e100, le=1e100)]  # so that its square is finite
@@ -33,7 +35,7 @@ class _FromRecord(Section):
 class _Planned(_FromRecord):
     run_id: FolderName
     config_id: Text
-    choices: dict[str, Text]
+    choices: Choices
     seed: int
     epochs: int = Field(ge=1, le=MOST_EPOCHS)
 
@@ -82,7 +84,7 @@ class _Run(_FromRecord):
 
     run_id: FolderName
     config_id: Text
-    choices: dict[str, Text]
+    choices: Choices
     seed: int
     status: str
     seconds: Cost
@@ -106,13 +108,7 @@ def read_plan(sweep: Path) -> dict[str, Row]:
     path = SweepFolder(sweep).plan_file
     plan = _parse(_Plan, read_json(path) if path.exists() else {"runs": []}, path.name)
     return {
-        run.run_id: {
-            "config_id": run.config_id,
-            **_sections(run.choices),
-            "seed": run.seed,
-            "epoch": 0,
-            "epochs": run.epochs,
-        }
+        run.run_id: run.choices | run.model_dump(include={"config_id", "seed", "epochs"}) | {"epoch": 0}
         for run in plan.runs
     }
 
@@ -155,10 +151,6 @@ def _parse(model: type[AnySection], content: Any, what: str) -> AnySection:
         raise ValueError(f"{what}: {'; '.join(error.problems)}") from error
 
 
-def _sections(choices: Mapping[str, str]) -> dict[str, str]:
-    return {section: choices[section] for section in CHOICE_SECTIONS if section in choices}
-
-
 def _facts(content: Row | None, folder: Path) -> Row:
     """The columns that run.json gives. Raises ValueError for one that is broken."""
     if content is None:
@@ -170,13 +162,9 @@ def _facts(content: Row | None, folder: Path) -> Row:
         raise ValueError(f"is a copy of {run.run_id}, which is in the same folder")
     gone = "no process holds it: killed, or running on another machine"
     return {
-        "config_id": run.config_id,
-        **_sections(run.choices),
-        "seed": run.seed,
-        "status": run.status,
+        **run.choices,
         **run.scores.model_dump(exclude_unset=True),
-        "best_epoch": run.best_epoch,
-        "seconds": run.seconds,
+        **run.model_dump(include={"config_id", "seed", "status", "best_epoch", "seconds"}),
         "fingerprint": run.data.fingerprint,
         "train_images": run.data.images.get("train"),
         "device": run.device_kind,

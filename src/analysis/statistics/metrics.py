@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ class Metric:
     image_column: str | None = None
     of_curve: Callable[[Curve], float] | None = None
     run_column: str | None = None
-    of_images: Callable[[Scores], float] | None = None
+    of_images: Callable[[Scores], Any] | None = None
     cost: bool = False
     least_epochs: int = LEAST_EPOCHS
 
@@ -65,7 +66,6 @@ class Metric:
         """
         if self.image_column:
             records.check_same_images(folder for own in folders for folder in own)
-        # one sample at a time: the scores of one setting are a view of the table, those of two would be copied
         return [_known(self._values(records, own)) for own in folders]
 
     def _values(self, records: Records, folders: Sequence[str]) -> Scores:
@@ -87,14 +87,14 @@ class Metric:
             return math.nan
 
 
-def at_end(column: str) -> Callable[[Curve], float]:
-    """Mean of `column` over the last tenth of the run's epochs, at least one."""
-    return lambda curve: _mean(curve[column].tail(_epochs_in(END, len(curve))))
+def mean_over(column: str, share: float) -> Callable[[Curve], float]:
+    """Mean of `column` over a `share` of the run's epochs, at least one: the first ones, or the last if negative."""
 
+    def mean(curve: Curve) -> float:
+        epochs = _epochs_in(abs(share), len(curve))
+        return float((curve[column].head(epochs) if share > 0 else curve[column].tail(epochs)).mean())
 
-def at_start(column: str, share: float = END) -> Callable[[Curve], float]:
-    """Mean of `column` over the first tenth of the run's epochs, or another `share`, at least one."""
-    return lambda curve: _mean(curve[column].head(_epochs_in(share, len(curve))))
+    return mean
 
 
 def epochs_to_converge(curve: Curve) -> float:
@@ -117,9 +117,8 @@ def valid_loss_rise(share: float) -> Metric:
     """
 
     def rise(curve: Curve) -> float:
-        until = _epochs_in(share, len(curve))
-        level = _mean(curve["valid_loss"].iloc[max(0, until - _epochs_in(END, len(curve))) : until])
-        return at_end("valid_loss")(curve) / level - 1
+        level = curve["valid_loss"].head(_epochs_in(share, len(curve))).tail(_epochs_in(END, len(curve))).mean()
+        return mean_over("valid_loss", -END)(curve) / float(level) - 1
 
     # the two tenths of the epochs must not overlap
     least = next(n for n in itertools.count(LEAST_EPOCHS) if _epochs_in(share, n) <= n - _epochs_in(END, n))
@@ -133,16 +132,13 @@ def _known(sample: Scores) -> Scores:
     return sample if known.all() else sample[known]
 
 
-def _mean(values: pd.Series) -> float:
-    return float(values.mean())
-
-
 def _epochs_in(share: float, epochs: int) -> int:
     return max(1, round(share * epochs))
 
 
-def _of_test_dice(statistic: str, of_images: Callable[[Scores], float]) -> Metric:
-    return Metric(f"{statistic} of the test images' Dice", image_column="dice", of_images=of_images)
+def _of_images(column: str, statistic: str, function: Callable[[Scores], Any]) -> Metric:
+    name = {"dice": "Dice", "iou": "IoU"}[column]
+    return Metric(f"{statistic} of the test images' {name}", image_column=column, of_images=function)
 
 
 CURVES = {
@@ -153,40 +149,38 @@ CURVES = {
     "train_accuracy": ("training pixel accuracy", "points"),
     "valid_accuracy": ("validation pixel accuracy", "points"),
 }
-STRETCHES: dict[str, tuple[str, Callable[[str], Callable[[Curve], float]]]] = {
-    "end": ("at the end", at_end),
-    "start": ("at the start", at_start),
-    "early": ("early in training", lambda column: at_start(column, EARLY)),
-    "mean": ("over all epochs", lambda column: at_start(column, 1.0)),
+STRETCHES = {
+    "end": ("at the end", -END),
+    "start": ("at the start", END),
+    "early": ("early in training", EARLY),
+    "mean": ("over all epochs", 1.0),
 }
 METRICS: Mapping[str, Metric] = {
     "test_dice": Metric("test Dice", image_column="dice"),
     "test_iou": Metric("test IoU", image_column="iou"),
-    "test_dice_median": _of_test_dice("median", lambda dice: float(np.median(dice))),
-    "test_dice_std": _of_test_dice("standard deviation", lambda dice: float(dice.std())),
-    "test_dice_min": _of_test_dice("minimum", lambda dice: float(dice.min())),
-    "test_dice_max": _of_test_dice("maximum", lambda dice: float(dice.max())),
-    "test_iou_median": Metric(
-        "median of the test images' IoU", image_column="iou", of_images=lambda iou: float(np.median(iou))
-    ),
+    "test_dice_median": _of_images("dice", "median", np.median),
+    "test_dice_std": _of_images("dice", "standard deviation", np.std),
+    "test_dice_min": _of_images("dice", "minimum", np.min),
+    "test_dice_max": _of_images("dice", "maximum", np.max),
+    "test_iou_median": _of_images("iou", "median", np.median),
     "valid_dice_best": Metric("best validation Dice", run_column="valid_dice"),
     **{
-        f"{column}_{suffix}": Metric(f"{description} {when}", unit, of_curve=stretch(column))
+        f"{column}_{suffix}": Metric(f"{description} {when}", unit, of_curve=mean_over(column, share))
         for column, (description, unit) in CURVES.items()
-        for suffix, (when, stretch) in STRETCHES.items()
+        for suffix, (when, share) in STRETCHES.items()
     },
     "valid_loss_fluctuation": Metric(
         "change of validation loss from epoch to epoch",
         "",
-        of_curve=lambda curve: _mean(curve["valid_loss"].diff().abs()),
+        of_curve=lambda curve: float(curve["valid_loss"].diff().abs().mean()),
     ),
     "valid_dice_early_minus_end": Metric(
         "validation Dice early in training minus that at the end",
-        of_curve=lambda curve: at_start("valid_dice", EARLY)(curve) - at_end("valid_dice")(curve),
+        of_curve=lambda curve: mean_over("valid_dice", EARLY)(curve) - mean_over("valid_dice", -END)(curve),
     ),
     "generalisation_gap": Metric(
         "training Dice minus validation Dice at the end",
-        of_curve=lambda curve: at_end("train_dice")(curve) - at_end("valid_dice")(curve),
+        of_curve=lambda curve: mean_over("train_dice", -END)(curve) - mean_over("valid_dice", -END)(curve),
     ),
     "epochs_to_converge": Metric(
         "epochs until 95 % of the best validation Dice", "epochs", of_curve=epochs_to_converge
