@@ -74,10 +74,10 @@ def notes_of(splits: Splits) -> tuple[str, ...]:
 def _ways_of_reading(pairs: list[Pair], decoder: PairDecoder) -> Iterator[str]:
     marks = Counter(mark for pair in pairs for mark in _facts(pair).marks)
     if turned := marks[TURNED]:
+        masks = marks[MASK_TURNED_LIKE_IMAGE] + marks[MASK_TURNED]
         yield (
-            f"{turned} of {len(pairs)} images are turned by their EXIF orientation, "
-            f"{marks[MASK_TURNED_LIKE_IMAGE] + marks[MASK_TURNED]} of the masks too; the others are taken as drawn on the "
-            "turned image (data.exif=ignore reads stored pixels)"
+            f"{turned} of {len(pairs)} images are turned by their EXIF orientation, {masks} of the masks too; "
+            "other masks are taken as drawn on the turned image (data.exif=ignore reads stored pixels)"
         )
     if transparent := marks[ON_WHITE]:
         yield f"{transparent} of {len(pairs)} images have transparent pixels, which are shown on white"

@@ -113,8 +113,8 @@ def test_a_mask_that_fits_the_stored_pixels_alone_is_turned_like_its_image(tmp_p
     splits = opened(tmp_path)
     assert_meet(splits)
     assert said_of(splits) == [
-        "10 of 10 images are turned by their EXIF orientation, 10 of the masks too; the others are taken as drawn "
-        "on the turned image (data.exif=ignore reads stored pixels)"
+        "10 of 10 images are turned by their EXIF orientation, 10 of the masks too; other masks are taken as drawn on "
+        "the turned image (data.exif=ignore reads stored pixels)"
     ]
 
 
