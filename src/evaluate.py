@@ -28,11 +28,11 @@ def evaluate(config: DictConfig) -> None:
     from src.evaluation.evaluation import EvaluateOptions, evaluate_run
     from src.evaluation.protocol_table import RIGHT, table_columns, table_notes
 
-    done = evaluate_run(parse_options(EvaluateOptions, config, NEEDED))
+    entries, folder = evaluate_run(parse_options(EvaluateOptions, config, NEEDED))
     width = shutil.get_terminal_size((160, 24)).columns
-    print("\n".join(plain_table(table_columns(done.entries), RIGHT, {"protocol": 12}, width)), end="\n\n")
-    print("\n".join(table_notes(done.entries)), end="\n\n")
-    print(f"written: {done.folder}")
+    print("\n".join(plain_table(table_columns(entries), RIGHT, {"protocol": 12}, width)), end="\n\n")
+    print("\n".join(table_notes(entries)), end="\n\n")
+    print(f"written: {folder}")
 
 
 if __name__ == "__main__":

@@ -309,7 +309,7 @@ def test_report_as_figure_of_an_inferred_photo_has_three_panels(infer, tmp_path,
         (
             ["run={run}", "output={folder}/m", "input=null", "styles=[report_a_overlay,report_d,panels]"],
             [
-                "input: got None; it takes a photo, a folder or a glob, or give split=test",
+                "input: got None with split=None; give one of the two",
                 "styles: got 'report_d', which shows the true mask; with input only report_a_overlay can be drawn",
                 "styles: got 'panels', which shows the true mask; with input only report_a_overlay can be drawn",
             ],

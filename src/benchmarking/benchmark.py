@@ -11,9 +11,8 @@ from src.base.environment import PROJECT, git_state, machine, versions
 from src.base.files import write_json
 from src.base.runtime import Numerics, device_name, pick_device
 from src.benchmarking.measurements import measure_data_path, measure_network
-from src.data.cache import open_cache
-from src.data.datasets import load_size
 from src.data.open_data import open_verified
+from src.training.build import build_pair_reader
 
 SCHEMA = 1
 PER_CORE, STEPS = "images_per_second_and_core", "step_seconds"
@@ -37,11 +36,9 @@ def run_benchmark(options: BenchmarkOptions, configs: Sequence[RunConfig]) -> di
     """
     config = configs[0]
     splits, digest = open_verified(config.data)
-    sizes = {config.data.image_size, load_size(config.data.image_size, config.augmentation)}
-    cache = Path(config.data.cache_dir)
-    read_pair = open_cache(splits, digest, sorted(sizes), cache)
+    read_pair = build_pair_reader(config, splits, digest)
     numerics = Numerics(pick_device(config.device), config.numerics)
-    numerics.set_up(cache)
+    numerics.set_up(Path(config.data.cache_dir))
     networks = {
         one.model["name"]: measure_network(one, splits, read_pair, numerics, options.steps, options.repeats)
         for one in configs

@@ -18,7 +18,7 @@ from src.data.loaders import make_native_loader
 from src.data.pairs import Pair, Splits
 from src.evaluation.gallery import worst_median_best, write_gallery
 from src.evaluation.measures import best_threshold
-from src.evaluation.protocol_table import save_reliability, table_markdown
+from src.evaluation.protocol_table import draw_reliability, table_markdown
 from src.evaluation.scoring import Prediction, Scored, entry_of, every_protocol, predictions, rows_of, score_all
 from src.prediction.load_model import Predictor, load_model, open_own_data
 from src.prediction.panels import STYLES, Example
@@ -46,17 +46,10 @@ class EvaluateOptions(Section):
     workers: int = Field(ge=-1, le=1024)
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """The entries of test.json that were asked for, by name, and the folder with the table and the pictures."""
-
-    entries: dict[str, dict[str, Any]]
-    folder: Path
-
-
-def evaluate_run(options: EvaluateOptions) -> Evaluated:
+def evaluate_run(options: EvaluateOptions) -> tuple[dict[str, dict[str, Any]], Path]:
     """Scores the run of `options` and writes everything; what its record holds already stays as it is.
 
+    Returns the entries of test.json that were asked for, by name, and the folder with the table and the pictures.
     Raises ValueError when it is not a finished run, or its data are not there, or not the ones it was trained on;
     RunBusy when another process holds it.
     """
@@ -76,10 +69,10 @@ def evaluate_run(options: EvaluateOptions) -> Evaluated:
         target = _folder(options, scored[0].protocol)
         target.mkdir(parents=True, exist_ok=True)
         write_text(target / "protocols.md", table_markdown(f"{options.split}: {folder.resolve().name}", entries))
-        save_reliability(entries[scored[0].protocol.name], target)
+        draw_reliability(entries[scored[0].protocol.name], target)
         if options.images:
             evaluation.draw(scored[0], target)
-    return Evaluated(entries, target)
+    return entries, target
 
 
 @dataclass(frozen=True)

@@ -102,13 +102,21 @@ def _both_empty(entry: Mapping[str, Any]) -> str:
     )
 
 
-@styled
-def reliability(ax: Axes, bins: Sequence[Mapping[str, Any]], error: float | None) -> Axes:
-    """The share of foreground among the pixels of each bin, against their mean probability; the diagonal is perfect.
+def draw_reliability(entry: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Draws the calibration of an entry of test.json into `folder`, as calibration.svg and .png.
 
-    `bins`: as Calibration.bins gives them; the area of a point is in proportion to its share of the pixels.
-    `error`: the expected calibration error.
+    The share of foreground among the pixels of each bin, against their mean probability; the diagonal is perfect, and
+    the area of a point is in proportion to its share of the pixels.
     """
+    figure, ax = new_figure(height=3.4)
+    _reliability(ax, entry["calibration_bins"])
+    if entry["calibration_error"] is not None:
+        note(ax, f"calibration error {entry['calibration_error']:.4f}", "top left")
+    return saved(figure, folder, "calibration")
+
+
+@styled
+def _reliability(ax: Axes, bins: Sequence[Mapping[str, Any]]) -> Axes:
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", zorder=1)
     probability, foreground, pixels = (
         np.array([one[key] for one in bins], dtype=float) for key in ("probability", "foreground", "pixels")
@@ -116,15 +124,5 @@ def reliability(ax: Axes, bins: Sequence[Mapping[str, Any]], error: float | None
     ax.plot(probability, foreground, color=BLUE, linewidth=1, zorder=2)
     ax.scatter(probability, foreground, s=8 + 150 * pixels / max(pixels.sum(), 1), color=BLUE, alpha=0.7, zorder=3)
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-    ax.set_xlabel("mean probability of foreground")
-    ax.set_ylabel("share of foreground")
-    if error is not None:
-        note(ax, f"calibration error {error:.4f}", "top left")
+    ax.set(xlabel="mean probability of foreground", ylabel="share of foreground")
     return ax
-
-
-def save_reliability(entry: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draws the calibration of an entry of test.json into `folder`, as calibration.svg and .png."""
-    figure, ax = new_figure(height=3.4)
-    reliability(ax, entry["calibration_bins"], entry["calibration_error"])
-    return saved(figure, folder, "calibration")

@@ -36,7 +36,6 @@ def by_group(groups: Iterable[str | None], dice: Iterable[float]) -> dict[str, d
 class Prediction:
     """What the network says of one image: probability float32 (S, S), and its trimap uint8 (H, W) at its own size."""
 
-    position: int
     probability: np.ndarray
     trimap: np.ndarray
 
@@ -86,8 +85,7 @@ def predictions(predictor: Predictor, batches: Iterable[NativeBatch], tta: Tta, 
     """Every image of `batches` in its order; a bar named `what` shows how far it is."""
     for batch in tqdm(batches, desc=what, unit="batch", disable=None, leave=False):
         probabilities = predictor.probabilities(batch.images, tta).cpu().numpy()  # (B, S, S)
-        for position, probability, trimap in zip(batch.positions, probabilities, batch.trimaps, strict=True):
-            yield Prediction(position, probability, trimap)
+        yield from map(Prediction, probabilities, batch.trimaps)
 
 
 def score_all(found: Iterable[Prediction], protocols: Sequence[Protocol]) -> list[Scored]:

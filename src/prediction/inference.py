@@ -234,9 +234,7 @@ def _dice(mask: Mask, target: Target) -> float:
 def _conflicts(options: InferenceOptions) -> list[str]:
     """A line for each option that another one excludes."""
     problems = []
-    if options.input is None and options.split is None:
-        problems.append("input: got None; it takes a photo, a folder or a glob, or give split=test")
-    if options.input is not None and options.split is not None:
+    if (options.input is None) == (options.split is None):
         problems.append(f"input: got {options.input!r} with split={options.split}; give one of the two")
     if options.split is None:
         problems += [

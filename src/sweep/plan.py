@@ -18,12 +18,6 @@ from src.training.checks import checked
 
 # These may differ between points that are one run: they name an option, or act through a key that other runs read.
 LABELS = {*(f"{section}.name" for section in CHOICE_SECTIONS if section != "data"), "trainer.by_model"}
-ONE_FOLDER = "all runs of a sweep lie in one folder"
-ONE_VALUE = {
-    "output": ONE_FOLDER,
-    "sweep.name": ONE_FOLDER,
-    "data.root": "they hold the same files, so they would all be one run: give it one value",
-}
 Point = tuple[dict[str, Any], list[str]]  # a composed config as plain values, and what was typed for it
 
 
@@ -100,12 +94,11 @@ def _check_one_value(configs: Sequence[RunConfig], identities: Sequence[Identity
             if any(value != values[0] for value in values):
                 found.setdefault(key, [value for number, value in enumerate(values) if value not in values[:number]])
     if found:
-        raise ConfigError([_several(key, values) for key, values in found.items()])
-
-
-def _several(key: str, values: Sequence[Any]) -> str:
-    why = ONE_VALUE.get(key, "they would all be one run, because this key cannot change a result: give it one value")
-    return f"{key}: got several ({', '.join(map(shown, values[:3]))}{', …' if values[3:] else ''}); {why}"
+        several = {
+            key: f"{', '.join(map(shown, values[:3]))}{', …' if values[3:] else ''}" for key, values in found.items()
+        }
+        why = "give it one value, since a sweep has one folder, and this key alone makes no other run"
+        raise ConfigError([f"{key}: got several ({values}); {why}" for key, values in several.items()])
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

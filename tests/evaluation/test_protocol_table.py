@@ -13,11 +13,10 @@ def entries(*found: tuple[list[float], list[int]], threshold: float = 0.5, chose
     """Of images of one row: probabilities and trimap codes of its pixels, each row repeated to a square."""
     predictions = [
         Prediction(
-            number,
             np.array([probability] * len(probability), dtype=np.float32),
             np.array([trimap] * len(trimap), dtype=np.uint8),
         )
-        for number, (probability, trimap) in enumerate(found)
+        for probability, trimap in found
     ]
     pairs = [Pair(f"a_{number}", Path("/none/images/a.jpg"), Path("/none")) for number in range(len(found))]
     scored = score_all(predictions, every_protocol("none", threshold, chosen))

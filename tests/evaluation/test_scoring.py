@@ -18,7 +18,7 @@ def pairs(count: int) -> list[Pair]:
 
 
 def scored(protocol: Protocol, *found: tuple[np.ndarray, np.ndarray]):
-    predictions = [Prediction(number, *one) for number, one in enumerate(found)]
+    predictions = [Prediction(*one) for one in found]
     (one,) = score_all(predictions, [protocol])
     return one
 
@@ -49,7 +49,7 @@ def test_native_enlarges_the_probabilities_and_scores_at_the_trimaps_own_size():
     # 1 x 2 becomes 1 x 4, bilinear with pixel centres: 0, 0.25, 0.75, 1 of the way from 0 to 1
     probability = np.array([[0.0, 1.0], [0.0, 1.0]], dtype=np.float32)
     trimap = np.array([[BACKGROUND, BACKGROUND, PET, PET]] * 2, dtype=np.uint8)
-    prediction = Prediction(0, probability, trimap)
+    prediction = Prediction(probability, trimap)
     enlarged, target = prediction.at(Protocol("foreground", "native", "none", 0.5))
     assert np.allclose(enlarged, [[0, 0.25, 0.75, 1]] * 2) and target.shape == (2, 4)
     assert scored(Protocol("foreground", "native", "none", 0.5), (probability, trimap)).counts[0].tolist() == [
@@ -98,7 +98,7 @@ def test_no_outline_is_judged_of_an_image_with_pixels_that_do_not_count():
 
 
 def test_six_protocols_score_one_prediction_each_in_its_own_way():
-    found = score_all([Prediction(0, PROBABILITY, TRIMAP)], every_protocol("none", 0.5, None))
+    found = score_all([Prediction(PROBABILITY, TRIMAP)], every_protocol("none", 0.5, None))
     assert [one.counts[0].tolist() for one in found] == [[8, 4, 4, 0], [4, 8, 4, 0], [4, 4, 4, 0]] * 2
 
 

@@ -12,8 +12,7 @@ from src.data.open_data import open_verified
 from src.sweep import plan
 from src.sweep.plan import make_jobs, write_plan
 
-IN_ONE_FOLDER = "all runs of a sweep lie in one folder"
-NO_AXIS = "they would all be one run, because this key cannot change a result: give it one value"
+NO_AXIS = "give it one value, since a sweep has one folder, and this key alone makes no other run"
 
 
 @pytest.fixture
@@ -42,8 +41,8 @@ def jobs(composed, small):
         (["notes=a", "notes=b", "notes=c", "notes=d"], f"notes: got several ('a', 'b', 'c', …); {NO_AXIS}"),
         (["trainer.keep_every=1", "trainer.keep_every=null"], f"trainer.keep_every: got several (1, None); {NO_AXIS}"),
         (["sweep.retry_failed=true", "sweep.retry_failed=false"], "sweep.retry_failed: got several (True, False); "),
-        (["output=/a", "output=/b"], f"output: got several ('/a', '/b'); {IN_ONE_FOLDER}"),
-        (["sweep.name=a", "sweep.name=b"], f"sweep.name: got several ('a', 'b'); {IN_ONE_FOLDER}"),
+        (["output=/a", "output=/b"], f"output: got several ('/a', '/b'); {NO_AXIS}"),
+        (["sweep.name=a", "sweep.name=b"], f"sweep.name: got several ('a', 'b'); {NO_AXIS}"),
         (["data.name=a", "data.name=b"], f"data.name: got several ('a', 'b'); {NO_AXIS}"),
     ],
 )
@@ -100,9 +99,7 @@ def test_two_data_sets_are_two_runs_and_each_is_opened_once(composed, two_roots,
 
 
 def test_the_same_files_in_two_places_are_one_run(jobs, tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"data\.root: got several \(.*they hold the same files, so they would all be one run"
-    ):
+    with pytest.raises(ConfigError, match=r"data\.root: got several \(.*this key alone makes no other run"):
         jobs([f"data.root={tmp_path}/a", f"data.root={tmp_path}/b"])
 
 
