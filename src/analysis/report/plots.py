@@ -54,7 +54,8 @@ def curves(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
     last = max((table.index.max() for table in tables), default=1)
     ax.set_xlim(0, max(1.02 * last, last + 0.5))
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    if column.endswith("loss"):  # so that a few high losses do not flatten all others
+    if column.endswith("loss") and any((table > 0).any(axis=None) for table in tables):
+        # so that a few high losses do not flatten all others
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_minor_locator(NullLocator())

@@ -130,6 +130,13 @@ def test_losses_are_on_a_log_axis_with_plain_numbers():
     assert ax.get_yscale() == "log" and {"0.5", "1", "20"} <= {text.get_text() for text in ax.get_yticklabels()}
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("values", [[0.0, 0.0], [-1.0, 2.0], [NAN, NAN], [1e-300, 1e100], [0.3, 0.3]])
+def test_strange_losses_are_drawn_without_a_warning(values, tmp_path):
+    figure, _ = drawn(curves, epochs_of({"unet": [values]}, "valid_loss"), "valid_loss")
+    saved(figure, tmp_path, "losses")
+
+
 def test_of_twelve_settings_eight_are_drawn_and_a_note_says_so():
     _, ax = drawn(curves, epochs_of({f"setting {n}": [[0.2, 0.4]] for n in range(12)}), "valid_dice")
     assert len(ax.lines) == 8 and notes(ax) == ["8 of 12 settings"]
