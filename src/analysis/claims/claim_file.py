@@ -44,8 +44,9 @@ def _valid_side(side: dict[str, Any]) -> dict[str, Any]:
     return side
 
 
-MetricName = Annotated[str, AfterValidator(_known), Field(alias="measure")]
-ScoreName = Annotated[str, AfterValidator(_known), AfterValidator(_no_cost), Field(alias="measure")]
+KnownMetric = Annotated[str, AfterValidator(_known)]
+MetricName = Annotated[KnownMetric, Field(alias="measure")]
+ScoreName = Annotated[KnownMetric, AfterValidator(_no_cost), Field(alias="measure")]
 Side = Annotated[dict[str, Any], AfterValidator(_valid_side)]
 
 
@@ -202,16 +203,13 @@ class Claim(Section):
 
 
 class Printed(Section):
-    """What a report printed for a `setting`: Dice in [0, 1], `test_dice_to` the end of a range, minutes of training."""
+    """What a report printed for a `setting`: a number, or both ends of a range, for each metric.
+
+    Dice, IoU and accuracy are in [0, 1], times in seconds, memory in bytes.
+    """
 
     setting: Side
-    test_dice: float = Field(ge=0, le=1)
-    test_dice_to: float | None = Field(default=None, ge=0, le=1)
-    median: float | None = None
-    std: float | None = None
-    min: float | None = None
-    max: float | None = None
-    minutes: float | None = None
+    numbers: dict[KnownMetric, float | tuple[float, float]] = Field(min_length=1)
 
 
 class ClaimFile(Section):

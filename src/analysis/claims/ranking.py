@@ -103,6 +103,8 @@ def _reported(setting: Setting, files: Sequence[ClaimFile]) -> dict[str, float |
         # also beside a smaller data set of the same kind, since the page shows the number of images
         conditions = {key: value for key, value in file.reported_with.items() if key != "train_images"}
         for printed in file.printed:
-            if setting.meets({**file.where, **conditions, **printed.setting}):
-                return {"reported": printed.test_dice, "reported_to": printed.test_dice_to}
+            number = printed.numbers.get("test_dice")
+            if number is not None and setting.meets({**file.where, **conditions, **printed.setting}):
+                first, last = number if isinstance(number, tuple) else (number, None)
+                return {"reported": first, "reported_to": last}
     return {}

@@ -24,6 +24,7 @@ from src.analysis.report.tables import (
     excluded_columns,
     extreme_images,
     plan_columns,
+    printed_columns,
     settings_columns,
     verdict_table,
 )
@@ -49,6 +50,7 @@ MOST_CONTEXTS = 10  # of a claim, listed on the page
 WORDS = {  # columns that are aligned to the left
     *("setting", "comparison", "image", "run", "sweep", "status", "reason", "verdict", "note", "name", "says"),
     *("as tested", "reported", "claim", "part", "metric", "images", "scope", "notes", "fact", "value"),
+    "other conditions",
 }
 CLAIMS = """\
 Intervals are 95 %. A claim holds if its interval lies entirely in the claimed region, also after Holm's adjustment \
@@ -58,6 +60,10 @@ PER_SETTING = """\
 runs; min and max are of all images of all runs. Overlapping bars do not mean a tie: all settings are scored on the \
 same images, so a difference is known more precisely than each score. The top score is inflated by selection \
 (winner's curse): comparisons with the best are Bonferroni-adjusted over all pairs."""
+PRINTED = """\
+Each number that a report prints for one of these settings, and the mean over these runs with its 95 % interval. Under \
+"other conditions" stands in what the runs differ from the report, with the report's own value in parentheses: such \
+numbers are not of the same experiment."""
 EFFECTS = """\
 Differences in test Dice with all else equal; intervals and p-values cover new seeds and new images. Hedges' g is the \
 difference in units of the standard deviation between seeds. Of a factor with more than {most_levels} levels, each is \
@@ -107,7 +113,7 @@ class Section:
 
 
 def write_report(report: Report, folder: Path) -> Path:
-    """Writes index.html, report.md, table.csv, table.tex, effects.csv, verdicts.csv and figures/ into `folder`.
+    """Writes the page, report.md, table.csv and .tex, effects.csv, verdicts.csv, printed.csv and figures/ to `folder`.
 
     Each file is whole or absent; other files in the folder stay. Returns the path of the page. Raises ValueError if
     figures/ is a link.
@@ -124,6 +130,7 @@ def write_report(report: Report, folder: Path) -> Path:
     write_csv(folder / "table.csv", report.scores.assign(per_seed=per_seed))
     write_csv(folder / "effects.csv", pd.DataFrame(effect_columns(report.effects)))
     write_csv(folder / "verdicts.csv", verdict_table(report.verdicts))
+    write_csv(folder / "printed.csv", report.printed)
     svgs = {picture.name: (folder / "figures" / f"{picture.name}.svg").read_bytes() for picture in pictures}
     sources = {name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in svgs.items()}
     page = folder / "index.html"
@@ -161,6 +168,7 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
         Section("claims", "Claims", _claims_text(report), _claim_tables(report)),
         Section("effects", "Effect of each factor", effects_text, [effects]),
         Section("settings", "Settings", "", [scores], PER_SETTING if has_scores else ""),
+        Section("printed", "What the reports print, and these runs", PRINTED, _printed_tables(report)),
         Section("curves", "Curves"),
         Section("images", "Images", "", images),
         Section("seeds", "Seeds needed", plan_text, [plan]),
@@ -195,6 +203,13 @@ def _claim_tables(report: Report) -> list[Table]:
             shown = compared.drop(columns=["source", "verdict", "reason", "p", "hedges_g"])
             tables.append(Table(caption, _filled(shown)))
     return tables
+
+
+def _printed_tables(report: Report) -> list[Table]:
+    sources = report.printed.groupby("source", sort=False)
+    return [
+        Table(f"{source}: printed and measured", _filled(pd.DataFrame(printed_columns(own)))) for source, own in sources
+    ]
 
 
 def _filled(table: pd.DataFrame) -> Columns:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.effects import MIN_EFFECT, Effect, factor_effects, seed_plan
+from src.analysis.claims.printed import printed_beside_measured
 from src.analysis.claims.ranking import settings_scores
 from src.analysis.claims.verdicts import Verdict, judge
 from src.analysis.records.loading import Records, load_records
@@ -20,7 +21,8 @@ class Report:
     """The results for some sweeps, before they are put into words.
 
     `scores`: of settings_scores; `effects`: of each factor on test Dice; `verdicts`: on each file of claims for which
-    there are runs, `without_runs`: the sources of the others; `plan`: of seed_plan, for `min_effect` (Dice).
+    there are runs, `without_runs`: the sources of the others; `printed`: of printed_beside_measured; `plan`: of
+    seed_plan, for `min_effect` (Dice).
     """
 
     title: str
@@ -29,6 +31,7 @@ class Report:
     scores: pd.DataFrame
     effects: list[Effect]
     verdicts: list[tuple[ClaimFile, list[Verdict]]]
+    printed: pd.DataFrame
     without_runs: list[str]
     plan: pd.DataFrame
     min_effect: float
@@ -50,7 +53,8 @@ def make_report(
     known = records.runs[records.runs["config_id"].notna()]
     factors = [name for name in differing_columns(known) if name not in ("fingerprint", "config_id")]
     effects = factor_effects(records, settings, factors)
-    judged = [(file, judge(records, settings if on_any_data else file.on_its_data(settings), file)) for file in claims]
+    asked = [(file, settings if on_any_data else file.on_its_data(settings)) for file in claims]
+    judged = [(file, judge(records, own, file)) for file, own in asked]
     return Report(
         title=", ".join(sweep.absolute().name for sweep in sweeps),
         records=records,
@@ -58,6 +62,7 @@ def make_report(
         scores=settings_scores(records, settings, claims),
         effects=effects,
         verdicts=[(file, own) for file, own in judged if any(verdict.has_runs for verdict in own)],
+        printed=printed_beside_measured(records, asked),
         without_runs=[file.source for file, own in judged if not any(verdict.has_runs for verdict in own)],
         plan=seed_plan(records, [effect for effect in effects if effect.is_main], min_effect),
         min_effect=min_effect,

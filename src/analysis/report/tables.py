@@ -14,6 +14,7 @@ from src.analysis.claims.wording import arms_text, effect_text, interval_text, l
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.statistics.estimates import MOST_SEEDS
+from src.analysis.statistics.metrics import METRICS
 from src.display.text import MISSING, Columns, cell_texts, collapse_whitespace, human_seconds, score_text, setting_text
 
 MOST_SAMPLES = 4  # of a comparison, whose seeds are listed one by one: an interaction has four
@@ -112,6 +113,36 @@ def excluded_columns(runs: pd.DataFrame) -> Columns:
         "status": list(rows["status"]),
         "reason": cell_texts(rows["left_out"].fillna(rows["error"]), collapse_whitespace, missing=""),
     }
+
+
+def printed_columns(printed: pd.DataFrame) -> Columns:
+    """What a report printed and what the runs gave; `printed` of printed_beside_measured, of one source."""
+    rows = printed.to_dict("records")
+    return {
+        "setting": list(printed["setting"]),
+        "metric": [METRICS[row["metric"]].description for row in rows],
+        "printed": [
+            " to ".join(_plain(row["metric"], row[end]) for end in ("printed", "printed_to") if not pd.isna(row[end]))
+            for row in rows
+        ],
+        "here": [MISSING if pd.isna(row["here"]) else _plain(row["metric"], row["here"]) for row in rows],
+        "95 % interval": [
+            ""
+            if pd.isna(row["low"])
+            else f"{_plain(row['metric'], row['low'])} to {_plain(row['metric'], row['high'])}"
+            for row in rows
+        ],
+        "seeds": [str(row["seeds"]) for row in rows],
+        "other conditions": list(printed["other_conditions"]),
+    }
+
+
+def _plain(metric: str, value: float) -> str:
+    """A value of the records in its unit: `0.9291`, `30m 00s`, `14.5 GB`."""
+    unit = METRICS[metric].unit
+    if unit == "s":
+        return human_seconds(value)
+    return f"{value / 1e9:.1f} GB" if unit == "bytes" else score_text(value)
 
 
 def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:

@@ -97,6 +97,11 @@ def mean_over(column: str, share: float) -> Callable[[Curve], float]:
     return mean
 
 
+def at_best(column: str) -> Callable[[Curve], float]:
+    """`column` in the first of the epochs with the highest validation Dice."""
+    return lambda curve: float(curve[column].iloc[int(np.argmax(curve["valid_dice"]))])
+
+
 def epochs_to_converge(curve: Curve) -> float:
     """When validation Dice first reaches 95 % of the run's best, on straight lines between epochs from 0 on.
 
@@ -146,6 +151,8 @@ CURVES = {
     "valid_loss": ("validation loss", ""),
     "train_dice": ("training Dice", "points"),
     "valid_dice": ("validation Dice", "points"),
+    "train_dice_batch_flattened": ("batch-flattened training Dice", "points"),
+    "valid_dice_batch_flattened": ("batch-flattened validation Dice", "points"),
     "train_accuracy": ("training pixel accuracy", "points"),
     "valid_accuracy": ("validation pixel accuracy", "points"),
 }
@@ -163,12 +170,18 @@ METRICS: Mapping[str, Metric] = {
     "test_dice_min": _of_images("dice", "minimum", np.min),
     "test_dice_max": _of_images("dice", "maximum", np.max),
     "test_iou_median": _of_images("iou", "median", np.median),
-    "valid_dice_best": Metric("best validation Dice", run_column="valid_dice"),
     **{
         f"{column}_{suffix}": Metric(f"{description} {when}", unit, of_curve=mean_over(column, share))
         for column, (description, unit) in CURVES.items()
         for suffix, (when, share) in STRETCHES.items()
     },
+    **{
+        f"{column}_best": Metric(
+            f"{description} in the epoch of the best validation Dice", unit, of_curve=at_best(column)
+        )
+        for column, (description, unit) in CURVES.items()
+    },
+    "valid_dice_best": Metric("best validation Dice", run_column="valid_dice"),
     "valid_loss_fluctuation": Metric(
         "change of validation loss from epoch to epoch",
         "",

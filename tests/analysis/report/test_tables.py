@@ -71,8 +71,8 @@ def test_the_table_of_settings(three):
 def test_what_was_reported_stands_beside_where_there_is_something(three):
     records, settings = known(three)
     printed = [
-        {"setting": {"scheduler": "cosine"}, "test_dice": 0.9209},
-        {"setting": {"scheduler": "constant"}, "test_dice": 0.9226, "test_dice_to": 0.9242},
+        {"setting": {"scheduler": "cosine"}, "numbers": {"test_dice": 0.9209}},
+        {"setting": {"scheduler": "constant"}, "numbers": {"test_dice": [0.9226, 0.9242]}},
     ]
     claim = {"says": "x", "test": {"type": "level", "measure": "test_dice", "side": {}, "at_least": 0}}
     file = ClaimFile.model_validate(

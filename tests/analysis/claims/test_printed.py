@@ -1,0 +1,59 @@
+"""What a report printed beside what runs gave: numbers by hand, ranges, sizes that differ, settings that it has not."""
+
+import math
+
+import pytest
+
+from src.analysis.claims.claim_file import ClaimFile
+from src.analysis.claims.printed import printed_beside_measured
+from src.analysis.records.loading import load_records
+from src.analysis.records.matching import settings_of
+from tests.analysis.recorded import finish
+
+CLAIM = {"says": "x", "test": {"type": "level", "measure": "test_dice", "side": {}, "at_least": 0}}
+
+
+def file_of(*printed, **conditions):
+    content = {"source": "Report Z", "where": {"loss": "bce"}, "reported_with": conditions, "printed": list(printed)}
+    return ClaimFile.model_validate({**content, "claims": {"X": CLAIM}})
+
+
+def rows_of(folder, file):
+    records = load_records([folder])
+    return printed_beside_measured(records, [(file, settings_of(records))]).to_dict("records")
+
+
+def test_each_number_stands_beside_the_mean_of_the_runs(tmp_path):
+    for seed, dice in enumerate(([0.5, 0.9], [0.6, 0.8], [0.4, 1.0])):
+        curve = [0.3, 0.8 + 0.01 * seed, 0.7]
+        finish(tmp_path, "trainer.epochs=3", dice=dice, seed=seed, seconds=100.0, curves={"valid_dice": curve})
+    numbers = {"test_dice": [0.92, 0.93], "test_dice_min": 0.0, "valid_dice_best": 0.9, "train_seconds": 1800}
+    rows = rows_of(tmp_path, file_of({"setting": {"model": "unet"}, "numbers": numbers}))
+    assert [row["metric"] for row in rows] == list(numbers)
+    assert [(row["printed"], row["here"]) for row in rows] == [
+        (0.92, pytest.approx(0.7)),
+        (0.0, pytest.approx(0.5)),  # the mean of 0.5, 0.6 and 0.4
+        (0.9, pytest.approx(0.81)),
+        (1800, pytest.approx(300)),
+    ]
+    assert rows[0]["printed_to"] == 0.93 and math.isnan(rows[1]["printed_to"])
+    assert all(row["low"] < row["here"] < row["high"] for row in rows[1:3])
+    assert math.isnan(rows[3]["low"]) and {row["seeds"] for row in rows} == {3}
+    assert {row["other_conditions"] for row in rows} == {""}
+
+
+def test_other_sizes_are_named_and_the_reports_own_size_comes_alone(tmp_path):
+    printed = {"setting": {"model": "unet", "trainer.batch_size": 32}, "numbers": {"test_dice": 0.93}}
+    file = file_of(printed, **{"model.width": 64, "train_images": 3312})
+    finish(tmp_path, "trainer.batch_size=4", dice=[0.9])
+    (row,) = rows_of(tmp_path, file)
+    assert row["other_conditions"] == "model.width 8 (64), train_images 90 (3312), trainer.batch_size 4 (32)"
+    finish(tmp_path, "trainer.batch_size=32", dice=[0.8])
+    (row,) = rows_of(tmp_path, file)
+    assert (row["here"], row["other_conditions"]) == (0.8, "model.width 8 (64), train_images 90 (3312)")
+
+
+def test_settings_that_the_report_does_not_have_are_left_out(tmp_path):
+    finish(tmp_path, "model=resnet34_unet", dice=[0.9])
+    finish(tmp_path, "loss=focal", dice=[0.9])
+    assert rows_of(tmp_path, file_of({"setting": {"model": "unet"}, "numbers": {"test_dice": 0.93}})) == []
