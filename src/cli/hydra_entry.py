@@ -1,7 +1,7 @@
 """The entry of every command: Hydra composes its config, the task runs, every end is a line and an exit code.
 
-In place of `hydra.main`, from which it differs in two things: of all that a config names for Hydra only our sweeper and
-launchers are built (see hydra_limits.py), and a mistake is one line, not a stack.
+In place of `hydra.main`, from which it differs in two things: sweeps are left to our sweeper and launchers alone (see
+hydra_limits.py), and a mistake is one line, not a stack.
 """
 
 import argparse

@@ -106,15 +106,9 @@ def _try(section: str, make: Any, problems: list[str]) -> Any:
 
 
 def _weights_problems(config: RunConfig, model: nn.Module) -> list[str]:
-    if config.init_from is None:
-        return []
-    if not Path(config.init_from).is_file():
-        return [
-            f"init_from: got {config.init_from!r}, which is not a file; give a run's checkpoints/best.pt or a .pth of "
-            "weights"
-        ]
     try:
-        fitting_weights(Path(config.init_from), model.state_dict(), oldest_checkpoint(model))
-    except ValueError as error:
+        if config.init_from is not None:
+            fitting_weights(Path(config.init_from), model.state_dict(), oldest_checkpoint(model))
+    except (ValueError, OSError) as error:
         return [f"init_from: {error}"]
     return []

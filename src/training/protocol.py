@@ -52,6 +52,7 @@ class Protocol:
     def entry(self, counts: Counts, image_size: int, batch_size: int) -> dict[str, Any]:
         """What test.json says of this protocol, from tp, fp, fn, tn of each image, int64 (N, 4)."""
         dice, whole = dice_per_image(counts), pooled(counts)
+        batch_sizes = [min(batch_size, len(counts) - start) for start in range(0, len(counts), batch_size)]
         both_empty = counts[:, :3].sum(axis=1) == 0
         return {
             "image_size": image_size,
@@ -74,7 +75,7 @@ class Protocol:
             "pooled_precision": float(precision_per_image(whole)[0]),
             "pooled_recall": float(recall_per_image(whole)[0]),
             "accuracy": pooled_accuracy(counts),
-            "dice_batch_flattened": batch_flattened_dice(counts, batch_sizes(len(counts), batch_size)),
+            "dice_batch_flattened": batch_flattened_dice(counts, batch_sizes),
             "batch_size": batch_size,
         }
 
@@ -87,8 +88,3 @@ def image_rows(stems: Iterable[str], counts: Counts) -> list[dict[str, Any]]:
         {"stem": stem, "dice": own_dice, "iou": own_iou, "tp": tp, "fp": fp, "fn": fn}
         for stem, own_dice, own_iou, (tp, fp, fn, _) in columns
     ]
-
-
-def batch_sizes(images: int, batch_size: int) -> list[int]:
-    """Images in each batch of a pass over `images`; the last one may be smaller."""
-    return [min(batch_size, images - start) for start in range(0, images, batch_size)]

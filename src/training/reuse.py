@@ -27,15 +27,14 @@ def finished_before(record: RunRecord, data_fingerprint: str) -> dict[str, Any] 
     if run is None:
         return None
     before, finished = run.get("data", {}).get("fingerprint"), run["status"] == "finished"
-    if not isinstance(before, str) or (finished and "test_dice" not in run.get("scores", {})):
+    is_scored = not finished or "test_dice" in run.get("scores", {})
+    if (
+        run["schema"] < SCHEMA or before != data_fingerprint or not is_scored
+    ):  # the folder's name comes of the first two
         raise ValueError(
-            f"{record.run_file}: is not the record of a run, it lacks data.fingerprint or, of a finished one, "
-            f"scores.test_dice; restore a backup, or move {record.folder} away"
-        )
-    if run["schema"] < SCHEMA or before != data_fingerprint:  # the folder's name comes of both
-        raise ValueError(
-            f"{record.run_file}: is the record of another run, it has schema {run['schema']} and a data.fingerprint "
-            f"{before[:12]} instead of {SCHEMA} and {data_fingerprint[:12]}; move {record.folder} away"
+            f"{record.run_file}: is not the record of this run, it has schema {run['schema']} and a data.fingerprint "
+            f"{str(before)[:12]} instead of {SCHEMA} and {data_fingerprint[:12]}, or, finished, no scores.test_dice; "
+            f"restore a backup, or move {record.folder} away"
         )
     return run if finished else None
 

@@ -59,9 +59,6 @@ def mean_over_mirrored(logits_of: Callable[[torch.Tensor], torch.Tensor], images
     return (logits_of(images) + logits_of(images.flip(-1)).flip(-1)) / 2
 
 
-Score = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-
-
 def score(
     network: ModelRunner, loss: nn.Module, images: torch.Tensor, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -163,7 +160,7 @@ class TrainState:
     momentum: float = 0.0  # of the last step taken; beta1 of Adam and AdamW
 
     def __post_init__(self) -> None:
-        self._score: Score = partial(_score, self.network, self.loss)
+        self._score = partial(_score, self.network, self.loss)
         # normalization, forward pass, loss and counts as one program; only for training, where it is called most
         self._compiled = torch.compile(self._score, dynamic=False) if self.network.numerics.compiles else self._score
 

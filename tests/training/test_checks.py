@@ -61,7 +61,7 @@ def test_an_image_that_is_too_small_for_the_network(problems):
 
 
 def test_starting_weights_must_be_there_and_fit(problems, tmp_path):
-    assert "which is not a file" in problems(f"init_from={tmp_path}/none.pt")[0]
+    assert "No such file" in problems(f"init_from={tmp_path}/none.pt")[0]
     other = tmp_path / "other.pth"
     torch.save({"head.weight": torch.zeros(1, 64, 3, 3)}, other)
     assert "holds weights of another network; of 118 entries 1 of another kind: " in problems(f"init_from={other}")[0]

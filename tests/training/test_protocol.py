@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.training.protocol import Protocol, batch_sizes, image_rows
+from src.training.protocol import Protocol, image_rows
 
 
 @pytest.mark.parametrize(
@@ -24,10 +24,6 @@ def test_a_threshold_that_validation_chose_never_stands_under_the_name_of_one_th
         Protocol("foreground", "square", "none", 0.4, "valid").name
         != Protocol("foreground", "square", "none", 0.4).name
     )
-
-
-def test_images_in_batches_of_which_the_last_may_be_smaller():
-    assert batch_sizes(7, 3) == [3, 3, 1] and batch_sizes(6, 3) == [3, 3] and batch_sizes(1, 8) == [1]
 
 
 def test_an_entry_and_its_rows_by_hand():

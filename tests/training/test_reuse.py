@@ -164,7 +164,7 @@ def test_a_run_of_schema_1_is_not_reused_and_that_is_no_fault_of_it(own, sibling
 def test_nor_is_it_taken_for_the_run_in_its_own_folder(sibling):
     as_schema_1(sibling)
     with pytest.raises(
-        ValueError, match=r"run\.json: is the record of another run, it has schema 1 and .* move .* away"
+        ValueError, match=r"run\.json: is not the record of this run, it has schema 1 and .* move .* away"
     ):
         finished_before(sibling, sibling.read()["data"]["fingerprint"])
 

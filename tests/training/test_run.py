@@ -205,7 +205,7 @@ def test_other_data_are_another_run(start):
     run_file = second.folder / "run.json"
     run_file.write_text(run_file.read_text().replace('"fingerprint": "', '"fingerprint": "0123456789ab'))
     with pytest.raises(
-        ValueError, match=r"run\.json: is the record of another run, it has schema 2 and .* 0123456789ab"
+        ValueError, match=r"run\.json: is not the record of this run, it has schema 2 and .* 0123456789ab"
     ):
         start("data.seed=1")
 
