@@ -35,7 +35,8 @@ def table_notes(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"Batch-flattened: each batch of {first['batch_size']} taken as one image, mean over batches (report A's "
         "curves, report B's validation); with 1e-8 in the denominator it is 0 where both are empty.",
         "Pooled: all pixels of all images as one image.",
-        _both_empty(first),
+        f"{first['images_both_empty']} of {first['images']} images have neither true nor predicted foreground: they "
+        f"count 1 here; with report A's 0 the first row's Dice per image would be {first['dice_both_empty_as_0']:.4f}.",
         "Report A counts the border as foreground. Square: scored at the "
         f"{first['image_size']} pixels of the network; native: probabilities enlarged bilinearly to each image's size.",
         f"Boundary F: outlines within {TOLERANCE:.1%} of the image's diagonal count as met (at the square "
@@ -90,16 +91,6 @@ def _row(name: str, entry: Mapping[str, Any]) -> dict[str, str]:
         "recall": f"{entry['recall']['mean']:.4f}",
         "ECE": "-" if calibration is None else f"{calibration:.4f}",
     }
-
-
-def _both_empty(entry: Mapping[str, Any]) -> str:
-    empty = entry["images_both_empty"]
-    if not empty:
-        return "No image has neither true nor predicted foreground, so that rule (1 here, 0 in report A) moves nothing."
-    return (
-        f"{empty} of {entry['images']} images have neither true nor predicted foreground: they count 1 here; with "
-        f"report A's 0 the first row's Dice per image would be {entry['dice_both_empty_as_0']:.4f}."
-    )
 
 
 def draw_reliability(entry: Mapping[str, Any], folder: Path) -> list[Path]:
