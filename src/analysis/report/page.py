@@ -47,6 +47,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 TERMINAL = ("setting", "seeds", "test Dice", "points behind the best [95 %]", "time per run")  # columns
 LONGEST = 600  # characters of a line about an excluded run
 MOST_CONTEXTS = 10  # of a claim, listed on the page
+MOST_EFFECTS = 100  # with more, the page lists main effects only: a browser must open it
 WORDS = {  # columns that are aligned to the left
     *("setting", "comparison", "image", "run", "sweep", "status", "reason", "verdict", "note", "name", "says"),
     *("as tested", "reported", "claim", "part", "metric", "images", "scope", "notes", "fact", "value"),
@@ -155,7 +156,9 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
     records, has_scores = report.records, bool(report.scores["n"].any())
     protocol = "" if records.protocol == HEADLINE else f" (protocol {records.protocol})"
     scores = Table(f"Test scores of each setting, best first{protocol}", settings_columns(report.scores), has_scores)
-    effects = Table("Effects on test Dice, in points (hundredths)", effect_columns(report.effects))
+    shown = [one for one in report.effects if one.is_main or len(report.effects) <= MOST_EFFECTS]
+    in_file = "" if len(shown) == len(report.effects) else "; effects.csv has those in single contexts"
+    effects = Table(f"Effects on test Dice, in points (hundredths){in_file}", effect_columns(shown))
     effects_text = EFFECTS.format(most_levels=MOST_LEVELS)
     plan_text = PLAN.format(min_effect=POINTS * report.min_effect, power=100 * POWER)
     plan = Table("Seeds needed", plan_columns(report.plan))
