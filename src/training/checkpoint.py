@@ -142,7 +142,7 @@ def fitting_weights(path: Path, network: Mapping[str, torch.Tensor], oldest: int
         weights, network = encoder, {key: value for key, value in network.items() if key not in others}
     kinds = {
         "of another kind": [
-            f"{key} (wanted {_kind(wanted)}, found {_kind(weights[key])})"
+            f"{key} (wanted {_kind(wanted)}, found {_kind(weights[key])}{', no values' * weights[key].is_meta})"
             for key, wanted in network.items()
             if key in weights and not _fits(weights[key], wanted)
         ],
@@ -163,7 +163,7 @@ def _fits(value: torch.Tensor, wanted: torch.Tensor) -> bool:
 
 def _kind(value: torch.Tensor) -> str:
     layout = "" if value.layout == torch.strided else f"{value.layout} of "
-    return f"{layout}{value.dtype} {tuple(value.shape)}{' without values' if value.is_meta else ''}"
+    return f"{layout}{value.dtype} {tuple(value.shape)}"
 
 
 def _renamed(weights: dict[str, torch.Tensor], network: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

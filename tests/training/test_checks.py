@@ -64,7 +64,8 @@ def test_starting_weights_must_be_there_and_fit(problems, tmp_path):
     assert "No such file" in problems(f"init_from={tmp_path}/none.pt")[0]
     other = tmp_path / "other.pth"
     torch.save({"head.weight": torch.zeros(1, 64, 3, 3)}, other)
-    assert "holds weights of another network; of 118 entries 1 of another kind: " in problems(f"init_from={other}")[0]
+    (problem,) = problems(f"init_from={other}")
+    assert "of 118 entries 1 of another kind: head.weight (wanted torch.float32 (1, 64, 1, 1), found " in problem
     (tmp_path / "text.pth").write_text("hello")
     assert "not a readable checkpoint" in problems(f"init_from={tmp_path}/text.pth")[0]
 
