@@ -105,10 +105,12 @@ def warn_of_one_class(counts: np.ndarray) -> None:
 
 
 def _log_start(config: RunConfig, splits: Splits, state: TrainState, record: RunRecord) -> None:
+    parameters = sum(parameter.numel() for parameter in state.network.model.parameters())
+    record.update(parameters=parameters)
     log.info(
         "%s with %s parameters on %s; %d training, %d validation and %d test images; record: %s",
         config.model["name"],
-        f"{sum(parameter.numel() for parameter in state.network.model.parameters()):,}",
+        f"{parameters:,}",
         device_name(state.network.numerics.device),
         *(len(split) for split in (splits.train, splits.valid, splits.test)),
         record.folder,

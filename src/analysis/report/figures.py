@@ -1,6 +1,6 @@
 """The figures of a sweep: those that its runs call for, each with a caption, drawn one at a time and saved."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from src.display.figure_style import COLUMN_WIDTH, LOOKS, legend_height, new_fig
 
 MOST_ROWS = 30  # of a figure with a row per setting or effect
 MOST_PAIRS = 6  # scatter plots of single images
+PHASES = {"loss": "loss", "dice": "Dice", "accuracy": "accuracy"}  # recorded for training and for validation
 PLAIN_HEIGHT = 2.3  # inches of axes with their labels, without a legend
 
 
@@ -49,6 +50,7 @@ def pictures_of(
         *_forest_plot(found),
         *_pairs(found),
         *_curves(records, settings, scores),
+        *_phases(records, settings, scores),
     ]
 
 
@@ -108,11 +110,9 @@ def _curves(records: Records, settings: Sequence[Setting], scores: pd.DataFrame)
     names = list(scores.loc[scores["n"] > 0, "setting"])
     drawn = names[: len(LOOKS)]
     labels = {folder: one.label for one in settings if one.label in drawn for folder in one.folders}
-    if not len(records.epochs) or not records.epochs["folder"].isin(labels).any():
+    epochs = _epochs_of(records, labels, list(CURVES))
+    if not len(epochs):
         return
-    runs = records.included.loc[records.included["folder"].isin(labels), ["folder", "seed"]]
-    epochs = runs.merge(records.epochs.reindex(columns=["folder", "epoch", *CURVES]), on="folder")
-    epochs["setting"] = epochs["folder"].map(labels)
     for column, quantity in CURVES.items():
         caption = (
             f"The {quantity} over epochs: mean over seeds, band from the smallest to the largest."
@@ -120,6 +120,40 @@ def _curves(records: Records, settings: Sequence[Setting], scores: pd.DataFrame)
         )
         draw = partial(curves, epochs=epochs, column=column)
         yield Picture(f"curves_{column}", caption, "curves", draw, PLAIN_HEIGHT + legend_height(drawn))
+
+
+def _phases(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> Iterator[Picture]:
+    """Training and validation of the best setting of each network in one figure, as the task sheet asks."""
+    by_label = {one.label: one for one in settings}
+    best: dict[str, Setting] = {}
+    for name in scores.loc[scores["n"] > 0, "setting"]:
+        best.setdefault(str(by_label[name].values.get("model")), by_label[name])
+    drawn = dict(list(best.items())[: len(LOOKS) // 2])
+    networks = {folder: name for name, one in drawn.items() for folder in one.folders}
+    for quantity, words in PHASES.items():
+        phases = {f"train_{quantity}": "training", f"valid_{quantity}": "validation"}
+        epochs = _epochs_of(records, networks, list(phases))
+        if not len(epochs):
+            return
+        both = epochs.melt(["setting", "seed", "epoch"], list(phases), "phase", words).dropna(subset=words)
+        both["setting"] += ", " + both["phase"].map(phases)
+        if len(both):
+            caption = (
+                f"The {words} of both phases over epochs, for the best setting of each network "
+                f"({'; '.join(one.label for one in drawn.values())}): mean over seeds, band from the smallest to the "
+                f"largest.{_of(len(drawn), len(best), 'networks')}"
+            )
+            height = PLAIN_HEIGHT + legend_height(list(dict.fromkeys(both["setting"])))
+            yield Picture(f"phases_{quantity}", caption, "curves", partial(curves, epochs=both, column=words), height)
+
+
+def _epochs_of(records: Records, labels: Mapping[str, str], columns: Sequence[str]) -> pd.DataFrame:
+    """The epochs of the runs in the folders `labels`, with `columns`, `seed`, and the label as `setting`."""
+    if not len(records.epochs):
+        return pd.DataFrame()
+    runs = records.included.loc[records.included["folder"].isin(list(labels)), ["folder", "seed"]]
+    epochs = runs.merge(records.epochs.reindex(columns=["folder", "epoch", *columns]), on="folder")
+    return epochs.assign(setting=epochs["folder"].map(labels))
 
 
 def _profile(effect: Effect, sign: float) -> Scores:

@@ -13,6 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from src.analysis.claims.effects import MOST_LEVELS
 from src.analysis.records.runs import shared_and_differing
 from src.analysis.report.figures import Picture, pictures_of, save_pictures
+from src.analysis.report.lab_report import (
+    AUTHOR,
+    execution_lines,
+    network_lines,
+    preprocessing_lines,
+    training_columns,
+)
 from src.analysis.report.provenance import commands_of, contact_sheet, provenance_of
 from src.analysis.report.report import Report
 from src.analysis.report.sentences import answer_sentences, conditions_text, runs_text
@@ -73,6 +80,13 @@ PLAN = """\
 The number of seeds per setting with which the verdicts above would detect a true difference of {min_effect:g} points \
 with {power:g} % power, given the variances seen so far: with 3 seeds a rough guess. More seeds do not help if there \
 are too few test images; the last column gives the minimum."""
+RESULTS = ("settings", "effects", "claims", "printed", "curves", "images")  # sections that a lab report takes over
+QUESTIONS = (  # of the discussion
+    "Which setting would you use, and why?",
+    "What differs from what you expected, and what could explain it?",
+    "On which images does it fail? Show some (the commands above write masks and overlays of all test images).",
+    "What would you try next?",
+)
 METHODS = """\
 Test Dice is the mean over test images of 2·|P∩G| / (|P| + |G|), at the network's input size, border class as \
 foreground, threshold 0.5, weights of the epoch with the best validation Dice; protocol {protocol}. Differences pair \
@@ -114,7 +128,7 @@ class Section:
 
 
 def write_report(report: Report, folder: Path) -> Path:
-    """Writes the page, report.md, table.csv and .tex, effects.csv, verdicts.csv, printed.csv and figures/ to `folder`.
+    """Writes the page, report.md, lab_report.md, the tables (CSV and LaTeX) and figures/ into `folder`.
 
     Each file is whole or absent; other files in the folder stay. Returns the path of the page. Raises ValueError if
     figures/ is a link.
@@ -134,6 +148,7 @@ def write_report(report: Report, folder: Path) -> Path:
     write_csv(folder / "printed.csv", report.printed)
     svgs = {picture.name: (folder / "figures" / f"{picture.name}.svg").read_bytes() for picture in pictures}
     sources = {name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in svgs.items()}
+    write_text(folder / "lab_report.md", printable(_lab_report(report, sections, pictures)))
     page = folder / "index.html"
     write_text(page, printable(_html(report, sections, pictures, sources)))
     return page
@@ -258,11 +273,47 @@ def _html(report: Report, sections: Sequence[Section], pictures: Sequence[Pictur
 
 
 def _markdown(report: Report, sections: Sequence[Section], pictures: Sequence[Picture]) -> str:
-    """The same as Markdown; text from records is escaped: the name of an image may hold any character."""
+    """The same as Markdown."""
     answer = "\n".join(map(markdown_text, answer_sentences(report)))
     parts = [f"# {markdown_text(report.title)}", markdown_text(_introduction(report)), answer]
+    return "\n\n".join([*parts, *_markdown_parts(sections, pictures)]) + "\n"
+
+
+def _lab_report(report: Report, sections: Sequence[Section], pictures: Sequence[Picture]) -> str:
+    """The draft of a lab report; its figures and tables of results are those of the report."""
+    own = [
+        Section(
+            "implementation",
+            "Implementation details",
+            "\n\n".join([*network_lines(report), f"{AUTHOR} What you wrote yourself, and how."]),
+            [Table("How each setting was trained", training_columns(report))],
+        ),
+        Section(
+            "preprocessing",
+            "Data preprocessing",
+            "\n\n".join([*preprocessing_lines(report), f"{AUTHOR} Why you chose this preprocessing."]),
+        ),
+        Section("execution", "Execution steps", "From a clone of the project:", code=execution_lines(report)),
+        Section(
+            "discussion",
+            "Discussion",
+            "\n\n".join([*answer_sentences(report), *(f"{AUTHOR} {question}" for question in QUESTIONS)]),
+        ),
+    ]
+    results = [section for section in sections if section.id in RESULTS]
+    head = [
+        f"# Lab report: {markdown_text(report.title)}",
+        f"{AUTHOR} Name, date. A draft from {_introduction(report)}",
+    ]
+    parts = [head[0], markdown_text(head[1]), *_markdown_parts([*own[:2], *results, *own[2:]], pictures)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_parts(sections: Sequence[Section], pictures: Sequence[Picture]) -> list[str]:
+    """The sections one after another; text from records is escaped: the name of an image may hold any character."""
+    parts: list[str] = []
     for section in sections:
-        parts += [f"## {section.title}", markdown_text(section.text)]
+        parts += [f"## {section.title}", *map(markdown_text, section.text.split("\n\n"))]
         for table in section.tables:
             rows = markdown_table(table.columns, table.right, table.bold)
             parts += [f"{markdown_text(table.caption)}:", rows]
@@ -271,7 +322,7 @@ def _markdown(report: Report, sections: Sequence[Section], pictures: Sequence[Pi
             f"![{markdown_text(one.caption)}](figures/{one.name}.svg)" for one in pictures if one.section == section.id
         ]
         parts.append(_code_block(section.code))
-    return "\n\n".join(filter(None, parts)) + "\n"
+    return [part for part in parts if part]
 
 
 def _code_block(lines: Sequence[str]) -> str:

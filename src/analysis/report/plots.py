@@ -27,6 +27,8 @@ CURVES = {  # report A's figures 2 to 19
     "train_dice": "training Dice",
     "valid_loss": "validation loss",
     "valid_dice": "validation Dice",
+    "train_dice_batch_flattened": "training Dice of whole batches",
+    "valid_dice_batch_flattened": "validation Dice of whole batches",
 }
 NAME, NOTE = 36, 24  # characters per line of a name in `paired`, beside the axes and inside
 MANY_IMAGES = 1000  # from here on points are faint, so that their density shows
