@@ -1,8 +1,10 @@
 """What a run may be asked to do: the schema of its sections, and the guarded build of its parts."""
 
+import difflib
 import importlib
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Sequence
 from functools import cache
@@ -275,8 +277,10 @@ def find_target(node: dict[str, Any], base: type, allow_targets: Sequence[str] =
     try:
         target = getattr(importlib.import_module(module_path), name)
     except Exception as error:  # a module of the user's own may raise anything
+        close = difflib.get_close_matches(name, dir(sys.modules.get(module_path)), n=1)
+        hint = f"; did you mean {module_path}.{close[0]}?" if close else ""
         reason = f"{type(error).__name__}: {error}"
-        raise ConfigError([f"_target_: got {shown(path)}, which cannot be found ({reason})"]) from error
+        raise ConfigError([f"_target_: got {shown(path)}, which cannot be found ({reason}){hint}"]) from error
     defined_in = f"{getattr(target, '__module__', None)}."
     if not (inspect.isclass(target) and issubclass(target, base) and defined_in.startswith(packages)):
         raise ConfigError([f"_target_: got {shown(path)}, which is not a {base.__qualname__} of an allowed package"])

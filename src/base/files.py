@@ -22,7 +22,7 @@ from src.base.errors import cut, one_line
 
 LARGEST_JSON = 10_000_000  # bytes; as Python's objects up to 25 times as much
 LARGEST_YAML = 1_000_000  # bytes
-MOST_YAML_NODES = 50_000
+MOST_YAML_NODES = 50_000  # aliases expanded: a few hundred bytes of them can stand for billions of nodes
 DEEPEST = 50  # mappings and lists within each other; what walks through them recurses
 _SEXAGESIMAL = re.compile(r"[-+0-9_.]+:[-+0-9_.:]*")  # YAML's 1:30 for 90, which takes long where it is long
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
@@ -210,16 +210,27 @@ def _reason(error: Exception) -> str:
 
 
 def _check_yaml_nodes(content: bytes) -> None:
-    """Raises ValueError for a document that nests too deeply, or has too many values, or aliases, which multiply."""
-    count = depth = 0
+    """Raises ValueError for a document that nests too deeply, or has too many nodes with its aliases expanded."""
+    sizes: dict[str, int] = {}  # of the anchors so far, in nodes
+    total, opened = 0, list[tuple[str | None, int]]()  # the anchor of each collection, and `total` at its beginning
     for event in yaml.parse(content, _YAML_LOADER):
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"has the alias *{event.anchor}; write out what it stands for")
-        if isinstance(event, yaml.ScalarEvent) and len(event.value) > 100 and _SEXAGESIMAL.fullmatch(event.value):
-            raise ValueError("a number of more than 100 digits")
-        count += isinstance(event, yaml.NodeEvent)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if count > MOST_YAML_NODES or depth > DEEPEST:
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = opened.pop()
+            if anchor is not None:
+                sizes[anchor] = total - before
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise ValueError(f"the alias *{event.anchor} refers to nothing, or to a part of itself")
+            total += sizes[event.anchor]
+        elif isinstance(event, yaml.NodeEvent):
+            if isinstance(event, yaml.CollectionStartEvent):
+                opened.append((event.anchor, total))
+            elif event.anchor is not None:
+                sizes[event.anchor] = 1
+            total += 1
+            if isinstance(event, yaml.ScalarEvent) and len(event.value) > 100 and _SEXAGESIMAL.fullmatch(event.value):
+                raise ValueError("a number of more than 100 digits")
+        if total > MOST_YAML_NODES or len(opened) > DEEPEST:
             raise ValueError(f"more than {MOST_YAML_NODES:,} values, or more than {DEEPEST} levels of them")
 
 

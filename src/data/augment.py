@@ -75,6 +75,15 @@ class PairTransform:
         self.compose.set_random_state(np.random.default_rng(seeds), random.Random(python_seed))
         return self._soft(image, target) if self.mask_as_image else self._binary(image, target)
 
+    def decide(self, applied: bool) -> None:
+        """Lets every transform that is drawn with a probability between 0 and 1 always be applied, or never."""
+        waiting: list[Any] = [self.compose]
+        while waiting:
+            transform = waiting.pop()
+            waiting += transform.transforms if isinstance(transform, BaseCompose) else []
+            if 0 < transform.p < 1 and not isinstance(transform, albumentations.OneOrOther):
+                transform.p = float(applied)
+
     def _binary(self, image: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         changed = self.compose(image=image, mask=target)
         target = changed["mask"]

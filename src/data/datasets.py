@@ -119,7 +119,7 @@ def augmentation_problem(
 ) -> str | None:
     """Why `augmentation` cannot make samples of `image_size`; None if no reason shows.
 
-    It is tried on an image of noise.
+    It is tried on an image of noise: as it is, with all transforms applied, and with only those of probability 1.
     """
     size = load_size(image_size, augmentation)
     if size > LARGEST_TRY:
@@ -128,13 +128,19 @@ def augmentation_problem(
     trimap = np.full((size, size), BACKGROUND, np.uint8)
     trimap[size // 4 : size // 2, size // 4 : size // 2] = PET
     pair = Pair("noise", Path("noise"), Path("noise"))
-    samples = TrainDataset([pair], lambda *_: (image, trimap), image_size, "foreground", augmentation, 0, allow_targets)
-    try:
-        for epoch in range(min(16, max(1, 2**20 // size**2))):  # a choice among transforms takes several tries
-            for index in range(min(len(samples), 8)):  # the image and its copies
-                samples[(epoch, index)]
-    except ValueError as error:
-        return str(error.__cause__) or type(error.__cause__).__name__
+    for applied in (None, True, False):
+        samples = TrainDataset(
+            [pair], lambda *_: (image, trimap), image_size, "foreground", augmentation, 0, allow_targets
+        )
+        if applied is not None:
+            samples.transform.decide(applied)
+            samples.copy_transform.decide(applied)
+        try:
+            for epoch in range(min(16, max(1, 2**20 // size**2))):  # a choice among transforms takes several tries
+                for index in {0, len(samples) - 1}:  # the image and, if any, its last copy
+                    samples[(epoch, index)]
+        except ValueError as error:
+            return str(error.__cause__) or type(error.__cause__).__name__
     return None
 
 

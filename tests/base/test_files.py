@@ -69,11 +69,11 @@ def test_json_that_no_run_writes_is_refused_by_name(tmp_path, content, why):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (EXPLODING, "has the alias "),
+        (EXPLODING, "more than 50,000 values"),
         ("[" * 100_000, "50 levels"),
         ("? " * 100_000, "50 levels"),
         ("- a\n" * 60_000, "more than 50,000 values"),
-        ("a: &a [*a]", "has the alias "),
+        ("a: &a [*a]", "a part of itself"),
         ("1:" * 200_000 + "1", "100 digits"),
         ("0x" + "f" * 100_000, "64 bits"),
         ("a: .nan", "infinite or none"),
@@ -90,6 +90,12 @@ def test_yaml_that_no_run_writes_is_refused_by_name(tmp_path, content, why):
     with pytest.raises(ValueError, match=r"^.*config\.yaml: .*" + why) as raised:
         read_yaml(path)
     assert len(str(raised.value)) < 600 and "\n" not in str(raised.value)
+
+
+def test_yaml_with_a_few_anchors_is_read(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: &a [1, 2.5]\nb: *a\nc: {<<: &d {e: null}}\n")
+    assert read_yaml(path) == {"a": [1, 2.5], "b": [1, 2.5], "c": {"e": None}}
 
 
 def test_what_is_not_a_regular_file_is_refused_without_being_opened(tmp_path):

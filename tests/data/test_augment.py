@@ -395,7 +395,8 @@ def test_every_problem_is_named_at_once() -> None:
         "it accepts brightness, contrast, hue, p, saturation",
         "augmentation.transforms[1] (OneOf).transforms[0] (RandomCrop): width: Field required",
         "augmentation.transforms[1] (OneOf).transforms[1]._target_: got 'albumentations.HorizontalFlop', which "
-        "cannot be found (AttributeError: module 'albumentations' has no attribute 'HorizontalFlop')",
+        "cannot be found (AttributeError: module 'albumentations' has no attribute 'HorizontalFlop'); did you mean "
+        "albumentations.HorizontalFlip?",
     ]
     with pytest.raises(ValueError) as refused:
         build_transform(nodes)

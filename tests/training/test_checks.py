@@ -81,6 +81,21 @@ def test_starting_weights_must_be_there_and_fit(problems, tmp_path):
         ("{_target_: albumentations.RandomScale}", "the transforms gave an image of uint8 ("),
         ("{_target_: albumentations.Normalize}", "the transforms gave an image of float32 "),
         ("{_target_: albumentations.Rotate, limit: [45, 45], fill_mask: 7}", "a transform wrote [7] into the target; "),
+        # rare, chosen among others, below others, or missing at times
+        (
+            "{_target_: albumentations.CenterCrop, height: 32, width: 32, p: 0.001}",
+            "the transforms gave an image of uint8",
+        ),
+        (
+            "{_target_: albumentations.OneOf, p: 0.001, transforms: [{_target_: albumentations.Transpose}, "
+            "{_target_: albumentations.Normalize}]}",
+            "the transforms gave an image of float32 ",
+        ),
+        (
+            "{_target_: albumentations.PadIfNeeded, min_height: 80, min_width: 80}, "
+            "{_target_: albumentations.CenterCrop, height: 64, width: 64, p: 0.999}",
+            "the transforms gave an image of uint8 (80, 80, 3) ",
+        ),
     ],
 )
 def test_transforms_that_cannot_work_are_refused(problems, transforms, said):
