@@ -249,6 +249,8 @@ def read_claims(path: Path) -> ClaimFile:
 def _line(detail: Mapping[str, Any]) -> str:
     """One problem: the key, what was got, what is allowed. pydantic's part for the hypothesis type is left out."""
     key = ".".join(str(part) for part in detail["loc"] if part not in TYPES) or "the file"
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: unknown key (got {shown(detail['input'])})"
     got = "" if detail["type"] == "missing" else f"got {shown(detail['input'])}; "
     message = detail["msg"].removeprefix("Value error, ")
     return f"{key}: {got}{message[0].lower()}{message[1:]}"
