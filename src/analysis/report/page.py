@@ -55,10 +55,11 @@ TERMINAL = ("setting", "seeds", "test Dice", "points behind the best [95 %]", "t
 LONGEST = 600  # characters of a line about an excluded run
 MOST_CONTEXTS = 10  # of a claim, listed on the page
 MOST_EFFECTS = 100  # with more, the page lists main effects only: a browser must open it
+SHORT = ("name", "verdict", "says")  # of a claim
 WORDS = {  # columns that are aligned to the left
     *("setting", "comparison", "image", "run", "sweep", "status", "reason", "verdict", "note", "name", "says"),
     *("as tested", "reported", "claim", "part", "metric", "images", "scope", "notes", "fact", "value"),
-    "other conditions",
+    *("other conditions", "model", "loss", "optimizer", "scheduler", "augmentation"),
 }
 CLAIMS = """\
 Intervals are 95 %. A claim holds if its interval lies entirely in the claimed region, also after Holm's adjustment \
@@ -80,7 +81,7 @@ PLAN = """\
 The number of seeds per setting with which the verdicts above would detect a true difference of {min_effect:g} points \
 with {power:g} % power, given the variances seen so far: with 3 seeds a rough guess. More seeds do not help if there \
 are too few test images; the last column gives the minimum."""
-RESULTS = ("settings", "effects", "claims", "printed", "curves", "images")  # sections that a lab report takes over
+RESULTS = ("settings", "effects", "curves", "printed", "images")  # sections that a lab report takes over
 QUESTIONS = (  # of the discussion
     "Which setting would you use, and why?",
     "What differs from what you expected, and what could explain it?",
@@ -223,6 +224,14 @@ def _claim_tables(report: Report) -> list[Table]:
     return tables
 
 
+def _short_claim_tables(report: Report) -> list[Table]:
+    """For each source of claims its verdicts alone."""
+    return [
+        Table(f"Verdicts on {file.source}", {key: [row[key] for row in claim_rows(own)] for key in SHORT})
+        for file, own in report.verdicts
+    ]
+
+
 def _printed_tables(report: Report) -> list[Table]:
     sources = report.printed.groupby("source", sort=False)
     return [
@@ -293,19 +302,18 @@ def _lab_report(report: Report, sections: Sequence[Section], pictures: Sequence[
             "Data preprocessing",
             "\n\n".join([*preprocessing_lines(report), f"{AUTHOR} Why you chose this preprocessing."]),
         ),
-        Section("execution", "Execution steps", "From a clone of the project:", code=execution_lines(report)),
         Section(
-            "discussion",
-            "Discussion",
-            "\n\n".join([*answer_sentences(report), *(f"{AUTHOR} {question}" for question in QUESTIONS)]),
+            "results", "Analysis of the results", "\n\n".join(answer_sentences(report)), _short_claim_tables(report)
         ),
+        Section("execution", "Execution steps", "From a clone of the project:", code=execution_lines(report)),
+        Section("discussion", "Discussion", "\n\n".join(f"{AUTHOR} {question}" for question in QUESTIONS)),
     ]
-    results = [section for section in sections if section.id in RESULTS]
+    results = sorted((one for one in sections if one.id in RESULTS), key=lambda one: RESULTS.index(one.id))
     head = [
         f"# Lab report: {markdown_text(report.title)}",
         f"{AUTHOR} Name, date. A draft from {_introduction(report)}",
     ]
-    parts = [head[0], markdown_text(head[1]), *_markdown_parts([*own[:2], *results, *own[2:]], pictures)]
+    parts = [head[0], markdown_text(head[1]), *_markdown_parts([*own[:3], *results, *own[3:]], pictures)]
     return "\n\n".join(parts) + "\n"
 
 
