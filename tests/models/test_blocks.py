@@ -5,8 +5,12 @@ import torch
 from torch import nn
 
 from src.models.blocks import (
+    CBAM,
     BasicBlock,
+    ChannelAttention,
     DoubleConv,
+    ResNet34Encoder,
+    SpatialAttention,
     UpBlock,
     check_images,
     join_skip,
@@ -142,3 +146,118 @@ def test_too_small_images_are_refused_in_words():
 def test_something_else_than_a_batch_of_rgb_images_is_our_own_mistake(shape):
     with pytest.raises(AssertionError, match="expected images"):
         check_images(torch.empty(shape), minimum_size=32)
+
+
+# --- CBAM's weights by hand and in range
+
+
+def test_channel_attention_by_hand():
+    """Hidden = average or maximum of the first channel; then weights 1 and -1: sigmoid(+-(2 + 5))."""
+    attention = ChannelAttention(2)
+    into, _, out_of = attention.shared
+    with torch.no_grad():
+        into.weight[:] = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1)
+        out_of.weight[:] = torch.tensor([1.0, -1.0]).reshape(2, 1, 1, 1)
+        features = torch.tensor([[[[0.0, 1.0], [2.0, 5.0]], [[9.0, 9.0], [9.0, 9.0]]]])
+        weights = attention(features)
+    assert weights.shape == (1, 2, 1, 1)
+    torch.testing.assert_close(weights.flatten(), torch.sigmoid(torch.tensor([7.0, -7.0])))
+
+
+def test_spatial_attention_by_hand():
+    """Only the centre of the 7 x 7 kernel counts: 1 x mean + 10 x maximum over the channels."""
+    attention = SpatialAttention()
+    with torch.no_grad():
+        attention.conv.weight.fill_(0)
+        attention.conv.weight[0, :, 3, 3] = torch.tensor([1.0, 10.0])
+        features = torch.tensor([[[[0.1, -0.2]], [[0.3, -0.4]]]])
+        weights = attention(features)
+    assert weights.shape == (1, 1, 1, 2)
+    torch.testing.assert_close(weights.flatten(), torch.sigmoid(torch.tensor([0.2 + 3.0, -0.3 - 2.0])))
+
+
+def test_attention_weights_lie_between_zero_and_one():
+    torch.manual_seed(0)
+    features = torch.randn(2, 32, 9, 11)
+    for attention in (ChannelAttention(32), SpatialAttention()):
+        weights = attention(features)
+        assert ((weights > 0) & (weights < 1)).all()
+        assert weights.std() > 0
+
+
+def test_zero_weights_let_a_quarter_through():
+    """sigmoid(0) = 1/2 for the channel and 1/2 for the position."""
+    cbam = CBAM(4)
+    for parameter in cbam.parameters():
+        nn.init.zeros_(parameter)
+    features = torch.randn(2, 4, 5, 6)
+    torch.testing.assert_close(cbam(features), features / 4)
+
+
+def test_positions_are_weighed_after_channels():
+    torch.manual_seed(0)
+    cbam = CBAM(8)
+    features = torch.randn(2, 8, 5, 6)
+    weighed = features * cbam.channel(features)
+    torch.testing.assert_close(cbam(features), weighed * cbam.spatial(weighed))
+
+
+@pytest.mark.parametrize(("channels", "hidden"), [(64, 4), (32, 2), (16, 1), (4, 1)])
+def test_reduction_leaves_at_least_one_channel(channels, hidden):
+    assert ChannelAttention(channels).shared[0].out_channels == hidden
+
+
+def test_one_block_of_32_channels_has_226_parameters():
+    """1,356 parameters of CBAM in report D's network are six of these: 32 x 2 twice, and 7 x 7 x 2."""
+    assert sum(parameter.numel() for parameter in CBAM(32).parameters()) == 2 * 32 * 2 + 7 * 7 * 2 == 1_356 // 6
+
+
+# --- The encoder's layout against the published ResNet-34
+
+
+def test_standard_layout_at_224():
+    with torch.device("meta"):
+        maps = ResNet34Encoder(width=64, stem_channels=64)(torch.empty(1, 3, 224, 224))
+    assert [tuple(feature_map.shape[1:]) for feature_map in maps] == [
+        (64, 112, 112),
+        (64, 56, 56),
+        (128, 28, 28),
+        (256, 14, 14),
+        (512, 7, 7),
+    ]
+
+
+def test_it_has_34_layers_less_the_classifier():
+    """The stem, 16 blocks of two convolutions, and the three projections, which the name does not count."""
+    with torch.device("meta"):
+        encoder = ResNet34Encoder(width=64, stem_channels=64)
+    convolutions = [module for module in encoder.modules() if isinstance(module, nn.Conv2d)]
+    assert len([conv for conv in convolutions if conv.kernel_size != (1, 1)]) == 33
+    assert [conv.out_channels for conv in convolutions if conv.kernel_size == (1, 1)] == [128, 256, 512]
+    assert [len(stage) for stage in encoder.stages] == [3, 4, 6, 3]
+    assert all(conv.bias is None for conv in convolutions)
+
+
+def test_only_the_first_block_of_stages_two_to_four_strides():
+    encoder = ResNet34Encoder(width=2, stem_channels=2)
+    strides = [[block.residual[0].stride[0] for block in stage] for stage in encoder.stages]
+    assert strides == [[1, 1, 1], [2, 1, 1, 1], [2, 1, 1, 1, 1, 1], [2, 1, 1]]
+
+
+def test_a_narrow_stem_is_projected_in_the_first_stage_too():
+    encoder = ResNet34Encoder(width=8, stem_channels=4)
+    projections = [not isinstance(stage[0].identity, nn.Identity) for stage in encoder.stages]
+    assert projections == [True, True, True, True]
+    assert encoder.stages[0][0].identity[0].stride == (1, 1)
+
+
+def test_odd_sizes_are_rounded_up():
+    maps = ResNet34Encoder(width=2, stem_channels=2).eval()(torch.zeros(1, 3, 250, 33))
+    sizes = [tuple(feature_map.shape[2:]) for feature_map in maps]
+    assert sizes == [(125, 17), (63, 9), (32, 5), (16, 3), (8, 2)]
+
+
+def test_the_stem_map_is_taken_before_the_pool():
+    encoder = ResNet34Encoder(width=2, stem_channels=2).eval()
+    images = torch.randn(1, 3, 64, 64)
+    assert torch.equal(encoder(images).stem, encoder.stem(images))
