@@ -14,7 +14,7 @@ from src.base.errors import ConfigError
 from src.cli.hydra_entry import as_config_errors, network_names
 from src.cli.overrides import check_by_model, plain_values, strip_plus, sweep_name, task_overrides
 
-SEED = re.compile(r"\+\+seed=(\d+)")
+SEED = re.compile(r"\+\+seed=(0|[1-9][0-9]*)")
 
 
 class SegsweepLauncher(Launcher):
@@ -58,7 +58,7 @@ class SegsweepLauncher(Launcher):
         composed: dict[tuple[str, ...], DictConfig] = {}
         points = []
         for overrides in job_overrides:
-            others = tuple(SEED.sub("++seed=0", one) for one in overrides)
+            others = tuple("++seed=0" if SEED.fullmatch(one) else one for one in overrides)
             if others not in composed:
                 composed[others] = loader.load_sweep_config(self.config, list(others))
                 OmegaConf.set_struct(composed[others], False)

@@ -84,6 +84,7 @@ def test_jobs_are_composed_as_hydra_would_compose_each(launcher, monkeypatch):
         (["optimizer.weight_decay=${.lr}", "optimizer.lr=0.1,0.2"], "optimizer.weight_decay", [0.1, 0.2]),
         (["sweep.name=s${seed}", "seed=3,4"], "sweep.name", ["s3", "s4"]),
         (["seed=0,1", "seed=7"], "seed", [7]),
+        (["seed=1.0,2.0,3_000,1e3,12x"], "seed", [1, 2, 3000, 1000, "12x"]),
         (["optimizer.lr=0.1,0.2", "optimizer={lr: 0.3}"], "optimizer.lr", [0.3, 0.3]),  # in the order of the overrides
         (["optimizer={lr: 0.3}", "optimizer.lr=0.1,0.2"], "optimizer.lr", [0.1, 0.2]),
     ],
