@@ -2,8 +2,9 @@
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,9 +27,10 @@ class Inputs:
 def find_inputs(name: str, output: Path | None = None, key: str = "input") -> Inputs:
     """The photos that `name` means: a file, a folder with all that is below it, or a glob (`**`: any folders).
 
-    A path that exists is taken literally, `*`, `?` and `[` included; `~` is the home folder. In folders and globs,
-    files without one of EXTENSIONS are left out but counted; hidden files and folders and all below `output` are passed
-    over. Links to folders are followed, in a folder each once. `key`: the option that `name` was given with.
+    A path that exists is taken literally, `*`, `?` and `[` included, also as the beginning of a glob; `~` is the home
+    folder. In folders and globs, files without one of EXTENSIONS are left out but counted; hidden files and folders and
+    all below `output` are passed over. Links to folders are followed, each folder once. `key`: the option that `name`
+    was given with.
 
     Raises ValueError without any photo, and when `output` is or holds the folder that is searched; OSError for a folder
     that cannot be read.
@@ -37,16 +39,15 @@ def find_inputs(name: str, output: Path | None = None, key: str = "input") -> In
     if os.path.lexists(given) and not given.is_dir():
         return Inputs(given.parent, [given], 0)
     base = given
-    while glob.has_magic(str(base)) and not given.is_dir():
+    while glob.has_magic(str(base)) and not base.is_dir():
         base = base.parent
     if output is not None and base.resolve().is_relative_to(output.resolve()):
         raise ValueError(
             f"output: got {str(output)!r}, which is or holds {str(base)!r}, the folder of the photos; give another "
             "folder, or masks would be taken for photos the next time"
         )
-    paths = _below(given) if given.is_dir() else map(Path, glob.glob(str(given), recursive=True))  # noqa: PTH207
-    outside = (path for path in paths if output is None or not path.parent.resolve().is_relative_to(output.resolve()))
-    found = [path for path in outside if not path.is_dir()]
+    paths = _matching(base, given.parts[len(base.parts) :] or ("**",)) if base.is_dir() else ()
+    found = [path for path in paths if output is None or not path.parent.resolve().is_relative_to(output.resolve())]
     photos = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
     if not photos and (found or given.is_dir()):
         others = f"has no photo, only {len(found):,} other files"
@@ -57,19 +58,41 @@ def find_inputs(name: str, output: Path | None = None, key: str = "input") -> In
     return Inputs(base, photos, len(found) - len(photos))
 
 
-def _below(base: Path) -> Iterator[Path]:
-    """Every file below `base` that is not hidden, each folder entered once."""
+def _matching(base: Path, pattern: tuple[str, ...]) -> Iterator[Path]:
+    """Every file below `base` that is not hidden and whose path below it matches the components of `pattern`.
+
+    Only folders that can hold one are read, each once for what its content has to match. Raises OSError.
+    """
+    remaining = {base: frozenset([pattern])}
     seen = set()
     for name, folders, files in os.walk(base, followlinks=True, onerror=_raise):
         folder = Path(name)
-        if folder.resolve() in seen:
+        patterns = remaining.pop(folder)
+        if (here := (folder.resolve(), patterns)) in seen:
             folders.clear()
             continue
-        seen.add(folder.resolve())
-        yield from (folder / file for file in files if not file.startswith("."))
+        seen.add(here)
+        yield from (folder / file for file in files if () in _rests(patterns, file))
+        below = {sub: rests for sub in folders if (rests := _rests(patterns, sub) - {()})}
+        remaining |= {folder / sub: rests for sub, rests in below.items()}
         # links last, so that photos keep the names of the folder they really lie in
-        visible = [sub for sub in folders if not sub.startswith(".")]
-        folders[:] = sorted(visible, key=lambda sub: ((folder / sub).is_symlink(), sub))
+        folders[:] = sorted(below, key=lambda sub: ((folder / sub).is_symlink(), sub))
+
+
+def _rests(patterns: Iterable[tuple[str, ...]], name: str) -> frozenset[tuple[str, ...]]:
+    """What each of `patterns` leaves to match below `name`: () if it matches as a whole, none if it is hidden."""
+    rests = set[tuple[str, ...]]()
+    for pattern in patterns if not name.startswith(".") else ():
+        for number, component in enumerate(pattern):
+            if component == "**":  # takes this name and stays, or stands for no folder
+                rests.add(pattern[number:])
+                continue
+            if fnmatchcase(name, component):
+                rests.add(pattern[number + 1 :])
+            break
+        else:  # it ends in **, which any file matches
+            rests.add(())
+    return frozenset(rests)
 
 
 def _raise(error: OSError) -> NoReturn:

@@ -1,5 +1,6 @@
 """Which photos a name means: files, folders, globs, links, odd names; nothing is decoded here."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,9 @@ def test_a_file_may_be_called_anything(folder):
         ("[ab].*", ["a.PNG", "b.jpg"]),
         ("?at?/**/*.webp", ["cats/old/c.webp"]),
         ("cats/**/old/*", ["old/c.webp"]),
+        ("**/**/*.jpg", ["b.jpg", "cats/b.jpg"]),
+        ("*/**", ["cats/b.jpg", "cats/old/c.webp"]),
+        ("**/cats/**", ["cats/b.jpg", "cats/old/c.webp"]),
     ],
 )
 def test_a_glob(folder, pattern, photos):
@@ -60,11 +64,13 @@ def test_a_glob(folder, pattern, photos):
 
 
 def test_what_is_there_literally_is_no_glob(tmp_path):
-    for name in ("photos [1]/a*.jpg", "photos [1]/ab.jpg", "photos 1/c.jpg", "[ab].jpg", "a.jpg"):
+    for name in ("photos [1]/a*.jpg", "photos [1]/ab.jpg", "photos 1/ac.jpg", "[ab].jpg", "a.jpg"):
         touch(tmp_path / name)
     assert found(tmp_path / "[ab].jpg") == ["[ab].jpg"]
     assert found(tmp_path / "photos [1]" / "a*.jpg") == ["a*.jpg"]
     assert found(tmp_path / "photos [1]") == ["a*.jpg", "ab.jpg"]
+    assert found(tmp_path / "photos [1]" / "a?.jpg") == ["a*.jpg", "ab.jpg"]
+    assert found(tmp_path / "photos [12]" / "a?.jpg") == ["photos 1/ac.jpg"]
 
 
 def test_relative_names(folder, monkeypatch):
@@ -107,7 +113,15 @@ def test_links_to_folders_are_followed_once_and_loops_end(folder, tmp_path):
     (folder / "cats" / "loop").symlink_to(folder)
     (folder / "itself.jpg").symlink_to(folder / "itself.jpg")  # a photo that will fail
     expected = ["a-link/z.jpg", "a.PNG", "b.jpg", "cats/b.jpg", "cats/old/c.webp", "itself.jpg"]
-    assert found(folder) == expected
+    assert found(folder) == found(folder / "**") == expected
+
+
+def test_links_to_a_folder_itself_repeat_no_photo_of_a_glob(folder):
+    for name in ("self", "same"):
+        (folder / "cats" / name).symlink_to(folder / "cats")
+    assert found(folder / "**" / "*.jpg") == ["b.jpg", "cats/b.jpg"]
+    assert found(folder / "cats" / "s*" / "*.jpg") == ["same/b.jpg"]
+    assert found(folder / "**" / "self" / "old" / "*") == ["cats/self/old/c.webp"]
 
 
 def test_a_link_that_leads_nowhere_is_a_photo_that_will_fail(folder):
@@ -131,9 +145,14 @@ def test_nothing_to_do_is_said_with_what_would_be(folder, name, said):
 
 
 def test_a_folder_that_cannot_be_read_is_not_passed_over(folder, monkeypatch):
-    def walk(base, onerror, **options):
-        onerror(PermissionError(13, "Permission denied", f"{base}/cats"))
+    def scandir(name):
+        if os.fspath(name) == str(folder / "cats"):
+            raise PermissionError(13, "Permission denied", os.fspath(name))
+        return listed(name)
 
-    monkeypatch.setattr("src.prediction.inputs.os.walk", lambda *given, **options: iter(walk(*given, **options) or ()))
-    with pytest.raises(PermissionError):
-        found(folder)
+    listed = os.scandir
+    monkeypatch.setattr("os.scandir", scandir)
+    for pattern in ("", "**/*.jpg", "c*/*.jpg"):
+        with pytest.raises(PermissionError):
+            found(folder / pattern)
+    assert found(folder / "*.jpg") == found(folder / "b*") == ["b.jpg"]  # it cannot hold a match
