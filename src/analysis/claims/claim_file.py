@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Hypothesis, Region
 from src.analysis.records.matching import DATA_FACTS, Setting
@@ -202,14 +202,26 @@ class Claim(Section):
     test: AnyHypothesisType
 
 
+Ends = Annotated[Region, BeforeValidator(lambda given: given if isinstance(given, list) else (given, given))]
+
+
 class Printed(Section):
-    """What a report printed for a `setting`: a number, or both ends of a range, for each metric.
+    """What a report printed for a `setting`: both ends of a range, or a number, for each metric.
 
     Dice, IoU and accuracy are in [0, 1], times in seconds, memory in bytes.
     """
 
     setting: Side
-    numbers: dict[KnownMetric, float | tuple[float, float]] = Field(min_length=1)
+    numbers: dict[KnownMetric, Ends] = Field(min_length=1)
+
+    @field_validator("numbers")
+    @classmethod
+    def _possible(cls, numbers: dict[str, Region]) -> dict[str, Region]:
+        for name, (first, last) in numbers.items():
+            most = 1 if METRICS[name].unit == "points" else math.inf
+            if not 0 <= first <= last <= most:
+                raise ValueError(f"{name}: allowed are 0 to {most:g}, the lower end of a range first")
+        return numbers
 
 
 class ClaimFile(Section):

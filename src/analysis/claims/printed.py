@@ -13,6 +13,8 @@ from src.analysis.statistics.estimates import estimate_contrast
 from src.analysis.statistics.metrics import METRICS
 
 # they make runs smaller or larger; a setting that is smaller than the report's is compared, and its size is named
+# what no report has: a setting with one of these is not a report's
+OURS = ("mix", "init_from", "trainer.ema_decay", "trainer.flip_tta", "model.attention", "model.residual")
 SIZES = ("data.image_size", "model.width", "trainer.epochs", "trainer.batch_size", "train_images")
 COLUMNS = ["source", "setting", "metric", "printed", "printed_to", "here", "low", "high", "seeds", "other_conditions"]
 
@@ -20,10 +22,11 @@ COLUMNS = ["source", "setting", "metric", "printed", "printed_to", "here", "low"
 def printed_beside_measured(records: Records, judged: Sequence[tuple[ClaimFile, Sequence[Setting]]]) -> pd.DataFrame:
     """One row for each number that a report printed and each of its settings that has runs.
 
-    Columns: source, setting (label), metric (its key in METRICS), printed and printed_to (the end of a range), here
+    Columns: source, setting (label), metric (its key in METRICS), printed and printed_to (the ends of a range), here
     (the mean over runs), low and high (95 % interval for new seeds, of scores of single images for new images too),
     seeds, and other_conditions, in what the runs differ from the report. Units are the records': Dice in [0, 1],
-    seconds, bytes. An interval is missing with fewer than 2 seeds, and for costs.
+    seconds, bytes. An interval is missing with fewer than 2 seeds, and for costs, which are those of runs that had a
+    device of one kind to themselves.
 
     `judged`: the files, each with the settings that it may be about.
     """
@@ -39,8 +42,9 @@ def printed_beside_measured(records: Records, judged: Sequence[tuple[ClaimFile, 
 
 def _its_settings(file: ClaimFile, printed: Printed, settings: Sequence[Setting]) -> list[Setting]:
     """Those that differ from the printed one in nothing but conditions and size; of its own size only, if there are."""
+    plain = dict.fromkeys(OURS)
     choices = {key: value for key, value in printed.setting.items() if key not in SIZES}
-    alike = [one for one in settings if one.folders and one.meets({**file.where, **choices})]
+    alike = [one for one in settings if one.folders and one.meets({**plain, **file.where, **choices})]
     exact = [one for one in alike if one.meets(printed.setting)]
     return exact or alike
 
@@ -49,17 +53,23 @@ def _numbers(records: Records, printed: Printed, setting: Setting) -> list[dict[
     rows: list[dict[str, object]] = []
     for name, number in printed.numbers.items():
         metric = METRICS[name]
-        (sample,) = metric.samples(records, [setting.folders])
+        (sample,) = metric.samples(records, [setting.folders if not metric.cost else _comparable(records, setting)])
         low, high = math.nan, math.nan
         if len(sample) and not metric.cost:
             low, high = estimate_contrast([sample], [1.0]).interval()
-        first, last = number if isinstance(number, tuple) else (number, math.nan)
         here = float(np.mean(sample)) if len(sample) else math.nan
         rows.append(
-            {"metric": name, "printed": first, "printed_to": last, "here": here, "low": low, "high": high}
+            {"metric": name, "printed": number[0], "printed_to": number[1], "here": here, "low": low, "high": high}
             | {"seeds": len(sample)}
         )
     return rows
+
+
+def _comparable(records: Records, setting: Setting) -> Sequence[str]:
+    """The folders of the runs of `setting` whose costs mean something: each alone on its device, all on one kind."""
+    runs = records.included[records.included["folder"].isin(setting.folders)]
+    alone = runs[runs["exclusive"].fillna(False).astype(bool)]
+    return list(alone["folder"]) if alone["device"].nunique() == 1 else []
 
 
 def _differing(file: ClaimFile, printed: Printed, setting: Setting) -> str:

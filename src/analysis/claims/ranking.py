@@ -105,6 +105,6 @@ def _reported(setting: Setting, files: Sequence[ClaimFile]) -> dict[str, float |
         for printed in file.printed:
             number = printed.numbers.get("test_dice")
             if number is not None and setting.meets({**file.where, **conditions, **printed.setting}):
-                first, last = number if isinstance(number, tuple) else (number, None)
-                return {"reported": first, "reported_to": last}
+                first, last = number
+                return {"reported": first, "reported_to": None if first == last else last}
     return {}

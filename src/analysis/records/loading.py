@@ -48,6 +48,8 @@ class Records:
     @property
     def images(self) -> pd.DataFrame:
         """`scores` as one tidy table, with the columns folder and stem."""
+        if not self.scores:
+            return pd.DataFrame(columns=["folder", "stem", *NUMBERS])
         return pd.concat(self.scores, names=["folder"]).reset_index()
 
     def per_image(self, folders: Iterable[str], column: str) -> npt.NDArray[np.float64]:

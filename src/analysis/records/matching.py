@@ -59,10 +59,11 @@ def settings_of(records: Records) -> list[Setting]:
     data = runs["fingerprint"].fillna(runs.groupby("config_id")["fingerprint"].transform("first"))
     runs = runs.assign(fingerprint=data)
     shown = differing_columns(runs)
+    values_of = _with_absent_keys({setting: _values_of(config) for setting, config in records.configs.items()})
     settings = []
     for (config_id, _), own in runs.groupby(["config_id", "fingerprint"], dropna=False, sort=False):
         first = own.iloc[0]
-        values = _values_of(records.configs.get(str(config_id), {}))
+        values = dict(values_of.get(str(config_id), {}))
         values |= {name: next(iter(own[name].dropna()), None) for name in DATA_FACTS}
         counted = own[own["included"]]
         others = own[~own["included"] & ~(own["left_out"].notna() & own["seed"].isin(counted["seed"]))]
@@ -152,6 +153,27 @@ def _values_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The name of each choice and every config value; empty without a config."""
     names = {section: section_of(config, section).get("name") for section in CHOICE_SECTIONS}
     return {section: name for section, name in names.items() if isinstance(name, str)} | config_values(config)
+
+
+def _with_absent_keys(settings: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """`settings`, values by config_id, with null for every key that others of the same kind have.
+
+    Records that are older than a key lack it, which means null, as in the run's id.
+    """
+    keys: dict[tuple[str, ...], dict[str, None]] = {}
+    for values in settings.values():
+        for key in values:
+            keys.setdefault(_kind(values, key), {})[key] = None
+    return {
+        setting: {key: None for kind in {_kind(values, key) for key in values} for key in keys[kind]} | values
+        for setting, values in settings.items()
+    }
+
+
+def _kind(values: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """The section of `key` and its kind: sections of one kind have the same keys."""
+    section = key.partition(".")[0]
+    return section, str(values.get(f"{section}._target_")), str(values.get(f"{section}.kind"))
 
 
 def _rest(setting: Setting, free: set[str]) -> str:

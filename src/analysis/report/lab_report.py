@@ -1,6 +1,7 @@
 """A lab report to start from: what the records know, under the headings of the task sheet; the rest is the author's."""
 
 import itertools
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,9 @@ def execution_lines(report: Report) -> list[str]:
     return [
         *SETUP,
         *commands_of(report.records),
-        f"python -m src.evaluate run={folder}",
-        f"python -m src.inference run={folder} split=test",
-        f"python -m src.aggregate sweep={sweeps}",
+        shlex.join(["python", "-m", "src.evaluate", f"run={folder}"]),
+        shlex.join(["python", "-m", "src.inference", f"run={folder}", "split=test"]),
+        shlex.join(["python", "-m", "src.aggregate", f"sweep={sweeps}"]),
     ]
 
 

@@ -1,6 +1,7 @@
 """The sections of a report, written as a page, as Markdown, as CSV and LaTeX tables, and shown in a terminal."""
 
 import base64
+import hashlib
 import re
 import shutil
 from collections.abc import Sequence
@@ -88,9 +89,10 @@ QUESTIONS = (  # of the discussion
     "On which images does it fail? Show some (the commands above write masks and overlays of all test images).",
     "What would you try next?",
 )
+DRAFT = "<!-- A draft by python -m src.aggregate, which replaces it until you change it ({}) -->"
 METHODS = """\
 Test Dice is the mean over test images of 2·|P∩G| / (|P| + |G|), at the network's input size, border class as \
-foreground, threshold 0.5, weights of the epoch with the best validation Dice; protocol {protocol}. Differences pair \
+foreground, threshold 0.5, weights of the best epoch (by trainer.select_by); protocol {protocol}. Differences pair \
 the images and cross them with seeds; seeds are independent between settings. Their variance is s²/n of each setting, \
 plus that of the images minus what seeds contribute to it, with Student's quantile; docs/statistics.md describes and \
 checks this. An interval for "these test images" or "these validation images" does not include the variance between \
@@ -149,7 +151,7 @@ def write_report(report: Report, folder: Path) -> Path:
     write_csv(folder / "printed.csv", report.printed)
     svgs = {picture.name: (folder / "figures" / f"{picture.name}.svg").read_bytes() for picture in pictures}
     sources = {name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in svgs.items()}
-    write_text(folder / "lab_report.md", printable(_lab_report(report, sections, pictures)))
+    _write_draft(folder / "lab_report.md", printable(_lab_report(report, sections, pictures)))
     page = folder / "index.html"
     write_text(page, printable(_html(report, sections, pictures, sources)))
     return page
@@ -315,6 +317,19 @@ def _lab_report(report: Report, sections: Sequence[Section], pictures: Sequence[
     ]
     parts = [head[0], markdown_text(head[1]), *_markdown_parts([*own[:3], *results, *own[3:]], pictures)]
     return "\n\n".join(parts) + "\n"
+
+
+def _write_draft(path: Path, text: str) -> None:
+    """Writes `text` under a line with its checksum; a draft that its author has changed since it was written stays."""
+    if path.exists():
+        line, _, rest = path.read_text(encoding="utf-8", errors="replace").partition("\n\n")
+        if line != _draft_line(rest):
+            return
+    write_text(path, f"{_draft_line(text)}\n\n{text}")
+
+
+def _draft_line(text: str) -> str:
+    return DRAFT.format(hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16])
 
 
 def _markdown_parts(sections: Sequence[Section], pictures: Sequence[Picture]) -> list[str]:

@@ -122,7 +122,7 @@ def printed_columns(printed: pd.DataFrame) -> Columns:
         "setting": list(printed["setting"]),
         "metric": [METRICS[row["metric"]].description for row in rows],
         "printed": [
-            " to ".join(_plain(row["metric"], row[end]) for end in ("printed", "printed_to") if not pd.isna(row[end]))
+            " to ".join(dict.fromkeys(_plain(row["metric"], row[end]) for end in ("printed", "printed_to")))
             for row in rows
         ],
         "here": [MISSING if pd.isna(row["here"]) else _plain(row["metric"], row["here"]) for row in rows],

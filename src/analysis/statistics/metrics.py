@@ -26,14 +26,16 @@ class Metric:
 
     `unit`: points (hundredths of Dice or IoU), %, another word, or "". The source is one of `image_column` (scores of
     single images; their mean, unless `of_images` reduces them otherwise), `of_curve` (a function of the run's epochs,
-    of which it needs `least_epochs`) and `run_column`. A `cost` is a time or a memory: compared as a ratio, and only
-    between runs that had a device of the same kind to themselves.
+    of which it needs `least_epochs`), `best_column` (of the epoch that was selected as the best) and `run_column`. A
+    `cost` is a time or a memory: compared as a ratio, and only between runs that had a device of the same kind to
+    themselves.
     """
 
     description: str
     unit: str = "points"
     image_column: str | None = None
     of_curve: Callable[[Curve], float] | None = None
+    best_column: str | None = None
     run_column: str | None = None
     of_images: Callable[[Scores], Any] | None = None
     cost: bool = False
@@ -75,7 +77,16 @@ class Metric:
         if self.run_column:
             values = records.of_runs(folders, self.run_column)
             return values.to_numpy(np.float64, na_value=np.nan).reshape(-1, 1)
-        return np.array([[self._of_curve(records, folder)] for folder in folders], dtype=np.float64)
+        of_epochs = self._of_best_epoch if self.best_column else self._of_curve
+        return np.array([[of_epochs(records, folder)] for folder in folders], dtype=np.float64)
+
+    def _of_best_epoch(self, records: Records, folder: str) -> float:
+        """nan if the epoch, or a column of it, is not on record."""
+        try:
+            column = records.curve(folder).set_index("epoch")[self.best_column]
+            return float(column.loc[records.of_runs([folder], "best_epoch").iloc[0]])
+        except (KeyError, TypeError):
+            return math.nan
 
     def _of_curve(self, records: Records, folder: str) -> float:
         """nan if the curve is too short, it or a column of it is not on record, or it divides by zero."""
@@ -95,11 +106,6 @@ def mean_over(column: str, share: float) -> Callable[[Curve], float]:
         return float((curve[column].head(epochs) if share > 0 else curve[column].tail(epochs)).mean())
 
     return mean
-
-
-def at_best(column: str) -> Callable[[Curve], float]:
-    """`column` in the first of the epochs with the highest validation Dice."""
-    return lambda curve: float(curve[column].iloc[int(np.argmax(curve["valid_dice"]))])
 
 
 def epochs_to_converge(curve: Curve) -> float:
@@ -176,12 +182,10 @@ METRICS: Mapping[str, Metric] = {
         for suffix, (when, share) in STRETCHES.items()
     },
     **{
-        f"{column}_best": Metric(
-            f"{description} in the epoch of the best validation Dice", unit, of_curve=at_best(column)
-        )
+        f"{column}_best": Metric(f"{description} of the best epoch", unit, best_column=column)
         for column, (description, unit) in CURVES.items()
     },
-    "valid_dice_best": Metric("best validation Dice", run_column="valid_dice"),
+    "valid_dice_best": Metric("validation Dice of the best epoch", run_column="valid_dice"),
     "valid_loss_fluctuation": Metric(
         "change of validation loss from epoch to epoch",
         "",

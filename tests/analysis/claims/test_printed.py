@@ -36,7 +36,7 @@ def test_each_number_stands_beside_the_mean_of_the_runs(tmp_path):
         (0.9, pytest.approx(0.81)),
         (1800, pytest.approx(300)),
     ]
-    assert rows[0]["printed_to"] == 0.93 and math.isnan(rows[1]["printed_to"])
+    assert [row["printed_to"] for row in rows[:2]] == [0.93, 0.0]
     assert all(row["low"] < row["here"] < row["high"] for row in rows[1:3])
     assert math.isnan(rows[3]["low"]) and {row["seeds"] for row in rows} == {3}
     assert {row["other_conditions"] for row in rows} == {""}
@@ -57,3 +57,22 @@ def test_settings_that_the_report_does_not_have_are_left_out(tmp_path):
     finish(tmp_path, "model=resnet34_unet", dice=[0.9])
     finish(tmp_path, "loss=focal", dice=[0.9])
     assert rows_of(tmp_path, file_of({"setting": {"model": "unet"}, "numbers": {"test_dice": 0.93}})) == []
+
+
+def test_settings_with_what_no_report_has_are_not_the_reports(tmp_path):
+    finish(tmp_path, "trainer.ema_decay=0.99", dice=[0.9])
+    finish(tmp_path, "mix=mixup", dice=[0.9])
+    assert rows_of(tmp_path, file_of({"setting": {"model": "unet"}, "numbers": {"test_dice": 0.93}})) == []
+
+
+def test_costs_are_those_of_runs_that_had_their_device_to_themselves(tmp_path):
+    for seed, jobs in enumerate((1, 2)):
+        finish(tmp_path, dice=[0.9], seed=seed, seconds=10.0 * jobs, device_jobs=jobs)
+    (row,) = rows_of(tmp_path, file_of({"setting": {"model": "unet"}, "numbers": {"train_seconds": 1800}}))
+    assert (row["seeds"], row["here"]) == (1, pytest.approx(60))
+
+
+@pytest.mark.parametrize("number", [92.9, -1, [0.93, 0.92]])
+def test_numbers_that_cannot_be_are_refused(number):
+    with pytest.raises(ValueError, match="test_dice: allowed are 0 to 1, the lower end of a range first"):
+        file_of({"setting": {"model": "unet"}, "numbers": {"test_dice": number}})

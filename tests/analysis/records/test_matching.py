@@ -41,6 +41,23 @@ def test_a_key_that_an_older_record_lacks_counts_as_null(tmp_path):
     assert labels(matched(found, sides)) == [("cosine", "onecycle")]
 
 
+def test_old_records_without_a_key_are_matched_with_those_where_it_is_off_and_what_differs_is_named(tmp_path):
+    for model in ("unet", "resnet34_unet"):
+        old = finish(tmp_path, f"model={model}", dice=[0.5])
+        lines = (old.folder / "config.yaml").read_text().splitlines(keepends=True)
+        (old.folder / "config.yaml").write_text("".join(line for line in lines if "attention" not in line))
+        finish(tmp_path, f"model={model}", "model.attention=true", dice=[0.5])
+    pairs = matched(settings_of(load_records([tmp_path])), [{"model": "unet"}, {"model": "resnet34_unet"}])
+    assert [tuple(one.values["model.attention"] for one in pair) for pair in pairs] in (
+        [(None, None), (True, True)],
+        [(True, True), (None, None)],
+    )
+    (old, new) = settings_of(load_records([tmp_path]))[:2]
+    assert also_differing([old, new], ()) == {
+        "model.attention": (old.values["model.attention"], new.values["model.attention"])
+    }
+
+
 def test_planned_and_failed_runs_are_counted_as_unfinished(tmp_path):
     sweeps.finish(tmp_path, 0.5, seed=0)
     (tmp_path / "unet-seed0" / "test_images.csv").write_text(

@@ -1,5 +1,7 @@
 """The draft of a lab report: what the records know, under the task sheet's headings, and marks for the author."""
 
+import shlex
+
 import pytest
 
 from src.analysis.report.lab_report import (
@@ -68,6 +70,25 @@ def test_the_draft_has_the_headings_of_the_task_sheet_and_marks_what_is_the_auth
     assert "Curves" in headings
     assert text.count("author") == 7  # the name, the implementation, the preprocessing, four questions
     assert "figures/phases_accuracy.svg" in text and (tmp_path / "report/figures/phases_accuracy.svg").exists()
+
+
+def test_a_draft_is_replaced_until_its_author_changes_it(sweep, tmp_path):
+    draft = tmp_path / "report" / "lab_report.md"
+    write_report(make_report([sweep]), tmp_path / "report")
+    first = draft.read_text()
+    finish(sweep, "augmentation=color", "mix=cutmix", dice=[0.5, 0.6])
+    write_report(make_report([sweep]), tmp_path / "report")
+    assert draft.read_text() != first and "color" in draft.read_text()
+    draft.write_text(draft.read_text() + "What I think of it.")
+    finish(sweep, "augmentation=strong", "mix=cutmix", dice=[0.5, 0.6])
+    write_report(make_report([sweep]), tmp_path / "report")
+    assert draft.read_text().endswith("What I think of it.") and "strong" not in draft.read_text()
+
+
+def test_a_name_of_a_folder_is_no_shell_command(tmp_path):
+    finish(tmp_path / "my $(touch sweep)", dice=[0.5, 0.6])
+    *_, aggregate = execution_lines(make_report([tmp_path / "my $(touch sweep)"]))
+    assert shlex.split(aggregate)[-1] == f"sweep={tmp_path}/my $(touch sweep)" and "'" in aggregate
 
 
 def test_what_strangers_wrote_into_a_config_is_text(sweep):
