@@ -84,8 +84,8 @@ def test_the_columns_of_a_finished_run(sweep):
         (b"\xff\xfe", "run.json: is not valid JSON"),
         (b"[]", "run.json: is not what a run records (it holds a list)"),
         (b'{"schema": 1, "status": "finished"}', "run.json is not a valid record: run_id: missing; config_id"),
-        (b'{"schema": 3, "status": "finished"}', "run.json: has schema 3"),
-        (b'{"schema": 1, "status": "done"}', "status 'done'"),
+        (b'{"schema": 3, "status": "finished"}', "schema: got 3; input should be 1 or 2"),
+        (b'{"schema": 1, "status": "done"}', "status: got 'done'"),
     ],
 )
 def test_a_broken_record_is_a_row_that_says_so(sweep, content, reason):

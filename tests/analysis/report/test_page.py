@@ -171,7 +171,7 @@ def test_tables_can_be_read_and_scrolled_without_eyes_or_mouse(shown):
 def test_every_picture_is_shown_and_described(full):
     pictures = full.find_elements(By.TAG_NAME, "img")
     # scores, effects, two factors image by image, five curves, the contact sheet
-    assert len(pictures) == 10
+    assert len(pictures) == 15
     for picture in pictures:
         assert full.execute_script("return arguments[0].complete && arguments[0].naturalWidth > 0", picture)
         caption = picture.find_element(By.XPATH, "following-sibling::figcaption").text
