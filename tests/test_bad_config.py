@@ -168,6 +168,7 @@ def test_a_thousand_mistakes(refused, composed):
         ),
         ("+claims/best=recipe", "claims: unknown key; python -m src.aggregate takes claim_files"),
         ("hydra.run.dir=elsewhere", "hydra.run.dir: not taken; of Hydra's own part these are: launcher, sweeper, "),
+        ("hydra.verbose=3", "hydra.verbose: got 3; allowed: true, false, names of loggers\n"),
         ("hydra/launcher=none", "hydra/launcher: got 'none'; allowed: basic, local, ray, slurm"),
         ("--config-dir=/nowhere", "--config-dir: got '/nowhere', which is not a folder"),
         ("--config-name=other", "--config-name: not taken; --config-dir=<folder> adds a folder of options"),

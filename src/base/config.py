@@ -357,7 +357,7 @@ def _signature_model(target: type, injected: tuple[str, ...]) -> type[BaseModel]
 def _signature(target: type) -> inspect.Signature:
     try:
         return inspect.signature(target, eval_str=True)
-    except NameError:  # names types that are not there as the program runs
+    except (NameError, TypeError):  # names types that are not there as the program runs
         signature = inspect.signature(target)
         untyped = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
         return signature.replace(parameters=untyped)

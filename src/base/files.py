@@ -172,8 +172,11 @@ def open_regular(path: Path, largest: int | None = None) -> io.BufferedReader:
 def read_regular(path: Path, largest: int) -> bytes:
     """The content of the file `path`; raises as `open_regular` does."""
     with open_regular(path, largest) as file:
-        content = file.read(largest + 1) or b""
-    if len(content) > largest:  # for example files in /proc, which seem to be empty
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, largest) + 1) or b""  # Python makes room for all that it is asked for
+        if len(content) > size:  # for example files in /proc, which seem to be empty
+            content += file.read(largest + 1 - len(content)) or b""
+    if len(content) > largest:
         raise ValueError(f"{path}: has more than {largest:,} bytes, which are the most that are read")
     return content
 

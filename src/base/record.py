@@ -7,7 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -289,9 +289,14 @@ class _LogFile(logging.Handler):
         self._run = run
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError, RunLost), self._run.log_file.open("a", encoding="utf-8") as file:
-            self._run.check()  # once it is open: a process that takes over makes a new file, see `add_to_log`
-            file.write(self.format(record) + "\n")
+        try:
+            with self._run.log_file.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                self._run.check()  # once it is open: a process that takes over makes a new file, see `add_to_log`
+                file.write(self.format(record) + "\n")
+        except (OSError, RunLost):
+            pass
+        except Exception:  # a message that cannot be formatted is no reason to end a run
+            self.handleError(record)
 
 
 def _rows(protocol: str, images: Sequence[Mapping[str, Any]]) -> list[list[Any]]:

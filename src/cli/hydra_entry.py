@@ -192,4 +192,5 @@ def format_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
             reason = reason.replace(override, strip_plus([override])[0])
         return reason.removeprefix(": ")
     reason = reason.partition("\n")[0]  # the next lines of OmegaConf's are about its own types
-    return f"{reason or type(error).__name__}; got {shown(' '.join(strip_plus(overrides)))}"
+    got = f"; got {shown(' '.join(strip_plus(overrides)))}" if overrides else ""
+    return (reason or type(error).__name__) + got

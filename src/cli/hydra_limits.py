@@ -103,6 +103,8 @@ def check_hydra(hydra: DictConfig) -> None:
     problems = []
     if hydra.callbacks:
         problems.append(f"hydra.callbacks: got {shown(sorted(map(str, hydra.callbacks)))}; this program calls none")
+    if not isinstance(hydra.verbose, bool | str) and not OmegaConf.is_list(hydra.verbose):
+        problems.append(f"hydra.verbose: got {shown(hydra.verbose)}; allowed: true, false, names of loggers")
     if hydra.job.env_set or hydra.job.env_copy:
         problems.append("hydra.job: sets environment variables; set them before the command instead")
     if hydra.mode == RunMode.MULTIRUN:

@@ -15,16 +15,18 @@ from typing import Any
 import albumentations
 import cv2
 import numpy as np
-from albumentations import BaseCompose, BasicTransform
+from albumentations import BaseCompose, BasicTransform, DualTransform, ImageOnlyTransform, Transform3D
 from albumentations.core.serialization import Serializable
 from pydantic import ValidationError
 
 from src.base.config import find_target
-from src.base.errors import ConfigError
+from src.base.errors import ConfigError, shown
 from src.data.images import FOREGROUND, IGNORED
 
 # Not arguments for a config: strictness and seeds are set here, and a config has no functions.
 _RESERVED = {"self", "strict", "seed", "first", "second", "image", "mask", "keypoints", "bboxes"}
+# What is built on, and Lambda, which does nothing without functions.
+_UNFIT = (BasicTransform, DualTransform, ImageOnlyTransform, Transform3D, BaseCompose, albumentations.Lambda)
 _IS_UNKNOWN_CODE = np.isin(np.arange(256), (0, IGNORED, FOREGROUND), invert=True).astype(np.uint8)
 
 
@@ -154,6 +156,8 @@ def _build_node(
         return None
     try:
         kind = find_target(node, Serializable, allowed)
+        if kind in _UNFIT or not issubclass(kind, (BasicTransform, BaseCompose)):
+            raise ConfigError([f"_target_: got {shown(node['_target_'])}, which is not a transform for a config"])
     except ConfigError as error:
         problems += [f"{where}.{problem}" for problem in error.problems]
         return None

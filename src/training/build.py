@@ -84,7 +84,8 @@ def build_train_state(config: RunConfig, numerics: Numerics, steps_per_epoch: in
     schedule = build_schedule(config, optimizer, steps_per_epoch)
     decay = config.trainer.ema_decay
     average = None if decay is None else WeightAverage(network, decay)
-    mix = None if config.mix is None else Mix(config.mix.method, config.mix.alpha, config.seed)
+    overfits = config.debug is not None and config.debug.overfit  # the same batch in each step
+    mix = None if config.mix is None or overfits else Mix(config.mix.method, config.mix.alpha, config.seed)
     return TrainState(network, loss, optimizer, schedule, average, mix, config.trainer.batch_size)
 
 

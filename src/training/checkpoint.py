@@ -132,28 +132,27 @@ def fitting_weights(path: Path, network: Mapping[str, torch.Tensor], oldest: int
 
     What DataParallel and torch.compile add to names is left out, and so is a prefix such as Lightning's `model.`,
     where the names fit only without. Of a ResNet-34 in torchvision's names, with its classifier or without, the
-    network's encoder takes all; its other entries stay as they are. `oldest` as in `load_weights`. Raises ValueError,
-    naming the entries that differ and how.
+    network's encoder takes all; its other entries stay as they are, and so do BatchNorm's counters of batches, which
+    published files may lack. `oldest` as in `load_weights`. Raises ValueError, naming the entries that differ and how.
     """
     weights = _renamed(load_weights(path, oldest=oldest), network)
-    others: dict[str, torch.Tensor] = {}
+    whole = network
     if not weights.keys() & network.keys() and (encoder := _of_encoder(weights)):
-        others = {key: value for key, value in network.items() if not key.startswith("encoder.")}
-        weights, network = encoder, {key: value for key, value in network.items() if key not in others}
+        weights, network = encoder, {key: value for key, value in network.items() if key.startswith("encoder.")}
     kinds = {
         "of another kind": [
             f"{key} (wanted {_kind(wanted)}, found {_kind(weights[key])}{', no values' * weights[key].is_meta})"
             for key, wanted in network.items()
             if key in weights and not _fits(weights[key], wanted)
         ],
-        "missing": [key for key in network if key not in weights],
+        "missing": [key for key in network if key not in weights and not key.endswith("num_batches_tracked")],
         "unknown to the network": [key for key in weights if key not in network],
     }
     if differing := [f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in kinds.items() if keys]:
         raise ValueError(f"{path} holds weights of another network; of {len(network)} entries {'; '.join(differing)}")
     if broken := [key for key, value in weights.items() if not torch.isfinite(value).all()]:
         raise ValueError(f"{path} holds numbers that are not finite: {_first(broken)}; their training had failed")
-    return others | weights
+    return {**whole, **weights}
 
 
 def _fits(value: torch.Tensor, wanted: torch.Tensor) -> bool:

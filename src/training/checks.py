@@ -14,7 +14,7 @@ from src.base.config import (
     node_problems,
     problems_of,
 )
-from src.base.errors import ConfigError, attempt, one_line
+from src.base.errors import ConfigError, attempt, one_line, shown
 from src.base.identity import BUILT_SECTIONS
 from src.base.runtime import pick_device
 from src.data.augment import check_transforms
@@ -106,9 +106,15 @@ def _try(section: str, make: Any, problems: list[str]) -> Any:
 
 
 def _weights_problems(config: RunConfig, model: nn.Module) -> list[str]:
+    if config.init_from is None:
+        return []
+    path = Path(config.init_from)
     try:
-        if config.init_from is not None:
-            fitting_weights(Path(config.init_from), model.state_dict(), oldest_checkpoint(model))
+        if not path.is_file():
+            raise ValueError(
+                f"got {shown(str(path))}, which is not a file; give a run's checkpoints/best.pt or a .pth of weights"
+            )
+        fitting_weights(path, model.state_dict(), oldest_checkpoint(model))
     except (ValueError, OSError) as error:
         return [f"init_from: {error}"]
     return []

@@ -54,10 +54,22 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the schedule stands, in plain types that `torch.load(weights_only=True)` reads back."""
-        return {"scheduler": {} if self.scheduler is None else self.scheduler.state_dict()}
+        state = {} if self.scheduler is None else self.scheduler.state_dict()
+        return {"schedule": type(self).__name__, "steps": self.steps, "scheduler": state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Stand where `state` stood; the optimizer's state, which holds lr and momentum, is loaded beside it."""
+        """Stand where `state` stood; the optimizer's state, which holds lr and momentum, is loaded beside it.
+
+        Raises ValueError for the state of another schedule, or of a run of another length.
+        """
+        own = (type(self).__name__, self.steps)
+        saved = (state.get("schedule", own[0]), state.get("steps", own[1]))  # some checkpoints lack both
+        if saved != own:
+            raise ValueError(
+                f"the checkpoint holds the schedule {saved[0]} over {saved[1]} steps, this run has {own[0]} over "
+                f"{own[1]}; resume with the scheduler, epochs, batch size and data that it began with, or start a new "
+                "run"
+            )
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
 
@@ -161,6 +173,7 @@ class Plateau(Schedule):
         super().__init__(optimizer, epochs, steps_per_epoch)
         mode: Literal["min", "max"] = "min" if monitor == "valid_loss" else "max"
         self.scheduler = ReduceLROnPlateau(optimizer, mode, factor=factor, patience=patience, min_lr=min_lr)
+        self.steps = epochs
         self.monitor = monitor
 
     def after_epoch(self, valid_loss: float, valid_dice: float) -> None:

@@ -56,6 +56,20 @@ def test_a_built_node_is_held_against_the_signature_of_its_class():
     ]
 
 
+@pytest.mark.parametrize("annotation", ["Missing | None", "'int' | None"])
+def test_types_that_cannot_be_evaluated_are_not_checked(monkeypatch, annotation):
+    def begin(self, width=3):
+        nn.Module.__init__(self)
+        self.width = width
+
+    begin.__annotations__["width"] = annotation
+    network = type("Network", (nn.Module,), {"__init__": begin, "__module__": "src.models.unet"})
+    monkeypatch.setattr("src.models.unet.Network", network, raising=False)
+    node = {"name": "own", "_target_": "src.models.unet.Network", "width": 5}
+    assert node_problems("model", node, nn.Module, ()) == []
+    assert build(node, nn.Module).width == 5
+
+
 def test_build_casts_and_injects():
     optimizer = build({**ADAMW, "lr": 1}, torch.optim.Optimizer, params=[torch.zeros(1)])
     assert isinstance(optimizer, torch.optim.AdamW)

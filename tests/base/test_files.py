@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,21 @@ def test_what_is_not_a_regular_file_is_refused_without_being_opened(tmp_path):
 def test_a_file_that_hides_its_size_is_read_no_further_than_allowed():
     with pytest.raises(ValueError, match=r"has more than 10 bytes"):
         read_regular(Path("/proc/self/status"), 10)
+    assert read_regular(Path("/proc/self/cmdline"), 1_000_000) == Path("/proc/self/cmdline").read_bytes()
+
+
+def test_reading_takes_the_memory_of_the_file_not_of_what_is_allowed(tmp_path):
+    path = tmp_path / "file"
+    for content in (b"", b"a", b"abc"):
+        path.write_bytes(content)
+        tracemalloc.start()
+        try:
+            assert read_regular(path, 200_000_000) == content
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+    with pytest.raises(ValueError, match=r"at most 2 are read"):
+        read_regular(path, 2)
 
 
 def test_a_folder_is_whole_or_absent_and_nobody_goes_on_with_what_another_process_left(tmp_path):

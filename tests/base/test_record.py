@@ -8,7 +8,7 @@ import pytest
 
 from src.base import locks
 from src.base.files import replacing
-from src.base.record import RunBusy, RunLost, RunRecord
+from src.base.record import STORY, RunBusy, RunLost, RunRecord
 from tests.analysis.sweeps import another_process, is_stopped
 from tests.sweep.test_launch import wait_for
 
@@ -234,6 +234,16 @@ def test_who_lost_a_run_logs_nothing_more_into_it(record):
             lose(record)
             logging.getLogger("src").error("after")
     assert "before" in record.log_file.read_text() and "after" not in record.log_file.read_text()
+
+
+def test_a_line_that_cannot_be_formatted_or_encoded_does_not_end_the_run(record, capsys):
+    with record.locked():
+        record.begin(FACTS, {}, [])
+        with record.logging():
+            logging.getLogger(STORY).info("%d epochs", "three")
+            logging.getLogger(STORY).info("a file \udce4.png")
+    assert "--- Logging error ---" in capsys.readouterr().err
+    assert record.log_file.read_text().endswith("INFO a file \\udce4.png\n")
 
 
 def test_a_write_that_was_under_way_lands_nowhere_once_another_process_has_the_run(record, monkeypatch):

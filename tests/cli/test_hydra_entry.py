@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from src.base.errors import ConfigError
 from src.base.record import RunBusy, RunLost
-from src.cli.hydra_entry import _Loader, hydra_command
+from src.cli.hydra_entry import _Loader, format_hydra_error, hydra_command
 from src.cli.overrides import CONF
 
 
@@ -61,3 +61,8 @@ def test_a_bug_keeps_its_traceback(here):
 
     with pytest.raises(KeyError):
         here(command)
+
+
+def test_without_overrides_the_message_does_not_say_what_was_got():
+    assert format_hydra_error(AssertionError(), []) == "AssertionError"
+    assert format_hydra_error(ValueError("wrong"), ["seed=x"]) == "wrong; got 'seed=x'"

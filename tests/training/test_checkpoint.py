@@ -78,7 +78,7 @@ def test_the_entries_that_differ_are_named_with_what_differs(network, saved):
 
 def test_many_differences_are_counted(network, saved):
     with pytest.raises(
-        ValueError, match=r"7 missing: encoder\.0\.weight, encoder\.0\.bias, encoder\.1\.weight and 4 more"
+        ValueError, match=r"6 missing: encoder\.0\.weight, encoder\.0\.bias, encoder\.1\.weight and 3 more"
     ):
         fitting_weights(saved(prefixed("model.", network["model"])), network.state_dict())
 
@@ -120,6 +120,20 @@ def test_an_encoder_in_torchvisions_names_is_taken_and_the_rest_stays(saved, pre
     for key, value in network.state_dict().items():
         wanted = encoder.state_dict()[key.removeprefix("encoder.")] if key.startswith("encoder.") else value
         assert torch.equal(found[key], wanted)
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_files_without_the_counters_of_batches_are_taken(saved, prefix):
+    entries, _ = torchvision_resnet34()
+    network = ResNet34UNetPlain(width=8)
+    network.encoder.stem[1].num_batches_tracked.fill_(7)
+    for content in (entries, network.state_dict()):
+        weights = {prefix + key: value for key, value in content.items() if not key.endswith("num_batches_tracked")}
+        found = fitting_weights(saved(weights), network.state_dict())
+        assert found.keys() == network.state_dict().keys()
+        assert found["encoder.stem.1.num_batches_tracked"] == 7  # the network's own
+        # as the check of a config asks it, with a network that has no values
+        fitting_weights(saved(weights), ResNet34UNetPlain(width=8).to("meta").state_dict())
 
 
 def test_an_encoder_of_another_shape_or_with_parts_missing_is_refused(saved):

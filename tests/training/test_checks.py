@@ -61,7 +61,11 @@ def test_an_image_that_is_too_small_for_the_network(problems):
 
 
 def test_starting_weights_must_be_there_and_fit(problems, tmp_path):
-    assert "No such file" in problems(f"init_from={tmp_path}/none.pt")[0]
+    for path in (tmp_path / "none.pt", tmp_path):
+        (problem,) = problems(f"init_from={path}")
+        assert problem == (
+            f"init_from: got '{path}', which is not a file; give a run's checkpoints/best.pt or a .pth of weights"
+        )
     other = tmp_path / "other.pth"
     torch.save({"head.weight": torch.zeros(1, 64, 3, 3)}, other)
     (problem,) = problems(f"init_from={other}")

@@ -350,6 +350,40 @@ def test_a_run_cut_in_two_is_the_whole_run(name: str, optimizer_name: str, cut: 
     assert rates_of(second[0]) == rates_of(whole[0])
 
 
+def test_the_state_of_another_schedule_is_refused() -> None:
+    cosine = Cosine(make_optimizer(), EPOCHS, STEPS)
+    with pytest.raises(ValueError, match="holds the schedule Cosine over 4 steps, this run has Poly over 20"):
+        Poly(make_optimizer(), EPOCHS, STEPS).load_state_dict(cosine.state_dict())
+
+
+def test_the_state_of_a_run_of_another_length_is_refused() -> None:
+    longer = Cosine(make_optimizer(), EPOCHS + 1, STEPS)
+    with pytest.raises(ValueError, match="Cosine over 5 steps, this run has Cosine over 4"):
+        Cosine(make_optimizer(), EPOCHS, STEPS).load_state_dict(longer.state_dict())
+
+
+@pytest.mark.parametrize("schedule_class", SCHEDULES.values())
+def test_a_state_that_names_no_schedule_is_taken(schedule_class: type[Schedule]) -> None:
+    state = schedule_class(make_optimizer(), EPOCHS, STEPS).state_dict()
+    schedule_class(make_optimizer(), EPOCHS, STEPS).load_state_dict({"scheduler": state["scheduler"]})
+
+
+def test_what_a_state_says_of_its_schedule_stays_as_it_was() -> None:
+    said = {
+        name: (state["schedule"], state["steps"])
+        for name, kind in SCHEDULES.items()
+        for state in [kind(make_optimizer(), EPOCHS, STEPS).state_dict()]
+    }
+    assert said == {
+        "constant": ("Constant", 0),
+        "cosine": ("Cosine", 4),
+        "onecycle": ("OneCycle", 19),
+        "plateau": ("Plateau", 4),
+        "poly": ("Poly", 20),
+        "warmup_cosine": ("WarmupCosine", 20),
+    }
+
+
 @pytest.mark.parametrize("schedule_class", SCHEDULES.values())
 def test_a_schedule_on_a_restored_optimizer_is_our_mistake(schedule_class: type[Schedule]) -> None:
     optimizer = make_optimizer()

@@ -78,6 +78,13 @@ def test_the_network_that_is_scored_averages_and_so_does_a_moving_average_of_it(
     assert build_train_state(config, Numerics(torch.device("cpu"), config.numerics), 1).scored.flip_tta
 
 
+@pytest.mark.parametrize(("debug", "mixes"), [("overfit_batch", False), ("one_batch", True)])
+def test_overfitting_mixes_nothing_since_each_step_takes_the_same_batch(composed, small, debug, mixes):
+    config = checked(composed(*small, "mix=mixup", f"debug={debug}"))
+    state = build_train_state(config, Numerics(torch.device("cpu"), config.numerics), 1)
+    assert (state.mix is not None) == mixes
+
+
 # --- The average of the weights: its formula, what it does with BatchNorm, and that a run is scored with it
 
 
