@@ -6,8 +6,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,12 +100,10 @@ class SlurmBackend:
     def submit(self, jobs: Sequence[Job]) -> list[Any]:
         """One array, or several for more jobs than an array may hold."""
         from submitit.core.utils import FailedJobError
-        from submitit.helpers import clean_env
 
         environment = core_limits(self.settings.cpus_per_task)
         remote = [RemoteJob(job, environment) for job in jobs]
-        # a job of SLURM that submits jobs would pass on its own size
-        with clean_env() if "SLURM_JOB_ID" in os.environ else nullcontext():
+        with outside_a_job():
             try:
                 parts = [remote[start : start + ARRAY_SIZE] for start in range(0, len(remote), ARRAY_SIZE)]
                 return [handle for part in parts for handle in self._executor.submit_array(part)]
@@ -166,6 +164,21 @@ class Queue:
             self._looks = [*self._looks[-1:], set(answer.stdout.split())]
 
 
+@contextmanager
+def outside_a_job() -> Iterator[None]:
+    """Hides SLURM's variables of the job that this process may run in: new jobs would inherit its size.
+
+    SLURM_CONF, where sbatch finds the cluster, and SBATCH_*, the user's own defaults, stay.
+    """
+    in_a_job = "SLURM_JOB_ID" in os.environ
+    names = [name for name in os.environ if in_a_job and name.startswith("SLURM_") and name != "SLURM_CONF"]
+    hidden = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
 def _arrays(handles: Sequence[Any]) -> list[str]:
     return sorted({handle.job_id.split("_")[0] for handle in handles})
 
@@ -186,6 +199,8 @@ def _problems_together(settings: SlurmSettings) -> list[str]:
             "hydra/launcher=slurm: found no sbatch on this machine; launch from a login node of the cluster, or try "
             "it without one: hydra.launcher.cluster=local"
         )
+    if settings.cluster == "local" and not settings.wait:
+        problems.append("hydra.launcher.wait: got false with cluster=local, which has no queue to run the jobs later")
     if settings.signal_delay_s >= 60 * settings.timeout_min:
         problems.append(
             f"hydra.launcher.signal_delay_s: got {settings.signal_delay_s} with timeout_min={settings.timeout_min}; "

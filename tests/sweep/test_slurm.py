@@ -15,10 +15,8 @@ from hydra import compose, initialize_config_dir
 from src.base.errors import ConfigError
 from src.base.record import RunRecord
 from src.cli.overrides import CONF
-from src.sweep.slurm import SlurmBackend
+from src.sweep.slurm import SlurmBackend, outside_a_job
 from tests.sweep.test_launch import runs_of, started, wait_for
-
-pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
 
 SETTINGS = {
     "cluster": "local",
@@ -40,8 +38,15 @@ NO_SLURM = pytest.mark.skipif(shutil.which("sbatch") is None, reason="no SLURM h
 @pytest.fixture(params=["local", pytest.param("slurm", marks=NO_SLURM)])
 def launcher(request) -> list[str]:
     """Overrides that send runs of one core, without a GPU, through submitit."""
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     sizes = ["gpus_per_node=0", "cpus_per_task=1", "mem_gb=2", "array_parallelism=2"]
     return ["hydra/launcher=slurm", *(f"hydra.launcher.{setting}" for setting in [f"cluster={request.param}", *sizes])]
+
+
+@pytest.fixture
+def submitit_is_here(monkeypatch):
+    """Settings are checked as where submitit is installed."""
+    monkeypatch.setattr("src.sweep.follow.importlib.util.find_spec", lambda package: package)
 
 
 def job_ids(tmp_path: Path) -> list[str]:
@@ -127,6 +132,7 @@ def test_sigterm_ends_one_job_and_ctrl_c_all(small, tmp_path, launcher):
 
 @pytest.mark.long
 def test_a_job_that_dies_without_a_word_is_put_on_record(small, tmp_path):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     parent = started(*small, "trainer.epochs=1000", "hydra/launcher=slurm", "hydra.launcher.cluster=local")
     wait_for(lambda: list(tmp_path.glob("runs/adhoc/*/epochs.jsonl")))
     task = child_of(int(job_ids(tmp_path)[0]))
@@ -153,9 +159,11 @@ def test_a_sweep_can_be_left_to_slurm(train, small, tmp_path):
     [
         ({"timeout_min": "soon", "wait": None}, ["hydra.launcher.timeout_min: got 'soon'", "hydra.launcher.wait: got"]),
         ({"partitionn": "gpu"}, ["hydra.launcher.partitionn: unknown key", "did you mean 'partition'?"]),
+        ({"wait": False}, ["hydra.launcher.wait: got false with cluster=local"]),
         ({"timeout_min": 2}, ["hydra.launcher.signal_delay_s: got 120 with timeout_min=2"]),
     ],
 )
+@pytest.mark.usefixtures("submitit_is_here")
 def test_wrong_settings_are_refused_together(settings, said):
     with pytest.raises(ConfigError) as refused:
         SlurmBackend({**SETTINGS, **settings})
@@ -164,10 +172,21 @@ def test_wrong_settings_are_refused_together(settings, said):
         assert words in str(refused.value)
 
 
+@pytest.mark.usefixtures("submitit_is_here")
 def test_without_slurm_there_is_no_queue(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigError, match=r"no sbatch on this machine; .*hydra\.launcher\.cluster=local"):
         SlurmBackend({**SETTINGS, "cluster": "slurm"})
+
+
+def test_a_job_submits_without_its_own_size_but_to_its_cluster(monkeypatch):
+    kept = {"SLURM_CONF": "/etc/elsewhere.conf", "SBATCH_ACCOUNT": "vision"}
+    given = {"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "64", **kept}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with outside_a_job():
+        assert {name: os.environ[name] for name in given if name in os.environ} == kept
+    assert {name: os.environ[name] for name in given} == given
 
 
 def test_the_settings_of_the_launcher_are_all_in_its_yaml():
