@@ -1,11 +1,12 @@
 """Jobs as tasks of a Ray cluster."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from src.base.config import Section
 from src.sweep.follow import JobLost, core_limits, follow, parse_settings
@@ -14,10 +15,19 @@ from src.sweep.progress import Progress
 from src.sweep.worker import PATIENCE
 
 
+def _checked_address(address: str) -> str:
+    if not re.fullmatch(r"auto|local|[^/]+:\d+", address):
+        raise ValueError(
+            "launch on a machine of the Ray cluster with address=auto (or host:port), since the launcher reads the "
+            "records that the runs write"
+        )
+    return address
+
+
 class RaySettings(Section):
     """See conf/hydra/launcher/ray.yaml."""
 
-    address: str | None = Field(pattern=r"^(auto|[^/]+:\d+)$")  # not ray://, since the launcher reads the records
+    address: Annotated[str, AfterValidator(_checked_address)] | None
     num_cpus: float = Field(gt=0)
     num_gpus: float = Field(ge=0)
 
@@ -58,7 +68,7 @@ class RayBackend:
             f"hydra.launcher.num_cpus, num_gpus: got {needed['CPU']:g} and {needed['GPU']:g}; no machine of the Ray "
             "cluster is that large"
         )
-        if self.settings.address is None:
+        if self.settings.address in (None, "local"):
             raise ValueError(problem)
         print(f"{problem}; waiting for one to join", file=sys.stderr)
 

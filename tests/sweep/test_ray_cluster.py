@@ -52,8 +52,22 @@ def test_a_run_that_no_machine_can_hold_is_refused(command, small):
 def test_wrong_settings_are_refused_together():
     with pytest.raises(ConfigError) as refused:
         RayBackend({"address": "ray://head:10001", "num_cpus": 0, "num_gpus": 1, "gpus": 1})
-    for words in ("address: got 'ray://head:10001'", "num_cpus: got 0", "hydra.launcher.gpus: unknown key"):
+    launch = "launch on a machine of the Ray cluster with address=auto"
+    for words in (f"address: got 'ray://head:10001'; {launch}", "num_cpus: got 0", "hydra.launcher.gpus: unknown key"):
         assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("address", [None, "auto", "local", "head:6379"])
+def test_addresses_of_ray(address, monkeypatch, capsys):
+    monkeypatch.setattr("src.sweep.follow.importlib.util.find_spec", lambda package: package)
+    backend = RayBackend({"address": address, "num_cpus": 2, "num_gpus": 0})
+    small = [{"Alive": True, "Resources": {"CPU": 1.0}}]
+    if address in (None, "local"):  # no machine can join a Ray that we start
+        with pytest.raises(ValueError, match="got 2 and 0; no machine of the Ray cluster is that large"):
+            backend._check_size(small)
+    else:
+        backend._check_size(small)
+        assert "waiting for one to join" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is here")
