@@ -44,14 +44,14 @@ def _described(of_runs: list[str], width: int) -> list[str]:
     # torch takes seconds to import: --help must not wait for it
     from torch import nn
 
-    from src.base.config import RunConfig, node_problems, problems_of
+    from src.base.config import RunConfig, node_problems, problems_of, with_named_packages
     from src.models.summary import summarize
     from src.training.build import blueprint, size_problems
 
     if problems := not_taken(of_runs):
         raise ConfigError(problems)
     with as_config_errors(of_runs):
-        plain = plain_values(compose("train", force_overrides(of_runs)))
+        plain = with_named_packages(plain_values(compose("train", force_overrides(of_runs))))
     # of the network alone: whether the loss fits its outputs does not matter here
     problems = problems_of(RunConfig, plain) or node_problems(
         "model", plain["model"], nn.Module, (), plain["allow_targets"]

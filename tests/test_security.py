@@ -38,7 +38,6 @@ TARGETS = [
     "torch.nn.os.system",
     "torch.nn.__loader__.load_module",
     "torch.nn.Module.__subclasses__",
-    "torch.optim.lr_scheduler.LambdaLR",
     "albumentations.from_dict",
     "albumentations.load",
     "albumentations.core.serialization.from_dict",
@@ -50,7 +49,6 @@ TARGETS = [
     "src.__builtins__.exec",
     "src..os.system",
     "src",
-    "evil.Network",
 ]
 EVIL = """
     from pathlib import Path
@@ -86,22 +84,22 @@ def attack(target: str, proof: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("section", ["model", "loss", "optimizer", "scheduler", "augmentation"])
-def test_a_target_of_a_config_is_refused_wherever_it_stands(composed, evil, proof, section):
+def test_a_target_that_is_no_part_of_a_run_is_refused_before_it_is_called(composed, proof, section):
     usual = composed("device=cpu")
     for target in TARGETS:
         plain, node = copy.deepcopy(usual), attack(target, proof)
         plain[section] = {**plain[section], "transforms": [node]} if section == "augmentation" else node
         with pytest.raises(ConfigError, match=rf"{section}.*: got '{target}'"):
             checked(plain)
-    assert not proof.exists() and "evil" not in sys.modules
+    assert not proof.exists()
 
 
-@pytest.mark.parametrize("target", ["os.system", "builtins.exec", "evil.Network"])
-def test_a_target_on_the_command_line_is_refused(train, small, tmp_path, evil, proof, target):
+@pytest.mark.parametrize("target", ["os.system", "builtins.exec"])
+def test_a_target_on_the_command_line_is_refused(train, small, tmp_path, proof, target):
     done = train(*small, f"model={{name: x, _target_: {target}, command: 'touch {proof}'}}")
     assert done.returncode == 1 and "Could not override 'model'" in done.stderr
     done = train(*small, f"model._target_={target}", f"model.command=touch {proof}")
-    assert done.returncode == 1 and f"model._target_: got '{target}'; allowed are names under src., " in done.stderr
+    assert done.returncode == 1 and f"model._target_: got '{target}', which is not a Module" in done.stderr
     assert not proof.exists() and not (tmp_path / "runs").exists()
 
 
@@ -216,16 +214,13 @@ def own(own_package, monkeypatch) -> list[str]:
     return ["model._target_=my_package.nets.Own", "model.name=own", transforms]
 
 
-def test_ones_own_package_is_built_where_it_is_allowed_and_the_record_says_so(train, small, tmp_path, own):
-    refused = train(*small, *own)
-    assert refused.returncode == 1 and "model._target_: got 'my_package.nets.Own'; allowed are " in refused.stderr
-    assert "(allow_targets=[my_package] adds to them)" in refused.stderr
-    swept = train("-m", *small, *own, "allow_targets=[my_package.nets]", "seed=0")  # a process of its own
+def test_a_package_that_the_command_line_names_is_built_and_recorded(train, small, tmp_path, own):
+    swept = train("-m", *small, *own, "seed=0")  # in another process
     assert swept.returncode == 0, swept.stderr
     (run_file,) = (tmp_path / "runs").rglob("run.json")
-    assert json.loads(run_file.read_text())["allow_targets"] == ["my_package.nets"]
-    assert yaml.safe_load((run_file.parent / "config.yaml").read_text())["allow_targets"] == ["my_package.nets"]
-    again = train(*small, *own, "allow_targets=[my_package]", "sweep.name=adhoc", "seed=0")
+    assert json.loads(run_file.read_text())["allow_targets"] == ["my_package"]
+    assert yaml.safe_load((run_file.parent / "config.yaml").read_text())["allow_targets"] == ["my_package"]
+    again = train(*small, *own, "allow_targets=[my_package.nets]", "sweep.name=adhoc", "seed=0")
     assert "already finished, nothing to do" in again.stdout  # what is allowed decides no result
 
 

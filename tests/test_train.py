@@ -58,7 +58,7 @@ def test_a_sweep_and_its_report(train, command, small, tmp_path):
         (["model=unet_nobn"], ["model.out_channels: got 2 with loss=bce, which takes 1"]),
         (["data.root=/nowhere", "data=oxford_pet"], ["/nowhere", "data.download=true", "data=synthetic"]),
         (["loss=null", "~data"], ["loss: got null", "data: got null"]),
-        (["loss._target_=torch.nn.BCEWithLogitsLoss"], ["loss._target_: got 'torch.nn.BCEWithLogitsLoss'"]),
+        (["loss._target_=torch.nn.BCELoss"], ["loss: BCELoss does not take logits and a target of (2, 1, "]),
         (["sweep.name=.."], ["sweep.name: got '..'"]),
         (["optimizer.lr=inf"], ["optimizer.lr: got inf"]),
         (["output=/proc/nowhere"], ["cannot continue", "/proc/nowhere"]),

@@ -6,9 +6,10 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
@@ -141,6 +142,11 @@ SelectBy = Annotated[
 ]
 
 
+SchedulerStep = Annotated[
+    Literal["batch", "epoch"] | None, AfterValidator(lambda given: None if given == "epoch" else given)
+]
+
+
 class TrainerSection(Section):
     """How long, in which portions, and how it is scored; see conf/trainer."""
 
@@ -261,7 +267,31 @@ def problems_of(model: type[BaseModel], plain: dict[str, Any], prefix: str = "")
     return problems
 
 
-def find_target(node: dict[str, Any], base: type, allow_targets: Sequence[str] = ()) -> type:
+def with_named_packages(plain: dict[str, Any]) -> dict[str, Any]:
+    """The config `plain` of the command line and its config folders, which may name any package: all are allowed.
+
+    Not for a record's config, which comes from anywhere.
+    """
+    given = plain.get("allow_targets", [])
+    if not isinstance(given, list | tuple):  # the schema tells
+        return plain
+    named = {target.partition(".")[0] for target in _targets(plain) if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", target)}
+    ours = {package.partition(".")[0] for package in ALLOWED_PACKAGES}
+    covered = {str(package).partition(".")[0] for package in given}
+    return {**plain, "allow_targets": [*given, *sorted(named - ours - covered)]}
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """Every `_target_` in `node`, however deep."""
+    if isinstance(node, dict):
+        if isinstance(node.get("_target_"), str):
+            yield node["_target_"]
+        node = list(node.values())
+    for item in node if isinstance(node, list) else ():
+        yield from _targets(item)
+
+
+def find_target(node: dict[str, Any], base: type | UnionType, allow_targets: Sequence[str] = ()) -> type:
     """The class that `node["_target_"]` names, if it may be built at all.
 
     It must be a subclass of `base` that an allowed package defines: an alias of something foreign does not count.
@@ -283,12 +313,16 @@ def find_target(node: dict[str, Any], base: type, allow_targets: Sequence[str] =
         raise ConfigError([f"_target_: got {shown(path)}, which cannot be found ({reason}){hint}"]) from error
     defined_in = f"{getattr(target, '__module__', None)}."
     if not (inspect.isclass(target) and issubclass(target, base) and defined_in.startswith(packages)):
-        raise ConfigError([f"_target_: got {shown(path)}, which is not a {base.__qualname__} of an allowed package"])
+        raise ConfigError([f"_target_: got {shown(path)}, which is not a {_names(base)} of an allowed package"])
     return target
 
 
 def node_problems(
-    section: str, node: dict[str, Any], base: type, injected: tuple[str, ...], allow_targets: Sequence[str] = ()
+    section: str,
+    node: dict[str, Any],
+    base: type | UnionType,
+    injected: tuple[str, ...],
+    allow_targets: Sequence[str] = (),
 ) -> list[str]:
     """One line for each key of a built node that its target does not take, misses or would take in another type."""
     try:
@@ -300,7 +334,7 @@ def node_problems(
     return problems + problems_of(Named, node, f"{section}.")
 
 
-def build(node: dict[str, Any], base: type, allow_targets: Sequence[str] = (), **injected: Any) -> Any:
+def build(node: dict[str, Any], base: type | UnionType, allow_targets: Sequence[str] = (), **injected: Any) -> Any:
     """Calls the target of `node` with its arguments (cast to the types its signature names) and `injected`.
 
     `allow_targets`: as of `find_target`. Raises ConfigError when `node` names something outside the allow-list or does
@@ -309,11 +343,27 @@ def build(node: dict[str, Any], base: type, allow_targets: Sequence[str] = (), *
     target = find_target(node, base, allow_targets)
     model = _signature_model(target, tuple(injected))
     arguments = parse_section(model, _known_arguments(node, model))
-    return target(**{key: getattr(arguments, key) for key in arguments.model_fields_set}, **injected)
+    parameters = _signature(target).parameters
+    values = {
+        key: _converted(getattr(arguments, key), parameters[key].annotation) for key in arguments.model_fields_set
+    }
+    return target(**values, **{key: value for key, value in injected.items() if key in parameters})
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    """`value`, a list of numbers, as the tensor that `hint` asks for."""
+    tensor = _tensor_in(hint)
+    return value if tensor is None or not isinstance(value, list) else tensor(value)
+
+
+def _tensor_in(hint: Any) -> type | None:
+    """The class torch.Tensor, if it is what `hint` takes beside None."""
+    options = [option for option in typing.get_args(hint) or (hint,) if option is not type(None)]
+    return options[0] if [str(option) for option in options] == ["<class 'torch.Tensor'>"] else None
 
 
 def cast_arguments(
-    node: dict[str, Any], base: type, injected: tuple[str, ...], allow_targets: Sequence[str] = ()
+    node: dict[str, Any], base: type | UnionType, injected: tuple[str, ...], allow_targets: Sequence[str] = ()
 ) -> dict[str, Any]:
     """`node` with every argument in the type its target's signature names, so that 1 and 1.0 are one setting.
 
@@ -349,7 +399,11 @@ def _signature_model(target: type, injected: tuple[str, ...]) -> type[BaseModel]
         if name.startswith("_"):  # as of torch.nn.Embedding: its own business, and no name for a field
             continue
         hint, default = parameter.annotation, parameter.default
+        if _tensor_in(hint) is not None:  # YAML has no tensors
+            hint = list[float] | None
         fields[name] = (Any if hint is parameter.empty else hint, ... if default is parameter.empty else default)
+    if any(kind.__name__ == "LRScheduler" for kind in target.__mro__):
+        fields["step"] = (SchedulerStep, None)  # no argument of theirs: when the loop moves them
     settings = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), allow_inf_nan=False)
     return create_model(target.__name__, __config__=settings, **fields)
 
@@ -388,6 +442,10 @@ def _known_keys(model: Any, location: Sequence[str | int]) -> str:
             annotation = model.model_fields[str(part)].annotation
             model = next(option for option in (annotation, *typing.get_args(annotation)) if _is_section(option))
     return did_you_mean(str(location[-1]), sorted(model.model_fields))
+
+
+def _names(base: type | UnionType) -> str:
+    return " or ".join(option.__qualname__ for option in typing.get_args(base) or (base,))
 
 
 def _is_section(annotation: Any) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from src.base.config import RunConfig, build, find_target
 from src.base.runtime import Numerics
@@ -19,9 +20,9 @@ from src.data.loaders import EvalLoader, TrainLoader, make_eval_loaders
 from src.data.mix import Mix
 from src.data.pairs import Splits
 from src.training.checkpoint import fitting_weights, oldest_checkpoint
-from src.training.losses import Loss
+from src.training.losses import Loss, OtherLoss
 from src.training.protocol import Protocol
-from src.training.schedules import Schedule
+from src.training.schedules import OtherSchedule, Schedule
 from src.training.state import ModelRunner, TrainState, WeightAverage
 
 MOST_CALLS = 5_000_000  # of functions; the largest of our networks takes 73,000, and a billion layers would never end
@@ -79,7 +80,7 @@ def build_train_state(config: RunConfig, numerics: Numerics, steps_per_epoch: in
     if config.init_from is not None:
         model.load_state_dict(fitting_weights(Path(config.init_from), model.state_dict(), oldest_checkpoint(model)))
     network = ModelRunner(model, numerics, config.data.mean, config.data.std, bool(config.trainer.flip_tta))
-    loss = build(config.loss, Loss, config.allow_targets)
+    loss = build_loss(config).to(numerics.device)
     optimizer = build_optimizer(config, network.model.parameters())
     schedule = build_schedule(config, optimizer, steps_per_epoch)
     decay = config.trainer.ema_decay
@@ -87,6 +88,12 @@ def build_train_state(config: RunConfig, numerics: Numerics, steps_per_epoch: in
     overfits = config.debug is not None and config.debug.overfit  # the same batch in each step
     mix = None if config.mix is None or overfits else Mix(config.mix.method, config.mix.alpha, config.seed)
     return TrainState(network, loss, optimizer, schedule, average, mix, config.trainer.batch_size)
+
+
+def build_loss(config: RunConfig) -> Loss:
+    """The configured loss; a module that is not a `Loss` is adapted to it."""
+    loss = build(config.loss, nn.Module, config.allow_targets)
+    return loss if isinstance(loss, Loss) else OtherLoss(loss)
 
 
 def build_optimizer(config: RunConfig, parameters: Any) -> torch.optim.Optimizer:
@@ -98,15 +105,20 @@ def build_optimizer(config: RunConfig, parameters: Any) -> torch.optim.Optimizer
 
 
 def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> Schedule:
-    """The configured schedule of `optimizer` over the trainer's epochs."""
-    return build(
-        config.scheduler,
-        Schedule,
+    """The configured schedule of `optimizer` over the trainer's epochs; a scheduler of torch's is adapted to it."""
+    node, epochs = dict(config.scheduler), config.trainer.epochs
+    moves_after: Literal["batch", "epoch"] = "batch" if node.pop("step", None) == "batch" else "epoch"
+    schedule = build(
+        node,
+        Schedule | LRScheduler,
         config.allow_targets,
         optimizer=optimizer,
-        epochs=config.trainer.epochs,
+        epochs=epochs,
         steps_per_epoch=steps_per_epoch,
     )
+    if isinstance(schedule, Schedule):
+        return schedule
+    return OtherSchedule(schedule, moves_after, epochs * (steps_per_epoch if moves_after == "batch" else 1))
 
 
 def blueprint(config: RunConfig, allow_targets: Sequence[str]) -> nn.Module:

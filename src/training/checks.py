@@ -2,34 +2,36 @@
 
 from functools import cache
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from src.base.config import (
     RunConfig,
-    build,
     cast_arguments,
     node_problems,
     problems_of,
+    with_named_packages,
 )
 from src.base.errors import ConfigError, attempt, one_line, shown
 from src.base.identity import BUILT_SECTIONS
 from src.base.runtime import pick_device
 from src.data.augment import check_transforms
 from src.data.datasets import augmentation_problem
-from src.training.build import blueprint, build_optimizer, build_schedule, channels_of, size_problems
+from src.training.build import blueprint, build_loss, build_optimizer, build_schedule, channels_of, size_problems
 from src.training.checkpoint import fitting_weights, oldest_checkpoint
-from src.training.losses import Loss
+from src.training.losses import OtherLoss
 from src.training.schedules import Schedule
 
 # What each built section must be, and which arguments the program gives it.
-BASES: dict[str, tuple[type, tuple[str, ...]]] = {
+BASES: dict[str, tuple[type | UnionType, tuple[str, ...]]] = {
     "model": (nn.Module, ()),
-    "loss": (Loss, ()),
+    "loss": (nn.Module, ()),
     "optimizer": (torch.optim.Optimizer, ("params",)),
-    "scheduler": (Schedule, ("optimizer", "epochs", "steps_per_epoch")),
+    "scheduler": (Schedule | LRScheduler, ("optimizer", "epochs", "steps_per_epoch")),
 }
 
 
@@ -40,6 +42,7 @@ def checked(plain: dict[str, Any], device_here: bool = True) -> RunConfig:
     cannot work, devices and weights that are not there. Reads no data and writes nothing. `device_here`: False for a
     run that another machine will do, whose devices this one cannot know.
     """
+    plain = with_named_packages(plain)
     problems = problems_of(RunConfig, plain)
     misnamed = any(problem.startswith("allow_targets") for problem in problems)
     allowed = () if misnamed else tuple(plain.get("allow_targets", ()))
@@ -79,8 +82,8 @@ def _combination_problems(plain: str) -> list[str]:
             "changes nothing: leave it at 'foreground'"
         )
     model = _try("model", lambda: blueprint(config, config.allow_targets), problems)
-    loss = _try("loss", lambda: build(config.loss, Loss, config.allow_targets), problems)
-    optimizer = _try("optimizer", lambda: build_optimizer(config, [nn.Parameter(torch.zeros(1))]), problems)
+    loss = _try("loss", lambda: build_loss(config), problems)
+    optimizer = _try("optimizer", lambda: _tried_optimizer(config), problems)
     if optimizer is not None:
         _try("scheduler", lambda: build_schedule(config, optimizer, steps_per_epoch=2), problems)
     if model is not None:
@@ -93,7 +96,19 @@ def _combination_problems(plain: str) -> list[str]:
                 f"model.out_channels: got {channels} with loss={config.loss['name']}, which takes {allowed}; "
                 "use loss=cross_entropy with 2 output channels and loss=bce (or another) with 1"
             )
+        elif isinstance(loss, OtherLoss):
+            ignores = config.data.border == "ignore" or getattr(config.data, "ignore_value", None) is not None
+            if reason := loss.problem(channels, min(config.data.image_size, 256), ignores):
+                problems.append(f"loss: {reason}")
     return problems
+
+
+def _tried_optimizer(config: RunConfig) -> torch.optim.Optimizer:
+    """The optimizer of one parameter. Raises what it raises for a step as the loop takes it, without a closure."""
+    parameter = nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.ones(1)
+    build_optimizer(config, [parameter]).step()
+    return build_optimizer(config, [parameter])
 
 
 def _try(section: str, make: Any, problems: list[str]) -> Any:

@@ -1,4 +1,4 @@
-"""Losses on logits, in float32 and over counted pixels only: cross-entropies, Dice, their sum, and focal."""
+"""Losses on logits, in float32 and over counted pixels only: cross-entropies, Dice, their sum, focal, and any other."""
 
 from abc import ABC, abstractmethod
 
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.base.config import Above0, AtLeast0, Between0And1
+from src.base.errors import one_line
 from src.training.metrics import foreground_logit
 
 
@@ -152,6 +153,64 @@ class Focal(Loss):
         if_foreground = -self.alpha * torch.exp(self.gamma * log_background) * log_foreground
         if_background = -(1 - self.alpha) * torch.exp(self.gamma * log_foreground) * log_background
         return _mean_over_counted(target * if_foreground + (1 - target) * if_background, counted)
+
+
+class OtherLoss(Loss):
+    """A module of `(logits, target)`, torch's own or a user's, as a `Loss`.
+
+    The module gets float32 logits (B, C, H, W) and a float32 target of the same shape, the probability of each
+    channel's class in [0, 1]: of foreground for C = 1; of background and foreground, whose sum is 1, for C = 2. So
+    torch.nn.BCEWithLogitsLoss takes 1 and torch.nn.CrossEntropyLoss 2 channels, soft labels included. It returns one
+    number for the batch, or one a pixel, (B, H, W) or (B, C, H, W) (of torch's losses with `reduction: none`), whose
+    mean over the counted pixels is the loss then.
+
+    One number cannot leave ignored pixels out: it is NaN for a batch that has some, which ends the run.
+    """
+
+    channels = frozenset({1, 2})
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def measure(self, logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        value = self.values(logits, target)
+        if value.ndim == 0:
+            return torch.where(counted.all(), value, torch.nan)
+        return _mean_over_counted(value.mean(dim=1) if value.ndim == 4 else value, counted)
+
+    def values(self, logits: Tensor, target: Tensor) -> Tensor:
+        """What the module returns for logits (B, C, H, W) and the foreground's probability, (B, H, W)."""
+        target = target[:, None] if logits.shape[1] == 1 else torch.stack([1 - target, target], dim=1)
+        value: Tensor = self.module(logits, target)
+        return value
+
+    def problem(self, channels: int, size: int, ignores: bool) -> str | None:
+        """Why it cannot train a network of `channels` outputs on images of `size` pixels, tried on noise; or None.
+
+        `ignores`: whether pixels of the data are ignored.
+        """
+        name = type(self.module).__name__
+        if any(True for _ in self.module.parameters()):
+            return f"{name} has parameters, which no optimizer would train"
+        random = torch.Generator().manual_seed(0)
+        logits = torch.randn(2, channels, size, size, generator=random).requires_grad_()
+        try:
+            value = self.values(logits, torch.rand(2, size, size, generator=random))
+            shape = tuple(value.shape)
+            (gradient,) = torch.autograd.grad(value.sum(), logits)
+        except Exception as error:  # a user's module may raise anything
+            return f"{name} does not take logits and a target of {tuple(logits.shape)}: {one_line(str(error))}"
+        if shape not in ((), (2, size, size), (2, channels, size, size)):
+            return f"{name} returns numbers of shape {shape}; it must return one number, or one for each pixel"
+        if not (gradient.isfinite().all() and gradient.any()):
+            return f"{name} has no gradient for {channels} output channels that a network could learn from"
+        if ignores and shape == ():
+            return (
+                f"{name} returns one number for all pixels, so it cannot leave out those that data.border=ignore or "
+                "data.ignore_value ignores; use one number a pixel (loss.reduction=none for torch's), or no such pixels"
+            )
+        return None
 
 
 def _mean_over_counted(per_pixel: Tensor, counted: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Learning-rate schedules: torch's own schedulers behind one interface, moved after a batch or an epoch."""
 
 import math
+import sys
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -220,3 +221,24 @@ class WarmupCosine(Schedule):
             return (1 + math.cos(math.pi * (step - warm_up) / (self.steps - warm_up))) / 2
 
         self.scheduler = LambdaLR(optimizer, share_of_lr)
+
+
+class OtherSchedule(Schedule):
+    """Any of torch's schedulers, built on the optimizer, moved after each batch or each epoch.
+
+    Raises ValueError for one that needs a score, and for one with a fixed number of steps that the run does not reach.
+    """
+
+    def __init__(self, scheduler: LRScheduler, moves_after: Literal["batch", "epoch"], moves: int) -> None:
+        """`moves`: how often it is moved in a whole run."""
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise ValueError("torch's ReduceLROnPlateau needs a score after each epoch; use scheduler=plateau")
+        self.scheduler = scheduler
+        self.moves_after = moves_after
+        total = getattr(scheduler, "total_steps", None)  # OneCycleLR raises past its last step
+        if total is not None and total > moves:
+            raise ValueError(
+                f"{type(scheduler).__name__} has {total} steps, but moves {moves} times with step={moves_after}; "
+                "set scheduler.step=batch, or total_steps to ${trainer.epochs}"
+            )
+        self.steps = sys.maxsize if total is None else total - 1

@@ -197,6 +197,7 @@ class TrainState:
             "model": self.network.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "loss": self.loss.state_dict(),
             "random": random_state(self.network.numerics.device),
             "tally": self.tally.state_dict(),
             **{key: getattr(self, key) for key in PLAIN_STATE},
@@ -210,6 +211,7 @@ class TrainState:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        self.loss.load_state_dict(state.get("loss", {}))  # ours have no state, and checkpoints of before no such key
         set_random_state(state["random"], device)
         self.tally = MetricAccumulator.from_state_dict(state["tally"], device)
         state = {"best_score": state["best_dice"], **state}  # checkpoints of before were always chosen by Dice
