@@ -27,6 +27,7 @@ from src.data.images import FOREGROUND, IGNORED
 _RESERVED = {"self", "strict", "seed", "first", "second", "image", "mask", "keypoints", "bboxes"}
 # What is built on, and Lambda, which does nothing without functions.
 _UNFIT = (BasicTransform, DualTransform, ImageOnlyTransform, Transform3D, BaseCompose, albumentations.Lambda)
+ADVICE = r".*([Cc]onsider using|Please use|Try to use) "  # that another transform does the same
 _IS_UNKNOWN_CODE = np.isin(np.arange(256), (0, IGNORED, FOREGROUND), invert=True).astype(np.uint8)
 
 
@@ -176,7 +177,8 @@ def _construct(kind: type, arguments: dict[str, Any], where: str, problems: list
     """Call the class; each error or warning becomes a line in `problems`."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
+            warnings.simplefilter("error", UserWarning)  # a value that was changed is not what the config says
+            warnings.filterwarnings("ignore", ADVICE, UserWarning)
             transform = kind(**arguments)
     except Exception as error:  # the constructors raise any type: pydantic's, TypeError, ZeroDivisionError
         problems += [f"{where}: {reason}" for reason in _reasons(error)]

@@ -232,3 +232,9 @@ def test_every_optimizer_of_torch_works_or_is_refused_before_any_work(config, na
 def test_pairs_of_numbers_are_lists(config):
     found = config({"optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.1, "betas": [0.8, 0.99]}})
     assert build_optimizer(found, [nn.Parameter(torch.zeros(1))]).param_groups[0]["betas"] == (0.8, 0.99)
+
+
+def test_a_transform_that_albumentations_advises_against_works(composed):
+    plain = composed("data=synthetic", "device=cpu", "augmentation=none", "size=small")
+    plain["augmentation"]["transforms"] = [{"_target_": "albumentations.ShiftScaleRotate", "p": 1.0}]
+    assert checked(plain).allow_targets == ()

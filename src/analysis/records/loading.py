@@ -1,11 +1,9 @@
 """The records of sweeps: their runs, epochs and test images, and which runs are included."""
 
 import glob
-import io
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,15 +16,11 @@ from tqdm import tqdm
 
 from src.analysis.records.runs import LAYOUT, Configs, load_runs_and_epochs
 from src.base.errors import one_line, unquoted
-from src.base.files import read_regular
-from src.base.record import HEADLINE, LARGEST_IMAGES, TEST_IMAGE_COLUMNS, SweepFolder
+from src.base.files import open_regular
+from src.base.record import HEADLINE, LARGEST_IMAGES, SweepFolder
 
 NUMBERS = {"dice": "float64", "iou": "float64", "tp": "int64", "fp": "int64", "fn": "int64"}  # of each test image
 LARGEST = {"dice": 1, "iou": 1, "tp": 10**12, "fp": 10**12, "fn": 10**12}
-HEADER = ",".join(TEST_IMAGE_COLUMNS).encode()
-BATCH = 10_000_000  # bytes of files that are parsed at once
-Table = dict[str, npt.NDArray[Any]]  # the columns of a test_images.csv
-Orders = dict[tuple[str, ...], tuple[list[int], pd.Index]]
 ROUNDING = 1e-9  # a mean of scores as text against the mean that the run itself took
 
 
@@ -127,12 +121,10 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE) -> Records:
         runs.loc[is_debug, "left_out"] = "a debug run: it saw only a few batches"
     scores: dict[str, pd.DataFrame] = {}
     candidates = runs.loc[_can_be_included(runs), ["folder", "test_dice"]]
-    tables = _read_tables([Path(folder) / "test_images.csv" for folder in candidates["folder"]])
     progress = tqdm(candidates.itertuples(), "test images", len(candidates), unit="run", disable=None, leave=False)
-    orders: Orders = {}
-    for (index, folder, test_dice), table in zip(progress, tables, strict=True):
+    for index, folder, test_dice in progress:
         try:
-            scores[folder] = _checked(table, protocol, test_dice, orders)
+            scores[folder] = _read_scores(Path(folder), protocol, test_dice)
         except (ValueError, OSError) as error:
             runs.loc[index, "left_out"] = f"test_images.csv cannot be used: {error}"
     for reasons_of in (_duplicates, _of_other_images):
@@ -189,103 +181,38 @@ def _of_other_images(runs: pd.DataFrame, scores: Mapping[str, pd.DataFrame]) -> 
     return reasons
 
 
-def _read_tables(paths: Sequence[Path]) -> Iterator[Table | Exception]:
-    """The needed columns of each test_images.csv, or why it cannot be read.
+def _read_scores(folder: Path, protocol: str, test_dice: float) -> pd.DataFrame:
+    """The rows of one protocol by sorted stem.
 
-    Files that look complete are parsed many at a time: most of the time that one takes does not depend on its rows.
+    Raises ValueError for a file that is broken or contradicts `test_dice` of run.json.
     """
-    batch: list[bytes | Exception] = []
-    for number, path in enumerate(paths, start=1):
+    table = _read_table(folder / "test_images.csv")
+    images = table[table["protocol"] == protocol].drop(columns="protocol")
+    if images.empty:
+        raise ValueError(f"protocol {protocol!r} is missing; it has {', '.join(table['protocol'].unique()) or 'none'}")
+    for column, most in LARGEST.items():
+        wrong = images[~images[column].between(0, most)]
+        if len(wrong):
+            value = "empty" if wrong[column].isna().any() else f"{wrong[column].iloc[0]}"
+            raise ValueError(f"the {column} of {one_line(wrong['stem'].iloc[0])} is {value}; allowed: 0 to {most}")
+    images["stem"] = [sys.intern(unquoted(stem)) for stem in images["stem"]]  # all runs share the names
+    if images["stem"].duplicated().any():
+        raise ValueError("an image is listed twice")
+    if protocol == HEADLINE and abs(images["dice"].mean() - test_dice) > ROUNDING:
+        raise ValueError(f"its mean Dice is {images['dice'].mean():.6f}, but that in run.json is {test_dice:.6f}")
+    return images.set_index("stem").sort_index()
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """The needed columns of test_images.csv. Raises ValueError or OSError, without the name of the file."""
+    with open_regular(path, LARGEST_IMAGES) as file, np.errstate(invalid="ignore"):
         try:
-            batch.append(read_regular(path, LARGEST_IMAGES))
-        except (ValueError, OSError) as error:
-            batch.append(error)
-        if number == len(paths) or sum(len(one) for one in batch if isinstance(one, bytes)) > BATCH:
-            yield from _parse_batch(batch)
-            batch = []
-
-
-def _parse_batch(batch: Sequence[bytes | Exception]) -> Iterator[Table | Exception]:
-    rows = [one.count(b"\n") - 1 if isinstance(one, bytes) and _looks_complete(one) else 0 for one in batch]
-    bodies = [one[len(HEADER) :].lstrip(b"\r\n") for one, count in zip(batch, rows, strict=True) if count]
-    together = None
-    with suppress(ValueError):
-        together = _parse(HEADER + b"\n" + b"".join(bodies))
-    end = 0
-    for content, count in zip(batch, rows, strict=True):
-        end += count
-        if isinstance(content, Exception):
-            yield content
-        elif together is not None and count:
-            yield {name: values[end - count : end] for name, values in together.items()}
-        else:
-            try:
-                yield _parse(content)
-            except ValueError as error:
-                yield error
-
-
-def _looks_complete(content: bytes) -> bool:
-    """Whether every line has the columns that a run writes, and ends, unless one has more: then parsing fails."""
-    lines = content.count(b"\n")
-    return (
-        content.startswith((HEADER + b"\n", HEADER + b"\r\n"))
-        and content.endswith(b"\n")
-        and content.count(b",") == lines * HEADER.count(b",")
-        and content.count(b"\r") == content.count(b"\r\n")
-        and b'"' not in content
-    )
-
-
-def _parse(content: bytes) -> Table:
-    """The needed columns of a test_images.csv. Raises ValueError."""
-    try:
-        with np.errstate(invalid="ignore"):
-            table = pd.read_csv(
-                io.BytesIO(content),
+            return pd.read_csv(
+                file,
                 usecols=["protocol", "stem", *NUMBERS],
                 dtype={"protocol": "category", "stem": "object", **NUMBERS},
                 keep_default_na=False,  # an image may be called NA
                 na_values={column: [""] for column in NUMBERS},
             )
-    except Exception as error:  # a parser raises nearly anything on a damaged file, such as OverflowError
-        raise ValueError(str(error)) from error
-    return {str(name): column.to_numpy() for name, column in table.items()}
-
-
-def _checked(table: Table | Exception, protocol: str, test_dice: float, orders: Orders) -> pd.DataFrame:
-    """The rows of one protocol by sorted stem; `orders`: of `_order`, by the stems as they are in a file.
-
-    Raises ValueError for a file that is broken or contradicts `test_dice` of run.json.
-    """
-    if isinstance(table, Exception):
-        raise table
-    chosen = table["protocol"] == protocol
-    if not chosen.any():
-        raise ValueError(
-            f"protocol {protocol!r} is missing; it has {', '.join(pd.unique(table['protocol'])) or 'none'}"
-        )
-    images = {name: values[chosen] for name, values in table.items()}
-    for column, most in LARGEST.items():
-        values = images[column]
-        wrong = ~((values >= 0) & (values <= most))
-        if wrong.any():
-            value = "empty" if np.isnan(values).any() else f"{values[wrong][0]}"
-            raise ValueError(f"the {column} of {one_line(images['stem'][wrong][0])} is {value}; allowed: 0 to {most}")
-    stems = tuple(images["stem"])
-    if stems not in orders:
-        orders[stems] = _order(stems)
-    order, index = orders[stems]
-    mean = images["dice"].mean()
-    if protocol == HEADLINE and abs(mean - test_dice) > ROUNDING:
-        raise ValueError(f"its mean Dice is {mean:.6f}, but that in run.json is {test_dice:.6f}")
-    return pd.DataFrame({column: images[column][order] for column in NUMBERS}, index=index)
-
-
-def _order(stems: Sequence[str]) -> tuple[list[int], pd.Index]:
-    """The order in which the images' names are sorted, and the sorted names. Raises ValueError for one listed twice."""
-    names = [sys.intern(unquoted(stem)) for stem in stems]  # all runs share the names
-    if len(set(names)) < len(names):
-        raise ValueError("an image is listed twice")
-    order = sorted(range(len(names)), key=names.__getitem__)
-    return order, pd.Index([names[number] for number in order], name="stem")
+        except Exception as error:  # a parser raises nearly anything on a damaged file, such as OverflowError
+            raise ValueError(str(error)) from error
