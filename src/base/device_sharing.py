@@ -6,12 +6,13 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 SUFFIX = ".run"  # of the file of a run
 _own: list[Path] = []  # the announcements of this process
+_warned: set[str] = set()  # the devices of which the log of the present run has a reason
 
 
 @contextmanager
@@ -20,9 +21,10 @@ def announced(device: str) -> Iterator[None]:
 
     `device`: a key that is the same for every process, see `device_key` in src/base/runtime.py. A run is a locked file
     in `<temporary folder>/segsweep-<user id>/<key>/`, so runs with another temporary folder are not seen. The operating
-    system frees the lock of a process that dies, however it dies. If that fails, the count is unknown, which is logged;
-    the run continues.
+    system frees the lock of a process that dies, however it dies. Trouble with these files is logged once, and then
+    the count is unknown; the run continues.
     """
+    _warned.discard(device)
     with ExitStack() as held:
         try:
             base = _own_folder(Path(tempfile.gettempdir()) / f"segsweep-{os.getuid()}")
@@ -30,7 +32,7 @@ def announced(device: str) -> Iterator[None]:
             _own.append(file)
             held.callback(_own.remove, file)
         except OSError as error:
-            log.warning("how many runs share %s is not known (device_jobs is null): %s", device, error)
+            _warn(device, error)
         yield
 
 
@@ -44,9 +46,18 @@ def count_runs(device: str) -> int | None:
         return None
     try:
         files = {file for file in next(iter(own)).parent.iterdir() if file.suffix == SUFFIX}
-        return sum(_is_held(file) for file in files) if own <= files else None
-    except OSError:  # for example because the temporary folder was cleared
+        if not own <= files:
+            raise FileNotFoundError(f"{', '.join(map(str, own - files))} was removed")
+        return sum(_is_held(file) for file in files)
+    except OSError as error:
+        _warn(device, error)
         return None
+
+
+def _warn(device: str, error: OSError) -> None:
+    if device not in _warned:
+        log.warning("how many runs share %s is not known (device_jobs is null): %s", device, error)
+    _warned.add(device)
 
 
 def _own_folder(folder: Path) -> Path:
@@ -73,7 +84,8 @@ def _held_file(folder: Path) -> Iterator[Path]:
             file = file.rename(folder / f"{file.name[1:]}{SUFFIX}")
             yield file
         finally:
-            file.unlink(missing_ok=True)
+            with suppress(OSError):  # the folder may have become read-only; no reason to fail a finished run
+                file.unlink(missing_ok=True)
             # not only closed: a DataLoader's worker, forked meanwhile, would keep it open and so locked
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 

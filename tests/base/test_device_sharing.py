@@ -1,5 +1,6 @@
 """Runs on one device see each other: real processes that come, end and die, and folders that cannot be used."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -159,14 +161,30 @@ def test_files_behind_a_link_are_not_touched(base, tmp_path, caplog):
     assert precious.exists() and "not a folder of this user alone (mode 0700)" in caplog.text
 
 
-def test_a_folder_that_is_cleared_meanwhile_leaves_the_count_unknown(base):
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_folder_that_is_cleared_meanwhile_leaves_the_count_unknown_and_the_log_has_the_reason_once(
+    base, caplog, whole
+):
+    for run in (1, 2):  # each has a log
+        with announced("cpu"):
+            assert count_runs("cpu") == 1
+            for file in (base / "cpu").iterdir():
+                file.unlink()
+            if whole:
+                (base / "cpu").rmdir()
+            assert (count_runs("cpu"), count_runs("cpu")) == (None, None)
+        assert len(caplog.messages) == run
+        assert caplog.messages[-1].startswith("how many runs share cpu is not known (device_jobs is null): ")
+
+
+def test_a_folder_that_becomes_read_only_does_not_fail_a_run_at_its_end(monkeypatch):
+    def refuse(file, missing_ok=False):
+        raise OSError(errno.EROFS, "Read-only file system", str(file))
+
+    with monkeypatch.context() as patch, announced("cpu"):
+        patch.setattr(Path, "unlink", refuse)
     with announced("cpu"):
-        assert count_runs("cpu") == 1
-        for file in (base / "cpu").iterdir():
-            file.unlink()
-        assert count_runs("cpu") is None
-        (base / "cpu").rmdir()
-        assert count_runs("cpu") is None
+        assert count_runs("cpu") == 1  # what the first left is not counted
 
 
 def test_devices_without_a_uuid_are_called_by_their_kind():

@@ -219,11 +219,17 @@ def test_a_list_with_blank_lines_comments_and_spaces_is_read(root: Path) -> None
 
 def test_a_listed_name_that_is_not_there_is_refused_or_left_out(root: Path) -> None:
     write_lists(root, "leaf_00\nleef_01\n")
-    with pytest.raises(ValueError, match="listed without image and mask: leef_01"):
+    with pytest.raises(ValueError) as refusal:
         opened(root, "raise")
+    assert str(refusal.value).endswith(
+        "\n  listed in train.txt without image and mask: leef_01"
+        "\n  a line of a list is a stem, or a file of images/ or masks/"
+        "\n  pairs that no list names, left out (17): leaf_01, leaf_02, leaf_03, leaf_04, leaf_05, leaf_06, leaf_07, "
+        "leaf_08, leaf_09, leaf_10, leaf_11, leaf_12, leaf_13, leaf_14, leaf_15, leaf_16, leaf_17"
+    )
     splits = opened(root, "skip")
     assert stems(splits) == [["leaf_00"], ["leaf_18"], ["leaf_19"]]
-    assert splits.skipped == ("listed without image and mask: leef_01",)
+    assert splits.skipped == ("listed in train.txt without image and mask: leef_01",)
 
 
 def test_only_what_is_listed_counts_as_left_out(root: Path) -> None:

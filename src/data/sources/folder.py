@@ -54,8 +54,10 @@ def open_folder(root: Path, fold: int = 0, mask_suffix: str | None = None, decod
         return Splits(*split(pairs.values()), decoder, tuple(faults.values()), tuple(notes), split)
     known = pairs.keys() | faults.keys()
     lists = [read_names(path, root, known, mask_suffix or "") for path in paths]
-    listed = {stem: None for stems in lists for stem in stems}
-    faults |= {stem: one_line(f"listed without image and mask: {stem}") for stem in listed if stem not in known}
+    listed = {stem: path.name for path, stems in zip(paths, lists, strict=True) for stem in stems}
+    unknown = {stem: name for stem, name in listed.items() if stem not in known}
+    faults |= {stem: one_line(f"listed in {name} without image and mask: {stem}") for stem, name in unknown.items()}
+    notes += [f"a line of a list is a stem, or a file of {IMAGES}/ or {MASKS}/"] if unknown else []
     notes += _line("pairs that no list names, left out", [stem for stem in pairs if stem not in listed])
     train, valid, test = ([pairs[stem] for stem in stems if stem in pairs] for stems in lists)
     return Splits(train, valid, test, decoder, tuple(faults[stem] for stem in listed if stem in faults), tuple(notes))

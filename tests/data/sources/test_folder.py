@@ -116,8 +116,8 @@ def test_unknown_and_repeated_stems_are_all_named(tmp_path: Path) -> None:
     assert (
         "leaf_00 is listed twice (train, train)\n" in message and "leaf_02 is listed twice (valid, test)\n" in message
     )
-    assert "listed without image and mask: leef_01\n" in message
-    assert "listed without image and mask: leaf_9" in message
+    assert "listed in train.txt without image and mask: leef_01\n" in message
+    assert "listed in test.txt without image and mask: leaf_9" in message
 
 
 # --- pairing
