@@ -14,10 +14,8 @@ import sys
 from hydra import compose
 from omegaconf import DictConfig
 
-from src.base.errors import ConfigError
 from src.cli.hydra_entry import as_config_errors, hydra_command
-from src.cli.hydra_limits import not_taken
-from src.cli.overrides import force_overrides, parse_options, plain_values
+from src.cli.overrides import force_overrides, is_for_hydra, parse_options, plain_values
 
 OWN = ("output", "networks", "repeats", "steps", "images")
 DRAWN = ["data=synthetic", "data.size=500", "data.test=1"]  # about the size of the real photos
@@ -39,7 +37,7 @@ def benchmark() -> None:
 
 def _is_of_runs(argument: str) -> bool:
     key, equals, _ = argument.partition("=")
-    return argument.startswith("~") or (bool(equals) and not argument.startswith("-") and key.lstrip("+") not in OWN)
+    return not is_for_hydra(argument) and (key.startswith("~") or (bool(equals) and key.lstrip("+") not in OWN))
 
 
 def measure(config: DictConfig, of_runs: list[str]) -> None:
@@ -51,8 +49,6 @@ def measure(config: DictConfig, of_runs: list[str]) -> None:
     from src.training.checks import checked
 
     options = parse_options(BenchmarkOptions, config, {})
-    if problems := not_taken(of_runs):
-        raise ConfigError(problems)
     on_cpu = not torch.cuda.is_available() or "device=cpu" in of_runs
     chosen = any(override.startswith("data=") for override in of_runs)
     usual = [] if chosen else [*DRAWN, f"data.trainval={160 if on_cpu else 1500}"]

@@ -18,8 +18,7 @@ from omegaconf import DictConfig
 
 from src.base.errors import ConfigError, cut, one_line
 from src.cli.hydra_entry import as_config_errors, hydra_command
-from src.cli.hydra_limits import not_taken
-from src.cli.overrides import force_overrides, plain_values
+from src.cli.overrides import force_overrides, is_for_hydra, plain_values
 
 if TYPE_CHECKING:
     from src.models.summary import BlockSummary, ModelSummary
@@ -29,8 +28,8 @@ NUMBERS = ("parameters", "multiply-adds (M)", "outputs and gradients (MB)")
 
 def summary() -> None:
     """The command; its overrides are keys of a run, which its own config does not have."""
-    of_runs = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument.startswith("-")]
+    of_runs = [argument for argument in sys.argv[1:] if not is_for_hydra(argument)]
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if is_for_hydra(argument)]
 
     @hydra_command("summary")
     def main(config: DictConfig) -> None:
@@ -48,8 +47,6 @@ def _described(of_runs: list[str], width: int) -> list[str]:
     from src.models.summary import summarize
     from src.training.build import blueprint, size_problems
 
-    if problems := not_taken(of_runs):
-        raise ConfigError(problems)
     with as_config_errors(of_runs):
         plain = with_named_packages(plain_values(compose("train", force_overrides(of_runs))))
     # of the network alone: whether the loss fits its outputs does not matter here

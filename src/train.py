@@ -10,6 +10,7 @@ if __name__ == "__main__":  # the imports below take seconds
 
     expect_ctrl_c()
 
+import logging
 import sys
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def train(composed: DictConfig) -> int:
     sweep = sweep_name(config.sweep.name, experiment, "single")
     if (note := note_of_old_runs(Path(config.output) / sweep)) is not None:
         print(note, file=sys.stderr)
-    with logging_redirect_tqdm():
+    root = logging.getLogger()
+    with logging_redirect_tqdm([root] if root.handlers else []):  # it would add a handler where there is none
         outcome = run(config, sweep, strip_plus(overrides))
     if outcome.signal_number is not None:
         print(f"interrupted: {outcome.folder}; the same command resumes", file=sys.stderr)

@@ -167,11 +167,21 @@ def test_a_thousand_mistakes(refused, composed):
             "claims: unknown key; python -m src.aggregate takes claim_files, as claim_files=report_a\n",
         ),
         ("+claims/best=recipe", "claims: unknown key; python -m src.aggregate takes claim_files"),
-        ("hydra.run.dir=elsewhere", "hydra.run.dir: not taken; of Hydra's own part these are: launcher, sweeper, "),
+        (
+            "hydra.run.dir=elsewhere",
+            "hydra.run.dir: not taken; output=<folder> and sweep.name=<name> say where runs are kept",
+        ),
+        (
+            "hydra.job.chdir=true",
+            "hydra.job.chdir: not taken; of Hydra's own part these are: launcher, sweeper, callbacks, ",
+        ),
+        ("+hydra.callbacks.x.y=1", "hydra.callbacks.x: got {'y': 1}; it takes a _target_ and its arguments"),
+        ("+hydra.callbacks.x._target_=nowhere.X", "hydra.callbacks.x: No module named 'nowhere'"),
         ("hydra.verbose=3", "hydra.verbose: got 3; allowed: true, false, names of loggers\n"),
         ("hydra/launcher=none", "hydra/launcher: got 'none'; allowed: basic, local, ray, slurm"),
         ("--config-dir=/nowhere", "--config-dir: got '/nowhere', which is not a folder"),
-        ("--config-name=other", "--config-name: not taken; --config-dir=<folder> adds a folder of options"),
+        ("--config-name=other", "--config-name: got 'other'; this option does not exist"),
+        ("--config-path=/nowhere", "--config-path: got '/nowhere', which is not a folder"),
     ],
 )
 def test_the_message_says_what_was_got_and_what_is_allowed(refused, typed, line):

@@ -104,7 +104,6 @@ def test_a_target_on_the_command_line_is_refused(train, small, tmp_path, proof, 
 
 
 NOT_DONE_FOR_HYDRA = {
-    "a callback": "callbacks: {x: {_target_: logging.FileHandler, filename: x}}",
     "another launcher": "launcher: {_target_: hydra._internal.core_plugins.basic_launcher.BasicLauncher}",
     "another sweeper": "sweeper: {_target_: hydra_plugins.others.Sweeper}",
     "the environment": "job: {env_set: {LD_PRELOAD: x}}",

@@ -210,8 +210,8 @@ class RunConfig(Section):
     output: UserPath = neutral()
     init_from: UserPath | None = neutral()  # the content of the file counts, wherever it lies
     allow_targets: tuple[PackageName, ...] = neutral(())  # with a default, so that records from before it still read
-    tags: list[str] = neutral()
-    notes: str = neutral()
+    tags: list[str] = neutral([])
+    notes: str = neutral("")
     sweep: SweepSection = neutral()
     data: AnyData
     model: dict[str, Any]

@@ -257,7 +257,7 @@ class RunRecord:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         root, own, story = logging.getLogger(), logging.getLogger("src"), logging.getLogger(STORY)
         level = own.level
-        own.setLevel(logging.INFO)  # the log is complete, whatever the terminal shows
+        own.setLevel(min(level or logging.INFO, logging.INFO))  # the log is complete, whatever the terminal shows
         story.propagate = False
         root.addHandler(handler)
         story.addHandler(handler)

@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from hydra import version
@@ -22,19 +21,26 @@ from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.core.utils import configure_log
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.core.utils import run_job
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.base.errors import ConfigError, shown
 from src.base.record import RunBusy, RunLost
 from src.base.renamed import OPTIONS
 from src.cli.console import console
-from src.cli.hydra_limits import check_arguments, check_hydra, check_sweeps
-from src.cli.overrides import CONF, error_message, force_overrides, quote_paths, strip_plus, task_overrides
+from src.cli.hydra_limits import check_arguments, check_hydra, check_sweeps, config_folders
+from src.cli.overrides import (
+    CONF,
+    choose_settings,
+    error_message,
+    force_overrides,
+    quote_paths,
+    strip_plus,
+    task_overrides,
+)
 
 Task = Callable[[DictConfig], int | None]  # returns its exit code; None is 0
 
@@ -100,15 +106,21 @@ def _start(task: Task, name: str, arguments: list[str], paths: Sequence[str]) ->
     """Answers a question such as --help, or runs `task` once, or hands its grid to the sweeper."""
     parser = get_args_parser()
     asked = parser.parse_intermixed_args(arguments)
+    folders = config_folders(asked)
+    if not asked.shell_completion:
+        asked.overrides = choose_settings(asked.overrides, folders)
     check_arguments(asked, name)
     if not asked.shell_completion:
-        asked.overrides = force_overrides(quote_paths(asked.overrides, paths))
+        asked.overrides = force_overrides(quote_paths(asked.overrides, paths), folders)
     version.setbase("1.3")
     search_path = create_config_search_path(f"file://{CONF}")
-    if asked.config_dir is not None:
-        folder = Path(asked.config_dir).absolute()
+    here = folders.index(CONF)
+    for folder in folders[:here]:
+        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="main"))
+    for folder in folders[here + 1 :]:
         search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
     hydra = Hydra(name, _Loader(search_path))
+    name = asked.config_name or name
     GlobalHydra.instance().initialize(hydra)
     try:
         with as_config_errors(asked.overrides):
@@ -116,7 +128,8 @@ def _start(task: Task, name: str, arguments: list[str], paths: Sequence[str]) ->
                 return None
             config = _compose(hydra, name, asked)
             sweeps = config.hydra.mode == RunMode.MULTIRUN
-            begin = _sweep(hydra, config) if sweeps else _once(config, task)
+            callbacks = Callbacks(config)
+            begin = (_sweep if sweeps else _once)(hydra, config, callbacks, task)
         return begin()
     finally:
         GlobalHydra.instance().clear()
@@ -147,23 +160,55 @@ def _compose(hydra: Hydra, name: str, asked: argparse.Namespace) -> DictConfig:
     if mode == RunMode.RUN and config.hydra.mode is None and OmegaConf.select(config.hydra, "sweeper.params"):
         raise ConfigError(["hydra.sweeper.params: holds a grid, which one run does not use; -m makes a sweep of it"])
     config.hydra.mode = mode
+    if config.hydra.verbose is True:
+        config.hydra.verbose = "src"  # the program's own lines, without those of its libraries
     check_hydra(config.hydra)
     return config
 
 
-def _once(config: DictConfig, task: Task) -> Callable[[], int | None]:
-    configure_log(config.hydra.job_logging, config.hydra.verbose)
-    HydraConfig.instance().set_config(config)
-    with read_write(config), open_dict(config):
-        del config["hydra"]
-    return functools.partial(task, config)
+def _once(hydra: Hydra, config: DictConfig, callbacks: Callbacks, task: Task) -> Callable[[], int | None]:
+    _log_to_console_only(config.hydra.job_logging)
+    name = config.hydra.job.config_name
+
+    def begin() -> int | None:
+        callbacks.on_run_start(config=config, config_name=name)
+        context = HydraContext(config_loader=hydra.config_loader, callbacks=callbacks)
+        done = run_job(task, config, job_dir_key="hydra.run.dir", job_subdir_key=None, hydra_context=context)
+        callbacks.on_run_end(config=config, config_name=name, job_return=done)
+        if isinstance(done._return_value, Exception):  # the property would print a line before it raises
+            raise done._return_value
+        return done.return_value
+
+    return begin
 
 
-def _sweep(hydra: Hydra, config: DictConfig) -> Callable[[], int | None]:
-    context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
+def _log_to_console_only(job_logging: Any) -> None:
+    """Takes the file out of a config of Python's logging, and the muting of loggers: a run's record has its own log."""
+    if job_logging is None:
+        return
+    with open_dict(job_logging):
+        job_logging.disable_existing_loggers = False
+        handlers = OmegaConf.select(job_logging, "root.handlers") or []
+        if "file" in handlers:
+            handlers.remove("file")
+            job_logging.handlers.pop("file", None)
+
+
+def _sweep(hydra: Hydra, config: DictConfig, callbacks: Callbacks, task: Task) -> Callable[[], int | None]:
+    context = HydraContext(config_loader=hydra.config_loader, callbacks=callbacks)
     # the task function is not called: our launchers start processes
     sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=print, config=config)
-    return functools.partial(sweeper.sweep, task_overrides(config.hydra))
+    name = config.hydra.job.config_name
+
+    def begin() -> int | None:
+        callbacks.on_multirun_start(config=config, config_name=name)
+        try:
+            sweeper.sweep(task_overrides(config.hydra))
+        finally:
+            callbacks.on_multirun_end(config=config, config_name=name)
+        return None
+
+    return begin
 
 
 def format_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
@@ -174,6 +219,7 @@ def format_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
         if file in OPTIONS:
             return f"{group}: got {shown(option)}; renamed to {OPTIONS[file]}"
         allowed = f"allowed: {', '.join(error.options)}" if error.options else "this option does not exist"
+        group = group or "--config-name"
         return f"{group}: got {shown(option)}; {allowed}"
     if isinstance(error, OverrideParseException):
         (override,) = strip_plus([error.override])
@@ -184,7 +230,17 @@ def format_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
     relative = re.match(r"In '(experiment/.+)': Could not override 'experiment/([^'@]+)", str(error))
     if relative is not None:
         return f"{relative[1]}: override {relative[2]}: begins in the folder experiment; write override /{relative[2]}:"
-    reason = str(error).partition("\nTo append")[0].strip()
+    if isinstance(error, InstantiationException):
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        key = re.search(r"full_key: (\S+)", str(error))
+        return f"{key[1] if key else 'hydra'}: {' '.join(str(root).split())}"
+    reason, _, advice = str(error).partition("\nTo append")
+    reason = reason.strip()
+    own = re.search(r"default list use (\+([^@=]+)\S*)", advice)
+    if own is not None and not (CONF / own[2]).is_dir():
+        return f"{reason.rstrip('.')}; {own[1]} adds it"
     if error.__cause__ is not None:
         reason = reason.rstrip(".") + ": " + str(error.__cause__).partition("\n")[0]
     if isinstance(error, HydraException):

@@ -10,27 +10,30 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from src.base.errors import ConfigError, shown
-from src.cli.overrides import CONF
+from src.cli.overrides import CONF, option_names
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"  # Hydra's default
-TAKEN = ("launcher", "sweeper", "mode", "verbose", "job_logging", "hydra_logging", "help", "hydra_help")
+TAKEN = ("launcher", "sweeper", "callbacks", "mode", "verbose", "job_logging", "hydra_logging", "help", "hydra_help")
 _NOT_TAKEN = re.compile(rf"[+~]*(?P<key>hydra(?!\w)(?![./](?:{'|'.join(TAKEN)})(?!\w))[^=]*)")
+
+
+def config_folders(asked: argparse.Namespace) -> list[Path]:
+    """The folders that options come from: of --config-path, which comes first, conf, and of --config-dir."""
+    before, after = ([Path(folder).absolute()] if folder else [] for folder in (asked.config_path, asked.config_dir))
+    return [*before, CONF, *after]
 
 
 def check_arguments(asked: argparse.Namespace, name: str) -> None:
     """Raises ConfigError for flags and overrides that the command `name` does not take."""
-    flags = {"--experimental-rerun": asked.experimental_rerun, "--config-path": asked.config_path}
-    flags["--config-name"] = asked.config_name
-    problems = [
-        f"{flag}: not taken; --config-dir=<folder> adds a folder of options"
-        for flag, value in flags.items()
-        if value is not None
-    ]
-    folders = [CONF]
+    problems = []
+    if asked.experimental_rerun is not None:
+        problems.append("--experimental-rerun: not taken; the same command resumes or repeats a run")
+    if asked.config_path is not None and not Path(asked.config_path).is_dir():
+        problems.append(f"--config-path: got {shown(asked.config_path)}, which is not a folder")
+    folders = config_folders(asked)
     if asked.config_dir is not None:
-        folders.append(Path(asked.config_dir))
-        problems += _folder_problems(folders[1])
-    problems += not_taken(asked.overrides)
+        problems += _folder_problems(folders[-1])
+    problems += _not_taken(asked.overrides)
     if any(re.match(r"[+~]*claims[=@/]", override) for override in asked.overrides):
         problems.append("claims: unknown key; python -m src.aggregate takes claim_files, as claim_files=report_a")
     if name == "train" and not problems:
@@ -57,8 +60,7 @@ def _experiment_problems(overrides: Iterable[str], folders: Iterable[Path]) -> l
     Of a list Hydra would silently drop the grids, and for a wrong name it would list only the folders.
     """
     names = [override.partition("=")[2] for override in overrides if re.match(r"\+{0,2}experiment=", override)]
-    files = [(folder / "experiment", file) for folder in folders for file in (folder / "experiment").rglob("*.yaml")]
-    known = sorted({file.relative_to(folder).with_suffix("").as_posix() for folder, file in files})
+    known = option_names("experiment", folders)
     problems = []
     for name in names:
         if re.search(r"[,*(]", name):
@@ -79,20 +81,25 @@ def _group_problems(overrides: Iterable[str]) -> list[str]:
     return [f"{group}: got null; every run needs one, see --help for the options" for group in missing]
 
 
-def not_taken(overrides: Sequence[str]) -> list[str]:
+def _not_taken(overrides: Sequence[str]) -> list[str]:
     """One line for each of `overrides` that changes a reserved key of Hydra."""
     matches = filter(None, map(_NOT_TAKEN.match, overrides))
-    return [f"{match['key']}: not taken; of Hydra's own part these are: {', '.join(TAKEN)}" for match in matches]
+    places = "output=<folder> and sweep.name=<name> say where runs are kept"
+    taken = f"of Hydra's own part these are: {', '.join(TAKEN)}"
+    is_place = re.compile(r"hydra\.(run|sweep)\b")
+    return [f"{match['key']}: not taken; {places if is_place.match(match['key']) else taken}" for match in matches]
 
 
 def check_sweeps(overrides: list[str], allowed: bool) -> None:
     """Raises ConfigError for several values of a key of Hydra's, or of any key where no sweep is `allowed`."""
     problems = []
     for override in OverridesParser.create().parse_overrides(overrides):
+        if not override.is_sweep_override():
+            continue
         key, value = override.key_or_group, shown(override.get_value_string())
-        if override.is_sweep_override() and override.is_hydra_override():
+        if override.is_hydra_override():
             problems.append(f"{key}: got {value}; all runs of a sweep share Hydra's own part")
-        elif override.is_sweep_override() and not allowed:
+        elif not allowed:
             problems.append(f"{key}: got {value}, several values; -m makes a sweep of them, [...] a list")
     if problems:
         raise ConfigError(problems)
@@ -100,9 +107,12 @@ def check_sweeps(overrides: list[str], allowed: bool) -> None:
 
 def check_hydra(hydra: DictConfig) -> None:
     """Raises ConfigError for parts of a config that Hydra itself would act on, and this program does not."""
-    problems = []
-    if hydra.callbacks:
-        problems.append(f"hydra.callbacks: got {shown(sorted(map(str, hydra.callbacks)))}; this program calls none")
+    callbacks = (hydra.callbacks or {}).items()
+    problems = [
+        f"hydra.callbacks.{name}: got {shown(callback)}; it takes a _target_ and its arguments"
+        for name, callback in callbacks
+        if not isinstance(OmegaConf.select(hydra.callbacks, f"{name}._target_"), str)
+    ]
     if not isinstance(hydra.verbose, bool | str) and not OmegaConf.is_list(hydra.verbose):
         problems.append(f"hydra.verbose: got {shown(hydra.verbose)}; allowed: true, false, names of loggers")
     if hydra.job.env_set or hydra.job.env_copy:

@@ -1,7 +1,7 @@
 """Overrides before and after Hydra reads them: in a form that our own schema can check, and configs as plain values."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,47 @@ PATHS = ("output", "init_from", "data.root", "data.cache_dir")
 _VALUE_OVERRIDE = re.compile(r"^\+{0,2}(?P<key>[^\s=~+@-][^=@]*)=")
 
 
-def force_overrides(arguments: list[str]) -> list[str]:
-    """`arguments` with `key=value` as `++key=value`, except for config groups and Hydra's own keys.
+def is_for_hydra(argument: str) -> bool:
+    """Whether `argument` is a flag or changes Hydra's own part, beside the keys of a config."""
+    return argument.startswith("-") or re.match(r"[+~]*hydra\b", argument) is not None
+
+
+def force_overrides(arguments: list[str], folders: Sequence[Path] = (CONF,)) -> list[str]:
+    """`arguments` with `key=value` as `++key=value`, except for the groups of config `folders` and Hydra's own keys.
 
     Hydra stops at the first unknown key and advises `+key=…`, which makes a key that nothing reads. Forced, all unknown
-    keys reach the schema, which names them at once with what is allowed.
+    keys reach the schema, which names them at once with what is allowed. A group of conf has an option already, so that
+    `+experiment=x` chooses as `experiment=x` does; `+group=x` adds one that only another folder has.
     """
-    groups = {folder.relative_to(CONF).as_posix() for folder in CONF.rglob("*") if folder.is_dir()}
+    groups = {group for folder in folders for group in _groups(folder)}
+    chosen = _groups(CONF)
     forced = []
     for argument in arguments:
         match = _VALUE_OVERRIDE.match(argument)
         own = match is not None and match["key"] not in groups and not match["key"].startswith("hydra")
         if match is not None and match["key"] in PATHS:  # Hydra's grammar has no ~
             argument = re.sub(r"(?<=[=,])~(?=/|,|$)", lambda _: str(Path.home()), argument)
+        elif match is not None and match["key"] in chosen and not argument.startswith("++"):
+            argument = argument.removeprefix("+")
         forced.append(f"++{argument.lstrip('+')}" if own else argument)
     return forced
+
+
+def _groups(folder: Path) -> set[str]:
+    return {group.relative_to(folder).as_posix() for group in folder.rglob("*") if group.is_dir()}
+
+
+def option_names(group: str, folders: Iterable[Path]) -> list[str]:
+    """The options of a config group in all of `folders`, those in its subfolders as `best/unet`."""
+    files = [(folder / group, file) for folder in folders for file in (folder / group).rglob("*.yaml")]
+    return sorted({file.relative_to(place).with_suffix("").as_posix() for place, file in files})
+
+
+def choose_settings(arguments: list[str], folders: Sequence[Path]) -> list[str]:
+    """`arguments` with `experiment=x` as `setting=x` where config `folders` have x as a setting only."""
+    settings = set(option_names("setting", folders)).difference(option_names("experiment", folders))
+    choices = {f"{plus}experiment={name}": f"setting={name}" for name in settings for plus in ("", "+")}
+    return [choices.get(argument, argument) for argument in arguments]
 
 
 def quote_paths(arguments: list[str], keys: Collection[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Checkpoints that do not hold up training: copied to host memory between two steps, written by a thread."""
 
+import logging
 import threading
 import time
 from collections.abc import Hashable
@@ -11,6 +12,8 @@ import torch
 from src.base.record import RunRecord
 from src.training.checkpoint import BEST, LAST, PENDING_BEST, PREVIOUS, save_checkpoint
 from src.training.state import TrainState
+
+log = logging.getLogger(__name__)
 
 
 class CheckpointWriter:
@@ -60,6 +63,7 @@ class CheckpointWriter:
         if weights_as is None and self._saved == (state.epoch, state.batch):
             return
         self._saved = (state.epoch, state.batch)
+        log.debug("checkpoint in epoch %d before batch %d", *self._saved)
         # also when called within a validation, whose tensors may not be written to later
         with torch.inference_mode(False), torch.no_grad():
             last = self._on_host(LAST, state.state_dict())

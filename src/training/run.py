@@ -66,6 +66,7 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
         if done is not None:
             return Outcome(record.folder, "finished", done["scores"], ran=False)
         numerics = Numerics(pick_device(config.device), config.numerics)
+        log.debug("%s with data %s in %s", identity.run_id, data_fingerprint, config.data.root)
         _begin(record, config, overrides, _facts(config, identity, data_fingerprint, splits, numerics))
         with record.logging(), announced(device_key(numerics.device)):
             return _attempt(config, splits, data_fingerprint, numerics, record)

@@ -1,10 +1,12 @@
 """What a command offers and takes of Hydra, and how every command ends."""
 
+import logging
 import signal
 
 import pytest
 from hydra._internal.utils import create_config_search_path
-from omegaconf import DictConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
 
 from src.base.errors import ConfigError
 from src.base.record import RunBusy, RunLost
@@ -66,3 +68,92 @@ def test_a_bug_keeps_its_traceback(here):
 def test_without_overrides_the_message_does_not_say_what_was_got():
     assert format_hydra_error(AssertionError(), []) == "AssertionError"
     assert format_hydra_error(ValueError("wrong"), ["seed=x"]) == "wrong; got 'seed=x'"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder of options of one's own: an own group, network and setting, an experiment, a config of a run."""
+    network = (CONF / "model/unet.yaml").read_text().replace("name: unet\n", "name: mine\n")
+    files = {
+        "model/mine": network,
+        "user/me": "# @package _global_\ntags: [me]\n",
+        "setting/mine": "# @package _global_\ndefaults:\n  - override /model: mine\n",
+        "experiment/mine": "# @package _global_\ndefaults:\n  - override /model: mine\nseed: 7\n",
+        "my_train": "defaults:\n  - train\n  - override model: mine\n  - _self_\nseed: 5\n",
+    }
+    for name, text in files.items():
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / f"{name}.yaml").write_text(text)
+    return str(tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    ("typed", "key", "value"),
+    [
+        (["-cd", "{own}", "experiment=mine"], "seed", 7),
+        (["-cd", "{own}", "+experiment=mine"], "model.name", "mine"),
+        (["-cd", "{own}", "+user=me"], "tags", ["me"]),
+        (["-cd", "{own}", "setting=mine"], "model.name", "mine"),
+        (["-cd", "{own}", "experiment=best/ema"], "trainer.ema_decay", 0.99),
+        (["-cd", "{own}", "-cn", "my_train"], "model.name", "mine"),
+        (["-cp", "{own}", "-cn", "my_train", "loss=dice"], "seed", 5),
+        (["~notes"], "notes", None),
+        (["~debug"], "debug", None),
+        (["~optimizer.weight_decay"], "optimizer.weight_decay", None),
+    ],
+)
+def test_whatever_a_user_of_hydra_types_composes(train, own, typed, key, value):
+    done = train(*(word.format(own=own) for word in typed), "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+    assert OmegaConf.select(OmegaConf.create(done.stdout), key) == value
+
+
+def test_an_own_group_that_nothing_chooses_yet_is_added_with_a_plus(train, own):
+    done = train("-cd", own, "user=me")
+    assert done.returncode == 1 and "No match in the defaults list; +user=me adds it\n" in done.stderr
+
+
+class Heard(Callback):
+    """Says which moments it was told."""
+
+    def __getattribute__(self, name):
+        if name.startswith("on_"):
+            return lambda **_: print(name)
+        return super().__getattribute__(name)
+
+
+def test_callbacks_are_called_around_a_run(here):
+    @hydra_command("status")
+    def command(config: DictConfig) -> None:
+        print("the run")
+
+    done = here(command, f"+hydra.callbacks.x._target_={__name__}.Heard")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n") == ["on_run_start", "on_job_start", "the run", "on_job_end", "on_run_end", ""]
+
+
+@pytest.mark.parametrize(
+    ("typed", "printed"),
+    [
+        ("hydra/job_logging=stdout", "told\n"),
+        ("hydra/job_logging=default", "[src.x][INFO] - told\n"),
+        ("hydra/job_logging=disabled", ""),
+        ("hydra/job_logging=none", ""),
+        ("hydra.verbose=true", "a detail\ntold\n"),
+    ],
+)
+def test_logging_is_chosen_as_in_any_program_of_hydras(here, typed, printed):
+    @hydra_command("status")
+    def command(config: DictConfig) -> None:
+        logging.getLogger("src.x").debug("a detail")
+        logging.getLogger("src.x").info("told")
+        logging.getLogger("filelock").debug("noise")
+
+    levels = logging.root.level, logging.getLogger("src").level
+    try:
+        done = here(command, typed)
+    finally:
+        logging.root.setLevel(levels[0])
+        logging.getLogger("src").setLevel(levels[1])
+    assert done.returncode == 0 and done.stdout.endswith(printed) and bool(done.stdout) == bool(printed)
+    assert not (CONF.parent / "status.log").exists()
