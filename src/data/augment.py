@@ -16,7 +16,6 @@ import albumentations
 import cv2
 import numpy as np
 from albumentations import BaseCompose, BasicTransform, DualTransform, ImageOnlyTransform, Transform3D
-from albumentations.core.serialization import Serializable
 from pydantic import ValidationError
 
 from src.base.config import find_target
@@ -156,8 +155,8 @@ def _build_node(
         problems.append(f"{where}: got {node!r}; expected a mapping with _target_: albumentations.<transform>")
         return None
     try:
-        kind = find_target(node, Serializable, allowed)
-        if kind in _UNFIT or not issubclass(kind, (BasicTransform, BaseCompose)):
+        kind = find_target(node, BasicTransform | BaseCompose, allowed)
+        if kind in _UNFIT:
             raise ConfigError([f"_target_: got {shown(node['_target_'])}, which is not a transform for a config"])
     except ConfigError as error:
         problems += [f"{where}.{problem}" for problem in error.problems]

@@ -56,14 +56,15 @@ class Schedule:
     def state_dict(self) -> dict[str, Any]:
         """Where the schedule stands, in plain types that `torch.load(weights_only=True)` reads back."""
         state = {} if self.scheduler is None else self.scheduler.state_dict()
-        return {"schedule": type(self).__name__, "steps": self.steps, "scheduler": state}
+        name, steps = self._course()
+        return {"schedule": name, "steps": steps, "scheduler": state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Stand where `state` stood; the optimizer's state, which holds lr and momentum, is loaded beside it.
 
         Raises ValueError for the state of another schedule, or of a run of another length.
         """
-        own = (type(self).__name__, self.steps)
+        own = self._course()
         saved = (state.get("schedule", own[0]), state.get("steps", own[1]))  # some checkpoints lack both
         if saved != own:
             raise ValueError(
@@ -73,6 +74,10 @@ class Schedule:
             )
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
+
+    def _course(self) -> tuple[str, int]:
+        """The schedule's name, and its steps in a whole run."""
+        return type(self).__name__, self.steps
 
     def _step(self) -> None:
         # Past its last step OneCycleLR raises and CosineAnnealingLR climbs again.
@@ -235,6 +240,7 @@ class OtherSchedule(Schedule):
             raise ValueError("torch's ReduceLROnPlateau needs a score after each epoch; use scheduler=plateau")
         self.scheduler = scheduler
         self.moves_after = moves_after
+        self._moves = moves
         total = getattr(scheduler, "total_steps", None)  # OneCycleLR raises past its last step
         if total is not None and total > moves:
             raise ValueError(
@@ -242,3 +248,6 @@ class OtherSchedule(Schedule):
                 "set scheduler.step=batch, or total_steps to ${trainer.epochs}"
             )
         self.steps = sys.maxsize if total is None else total - 1
+
+    def _course(self) -> tuple[str, int]:
+        return type(self.scheduler).__name__, self._moves

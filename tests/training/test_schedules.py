@@ -12,10 +12,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import ExponentialLR, StepLR
 
 from src.base.config import node_problems
 from src.training.losses import BCE
-from src.training.schedules import Constant, Cosine, OneCycle, Plateau, Poly, Schedule, WarmupCosine
+from src.training.schedules import Constant, Cosine, OneCycle, OtherSchedule, Plateau, Poly, Schedule, WarmupCosine
 
 # torch warns when a schedule moves before its optimizer does: no test here may see that or any other warning.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -360,6 +361,18 @@ def test_the_state_of_a_run_of_another_length_is_refused() -> None:
     longer = Cosine(make_optimizer(), EPOCHS + 1, STEPS)
     with pytest.raises(ValueError, match="Cosine over 5 steps, this run has Cosine over 4"):
         Cosine(make_optimizer(), EPOCHS, STEPS).load_state_dict(longer.state_dict())
+
+
+def test_the_state_of_another_scheduler_or_length_of_torchs_is_refused() -> None:
+    def other(scheduler: Callable[..., Any], moves: int) -> OtherSchedule:
+        return OtherSchedule(scheduler(make_optimizer(), 3), "epoch", moves)  # its period, or its factor
+
+    state = other(StepLR, EPOCHS).state_dict()
+    other(StepLR, EPOCHS).load_state_dict(state)
+    with pytest.raises(ValueError, match="holds the schedule StepLR over 4 steps, this run has ExponentialLR over 4"):
+        other(ExponentialLR, EPOCHS).load_state_dict(state)
+    with pytest.raises(ValueError, match="StepLR over 4 steps, this run has StepLR over 5"):
+        other(StepLR, EPOCHS + 1).load_state_dict(state)
 
 
 @pytest.mark.parametrize("schedule_class", SCHEDULES.values())
