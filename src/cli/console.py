@@ -106,6 +106,8 @@ def _ctrl_c_in_one_word() -> Iterator[None]:
         nonlocal interrupted
         if os.getpid() != owner:
             return  # in a loader's worker, which its parent ends
+        if _is_importing(frame):
+            _end()  # an extension module that an exception passes through may abort the process
         interrupted = True
         expect_ctrl_c()  # a second one ends at once
         logging.disable()
@@ -128,6 +130,12 @@ def _ctrl_c_in_one_word() -> Iterator[None]:
     if interrupted:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and "importlib._bootstrap" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _say_nothing(_: object) -> None: ...
