@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from src.base.config import FolderData, Named, RunConfig, parse_section
+from src.base.config import FolderData, Named, RunConfig, build, parse_section
 from src.base.errors import ConfigError, cut, one_line, shown
 from src.base.files import read_yaml
 from src.base.identity import BUILT_SECTIONS, identify
@@ -94,6 +94,10 @@ def load_model(folder: Path, device: str = "auto", allow_targets: Sequence[str] 
         raise ValueError(f"{folder}: has no checkpoints/best.pt; a run has one from its first checkpoint on")
     needed = sum(value.nbytes for value in model.state_dict().values())
     _fill(model, load_weights(weights_file, 2 * needed + 1_000_000, oldest_checkpoint(model)), weights_file)
+    if any(buffer.is_meta for buffer in model.buffers()):  # no part of the weights: its constructor computes it
+        weights = model.state_dict()
+        model = build({**config.model, "encoder_weights": None}, nn.Module, allow_targets)
+        model.load_state_dict(weights)
     numerics = Numerics(pick_device(device), config.numerics)
     return Predictor(
         ModelRunner(model.eval(), numerics, config.data.mean, config.data.std, bool(config.trainer.flip_tta)),

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from src.base.config import RunConfig, build, find_target
+from src.base.errors import cut, one_line
 from src.base.runtime import Numerics
 from src.data.cache import open_cache
 from src.data.datasets import FileReader, PairReader, load_size
@@ -132,14 +133,29 @@ def blueprint(config: RunConfig, allow_targets: Sequence[str]) -> nn.Module:
 
 
 def size_problems(config: RunConfig, model: nn.Module) -> list[str]:
-    """Why `model` cannot take the images of `config`: one line, or none."""
+    """Why `model`, a blueprint, cannot take the images of `config`: one line, or none.
+
+    A network without a `minimum_size` is tried on the device `meta`, in training mode.
+    """
+    size = config.data.image_size
     smallest = getattr(model, "minimum_size", None)
-    if not isinstance(smallest, int):
-        return [f"model._target_: {type(model).__name__} has no minimum_size, the smallest image side it works on"]
-    if config.data.image_size < smallest:
-        return [
-            f"data.image_size: got {config.data.image_size}; {config.model['name']} works from {smallest} pixels on"
-        ]
+    if isinstance(smallest, int):
+        too_small = f"data.image_size: got {size}; {config.model['name']} works from {smallest} pixels on"
+        return [too_small] if size < smallest else []
+    name = f"model: {type(model).__name__}"
+    images = torch.empty(min(2, config.trainer.batch_size), 3, size, size, device="meta")
+    expected = (len(images), channels_of(config, model), size, size)
+    try:
+        with torch.device("meta"), _bounded():
+            logits = model.train()(images)
+    except Exception as error:  # a network may raise anything
+        reason = cut(one_line(str(error) or type(error).__name__))
+        return [f"{name} has no minimum_size, and fails on images of {size} x {size} pixels: {reason}"]
+    if not isinstance(logits, torch.Tensor):
+        return [f"{name} has no minimum_size, and returns a {type(logits).__name__}; logits are a tensor"]
+    if tuple(logits.shape) != expected:
+        got = f"returns {tuple(logits.shape)} for images of {size} x {size} pixels"
+        return [f"{name} has no minimum_size, and {got}; logits are {expected}"]
     return []
 
 

@@ -88,6 +88,7 @@ def _combination_problems(plain: str) -> list[str]:
         _try("scheduler", lambda: build_schedule(config, optimizer, steps_per_epoch=2), problems)
     if model is not None:
         problems += size_problems(config, model) + _weights_problems(config, model)
+        problems += _deterministic_problems(config, model)
     if loss is not None and model is not None:
         channels = channels_of(config, model)
         if channels not in loss.channels:
@@ -101,6 +102,25 @@ def _combination_problems(plain: str) -> list[str]:
             if reason := loss.problem(channels, min(config.data.image_size, 256), ignores):
                 problems.append(f"loss: {reason}")
     return problems
+
+
+def _deterministic_problems(config: RunConfig, model: nn.Module) -> list[str]:
+    """Which layers torch would refuse in the first step on a GPU."""
+    found = sorted({type(layer).__name__ for layer in model.modules() if not _is_deterministic(layer)})
+    if not found or not config.numerics.deterministic:
+        return []
+    return [
+        f"model: {config.model['name']} has {', '.join(found)}, without a deterministic form on a GPU, and "
+        f"numerics={config.numerics.name} needs one; use numerics=fast"
+    ]
+
+
+def _is_deterministic(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.AdaptiveAvgPool2d):
+        return layer.output_size in (1, (1, 1))  # that is a mean
+    if isinstance(layer, nn.Upsample):
+        return layer.mode != "bicubic"
+    return not isinstance(layer, nn.AdaptiveMaxPool2d | nn.FractionalMaxPool2d | nn.MaxUnpool2d | nn.ReflectionPad2d)
 
 
 def _tried_optimizer(config: RunConfig) -> torch.optim.Optimizer:

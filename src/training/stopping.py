@@ -10,6 +10,7 @@ from types import FrameType
 import torch
 
 from src.base.config import RunConfig
+from src.base.errors import one_line
 from src.base.files import CannotWrite
 
 # Ctrl-C, the polite end sent by schedulers and process managers, and SLURM's warning before its time limit
@@ -23,6 +24,7 @@ SIGNS = (
     "bad_alloc",
     "Insufficient memory",
 )
+NOT_DETERMINISTIC = "does not have a deterministic implementation"  # torch, of what numerics=exact rules out
 
 
 class Interrupted(Exception):
@@ -94,6 +96,8 @@ def explain(error: BaseException, config: RunConfig) -> str:
     if is_out_of_memory(error):
         first = next(iter(str(error).splitlines()), "")
         return f"{type(error).__name__}: {_out_of_memory(config)} ({first})"
+    if NOT_DETERMINISTIC in reason:
+        return f"{one_line(reason).partition(', but you set')[0]}; use numerics=fast"
     return reason
 
 

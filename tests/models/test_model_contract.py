@@ -1,6 +1,9 @@
-"""What every network of conf/model promises, tried on the real class at a width of 8."""
+"""What every network of conf/model promises, new ones too, tried on the real class at a width of 8.
 
-from pathlib import Path
+What only ours promise takes `our_choice` or `plain_choice`.
+"""
+
+import json
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from torch import Tensor, nn
 
 from src.base.config import node_problems
 from src.models.blocks import CBAM, OutChannels, Width
+from tests.models.conftest import readme_network
 
 needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -32,18 +36,6 @@ def backpropagate(network: nn.Module, images: Tensor) -> Tensor:
     return logits.detach()
 
 
-def test_all_six_networks_are_covered():
-    files = sorted((Path(__file__).parents[2] / "conf" / "model").iterdir())
-    assert [path.name for path in files] == [
-        "resnet34_unet.yaml",
-        "resnet34_unet_cbam.yaml",
-        "resnet34_unet_plain.yaml",
-        "unet.yaml",
-        "unet_bias.yaml",
-        "unet_nobn.yaml",
-    ]
-
-
 def test_every_choice_spells_out_all_arguments_but_options(plain_choice):
     assert plain_choice.name == plain_choice.path.stem
     annotations = dict(plain_choice.network_class.__init__.__annotations__)
@@ -64,8 +56,8 @@ def test_every_choice_spells_out_all_arguments_but_options(plain_choice):
 @pytest.mark.parametrize("out_channels", [1, 2])
 def test_training_step_reaches_every_parameter(choice, out_channels):
     network = choice.build(out_channels=out_channels)
-    logits = backpropagate(network, random_images(2, 64, 96))
-    assert logits.shape == (2, out_channels, 64, 96)
+    logits = backpropagate(network, random_images(2, 64, 64))
+    assert logits.shape == (2, out_channels, 64, 64)
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()
     for name, parameter in network.named_parameters():
@@ -76,7 +68,7 @@ def test_training_step_reaches_every_parameter(choice, out_channels):
 def test_small_steps_down_the_gradient_lower_the_loss(choice):
     network = choice.build()
     images = random_images(2, 64, 64)
-    target = torch.zeros(2, network.head.out_channels, 64, 64)
+    target = torch.zeros(2, choice.arguments["out_channels"], 64, 64)
     target[:, :, 16:48, 16:48] = 1
     losses = []
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -91,21 +83,21 @@ def test_small_steps_down_the_gradient_lower_the_loss(choice):
 
 
 @pytest.mark.parametrize("size", [(64, 64), (250, 333), (97, 35), (63, 130)], ids=str)
-def test_logits_come_back_at_the_size_of_the_images(choice, size):
+def test_logits_come_back_at_the_size_of_the_images(our_choice, size):
     with torch.no_grad():
-        assert choice.build().eval()(random_images(1, *size)).shape[2:] == size
+        assert our_choice.build().eval()(random_images(1, *size)).shape[2:] == size
 
 
-def test_a_single_image_of_the_smallest_size_can_be_trained_on(choice):
-    network = choice.build()
+def test_a_single_image_of_the_smallest_size_can_be_trained_on(our_choice):
+    network = our_choice.build()
     smallest = network.minimum_size
     logits = backpropagate(network, random_images(1, smallest, smallest))
     assert logits.shape[2:] == (smallest, smallest)
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
-def test_smaller_images_are_refused_with_the_size_and_the_remedy(choice):
-    network = choice.build().eval()
+def test_smaller_images_are_refused_with_the_size_and_the_remedy(our_choice):
+    network = our_choice.build().eval()
     smallest = network.minimum_size
     for height, width in [(smallest - 1, 200), (200, smallest - 1), (1, 1)]:
         with pytest.raises(ValueError) as error:
@@ -129,13 +121,13 @@ def test_widths_and_channels_that_do_not_work_are_refused(plain_choice, argument
     assert all(problem.startswith(start) for problem, start in zip(problems, said, strict=True))
 
 
-def test_the_narrowest_network_works(choice):
-    assert choice.build(width=2).eval()(random_images(1, 64, 64)).isfinite().all()
+def test_the_narrowest_network_works(our_choice):
+    assert our_choice.build(width=2).eval()(random_images(1, 64, 64)).isfinite().all()
 
 
-def test_width_scales_every_convolution(choice):
+def test_width_scales_every_convolution(our_choice):
     def channels(width: int) -> list[int]:
-        network = choice.build(width=width)
+        network = our_choice.build(width=width)
         fixed = [network.head, *(m for m in network.modules() if isinstance(m, CBAM))]
         exempt = {id(part) for module in fixed for part in module.modules()}
         convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
@@ -148,7 +140,8 @@ def test_saved_weights_give_identical_logits(choice, tmp_path):
     network = build_trained(choice)
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     restored = choice.build().eval()  # its running statistics are still 0 and 1
-    nn.init.ones_(restored.head.weight)
+    for parameter in restored.parameters():
+        nn.init.constant_(parameter, 0.1)
     images = random_images(2, 64, 64)
     with torch.no_grad():
         assert not torch.equal(restored(images), network(images))
@@ -166,11 +159,11 @@ def test_an_image_gets_the_same_logits_alone_and_in_a_batch(choice):
     torch.testing.assert_close(alone, together, rtol=0, atol=together.std().item() / 1000)
 
 
-def test_channels_last_gives_the_same_logits_and_gradients(choice):
-    network = choice.build().double()  # in float32, another order of sums tips some ReLUs
+def test_channels_last_gives_the_same_logits_and_gradients(our_choice):
+    network = our_choice.build().double()  # in float32, another order of sums tips some ReLUs
     images = random_images(2, 64, 65).double()
     logits = backpropagate(network, images)
-    other = choice.build().double().to(memory_format=torch.channels_last)
+    other = our_choice.build().double().to(memory_format=torch.channels_last)
     other_logits = backpropagate(other, images.to(memory_format=torch.channels_last))
     torch.testing.assert_close(other_logits, logits)
     for expected, got in zip(network.parameters(), other.parameters(), strict=True):
@@ -185,8 +178,8 @@ def test_images_are_left_untouched(choice, training):
     assert torch.equal(images, before)
 
 
-def test_an_exported_program_says_the_same_at_any_batch(choice):
-    network = build_trained(choice)
+def test_an_exported_program_says_the_same_at_any_batch(our_choice):
+    network = build_trained(our_choice)
     program = torch.export.export(
         network, (random_images(2, 50, 64),), dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}}
     ).module()
@@ -212,5 +205,20 @@ def test_exact_numerics_repeat_bit_for_bit(choice, device, monkeypatch):
 def train_once(choice, device: str) -> list[Tensor]:
     """Logits and all gradients of one step."""
     network = choice.build().to(device)
-    logits = backpropagate(network, random_images(2, 65, 97).to(device))
+    logits = backpropagate(network, random_images(2, 64, 64).to(device))
     return [logits, *(parameter.grad for parameter in network.parameters())]
+
+
+def test_the_network_of_the_readme_is_trained_in_a_sweep_beside_ours(small, tmp_path, train, monkeypatch):
+    code, _ = readme_network(tmp_path)
+    text = (tmp_path / "model" / "my_net.yaml").read_text()
+    (tmp_path / "model" / "my_net.yaml").write_text(text.replace("src.models.my_net", "my_net"))
+    monkeypatch.setenv("PYTHONPATH", str(code.parent))
+    monkeypatch.syspath_prepend(code.parent)
+    done = train("-m", f"--config-dir={tmp_path}", *small, "model=my_net,unet", "trainer.epochs=1")
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("run.json")]
+    assert sorted((record["choices"]["model"], record["status"]) for record in records) == [
+        ("my_net", "finished"),
+        ("unet", "finished"),
+    ]
