@@ -209,6 +209,7 @@ def train_once(choice, device: str) -> list[Tensor]:
     return [logits, *(parameter.grad for parameter in network.parameters())]
 
 
+@pytest.mark.long
 def test_the_network_of_the_readme_is_trained_in_a_sweep_beside_ours(small, tmp_path, train, monkeypatch):
     code, _ = readme_network(tmp_path)
     text = (tmp_path / "model" / "my_net.yaml").read_text()
