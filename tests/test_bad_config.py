@@ -143,7 +143,7 @@ def test_a_thousand_mistakes(refused, composed):
         ),
         ("trainer.epochs==3", "'trainer.epochs==3': cannot be read; an override is key=value"),
         ("~nothing", "Could not delete from config. 'nothing' does not exist."),
-        ("model=unett", "model: got 'unett'; allowed: resnet34_unet, resnet34_unet_cbam, resnet34_unet_plain, unet, "),
+        ("model=unett", "model: got 'unett'; allowed: external, resnet34_unet, resnet34_unet_cbam, resnet34_unet_plain, unet, "),
         ("setting=report_a/nothing", "setting/report_a: got 'nothing'; this option does not exist"),
         ("++model=unet", "force-add of config groups is not supported: 'model=unet'"),
         ("model@net=unet", "Could not override 'model@net'. Did you mean to override model?"),
@@ -200,7 +200,7 @@ def test_the_message_says_what_was_got_and_what_is_allowed(refused, typed, line)
         (["hydra.launcher.jobs=1,2"], "hydra.launcher.jobs: got '1,2'; all runs of a sweep share Hydra's own part"),
         (["hydra.launcher.jobs=many"], "hydra.launcher.jobs: got 'many'; input should be a valid integer"),
         (["hydra.launcher.job=2"], "Could not override 'hydra.launcher.job': Key 'job' is not in struct"),
-        (["model=unet,unett"], "model: got 'unett'; allowed: resnet34_unet, "),
+        (["model=unet,unett"], "model: got 'unett'; allowed: external, resnet34_unet, "),
         (["data.mean.x=3,4"], "invalid literal for int() with base 10: 'x'; got '"),
     ],
 )

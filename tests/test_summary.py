@@ -22,7 +22,7 @@ def test_keys_of_the_run_count(here):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["model=unett"], "model: got 'unett'; allowed: resnet34_unet"),
+        (["model=unett"], "model: got 'unett'; allowed: external, resnet34_unet"),
         (["model.widht=3"], "model.widht: unknown key"),
         (["data.image_size=8"], "data.image_size: got 8; unet works from 32 pixels on"),
         (["model._target_=os.system"], "model._target_: got 'os.system'"),
