@@ -143,7 +143,10 @@ def test_a_thousand_mistakes(refused, composed):
         ),
         ("trainer.epochs==3", "'trainer.epochs==3': cannot be read; an override is key=value"),
         ("~nothing", "Could not delete from config. 'nothing' does not exist."),
-        ("model=unett", "model: got 'unett'; allowed: external, resnet34_unet, resnet34_unet_cbam, resnet34_unet_plain, unet, "),
+        (
+            "model=unett",
+            "model: got 'unett'; allowed: external, resnet34_unet, resnet34_unet_cbam, resnet34_unet_plain, ",
+        ),
         ("setting=report_a/nothing", "setting/report_a: got 'nothing'; this option does not exist"),
         ("++model=unet", "force-add of config groups is not supported: 'model=unet'"),
         ("model@net=unet", "Could not override 'model@net'. Did you mean to override model?"),
