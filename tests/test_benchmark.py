@@ -46,7 +46,7 @@ def test_mistakes_get_a_line_and_nothing_is_written(here, tiny, tmp_path):
     for arguments, said in (
         (["networks=[unett]"], "unett"),
         (["steps=9"], "steps: got 9, but 18 training images are 4 whole batches of 4"),
-        (["repeats=0"], "repeats: got 0"),
+        (["repeats=0", "output=~no-such-user"], "output: got '~no-such-user'; this user does not exist"),
         (["trainer.epochz=1"], "trainer.epochz: unknown key"),
     ):
         done = here(benchmark, *tiny, *arguments)

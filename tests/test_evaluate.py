@@ -136,6 +136,8 @@ def test_mistakes_get_a_line_and_change_nothing(here, run_copy, tmp_path):
     assert "is not the folder of a run" in refused(f"run={tmp_path}/none")
     said = refused(f"run={run_copy}", "split=all", "tta=rotate", "threshold=2", "imagez=1")
     assert all(key in said for key in ("split: got 'all'", "tta: got 'rotate'", "threshold", "imagez: unknown key"))
+    said = refused("run=~no-such-user/x", *(f"{key}=~no-such-user" for key in ("root", "output", "cache")))
+    assert said.count("got '~no-such-user") == said.count("this user does not exist") == 4
     assert "on the images it is chosen on" in refused(f"run={run_copy}", "split=valid", "threshold=valid")
     assert "device: got 'cuda:7'" in refused(f"run={run_copy}", "device=cuda:7")
     assert {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()} == before

@@ -153,6 +153,7 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(export, monkeypat
             ],
         ),
         (["run={tmp}/nix"], ["{tmp}/nix: is not the folder of a run"]),
+        (["run=~no-such-user/x"], ["run: got '~no-such-user/x'; this user does not exist"]),
         (
             ["run={tmp}", "output={tmp}/a.pt2", "inputs={tmp}"],
             [

@@ -319,6 +319,18 @@ def test_report_as_figure_of_an_inferred_photo_has_three_panels(infer, tmp_path,
             ["input: got '{folder}' with split=test; give one of the two"],
         ),
         (
+            ["run={run}", "output={folder}/m", "input={folder}", "root={folder}"],
+            ["root: got '{folder}' without split; it is where the run's own data are now"],
+        ),
+        (
+            ["run=~no-such-user/x", "output=~no-such-user/m", "input={folder}", "cache=~no-such-user"],
+            [
+                "run: got '~no-such-user/x'; this user does not exist",
+                "output: got '~no-such-user/m'; this user does not exist",
+                "cache: got '~no-such-user'; this user does not exist",
+            ],
+        ),
+        (
             ["run={run}", "output={folder}/m", "split=all", "styles=[report_b]"],
             [
                 "split: got 'all'; input should be 'train', 'valid' or 'test'",

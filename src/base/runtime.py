@@ -63,7 +63,7 @@ class Numerics:
         # read by cuBLAS when its first handle is made; without it, its matrix products are refused in exact mode
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         if self.compiles:
-            self._set_up_compiler(cache.expanduser().absolute() / "compiled")
+            self._set_up_compiler(cache.absolute() / "compiled")
         torch.use_deterministic_algorithms(self.settings.deterministic)
         # would write NaN into each new tensor, to show reads of what was never written; no result depends on it
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

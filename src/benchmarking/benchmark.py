@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from src.base.config import RunConfig, Section
+from src.base.config import RunConfig, Section, UserPath
 from src.base.environment import PROJECT, git_state, machine, versions
 from src.base.files import write_json
 from src.base.runtime import Numerics, device_name, pick_device
@@ -22,7 +22,7 @@ LOOPS = {"bare": "bare step", "memory": "our loop, batch in memory", "loop": "ou
 class BenchmarkOptions(Section):
     """See conf/benchmark.yaml."""
 
-    output: str = Field(min_length=1)
+    output: UserPath = Field(min_length=1)
     networks: list[str] = Field(min_length=1)
     repeats: int = Field(ge=1)
     steps: int = Field(ge=1)
@@ -57,7 +57,7 @@ def run_benchmark(options: BenchmarkOptions, configs: Sequence[RunConfig]) -> di
         "loop": {key: first[key] for key in ("overhead_over_bare_step", "overhead_with_data", "step_seconds")},
         "networks": networks,
     }
-    folder = Path(options.output).expanduser()
+    folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "benchmark.json", found)
     return found

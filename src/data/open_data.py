@@ -29,7 +29,7 @@ def open_data(data: OxfordPetData | SyntheticData | FolderData, make: bool = Tru
 
     Raises ValueError when it is missing, with what to do, or has another layout. Its files are not checked.
     """
-    splits = _open(data, Path(data.root).expanduser(), make)
+    splits = _open(data, Path(data.root), make)
     images = replace(splits.decoder.images, resize=data.resize)
     return replace(splits, decoder=replace(splits.decoder, images=images))
 

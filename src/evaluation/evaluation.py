@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from src.base.config import PackageName, RunConfig, Section
+from src.base.config import PackageName, RunConfig, Section, UserPath
 from src.base.files import refuse_links, write_text
 from src.base.record import EVALUATION, HEADLINE, RunRecord
 from src.data.images import FOREGROUND, IGNORED
@@ -31,7 +31,7 @@ SAME = 1e-4  # Dice: what another device or batch may change in a mean over imag
 class EvaluateOptions(Section):
     """See conf/evaluate.yaml."""
 
-    run: str = Field(min_length=1)
+    run: UserPath = Field(min_length=1)
     allow_targets: tuple[PackageName, ...] = ()
     split: Literal["train", "valid", "test"]
     tta: Tta
@@ -39,9 +39,9 @@ class EvaluateOptions(Section):
     images: int = Field(ge=0, le=100)
     examples: str = Field(pattern=r"^(extremes|first:[1-9]\d{0,3})$")
     styles: list[Literal[*STYLES]]  # type: ignore[valid-type]
-    root: str | None
-    output: str | None
-    cache: str
+    root: UserPath | None
+    output: UserPath | None
+    cache: UserPath
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     workers: int = Field(ge=-1, le=1024)
 
@@ -53,7 +53,7 @@ def evaluate_run(options: EvaluateOptions) -> tuple[dict[str, dict[str, Any]], P
     Raises ValueError when it is not a finished run, or its data are not there, or not the ones it was trained on;
     RunBusy when another process holds it.
     """
-    folder = Path(options.run).expanduser()
+    folder = Path(options.run)
     if options.output is None:
         refuse_links(folder / EVALUATION)
     predictor = load_model(folder, options.device, options.allow_targets)
@@ -194,6 +194,6 @@ def _shape(value: Any) -> Any:
 def _folder(options: EvaluateOptions, protocol: Protocol) -> Path:
     """One for each way to predict, so that no evaluation overwrites the pictures of another."""
     if options.output is not None:
-        return Path(options.output).expanduser()
+        return Path(options.output)
     differs = "" if protocol.name == HEADLINE else f"_{protocol.name}"
-    return Path(options.run).expanduser() / EVALUATION / f"{options.split}{differs}"
+    return Path(options.run) / EVALUATION / f"{options.split}{differs}"

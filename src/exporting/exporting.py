@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from src.base.config import PackageName, Section
+from src.base.config import PackageName, Section, UserPath
 from src.base.environment import versions
 from src.base.errors import ConfigError, attempt
 from src.base.files import replacing
@@ -43,10 +43,10 @@ RESIZE = {
 class ExportOptions(Section):
     """See conf/export.yaml."""
 
-    run: str = Field(min_length=1)
+    run: UserPath = Field(min_length=1)
     allow_targets: tuple[PackageName, ...] = ()
     format: Format
-    output: str | None = Field(min_length=1)
+    output: UserPath | None = Field(min_length=1)
     inputs: str | None = Field(min_length=1)
     overwrite: bool
 

@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from tqdm import tqdm
 
-from src.base.config import PackageName, Section
+from src.base.config import PackageName, Section, UserPath
 from src.base.environment import usable_cores
 from src.base.errors import ConfigError, attempt
 from src.data.decoding import PairDecoder
@@ -57,12 +57,12 @@ Result = TypeVar("Result")
 class InferenceOptions(Section):
     """See conf/inference.yaml."""
 
-    run: str = Field(min_length=1)
+    run: UserPath = Field(min_length=1)
     allow_targets: tuple[PackageName, ...] = ()
     input: str | None = Field(min_length=1)
     split: Literal["train", "valid", "test"] | None
-    root: str | None
-    output: str = Field(min_length=1)
+    root: UserPath | None
+    output: UserPath = Field(min_length=1)
     device: str
     batch_size: int = Field(ge=1)
     tta: Tta
@@ -71,7 +71,7 @@ class InferenceOptions(Section):
     probability: bool
     styles: list[Literal[*STYLES]]  # type: ignore[valid-type]
     overwrite: bool
-    cache: str
+    cache: UserPath
     workers: int | None = Field(ge=1)
 
 
@@ -103,13 +103,12 @@ class Inference:
     @classmethod
     def of(cls, options: InferenceOptions) -> "Inference":
         """The job of these options, ready to begin. Raises ConfigError with every problem; nothing is written."""
-        folder, problems = Path(options.output).expanduser(), _conflicts(options)
+        folder, problems = Path(options.output), _conflicts(options)
         given, inputs, truth = options.input, None, None
         if given is not None:
             inputs = attempt(problems, lambda: find_inputs(given, folder))
         attempt(problems, lambda: check_output(folder))
-        run = Path(options.run).expanduser()
-        predictor = attempt(problems, lambda: load_model(run, options.device, options.allow_targets))
+        predictor = attempt(problems, lambda: load_model(Path(options.run), options.device, options.allow_targets))
         if predictor is not None and options.split is not None and not problems:
             splits = open_own_data(predictor.folder, predictor.config, options.root, options.cache)
             pairs = getattr(splits, options.split)
@@ -237,6 +236,8 @@ def _conflicts(options: InferenceOptions) -> list[str]:
     if (options.input is None) == (options.split is None):
         problems.append(f"input: got {options.input!r} with split={options.split}; give one of the two")
     if options.split is None:
+        if options.root is not None:
+            problems.append(f"root: got {options.root!r} without split; it is where the run's own data are now")
         problems += [
             f"styles: got {style!r}, which shows the true mask; with input only report_a_overlay can be drawn"
             for style in options.styles

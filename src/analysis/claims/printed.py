@@ -41,7 +41,7 @@ def printed_beside_measured(records: Records, judged: Sequence[tuple[ClaimFile, 
 
 
 def _its_settings(file: ClaimFile, printed: Printed, settings: Sequence[Setting]) -> list[Setting]:
-    """Those that differ from the printed one in nothing but conditions and size; of its own size only, if there are."""
+    """Those that differ from the printed one only in conditions and size; if some have its size, those alone."""
     plain = dict.fromkeys(OURS)
     choices = {key: value for key, value in printed.setting.items() if key not in SIZES}
     alike = [one for one in settings if one.folders and one.meets({**plain, **file.where, **choices})]
