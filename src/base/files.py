@@ -244,13 +244,14 @@ def _check_plain(value: Any) -> None:
         depth += 1
         if depth > DEEPEST:
             raise ValueError(f"more than {DEEPEST} levels of values")
-        kinds = set(map(type, level))  # most levels are of one or two, which saves most of the time
-        if int in kinds and any(type(one) is int and abs(one) >= 2**63 for one in level):
+        of_kind: dict[type, list[Any]] = {}
+        for one in level:
+            of_kind.setdefault(type(one), []).append(one)
+        if max(map(abs, of_kind.get(int, ())), default=0) >= 2**63:
             raise ValueError("a whole number of more than 64 bits")
-        if float in kinds and not all(math.isfinite(one) for one in level if type(one) is float):
+        if not all(map(math.isfinite, of_kind.get(float, ()))):
             raise ValueError("a number that is infinite or none")
-        if str in kinds:
-            "".join(one for one in level if type(one) is str).encode()  # half a character of UTF-16 raises ValueError
-        filled = [one for one in level if one and isinstance(one, dict | list | tuple | set)]
-        values = (one.values() for one in filled if isinstance(one, dict))
-        level = list(itertools.chain(*filled, itertools.chain.from_iterable(values)))
+        "".join(of_kind.get(str, ())).encode()  # half a character of UTF-16 raises ValueError
+        collections = itertools.chain.from_iterable(of_kind.get(kind, ()) for kind in (dict, list, tuple, set))
+        values = itertools.chain.from_iterable(one.values() for one in of_kind.get(dict, ()))
+        level = [*itertools.chain.from_iterable(collections), *values]

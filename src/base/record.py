@@ -244,7 +244,7 @@ class RunRecord:
         if not self.epochs_file.exists():
             return []
         lines = read_regular(self.epochs_file, LARGEST_EPOCHS).split(b"\n")[:-1]
-        rows = [parse_json(line, self.epochs_file) for line in lines[: MOST_EPOCHS + 1]]
+        rows = _parse_lines(lines[: MOST_EPOCHS + 1], self.epochs_file)
         if len(rows) > MOST_EPOCHS or not all(isinstance(row, dict) for row in rows):
             raise ValueError(f"{self.epochs_file}: a line is not a mapping, or there are too many of them")
         return rows
@@ -320,6 +320,15 @@ def _rows_in(path: Path) -> Iterator[list[str]]:
 
 def _broken(path: Path, reason: str) -> ValueError:
     return ValueError(f"{path}: is not what a run records ({reason}); restore a backup, or move it away")
+
+
+def _parse_lines(lines: Sequence[bytes], path: Path) -> list[Any]:
+    """The value of each of these lines of JSON: in one go, several times as fast, else one by one for the reason."""
+    with suppress(ValueError):
+        values = [value for (value,) in parse_json(b"[[%b]]" % b"],[".join(lines), path)]
+        if len(values) == len(lines):
+            return values
+    return [parse_json(line, path) for line in lines]
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -102,7 +102,7 @@ def section_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def is_same(first: Any, second: Any) -> bool:
     """Whether two values of a config mean the same: 1 is 1.0, and null is false (off), but true is not 1."""
-    first, second = (None if value is False else value for value in (first, second))
+    first, second = None if first is False else first, None if second is False else second
     return first == second and isinstance(first, bool) == isinstance(second, bool)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from src.analysis.records.loading import Records
 from src.analysis.statistics.estimates import Scores
@@ -17,7 +17,7 @@ EARLY = 0.2  # and "early in training": the first 10 of 50
 NEARLY = 0.95  # of a run's best validation Dice: from there on it counts as converged
 LEAST_EPOCHS = 3  # of a curve
 LEARNED = 0.5  # validation Dice; a run that never reaches it has not learned anything that could converge
-Curve = pd.DataFrame  # the epochs of one run, in order
+Curve = Mapping[str, npt.NDArray[np.float64]]  # by column, of the epochs of one run, in order
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class Metric:
     def _of_best_epoch(self, records: Records, folder: str) -> float:
         """nan if the epoch, or a column of it, is not on record."""
         try:
-            column = records.curve(folder).set_index("epoch")[self.best_column]
-            return float(column.loc[records.of_runs([folder], "best_epoch").iloc[0]])
-        except (KeyError, TypeError):
+            curve, best = records.curve(folder), records.of_runs([folder], "best_epoch").iloc[0]
+            return float(curve[str(self.best_column)][curve["epoch"] == best][0])
+        except (KeyError, IndexError):
             return math.nan
 
     def _of_curve(self, records: Records, folder: str) -> float:
@@ -93,8 +93,8 @@ class Metric:
         assert self.of_curve is not None, self
         try:
             curve = records.curve(folder)
-            return math.nan if len(curve) < self.least_epochs else self.of_curve(curve)
-        except (KeyError, IndexError, ZeroDivisionError):
+            return math.nan if len(curve["epoch"]) < self.least_epochs else self.of_curve(curve)
+        except (KeyError, IndexError, ValueError, ZeroDivisionError):
             return math.nan
 
 
@@ -102,8 +102,9 @@ def mean_over(column: str, share: float) -> Callable[[Curve], float]:
     """Mean of `column` over a `share` of the run's epochs, at least one: the first ones, or the last if negative."""
 
     def mean(curve: Curve) -> float:
-        epochs = _epochs_in(abs(share), len(curve))
-        return float((curve[column].head(epochs) if share > 0 else curve[column].tail(epochs)).mean())
+        values = curve[column]
+        epochs = _epochs_in(abs(share), len(values))
+        return _mean(values[:epochs] if share > 0 else values[-epochs:])
 
     return mean
 
@@ -113,7 +114,7 @@ def epochs_to_converge(curve: Curve) -> float:
 
     nan for a run whose best is below 0.5.
     """
-    dice = np.concatenate([[0.0], curve["valid_dice"].to_numpy(np.float64)])
+    dice = np.concatenate([[0.0], curve["valid_dice"]])
     wanted = NEARLY * dice.max()
     if dice.max() < LEARNED:
         return math.nan
@@ -128,13 +129,20 @@ def valid_loss_rise(share: float) -> Metric:
     """
 
     def rise(curve: Curve) -> float:
-        level = curve["valid_loss"].head(_epochs_in(share, len(curve))).tail(_epochs_in(END, len(curve))).mean()
-        return mean_over("valid_loss", -END)(curve) / float(level) - 1
+        loss = curve["valid_loss"]
+        level = _mean(loss[: _epochs_in(share, len(loss))][-_epochs_in(END, len(loss)) :])
+        return mean_over("valid_loss", -END)(curve) / level - 1
 
     # the two tenths of the epochs must not overlap
     least = next(n for n in itertools.count(LEAST_EPOCHS) if _epochs_in(share, n) <= n - _epochs_in(END, n))
     name = f"rise of validation loss after {share:.0%} of the run"
     return Metric(name, "%", of_curve=rise, least_epochs=least)
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    """The mean of the known `values`, (epochs,); nan without any."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _known(sample: Scores) -> Scores:
@@ -189,7 +197,7 @@ METRICS: Mapping[str, Metric] = {
     "valid_loss_fluctuation": Metric(
         "change of validation loss from epoch to epoch",
         "",
-        of_curve=lambda curve: float(curve["valid_loss"].diff().abs().mean()),
+        of_curve=lambda curve: _mean(np.abs(np.diff(curve["valid_loss"]))),
     ),
     "valid_dice_early_minus_end": Metric(
         "validation Dice early in training minus that at the end",
