@@ -1,11 +1,8 @@
 """The records of sweeps: their runs, epochs and test images, and which runs are included."""
 
 import glob
-import io
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
+from src.analysis.records.image_scores import Orders, checked_scores, read_tables
 from src.analysis.records.runs import LAYOUT, Configs, load_runs_and_epochs
-from src.base.errors import one_line, unquoted
-from src.base.files import read_regular
-from src.base.record import HEADLINE, LARGEST_IMAGES, TEST_IMAGE_COLUMNS, SweepFolder
-
-NUMBERS = {"dice": "float64", "iou": "float64", "tp": "int64", "fp": "int64", "fn": "int64"}  # of each test image
-LARGEST = {"dice": 1, "iou": 1, "tp": 10**12, "fp": 10**12, "fn": 10**12}
-HEADER = ",".join(TEST_IMAGE_COLUMNS).encode()
-BATCH = 10_000_000  # bytes of files that are parsed at once
-Table = dict[str, npt.NDArray[Any]]  # the columns of a test_images.csv
-Orders = dict[tuple[str, ...], tuple[list[int], pd.Index]]
-ROUNDING = 1e-9  # a mean of scores as text against the mean that the run itself took
+from src.base.record import HEADLINE, SweepFolder
 
 
 @dataclass(frozen=True)
@@ -137,12 +125,12 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE) -> Records:
         runs.loc[is_debug, "left_out"] = "a debug run: it saw only a few batches"
     scores: dict[str, pd.DataFrame] = {}
     candidates = runs.loc[_can_be_included(runs), ["folder", "test_dice"]]
-    tables = _read_tables([Path(folder) / "test_images.csv" for folder in candidates["folder"]])
+    tables = read_tables([Path(folder) / "test_images.csv" for folder in candidates["folder"]])
     progress = tqdm(candidates.itertuples(), "test images", len(candidates), unit="run", disable=None, leave=False)
     orders: Orders = {}
     for (index, folder, test_dice), table in zip(progress, tables, strict=True):
         try:
-            scores[folder] = _checked(table, protocol, test_dice, orders)
+            scores[folder] = checked_scores(table, protocol, test_dice, orders)
         except (ValueError, OSError) as error:
             runs.loc[index, "left_out"] = f"test_images.csv cannot be used: {error}"
     for reasons_of in (_duplicates, _of_other_images):
@@ -200,108 +188,3 @@ def _of_other_images(runs: pd.DataFrame, scores: Mapping[str, pd.DataFrame]) -> 
                     *sizes
                 )
     return reasons
-
-
-def _read_tables(paths: Sequence[Path]) -> Iterator[Table | Exception]:
-    """The needed columns of each test_images.csv, or why it cannot be read.
-
-    Files that look complete are parsed many at a time: most of the time that one takes does not depend on its rows.
-    """
-    batch: list[bytes | Exception] = []
-    size = 0
-    for path in paths:
-        try:
-            batch.append(content := read_regular(path, LARGEST_IMAGES))
-            size += len(content)
-        except (ValueError, OSError) as error:
-            batch.append(error)
-        if size > BATCH:
-            yield from _parse_batch(batch)
-            batch, size = [], 0
-    yield from _parse_batch(batch)
-
-
-def _parse_batch(batch: Sequence[bytes | Exception]) -> Iterator[Table | Exception]:
-    complete = [one for one in batch if isinstance(one, bytes) and _looks_complete(one)]
-    together: Table | None = None
-    with suppress(ValueError):
-        together = _parse(HEADER + b"".join(one[len(HEADER) :].rstrip(b"\r\n") for one in complete) + b"\n")
-    end = 0
-    for content in batch:
-        if isinstance(content, Exception):
-            yield content
-        elif together is not None and _looks_complete(content):
-            start, end = end, end + content.count(b"\n") - 1
-            yield {name: values[start:end] for name, values in together.items()}
-        else:
-            try:
-                yield _parse(content)
-            except ValueError as error:
-                yield error
-
-
-def _looks_complete(content: bytes) -> bool:
-    """Whether every line has the columns that a run writes, or one has more, so that parsing fails."""
-    header, *first = content.split(b"\n", 2)[:2]
-    return (
-        header.rstrip(b"\r") == HEADER
-        and content.endswith(b"\n")
-        and [line.count(b",") for line in first] == [len(TEST_IMAGE_COLUMNS) - 1]
-        and content.count(b",") == content.count(b"\n") * (len(TEST_IMAGE_COLUMNS) - 1)
-        and content.count(b"\r") == content.count(b"\r\n")
-        and b'"' not in content
-    )
-
-
-def _parse(content: bytes) -> Table:
-    """The needed columns of a test_images.csv. Raises ValueError."""
-    try:
-        with np.errstate(invalid="ignore"):
-            table = pd.read_csv(
-                io.BytesIO(content),
-                usecols=["protocol", "stem", *NUMBERS],
-                dtype={"protocol": "category", "stem": "object", **NUMBERS},
-                keep_default_na=False,  # an image may be called NA
-                na_values={column: [""] for column in NUMBERS},
-            )
-    except Exception as error:  # a parser raises nearly anything on a damaged file, such as OverflowError
-        raise ValueError(str(error)) from error
-    return {str(name): column.to_numpy() for name, column in table.items()}
-
-
-def _checked(table: Table | Exception, protocol: str, test_dice: float, orders: Orders) -> pd.DataFrame:
-    """The rows of one protocol by sorted stem; `orders`: of `_order`, by the stems as they are in a file.
-
-    Raises ValueError for a file that is broken or contradicts `test_dice` of run.json.
-    """
-    if isinstance(table, Exception):
-        raise table
-    chosen = table["protocol"] == protocol
-    if not chosen.any():
-        raise ValueError(
-            f"protocol {protocol!r} is missing; it has {', '.join(pd.unique(table['protocol'])) or 'none'}"
-        )
-    images = {name: values[chosen] for name, values in table.items()}
-    for column, most in LARGEST.items():
-        values = images[column]
-        wrong = ~((values >= 0) & (values <= most))
-        if wrong.any():
-            value = "empty" if np.isnan(values).any() else f"{values[wrong][0]}"
-            raise ValueError(f"the {column} of {one_line(images['stem'][wrong][0])} is {value}; allowed: 0 to {most}")
-    stems = tuple(images["stem"])
-    if stems not in orders:
-        orders[stems] = _order(stems)
-    order, index = orders[stems]
-    mean = images["dice"].mean()
-    if protocol == HEADLINE and abs(mean - test_dice) > ROUNDING:
-        raise ValueError(f"its mean Dice is {mean:.6f}, but that in run.json is {test_dice:.6f}")
-    return pd.DataFrame({column: images[column][order] for column in NUMBERS}, index=index)
-
-
-def _order(stems: Sequence[str]) -> tuple[list[int], pd.Index]:
-    """The order in which the images' names are sorted, and the sorted names. Raises ValueError for one listed twice."""
-    names = [sys.intern(unquoted(stem)) for stem in stems]  # all runs share the names
-    if len(set(names)) < len(names):
-        raise ValueError("an image is listed twice")
-    order = sorted(range(len(names)), key=names.__getitem__)
-    return order, pd.Index([names[number] for number in order], name="stem")

@@ -120,6 +120,25 @@ def test_runs_that_did_not_finish_are_rows_that_do_not_count(sweep):
     assert not records.scores and records.included.empty
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "headline,Pet_0,0.5,0.3,1,1,1\n\nheadline,Pet_1,0.5,0.3,1,1,1,,,,,,\n",
+        "headline,Pet_0,0.5,0.3,1,1,1,9\nheadline,Pet_1,0.5,0.3,1,1\n",
+        "headline,Pet_0,0.5,0.3,1,1,x\nheadline,Pet_1,0.5,0.3,1,1,1\n",
+        "headline,Pet_0,0.5,0.3,1,1,1\rheadline,Pet_1,0.5,0.3,1,1,1\n",
+    ],
+    ids=["an empty line beside a longer one", "a shorter line beside a longer one", "a text", "other ends of lines"],
+)
+def test_a_damaged_file_changes_nothing_in_those_that_are_parsed_with_it(sweep, rows):
+    folders = [finish(sweep, dice=[0.25, 0.75], seed=seed).folder for seed in range(3)]
+    (folders[1] / "test_images.csv").write_text(HEADER + rows, newline="")
+    records = load_records([sweep])
+    intact = [str(folders[0]), str(folders[2])]
+    assert records.per_image(intact, "dice").tolist() == [[0.25, 0.75]] * 2
+    assert [records.stems(folder) for folder in intact] == [["Pet_0", "Pet_1"]] * 2
+
+
 HEADER = "protocol,stem,dice,iou,tp,fp,fn\n"
 
 
