@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from src.analysis.records.image_scores import Orders, checked_scores, read_tables
+from src.analysis.records.image_scores import NUMBERS, Orders, checked_scores, read_tables
 from src.analysis.records.runs import LAYOUT, Configs, load_runs_and_epochs
 from src.base.record import HEADLINE, SweepFolder
 
