@@ -5,6 +5,10 @@ table.csv, table.tex and figures. Keys: conf/aggregate.yaml. Exit code 0: writte
 """
 
 if __name__ == "__main__":  # the imports below take seconds
+    if not __package__:  # `python src/aggregate.py`
+        import sys
+
+        sys.path[0] = __file__.rpartition("/src/")[0]
     from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()

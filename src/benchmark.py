@@ -5,6 +5,10 @@ code 0: measured; 1: not, and why; 130: Ctrl-C.
 """
 
 if __name__ == "__main__":  # the imports below take seconds
+    if not __package__:  # `python src/benchmark.py`
+        import sys
+
+        sys.path[0] = __file__.rpartition("/src/")[0]
     from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()

@@ -6,6 +6,10 @@ stay as they are; writes table, calibration and pictures of the worst, median an
 """
 
 if __name__ == "__main__":  # the imports below take seconds
+    if not __package__:  # `python src/evaluate.py`
+        import sys
+
+        sys.path[0] = __file__.rpartition("/src/")[0]
     from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()

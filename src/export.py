@@ -6,6 +6,10 @@ equal to the network's; 1: not written, and why; 130: Ctrl-C.
 """
 
 if __name__ == "__main__":  # the imports below take seconds
+    if not __package__:  # `python src/export.py`
+        import sys
+
+        sys.path[0] = __file__.rpartition("/src/")[0]
     from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()

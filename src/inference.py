@@ -7,6 +7,10 @@ Exit code 0: every photo has its mask; 3: some photo failed, the others are done
 """
 
 if __name__ == "__main__":  # the imports below take seconds
+    if not __package__:  # `python src/inference.py`
+        import sys
+
+        sys.path[0] = __file__.rpartition("/src/")[0]
     from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()

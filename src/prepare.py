@@ -6,6 +6,10 @@ Exit code 0: ready; 1: not ready, with the reasons; 130: Ctrl-C.
 """
 
 if __name__ == "__main__":  # the imports below take seconds
+    if not __package__:  # `python src/prepare.py`
+        import sys
+
+        sys.path[0] = __file__.rpartition("/src/")[0]
     from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()

@@ -5,6 +5,10 @@ Exit code 0: shown; 1: the folder is not a sweep, or a key is wrong; 130: Ctrl-C
 """
 
 if __name__ == "__main__":  # the imports below take seconds
+    if not __package__:  # `python src/status.py`
+        import sys
+
+        sys.path[0] = __file__.rpartition("/src/")[0]
     from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()

@@ -5,6 +5,10 @@ no data. Exit code 0: printed; 1: refused, and why; 130: Ctrl-C.
 """
 
 if __name__ == "__main__":  # the imports below take seconds
+    if not __package__:  # `python src/summary.py`
+        import sys
+
+        sys.path[0] = __file__.rpartition("/src/")[0]
     from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()

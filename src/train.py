@@ -6,6 +6,10 @@ SIGTERM, SIGUSR1 (the same command resumes).
 """
 
 if __name__ == "__main__":  # the imports below take seconds
+    if not __package__:  # `python src/train.py`
+        import sys
+
+        sys.path[0] = __file__.rpartition("/src/")[0]
     from src.cli.console import expect_ctrl_c
 
     expect_ctrl_c()

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from src.base.config import RunConfig
+from src.base.environment import PROJECT
 from src.base.identity import Identity, choices_of
 from src.base.record import RunBusy, RunRecord
 from src.sweep.worker import BUSY
@@ -55,6 +56,7 @@ class JobProcess:
     def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
         self.job = job
         sweep = job.record.folder.parent
+        path = [*filter(None, [os.environ.get("PYTHONPATH")]), str(PROJECT)]  # wherever the command was called
         sweep.mkdir(parents=True, exist_ok=True)
         # without a name, so that it never stays behind
         self._output = tempfile.TemporaryFile(dir=sweep)  # noqa: SIM115, it is open as long as the process lives
@@ -63,7 +65,7 @@ class JobProcess:
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path), **environment},
             start_new_session=True,
         )
         assert self._process.stdin is not None
