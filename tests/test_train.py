@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -289,3 +290,16 @@ def test_by_model_knows_networks_of_ones_own(train, own, small, mode):
 def test_flags_may_stand_anywhere(train, small):
     refused = train(*small, "-m", "seed=0,x", "model=unet")
     assert refused.returncode == 1 and "(at seed=x)" in refused.stderr
+
+
+def test_a_command_runs_as_a_file_too_from_any_folder(tmp_path):
+    done = subprocess.run(
+        [sys.executable, PROJECT / "src" / "train.py", "--cfg", "job"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "seed: 0\n" in done.stdout, done.stderr
+
+
+def test_every_command_is_installed_under_its_name():
+    scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
+    commands = sorted(path.stem for path in (PROJECT / "src").glob("*.py") if path.stem != "__init__")
+    assert scripts == {f"segsweep-{name}": f"src.{name}:{name}" for name in commands}

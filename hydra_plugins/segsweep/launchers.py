@@ -41,7 +41,9 @@ class SegsweepLauncher(Launcher):
         with as_config_errors(task_overrides(self.config.hydra)):
             points = self.compose(job_overrides)
         experiment = self.config.hydra.runtime.choices.get("experiment")
-        if code := launch(points, sweep_name(None, experiment, "adhoc"), get_class(self.backend)(self.settings)):
+        name, backend = sweep_name(None, experiment, "adhoc"), get_class(self.backend)(self.settings)
+        switches = {key: bool(self.config.hydra.sweeper.get(key)) for key in ("dry_run", "skip_invalid")}
+        if code := launch(points, name, backend, **switches):
             raise SystemExit(code)
         return []
 

@@ -14,7 +14,14 @@ from src.cli.overrides import force_overrides
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's basic sweeper, but it writes no multirun.yaml and leaves composing the runs to the launcher."""
+    """Hydra's basic sweeper, but it writes no multirun.yaml and leaves composing the runs to the launcher.
+
+    `dry_run`, `skip_invalid`: see conf/hydra/sweeper/grid.yaml; the launcher reads them in the config.
+    """
+
+    def __init__(self, *, dry_run: bool = False, skip_invalid: bool = False, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.switches = {"dry_run": dry_run, "skip_invalid": skip_invalid}
 
     def sweep(self, arguments: list[str]) -> Sequence[Any]:
         """Launches the product of `hydra.sweeper.params` and `arguments`, which replace params of the same key."""
@@ -23,6 +30,9 @@ class GridSweeper(BasicSweeper):
         sweeper: Any = OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)
         if not isinstance(sweeper["params"], dict | None):
             raise ConfigError([f"hydra.sweeper.params: got {shown(sweeper['params'])}; it takes key: values"])
+        wrong = {key: value for key, value in self.switches.items() if not isinstance(value, bool)}
+        if wrong:
+            raise ConfigError([f"hydra.sweeper.{key}: got {shown(got)}; true or false" for key, got in wrong.items()])
         params = [f"{key}={value}" for key, value in (sweeper["params"] or {}).items()]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = [*force_overrides(params), *arguments]

@@ -16,17 +16,28 @@ from src.sweep.progress import Progress
 from src.training.reuse import add_labels, finished_before, finished_elsewhere, link_finished_run, note_of_old_runs
 
 
-def launch(points: Sequence[Point], default_name: str, backend: Executor) -> int:
+def launch(
+    points: Sequence[Point], default_name: str, backend: Executor, dry_run: bool = False, skip_invalid: bool = False
+) -> int:
     """Executes the runs of `points` that are not finished; returns the exit code, 0 only if all are finished then.
 
-    `default_name`: the sweep's name if the config sets none (`sweep.name`).
+    `default_name`: the sweep's name if the config sets none (`sweep.name`). `dry_run`: prints what would happen, and
+    starts and records nothing. `skip_invalid`: leaves out points whose config cannot be used, naming them.
 
     Raises ConfigError with the problems of all points, and ValueError for data that are missing or broken; nothing has
     started then.
     """
-    jobs = make_jobs(points, default_name, backend.device_here)
+    left_out: list[str] | None = [] if skip_invalid else None
+    jobs = make_jobs(points, default_name, backend.device_here, left_out, make_data=not dry_run)
+    for line in left_out or ():
+        _say(f"left out     {line}")
     folder = jobs[0].record.folder.parent
     finished = _finished_before(jobs)
+    if dry_run:
+        print(f"{len(jobs)} runs in {folder}; nothing is started or recorded (hydra.sweeper.dry_run=true)")
+        for job in jobs:
+            print(f"{_intention(job):<12} {job.identity.run_id}")
+        return 0
     if (note := note_of_old_runs(folder)) is not None:
         _say(note)
     to_do = [job for job in jobs if not _is_skipped(job, finished.get(job.identity.run_id))]
@@ -60,6 +71,18 @@ def _finished_before(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
     if problems:
         raise ValueError("\n".join(problems))
     return {run_id: run for run_id, run in found.items() if run is not None}
+
+
+def _intention(job: Job) -> str:
+    """What a sweep does with `job`: start, resume, skip, reuse, or wait for another process that runs it."""
+    status = job.record.status()
+    if status == "finished":
+        return "skip"
+    if status == "failed" and not job.config.sweep.retry_failed:
+        return "leave alone"
+    if status is None:
+        return "start" if finished_elsewhere(job.record, job.data_fingerprint) is None else "reuse"
+    return "running" if status == "running" else "resume"
 
 
 def _is_skipped(job: Job, finished: dict[str, Any] | None) -> bool:

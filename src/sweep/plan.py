@@ -21,23 +21,32 @@ LABELS = {*(f"{section}.name" for section in CHOICE_SECTIONS if section != "data
 Point = tuple[dict[str, Any], list[str]]  # a composed config as plain values, and what was typed for it
 
 
-def make_jobs(points: Sequence[Point], default_name: str, device_here: bool = True) -> list[Job]:
+def make_jobs(
+    points: Sequence[Point],
+    default_name: str,
+    device_here: bool = True,
+    left_out: list[str] | None = None,
+    make_data: bool = True,
+) -> list[Job]:
     """The distinct runs among `points`, as a sweep named `sweep.name`, else `default_name`.
 
     They keep their order within a seed; seeds follow one another, so that a sweep that is cut off has as many runs of
     each setting.
 
+    `left_out`: takes a line for each point whose config cannot be used, so that only the others become jobs.
+    `make_data`: False draws and downloads no data.
+
     Raises ConfigError with the problems of all points, each said once with the first point that has it, and for keys
     with several values that make no other run; ValueError for a folder that may not be written and for data that are
     missing or broken.
     """
-    configs = _checked_all(points, device_here)
+    points, configs = _checked_all(points, device_here, left_out)
     digests = {config.init_from: init_digest(config) for config in configs}
     # before any data are read: what lies in one folder is the same data
     _check_one_value(configs, [identify(config, config.data.root, digests[config.init_from]) for config in configs])
     sweep = sweep_name(configs[0].sweep.name, None, default_name)
     check_writable(Path(configs[0].output) / sweep)
-    prints = _fingerprints(configs)
+    prints = _fingerprints(configs, make_data)
     identities = [identify(config, prints[_data(config)], digests[config.init_from]) for config in configs]
     _check_one_value(configs, identities)
     jobs: dict[str, Job] = {}
@@ -47,30 +56,44 @@ def make_jobs(points: Sequence[Point], default_name: str, device_here: bool = Tr
     return sorted(jobs.values(), key=lambda job: seeds.index(job.config.seed))
 
 
-def _checked_all(points: Sequence[Point], device_here: bool) -> list[RunConfig]:
-    """The typed config of each point. Raises ConfigError with each problem once, and the first point that has it."""
+def _checked_all(
+    points: Sequence[Point], device_here: bool, left_out: list[str] | None
+) -> tuple[list[Point], list[RunConfig]]:
+    """The points and their typed configs, but those `left_out`.
+
+    Raises ConfigError with each problem once, and the first point that has it, unless points may be `left_out` and
+    some can be used.
+    """
+    usable: list[Point] = []
     configs: list[RunConfig] = []
     problems: dict[str, str] = {}
     shared = set(points[0][1]).intersection(*(overrides for _, overrides in points))
     for plain, overrides in points:
         try:
             configs.append(checked(plain, device_here))
+            usable.append((plain, overrides))
         except ConfigError as error:
+            point = " ".join(one for one in overrides if one not in shared)
             for problem in error.problems:
-                problems.setdefault(problem, " ".join(one for one in overrides if one not in shared))
-    if problems:
+                problems.setdefault(problem, point)
+            if left_out is not None:
+                left_out.append(f"{point}: {'; '.join(error.problems)}")
+    if problems and (left_out is None or not configs):
         raise ConfigError([f"{problem} (at {point})" if point else problem for problem, point in problems.items()])
-    return configs
+    return usable, configs
 
 
-def _fingerprints(configs: Sequence[RunConfig]) -> dict[str, str]:
+def _fingerprints(configs: Sequence[RunConfig], make: bool) -> dict[str, str]:
     """The fingerprint of the data of each different section `data`, see `_data`; each is opened once.
 
     Raises ValueError with the problems of all of them.
     """
     problems: list[str] = []
     sections = {_data(config): config.data for config in configs}
-    opened = {section: attempt(problems, partial(open_verified, data)) for section, data in sections.items()}
+    opened = {
+        section: attempt(problems, partial(open_verified, data, make or data.kind == "folder"))
+        for section, data in sections.items()
+    }
     if problems:
         raise ValueError("\n".join(dict.fromkeys(problems)))
     return {section: found[1] for section, found in opened.items() if found is not None}

@@ -156,6 +156,30 @@ def test_a_sweep_is_checked_as_a_whole_before_its_first_run(train, small, tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_dry_run_tells_what_would_happen_and_records_nothing(train, small, synthetic_root, run_copy):
+    sweep = [*small[:-1], f"output={run_copy.parent.parent}", f"sweep.name={run_copy.parent.name}", "seed=0,1"]
+    assert train("-m", *small, "data.test=7", "hydra.sweeper.dry_run=true").returncode == 1  # nothing is drawn either
+    assert not list(synthetic_root.glob("20-7-*"))
+    before = contents(run_copy.parent)
+    done = train("-m", *sweep, "hydra.sweeper.dry_run=true")
+    assert (done.returncode, contents(run_copy.parent)) == (0, before), done.stderr
+    first, *runs = done.stdout.splitlines()
+    assert first.startswith("2 runs in ") and [line.split()[0] for line in runs] == ["skip", "start"]
+    assert runs[0].split()[1] == run_copy.name
+    assert "dry_run: got 'maybe'; true or false" in train("-m", *sweep, "hydra.sweeper.dry_run=maybe").stderr
+
+
+def test_combinations_that_cannot_be_built_are_left_out_by_name_on_request(train, small, tmp_path):
+    grid = ["-m", *small, "model=glob(unet*)", "hydra.sweeper.dry_run=true"]
+    assert "unet_nobn" in train(*grid).stderr
+    done = train(*grid, "hydra.sweeper.skip_invalid=true")
+    assert done.returncode == 0 and done.stdout.startswith("2 runs in ")
+    assert done.stderr.startswith("left out     model=unet_nobn: model.out_channels: got 2 with loss=bce")
+    refused = train(*grid, "hydra.sweeper.skip_invalid=true", "trainer.epochs=0")
+    assert refused.returncode == 1 and "trainer.epochs: got 0" in refused.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -90,7 +90,7 @@ def two_roots(jobs, small, synthetic_root, tmp_path):
 
 def test_two_data_sets_are_two_runs_and_each_is_opened_once(composed, two_roots, monkeypatch):
     opened = []
-    monkeypatch.setattr(plan, "open_verified", lambda data: opened.append(data.root) or open_verified(data))
+    monkeypatch.setattr(plan, "open_verified", lambda data, make: opened.append(data.root) or open_verified(data))
     points = [[*overrides, f"seed={seed}"] for overrides in two_roots for seed in (0, 1)]
     jobs = plan.make_jobs([(composed(*point), point) for point in points], "adhoc")
     assert len({job.identity.run_id for job in jobs}) == 4 and len({job.identity.config_id for job in jobs}) == 2
