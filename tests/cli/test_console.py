@@ -59,6 +59,7 @@ def test_ctrl_c_amid_the_first_imports_is_one_word(command):
     assert interrupted(command, [], "yaml") == (130, ["interrupted"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["numpy", "torch._C", "src.base.runtime"])
 def test_ctrl_c_amid_the_imports_of_libraries_is_one_word(arguments, module):
     assert interrupted("export", arguments["export"], module) == (130, ["interrupted"])
