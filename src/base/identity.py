@@ -52,7 +52,7 @@ def _values(section: str, plain: dict[str, Any]) -> dict[str, Any]:
     if target.startswith("src."):
         del counted["_target_"]
         counted["class"] = target.rpartition(".")[2]
-    return _meaning(counted)
+    return meaning(counted)
 
 
 def choices_of(config: RunConfig) -> dict[str, str]:
@@ -61,12 +61,12 @@ def choices_of(config: RunConfig) -> dict[str, str]:
     return {section: plain[section]["name"] for section in CHOICE_SECTIONS if plain[section] is not None}
 
 
-def _meaning(value: Any) -> Any:
+def meaning(value: Any) -> Any:
     """`value` without null keys, and with 1.0 as 1: settings that mean the same look the same."""
     if isinstance(value, dict):
-        return {key: _meaning(item) for key, item in value.items() if item is not None}
+        return {key: meaning(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_meaning(item) for item in value]
+        return [meaning(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -295,7 +295,7 @@ class _LogFile(logging.Handler):
                 file.write(self.format(record) + "\n")
         except (OSError, RunLost):
             pass
-        except Exception:  # a message that cannot be formatted is no reason to end a run
+        except Exception:  # a message that cannot be formatted must not end a run
             self.handleError(record)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from src.base.config import FolderData, Named, RunConfig, build, parse_section
 from src.base.errors import ConfigError, cut, one_line, shown
 from src.base.files import read_yaml
-from src.base.identity import BUILT_SECTIONS, identify
+from src.base.identity import BUILT_SECTIONS, identify, meaning
 from src.base.record import RunRecord
 from src.base.renamed import with_new_names
 from src.base.runtime import Numerics, pick_device
@@ -160,19 +160,10 @@ def run_id_of_schema_1(config: Mapping[str, Any], init_digest: str | None) -> st
         if config.get(section) is not None:
             left_out = NEUTRAL_1.get(section, set()) | (set() if section in NAMED_1 else {"name"})
             setting[section] = {key: value for key, value in config[section].items() if key not in left_out}
-    setting = _meaning(setting) | ({"init_from": init_digest} if init_digest else {}) | {"seed": config["seed"]}
+    setting = meaning(setting) | ({"init_from": init_digest} if init_digest else {}) | {"seed": config["seed"]}
     text = json.dumps(setting, sort_keys=True, separators=(",", ":"), default=str)
     readable = "-".join([*(config[section]["name"] for section in NAMED_1), f"seed{config['seed']}"])
     return f"{readable}-c{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _meaning(value: Any) -> Any:
-    """`value` without null keys, and with 1.0 as 1."""
-    if isinstance(value, dict):
-        return {key: _meaning(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_meaning(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _blueprint(config: RunConfig, folder: Path, allow_targets: Sequence[str]) -> nn.Module:

@@ -12,9 +12,9 @@ from src.analysis.records.matching import Setting
 from src.analysis.statistics.estimates import estimate_contrast
 from src.analysis.statistics.metrics import METRICS
 
-# they make runs smaller or larger; a setting that is smaller than the report's is compared, and its size is named
 # what no report has: a setting with one of these is not a report's
 OURS = ("mix", "init_from", "trainer.ema_decay", "trainer.flip_tta", "model.attention", "model.residual")
+# they make runs smaller or larger; a setting that is smaller than the report's is compared, and its size is named
 SIZES = ("data.image_size", "model.width", "trainer.epochs", "trainer.batch_size", "train_images")
 COLUMNS = ["source", "setting", "metric", "printed", "printed_to", "here", "low", "high", "seeds", "other_conditions"]
 

@@ -1,16 +1,21 @@
 """A lab report to start from: what the records know, under the headings of the task sheet; the rest is the author's."""
 
+import hashlib
 import itertools
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from src.analysis.report.figures import Picture
 from src.analysis.report.options import CLAIMS
 from src.analysis.report.provenance import commands_of
 from src.analysis.report.report import Report
-from src.base.files import read_json
-from src.display.text import setting_text
+from src.analysis.report.sections import Section, Table, introduction, markdown_parts
+from src.analysis.report.sentences import answer_sentences
+from src.analysis.report.tables import claim_rows
+from src.base.files import read_json, read_regular, write_text
+from src.display.text import markdown_text, setting_text
 
 CONF = CLAIMS.parent
 AUTHOR = "[author]"  # marks what the records cannot know
@@ -18,7 +23,68 @@ TRAINING = (  # of a setting, one column each
     *("model", "loss", "optimizer", "optimizer.lr", "optimizer.weight_decay", "scheduler", "augmentation"),
     *("trainer.batch_size", "trainer.epochs", "trainer.early_stop_patience"),
 )
+SHORT = ("name", "verdict", "says")  # of a claim
+RESULTS = ("settings", "effects", "curves", "printed", "images")  # sections that a lab report takes over
+QUESTIONS = (  # of the discussion
+    "Which setting would you use, and why?",
+    "What differs from what you expected, and what could explain it?",
+    "On which images does it fail? Show some (the commands above write masks and overlays of all test images).",
+    "What would you try next?",
+)
+DRAFT = "<!-- A draft by python -m src.aggregate, which replaces it until you change it ({}) -->"
+LARGEST_DRAFT = 10_000_000  # bytes that are read
 SETUP = ("make setup", ". .venv/bin/activate")
+
+
+def lab_report(report: Report, sections: Sequence[Section], pictures: Sequence[Picture], examples: str) -> str:
+    """The draft; its figures and tables of results are those of the report, `examples` as in markdown_parts."""
+    own = [
+        Section(
+            "implementation",
+            "Implementation details",
+            "\n\n".join([*network_lines(report), f"{AUTHOR} What you wrote yourself, and how."]),
+            [Table("How each setting was trained", training_columns(report))],
+        ),
+        Section(
+            "preprocessing",
+            "Data preprocessing",
+            "\n\n".join([*preprocessing_lines(report), f"{AUTHOR} Why you chose this preprocessing."]),
+        ),
+        Section(
+            "results", "Analysis of the results", "\n\n".join(answer_sentences(report)), _short_claim_tables(report)
+        ),
+        Section("execution", "Execution steps", "From a clone of the project:", code=execution_lines(report)),
+        Section("discussion", "Discussion", "\n\n".join(f"{AUTHOR} {question}" for question in QUESTIONS)),
+    ]
+    results = sorted((one for one in sections if one.id in RESULTS), key=lambda one: RESULTS.index(one.id))
+    head = [
+        f"# Lab report: {markdown_text(report.title)}",
+        f"{AUTHOR} Name, date. A draft from {introduction(report)}",
+    ]
+    parts = [head[0], markdown_text(head[1]), *markdown_parts([*own[:3], *results, *own[3:]], pictures, examples)]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_draft(path: Path, text: str) -> None:
+    """Writes `text` under a line with its checksum; a draft that its author has changed since it was written stays."""
+    if path.exists():
+        found = read_regular(path, LARGEST_DRAFT).decode(errors="replace")
+        line, _, rest = found.partition("\n\n")
+        if line != _draft_line(rest):
+            return
+    write_text(path, f"{_draft_line(text)}\n\n{text}")
+
+
+def _draft_line(text: str) -> str:
+    return DRAFT.format(hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16])
+
+
+def _short_claim_tables(report: Report) -> list[Table]:
+    """For each source of claims its verdicts alone."""
+    return [
+        Table(f"Verdicts on {file.source}", {key: [row[key] for row in claim_rows(own)] for key in SHORT})
+        for file, own in report.verdicts
+    ]
 
 
 def network_lines(report: Report) -> list[str]:
@@ -66,8 +132,13 @@ def execution_lines(report: Report) -> list[str]:
     best = next(iter(report.scores.loc[report.scores["n"] > 0, "config_id"]), None)
     folder = next((one.folders[0] for one in report.settings if one.config_id == best and one.folders), "<run>")
     sweeps = ",".join(dict.fromkeys(str(Path(folder).parent) for folder in report.records.runs["folder"]))
+    values = [one.values for one in report.settings if one.folders]
+    data = dict.fromkeys(str(own.get("data")) for own in values)
+    networks = dict.fromkeys(str(own.get("model")) for own in values)
     return [
         *SETUP,
+        *(shlex.join(["python", "-m", "src.prepare", f"data={name}"]) for name in data if name != "folder"),
+        *(shlex.join(["python", "-m", "src.summary", f"model={name}"]) for name in networks),
         *commands_of(report.records),
         shlex.join(["python", "-m", "src.evaluate", f"run={folder}"]),
         shlex.join(["python", "-m", "src.inference", f"run={folder}", "split=test"]),

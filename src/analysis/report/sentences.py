@@ -43,7 +43,9 @@ def _best_of(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
     worse = [f"{row['setting']} (by {POINTS * row['behind']:.2f} points)" for row in tested if row["significant"]]
     others = {
         "It is better than": worse,
-        "Not significantly different from it:": [row["setting"] for row in tested if not row["significant"]],
+        "Not significantly different from it, adjusted for all pairs:": [
+            row["setting"] for row in tested if not row["significant"]
+        ],
         f"No verdict{' on the best' if best['identical_seeds'] else ''}, since seeds have identical scores:": [
             row["setting"] for row in rows if row["identical_seeds"]
         ],

@@ -1,8 +1,10 @@
 """The draft of a lab report: what the records know, under the task sheet's headings, and marks for the author."""
 
+import os
 import shlex
 
 import pytest
+from PIL import Image
 
 from src.analysis.report.lab_report import (
     execution_lines,
@@ -11,6 +13,7 @@ from src.analysis.report.lab_report import (
     training_columns,
 )
 from src.analysis.report.page import write_report
+from src.analysis.report.provenance import SHEET
 from src.analysis.report.report import make_report
 from tests.analysis.recorded import finish
 
@@ -56,6 +59,7 @@ def test_each_setting_stands_with_what_it_was_trained_with(sweep):
 def test_the_commands_repeat_the_runs_with_their_seeds(sweep):
     lines = execution_lines(make_report([sweep]))
     assert lines[0] == "make setup"
+    assert lines[2:4] == ["python -m src.prepare data=synthetic", "python -m src.summary model=unet"]
     assert "python -m src.train -m augmentation=none mix=cutmix seed=0,1,2" in lines
     assert lines[-1] == f"python -m src.aggregate sweep={sweep}"
     assert any(line.startswith(f"python -m src.inference run={sweep}/unet-") for line in lines)
@@ -89,6 +93,25 @@ def test_a_name_of_a_folder_is_no_shell_command(tmp_path):
     finish(tmp_path / "my $(touch sweep)", dice=[0.5, 0.6])
     *_, aggregate = execution_lines(make_report([tmp_path / "my $(touch sweep)"]))
     assert shlex.split(aggregate)[-1] == f"sweep={tmp_path}/my $(touch sweep)" and "'" in aggregate
+
+
+def test_the_pictures_of_an_evaluated_run_are_in_the_draft_and_without_them_how_to_make_them(sweep, tmp_path):
+    write_report(make_report([sweep]), tmp_path / "report")
+    draft = (tmp_path / "report" / "lab_report.md").read_text()
+    assert "run python -m src.evaluate run=" in draft.replace("\\", "")
+    for run in sweep.glob("unet-*"):
+        (run / SHEET).parent.mkdir(parents=True)
+        Image.new("RGB", (300, 200), "red").save(run / SHEET)
+    write_report(make_report([sweep]), tmp_path / "report")
+    assert "](figures/examples.jpg)" in (tmp_path / "report" / "lab_report.md").read_text()
+    assert Image.open(tmp_path / "report" / "figures" / "examples.jpg").size == (300, 200)
+
+
+def test_a_pipe_in_place_of_the_draft_is_refused(sweep, tmp_path):
+    (tmp_path / "report").mkdir()
+    os.mkfifo(tmp_path / "report" / "lab_report.md")
+    with pytest.raises(ValueError, match="regular file"):
+        write_report(make_report([sweep]), tmp_path / "report")
 
 
 def test_what_strangers_wrote_into_a_config_is_text(sweep):

@@ -105,7 +105,7 @@ def test_the_answer(three):
     assert best_setting_sentences(settings_scores(records, settings)) == [
         "Best mean test Dice: onecycle with 0.8000 ± 0.0248 (3 seeds).",
         "It is better than cosine (by 10.00 points); constant (by 20.00 points).",
-        "Not significantly different from it: poly.",
+        "Not significantly different from it, adjusted for all pairs: poly.",
         "No verdict on settings with fewer than 3 seeds: plateau.",
     ]
 

@@ -1,0 +1,197 @@
+"""The sections of a report with their texts and tables, and the same as Markdown."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from src.analysis.claims.effects import MOST_LEVELS
+from src.analysis.records.runs import shared_and_differing
+from src.analysis.report.figures import Picture
+from src.analysis.report.provenance import commands_of, provenance_of
+from src.analysis.report.report import Report
+from src.analysis.report.sentences import conditions_text, runs_text
+from src.analysis.report.tables import (
+    POINTS,
+    claim_rows,
+    effect_columns,
+    excluded_columns,
+    extreme_images,
+    plan_columns,
+    printed_columns,
+    settings_columns,
+    verdict_table,
+)
+from src.analysis.statistics.estimates import POWER
+from src.base.record import HEADLINE
+from src.display.text import Columns, mapping_text, markdown_table, markdown_text
+
+MOST_CONTEXTS = 10  # of a claim, listed on the page
+MOST_EFFECTS = 100  # with more, the page lists main effects only: a browser must open it
+WORDS = {  # columns that are aligned to the left
+    *("setting", "comparison", "image", "run", "sweep", "status", "reason", "verdict", "note", "name", "says"),
+    *("as tested", "reported", "claim", "part", "metric", "images", "scope", "notes", "fact", "value"),
+    *("other conditions", "model", "loss", "optimizer", "scheduler", "augmentation"),
+}
+CLAIMS = """\
+Intervals are 95 %. A claim holds if its interval lies entirely in the claimed region, also after Holm's adjustment \
+over the claims of its source."""
+PER_SETTING = """\
+± is half a 95 % interval for new seeds and new images. Median and std are those of a run's images, averaged over \
+runs; min and max are of all images of all runs. Overlapping bars do not mean a tie: all settings are scored on the \
+same images, so a difference is known more precisely than each score. The top score is inflated by selection \
+(winner's curse): comparisons with the best are Bonferroni-adjusted over all pairs, so an interval that excludes 0 is \
+not enough."""
+PRINTED = """\
+Each number that a report prints for one of these settings, and the mean over these runs with its 95 % interval. Under \
+"other conditions" stands in what the runs differ from the report, with the report's own value in parentheses: such \
+numbers are not of the same experiment."""
+EFFECTS = """\
+Differences in test Dice with all else equal; intervals and p-values cover new seeds and new images. Hedges' g is the \
+difference in units of the standard deviation between seeds. Of a factor with more than {most_levels} levels, each is \
+compared with the first."""
+PLAN = """\
+The number of seeds per setting with which the verdicts above would detect a true difference of {min_effect:g} points \
+with {power:g} % power, given the variances seen so far: with 3 seeds a rough guess. More seeds do not help if there \
+are too few test images; the last column gives the minimum."""
+METHODS = """\
+Test Dice is the mean over test images of 2·|P∩G| / (|P| + |G|), at the network's input size, border class as \
+foreground, threshold 0.5, weights of the best epoch (by trainer.select_by); protocol {protocol}. Differences pair \
+the images and cross them with seeds; seeds are independent between settings. Their variance is s²/n of each setting, \
+plus that of the images minus what seeds contribute to it, with Student's quantile; docs/statistics.md describes and \
+checks this. An interval for "these test images" or "these validation images" does not include the variance between \
+images. A verdict needs at least 3 seeds per setting."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption; `best_first`: whether the first row is emphasized."""
+
+    caption: str
+    columns: Columns
+    best_first: bool = False
+
+    @property
+    def bold(self) -> list[int]:
+        """The numbers of the emphasized rows."""
+        return [0] if self.best_first else []
+
+    @property
+    def right(self) -> list[str]:
+        """The columns that are aligned to the right."""
+        return [name for name in self.columns if name not in WORDS]
+
+
+@dataclass(frozen=True)
+class Section:
+    """`text` comes first, then the tables, `note`, the figures of this id, and `code`, lines for a shell."""
+
+    id: str
+    title: str
+    text: str = ""
+    tables: Sequence[Table] = ()
+    note: str = ""
+    code: Sequence[str] = ()
+
+
+def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
+    """The sections with content."""
+    records, has_scores = report.records, bool(report.scores["n"].any())
+    protocol = "" if records.protocol == HEADLINE else f" (protocol {records.protocol})"
+    scores = Table(f"Test scores of each setting, best first{protocol}", settings_columns(report.scores), has_scores)
+    shown = [one for one in report.effects if one.is_main or len(report.effects) <= MOST_EFFECTS]
+    in_file = "" if len(shown) == len(report.effects) else "; effects.csv has those in single contexts"
+    effects = Table(f"Effects on test Dice, in points (hundredths){in_file}", effect_columns(shown))
+    effects_text = EFFECTS.format(most_levels=MOST_LEVELS)
+    plan_text = PLAN.format(min_effect=POINTS * report.min_effect, power=100 * POWER)
+    plan = Table("Seeds needed", plan_columns(report.plan))
+    excluded = Table("Failed, interrupted, unreadable or excluded runs", excluded_columns(records.runs))
+    extremes = extreme_images(records, report.settings)
+    images = [Table(f"The {name} test images over all runs", columns) for name, columns in extremes.items()]
+    facts = provenance_of(records)
+    provenance = Table("Provenance of the included runs", {"fact": list(facts), "value": list(facts.values())})
+    candidates = [
+        Section("claims", "Claims", _claims_text(report), _claim_tables(report)),
+        Section("effects", "Effect of each factor", effects_text, [effects]),
+        Section("settings", "Settings", "", [scores], PER_SETTING if has_scores else ""),
+        Section("printed", "What the reports print, and these runs", PRINTED, _printed_tables(report)),
+        Section("curves", "Curves"),
+        Section("images", "Images", "", images),
+        Section("seeds", "Seeds needed", plan_text, [plan]),
+        Section("excluded", "Excluded runs", "", [excluded]),
+        Section("methods", "Methods", METHODS.format(protocol=records.protocol)),
+        Section("repeat", "Provenance, and commands to repeat the runs", "", [provenance], code=commands_of(records)),
+    ]
+    return [
+        section
+        for section in candidates
+        if section.id in ("settings", "methods")
+        or any(picture.section == section.id for picture in pictures)
+        or any(any(table.columns.values()) for table in section.tables)
+    ]
+
+
+def _claims_text(report: Report) -> str:
+    conditions = [conditions_text(file, verdicts) for file, verdicts in report.verdicts]
+    without = [f"There are no runs for the claims of {source}." for source in report.without_runs]
+    return " ".join(filter(None, [CLAIMS, *conditions, *without]))
+
+
+def _claim_tables(report: Report) -> list[Table]:
+    """For each source of claims its verdicts, and the comparisons with runs: the first contexts of each claim."""
+    tables = []
+    for file, verdicts in report.verdicts:
+        compared = verdict_table([(file, verdicts)])
+        compared = compared[compared["effect"] != ""].groupby(["claim", "part"], sort=False).head(MOST_CONTEXTS)
+        tables.append(Table(f"Verdicts on {file.source}", _filled(pd.DataFrame(claim_rows(verdicts)))))
+        if len(compared):
+            caption = f"Comparisons for {file.source}, at most {MOST_CONTEXTS} contexts of each; verdicts.csv has all"
+            shown = compared.drop(columns=["source", "verdict", "reason", "p", "hedges_g"])
+            tables.append(Table(caption, _filled(shown)))
+    return tables
+
+
+def _printed_tables(report: Report) -> list[Table]:
+    sources = report.printed.groupby("source", sort=False)
+    return [
+        Table(f"{source}: printed and measured", _filled(pd.DataFrame(printed_columns(own)))) for source, own in sources
+    ]
+
+
+def _filled(table: pd.DataFrame) -> Columns:
+    """The columns of texts that are not all empty."""
+    return {str(name): list(table[name]) for name in table if table[name].any()}
+
+
+def introduction(report: Report) -> str:
+    """How many runs there are, and what they share."""
+    shared, _ = shared_and_differing(report.records.runs)
+    return f"{runs_text(report.records.runs)}." + (f" All with {mapping_text(shared)}." if shared else "")
+
+
+def markdown_parts(sections: Sequence[Section], pictures: Sequence[Picture], examples: str) -> list[str]:
+    """The sections one after another; text from records is escaped: the name of an image may hold any character.
+
+    `examples`: Markdown with the pictures of test images.
+    """
+    parts: list[str] = []
+    for section in sections:
+        parts += [f"## {section.title}", *map(markdown_text, section.text.split("\n\n"))]
+        for table in section.tables:
+            rows = markdown_table(table.columns, table.right, table.bold)
+            parts += [f"{markdown_text(table.caption)}:", rows]
+        parts.append(markdown_text(section.note))
+        parts += [
+            f"![{markdown_text(one.caption)}](figures/{one.name}.svg)" for one in pictures if one.section == section.id
+        ]
+        if section.id == "images":
+            parts.append(examples)
+        parts.append(_code_block(section.code))
+    return [part for part in parts if part]
+
+
+def _code_block(lines: Sequence[str]) -> str:
+    """Its fence is longer than any in `lines`."""
+    fence = max(["``", *re.findall("`+", "\n".join(lines))], key=len) + "`"
+    return "\n".join([fence, *lines, fence]) if lines else ""
