@@ -10,17 +10,25 @@ from functools import partial
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import src.aggregate
 from src.analysis.records.loading import load_records
+from src.analysis.report.figures import Picture
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish, replicates
 from tests.conftest import PROJECT
 
 
 @pytest.fixture
-def aggregate(here):
+def aggregate_with_figures(here):
     return partial(here, src.aggregate.aggregate)
+
+
+@pytest.fixture
+def aggregate(aggregate_with_figures, monkeypatch):
+    monkeypatch.setattr(Picture, "figure", lambda picture: Figure((1, 1)))  # others test what they show
+    return aggregate_with_figures
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +61,7 @@ def test_the_answer_is_printed_and_the_report_written(command, folder):
     assert numbers.loc["cosine", "behind"] == pytest.approx(0.15, abs=0.01)
 
 
+@pytest.mark.long
 def test_a_reader_that_has_seen_enough_does_not_lose_the_report(folder, tmp_path):
     options = (f"sweep={folder}/all", "claim_files=null", f"output={tmp_path}")
     command = [sys.executable, "-m", "src.aggregate", *options]
@@ -162,13 +171,13 @@ def hostile(tmp_path):
     return tmp_path / "sweep"
 
 
-def test_what_records_say_is_text_in_every_file_and_on_the_terminal(aggregate, hostile):
-    told = aggregate(f"sweep={hostile}", "claim_files=null")
+def test_what_records_say_is_text_in_every_file_and_on_the_terminal(aggregate_with_figures, hostile):
+    told = aggregate_with_figures(f"sweep={hostile}", "claim_files=null")
     assert told.returncode == 0 and "\x1b" not in told.stdout + told.stderr
     report = hostile / "report"
-    text = (report / "report.md").read_text()
-    prose, block, _ = re.split(r"(?m)^````$", text)  # a fence that is longer than the one in it
-    assert TAG in block and not re.search(r"(?<!\\)<img|(?<!\\)\]\(http", prose) and "\\<img" in prose
+    for name in ("report.md", "lab_report.md"):
+        prose, block, _ = re.split(r"(?m)^````$", (report / name).read_text())  # a fence longer than the one in it
+        assert TAG in block and not re.search(r"(?<!\\)<img|(?<!\\)\]\(http", prose) and "\\<img" in prose
     written = [path for path in report.rglob("*") if path.is_file()]
     assert all("\x1b" not in path.read_text() for path in written if path.suffix != ".png")
     assert {path.parent for path in written} == {report, report / "figures"}

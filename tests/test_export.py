@@ -55,6 +55,7 @@ def save_photo(path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_the_recipe_in_the_documentation_gives_what_segsweep_gives(network, trained_run, tmp_path):
     shutil.copy(network, tmp_path)
     photo = save_photo(tmp_path / "photo.jpg")

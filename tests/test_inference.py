@@ -403,6 +403,7 @@ def masks_in(folder: Path) -> int:
     return sum(1 for _ in folder.glob("*/*.mask.png"))
 
 
+@pytest.mark.long
 def test_after_ctrl_c_the_same_command_goes_on(infer, trained_run, tmp_path):
     many(tmp_path / "photos", 400)
     arguments = (f"input={tmp_path}/photos", f"output={tmp_path}/masks", "batch_size=4", "probability=true")

@@ -213,6 +213,7 @@ def own(own_package, monkeypatch) -> list[str]:
     return ["model._target_=my_package.nets.Own", "model.name=own", transforms]
 
 
+@pytest.mark.long
 def test_a_package_that_the_command_line_names_is_built_and_recorded(train, small, tmp_path, own):
     swept = train("-m", *small, *own, "seed=0")  # in another process
     assert swept.returncode == 0, swept.stderr

@@ -23,6 +23,7 @@ def run_folders(tmp_path):
     return sorted(path.parent for path in tmp_path.rglob("run.json"))
 
 
+@pytest.mark.long
 def test_one_run_then_the_same_again(train, command, small, tmp_path):
     before = set(PROJECT.iterdir())
     first = command("train", *small, "model=resnet34_unet", "data.image_size=64", "scheduler=onecycle")
@@ -88,6 +89,7 @@ def test_a_run_that_fails_says_why_in_one_line_and_tells_the_story_in_its_log(tr
     assert "Traceback" in (folder / "train.log").read_text()
 
 
+@pytest.mark.long
 def test_a_signal_leaves_a_checkpoint_and_the_same_command_goes_on(train, small, tmp_path):
     arguments = [*small, "trainer.epochs=20"]
     process = subprocess.Popen([sys.executable, "-m", "src.train", *arguments], cwd=PROJECT, stderr=subprocess.PIPE)

@@ -284,6 +284,7 @@ def test_a_file_that_changed_is_named_in_one_line(pairs: list[Pair], workers: in
     assert isinstance(error, DataChanged) and str(error) == "a.png: has changed"
 
 
+@pytest.mark.long
 def test_too_little_shared_memory_is_said_with_the_remedy(pairs: list[Pair]) -> None:
     said = "unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)"
     error = error_of(pairs, RuntimeError(said), workers=1)

@@ -121,6 +121,7 @@ def test_each_kind_of_mask_is_read(tmp_path: Path, draw: Draw) -> None:
         np.testing.assert_array_equal(trimap, expected)
 
 
+@pytest.mark.long
 def test_a_1_bit_file_goes_with_either_way(tmp_path: Path) -> None:
     bits, eight = READ["1 bit"](SHAPE), READ["8 bits of 0 and 255"](SHAPE)
     write(tmp_path, [bits, *[eight] * 9, READ["16 bits of 0 and 65535"](SHAPE)])
