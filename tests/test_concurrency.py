@@ -81,6 +81,9 @@ print(json.dumps(said))
 """
 
 
+pytestmark = pytest.mark.long  # several whole processes at once
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("at once")

@@ -176,7 +176,8 @@ print(cache_dir(), config.compile_threads, config.fx_graph_cache, torch.utils.de
 """
 
 
-@pytest.mark.parametrize("inherited", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("inherited", [False, True])
 def test_compiled_code_is_kept_in_the_cache_and_made_with_the_share_of_cores(config, tmp_path, inherited):
     # in a fresh process, as a run's: torch's compiler reads and sets the environment as soon as anything imports it
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TORCHINDUCTOR")}
