@@ -81,7 +81,7 @@ def test_the_sheet_of_the_run_with_the_median_dice_is_shown(runs, tmp_path):
     shown = Image.open(io.BytesIO(base64.b64decode(data)))
     assert kind == "data:image/jpeg;base64" and shown.size == (1200, 94)
     assert shown.getpixel((600, 50)) == pytest.approx(RED, abs=3)
-    assert f"test images of {runs[2].name} (test Dice 0.8000), the evaluated run of onecycle" in caption
+    assert f"Test images of {runs[2].name} (test Dice 0.8000), the evaluated run of onecycle" in caption
 
 
 def test_without_its_sheet_the_next_run_is_shown_and_without_any_the_command_that_makes_one(runs, tmp_path):
