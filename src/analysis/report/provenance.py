@@ -62,9 +62,9 @@ def contact_sheet(records: Records, settings: Sequence[Setting], scores: pd.Data
         reason = collapse_whitespace(str(error).replace(str(folder / SHEET), SHEET.name))
         return "", f"The pictures of {folder.name} are left out: {SHEET.name} cannot be read ({reason})."
     return source, (
-        f"Test images of {folder.name} (test Dice {dice[folder]:.4f}), the evaluated run of {best.label} that is nearest "
-        "to the median test Dice; the worst, median and best ones unless evaluate was asked for others. From left to "
-        "right: image, truth, prediction, probability, and errors (blue: missed; orange: falsely predicted)."
+        f"Test images of {folder.name} (test Dice {dice[folder]:.4f}), the evaluated run of {best.label} that is "
+        "nearest to the median test Dice; the worst, median and best ones unless evaluate was asked for others. From "
+        "left to right: image, truth, prediction, probability, and errors (blue: missed; orange: falsely predicted)."
     )
 
 
