@@ -36,6 +36,13 @@ class _Data(Section):
     fingerprint: str | None = None
 
 
+LOST = (  # in the reason of a failure for which neither the network nor its training is to blame
+    *("out of memory", "Errno", "cannot be written", "killed by", "exited unexpectedly", "stopped by"),
+    *("MemoryError", "bad_alloc", "No space left"),
+)
+MOST_ATTEMPTS = 100  # failed ones, kept in run.json: the last ones
+
+
 class _Run(Section):
     """The keys of run.json that decide what becomes of a run; docs/record.md has all of them."""
 
@@ -49,6 +56,7 @@ class _Run(Section):
     scores: dict[str, float] = Field(default_factory=dict)
     error: str | None = None
     data: _Data = Field(default_factory=_Data)
+    attempts: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class RunBusy(RuntimeError):
@@ -154,8 +162,8 @@ class RunRecord:
     def begin(self, facts: Mapping[str, Any], config: Mapping[str, Any], overrides: Sequence[str]) -> None:
         """Makes the folder, or continues in it, with status `running`.
 
-        `facts`: the keys of run.json that are known at the start. Of an earlier attempt its start and the seconds
-        it took are kept. `config`: fully resolved; `overrides`: of the command line.
+        `facts`: the keys of run.json that are known at the start. Of an earlier attempt its start, the seconds it took
+        and, if it failed, how are kept. `config`: fully resolved; `overrides`: of the command line.
         """
         earlier = self.read() or {}
         self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -165,7 +173,9 @@ class RunRecord:
         self._begun, self._seconds_before = time.monotonic(), float(earlier.get("seconds", 0.0))
         fresh = {"schema": SCHEMA, **facts, "status": "running", "started": earlier.get("started", _now())}
         unknown_yet: dict[str, Any] = {"finished": None, "best_epoch": None, "scores": {}, "error": None}
-        write_json(self.run_file, {**fresh, "seconds": self._seconds_before, **unknown_yet}, self.check)
+        failed = _failed_attempts(earlier)
+        kept = {"attempts": failed} if failed else {}
+        write_json(self.run_file, {**fresh, "seconds": self._seconds_before, **unknown_yet, **kept}, self.check)
 
     def update(self, **facts: Any) -> None:
         """Changes or adds keys of run.json; the process that began the run also brings its seconds up to now."""
@@ -175,7 +185,9 @@ class RunRecord:
         write_json(self.run_file, {**(self.read() or {}), **seconds, **facts}, self.check)
 
     def end(self, status: str, **facts: Any) -> None:
-        """Sets the status that stays: finished, failed or interrupted."""
+        """Sets the status that stays: finished, failed or interrupted, of a failure with its kind."""
+        if status == "failed":
+            facts["failure_kind"] = failure_kind(facts.get("error"))
         self.update(status=status, finished=_now(), **facts)
 
     def write_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -297,6 +309,25 @@ class _LogFile(logging.Handler):
             pass
         except Exception:  # a message that cannot be formatted must not end a run
             self.handleError(record)
+
+
+def failure_kind(reason: str | None) -> Literal["own", "lost"]:
+    """Whether a run failed by its own fault (a loss that is not finite, an exception of its code) or was lost.
+
+    Lost is what the machine did: no memory, no disk, a killed process. `reason`: as recorded in `error`; a run that
+    failed without one is not excused.
+    """
+    return "lost" if reason and any(sign in reason for sign in LOST) else "own"
+
+
+def _failed_attempts(run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The attempts of a run that failed, with the last one that began."""
+    attempts = list(run.get("attempts", []))
+    if run.get("status") == "failed":
+        reason = run.get("error")
+        kind = run.get("failure_kind") or failure_kind(reason)
+        attempts.append({"finished": run.get("finished"), "failure_kind": kind, "error": reason and reason[:500]})
+    return attempts[-MOST_ATTEMPTS:]
 
 
 def _rows(protocol: str, images: Sequence[Mapping[str, Any]]) -> list[list[Any]]:

@@ -8,7 +8,7 @@ import pytest
 
 from src.base import locks
 from src.base.files import replacing
-from src.base.record import STORY, RunBusy, RunLost, RunRecord
+from src.base.record import STORY, RunBusy, RunLost, RunRecord, failure_kind
 from tests.analysis.sweeps import another_process, is_stopped
 from tests.sweep.test_launch import wait_for
 
@@ -61,6 +61,39 @@ def test_seconds_add_up_over_attempts_and_only_whoever_works_counts_them(record)
     second.begin(FACTS, {}, [])
     second.end("finished")
     assert 100.0 <= second.read()["seconds"] < 110.0
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("NonFiniteLoss: training loss is nan from batch 2 of epoch 2 on (lr 0.0005)", "own"),
+        ("training diverged: the loss is nan", "own"),
+        ("ValueError: Expected more than 1 value per channel when training", "own"),
+        (None, "own"),
+        ("OutOfMemoryError: out of memory with trainer.batch_size=4 at data.image_size=32", "lost"),
+        ("CannotWrite: last.pt cannot be written: No space left on device; make room", "lost"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'a.jpg'", "lost"),
+        ("killed by SIGKILL (by hand, by a scheduler, or by the system because memory ran out)", "lost"),
+        ("RuntimeError: DataLoader worker (pid(s) 12) exited unexpectedly", "lost"),
+    ],
+)
+def test_a_failure_is_the_runs_own_or_that_of_its_machine(record, reason, kind):
+    record.begin(FACTS, {}, [])
+    record.end("failed", error=reason)
+    assert record.read()["failure_kind"] == kind == failure_kind(reason)
+
+
+def test_a_run_that_finishes_after_failing_keeps_how_it_failed(record):
+    record.begin(FACTS, {}, [])
+    assert "attempts" not in record.read()
+    record.end("failed", error="NonFiniteLoss: " + 1000 * "x")
+    ended = record.read()["finished"]
+    for _ in range(2):  # the second attempt is killed, and leaves no reason
+        RunRecord(record.folder).begin(FACTS, {}, [])
+    record.end("finished")
+    (attempt,) = record.read()["attempts"]
+    assert attempt == {"finished": ended, "failure_kind": "own", "error": ("NonFiniteLoss: " + 1000 * "x")[:500]}
+    assert record.read()["error"] is None and "failure_kind" not in record.read()
 
 
 def test_one_protocol_never_overwrites_another(record):

@@ -3,7 +3,7 @@
 import math
 import statistics
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -11,7 +11,7 @@ from src.base.config import AnySection, Section, parse_section
 from src.base.errors import ConfigError, one_line
 from src.base.files import read_json, read_yaml
 from src.base.identity import CHOICE_SECTIONS
-from src.base.record import RunRecord, SweepFolder
+from src.base.record import RunRecord, SweepFolder, failure_kind
 from src.base.renamed import with_new_names
 
 MOST_EPOCHS = 10**9  # of a plan
@@ -79,6 +79,10 @@ class _Data(_FromRecord):
     images: dict[str, int] = Field(default_factory=dict)
 
 
+class _Attempt(_FromRecord):
+    failure_kind: Literal["own", "lost"] | None = None
+
+
 class _Run(_FromRecord):
     """The needed keys of run.json; docs/record.md has all."""
 
@@ -94,6 +98,17 @@ class _Run(_FromRecord):
     device: Text | None = None
     machine: dict[str, Any] = Field(default_factory=dict)
     error: Text | None = None
+    failure_kind: Literal["own", "lost"] | None = None
+    attempts: list[_Attempt] = Field(default_factory=list)
+
+    @property
+    def failure(self) -> str | None:
+        """`own` if the run failed by its own fault, now or in an earlier attempt; `lost` if it was lost."""
+        if any(attempt.failure_kind == "own" for attempt in self.attempts):
+            return "own"
+        if self.status == "failed":
+            return self.failure_kind or failure_kind(self.error)
+        return "lost" if self.status == "interrupted" else None
 
     @property
     def device_kind(self) -> str | None:
@@ -168,6 +183,7 @@ def _facts(content: Row | None, folder: Path) -> Row:
         "fingerprint": run.data.fingerprint,
         "train_images": run.data.images.get("train"),
         "device": run.device_kind,
+        "failure_kind": run.failure,
         "error": run.error or (gone if run.status == "interrupted" else None),
     }
 

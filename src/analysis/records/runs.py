@@ -14,9 +14,9 @@ from src.base.record import RunRecord
 LAYOUT = "<folder>/<run_id>/run.json, as `python -m src.train` writes it under multirun_outputs/<sweep>/"
 DICE = ("valid_dice", "test_dice")
 COSTS = ("seconds", "train_seconds", "images_per_second", "peak_memory_bytes")
-LAST = (*COSTS, "exclusive", "device", "train_images", "fingerprint", "error", "sweep", "folder")
+LAST = (*COSTS, "exclusive", "device", "train_images", "fingerprint", "failure_kind", "error", "sweep", "folder")
 WHOLE_NUMBERS = ("seed", "epoch", "epochs", "best_epoch", "train_images")
-TEXTS = ("config_id", "device", "fingerprint", "error")
+TEXTS = ("config_id", "device", "fingerprint", "failure_kind", "error")
 RECORD_FILES = {"run.json", "config.yaml", "overrides.yaml", "epochs.jsonl", "test.json", "checkpoints", "train.log"}
 Configs = Mapping[str, Mapping[str, Any]]  # by config_id, of the settings of which one is readable
 
@@ -27,9 +27,10 @@ def load_runs(*sweeps: Path) -> pd.DataFrame:
     Columns: run_id, config_id, a column for each config group, seed, status, `epoch` (finished so far) of `epochs`,
     best_epoch, the scores (valid_dice: best so far; test_dice and others once finished), seconds (worked),
     train_seconds (in training steps), images_per_second (median over epochs), peak_memory_bytes, exclusive (whether no
-    other run was seen on its device), device, train_images, fingerprint of the data, error (why it failed, was
-    interrupted or is unreadable), sweep and folder; and one column per config value, such as `optimizer.lr`, if
-    settings of the same choices differ in values. Unknown values are missing (NA).
+    other run was seen on its device), device, train_images, fingerprint of the data, failure_kind (`own`: it failed by
+    its own fault, now or in an earlier attempt; `lost`: it was killed or interrupted, or had no memory or disk), error
+    (why it failed, was interrupted or is unreadable), sweep and folder; and one column per config value, such as
+    `optimizer.lr`, if settings of the same choices differ in values. Unknown values are missing (NA).
 
     `status` is `planned` for a run of plan.json that has not started, `unreadable` for a folder whose record is broken
     or missing, else that of the record. Raises ValueError for a folder that is not a sweep.

@@ -52,6 +52,23 @@ def test_a_row_for_each_run_however_it_stands(sweep):
     ]
 
 
+def test_what_failed_by_its_own_fault_is_told_from_what_was_lost(sweep):
+    fail(sweep, "NonFiniteLoss: nan", seed=0)
+    fail(sweep, "OutOfMemoryError: out of memory", seed=1)
+    fail(sweep, "stopped by SIGTERM", "interrupted", seed=2)
+    begin(sweep, seed=3, done=2)  # killed
+    fail(sweep, "KeyError: 'mask'", seed=4)
+    finish(sweep, 0.75, seed=4)  # in its second attempt
+    fail(sweep, "OutOfMemoryError: out of memory", seed=5)
+    finish(sweep, 0.75, seed=5)
+    older = fail(sweep, "training diverged: the loss is nan", seed=6).run_file
+    older.write_text(
+        json.dumps({key: value for key, value in json.loads(older.read_text()).items() if key != "failure_kind"})
+    )
+    kinds = load_runs(sweep)["failure_kind"]
+    assert list(kinds.fillna("")) == ["own", "lost", "lost", "lost", "own", "", "own"]
+
+
 def test_the_columns_of_a_finished_run(sweep):
     finish(sweep, 0.75, valid=0.5, seed=3)
     run = only_run(sweep)
