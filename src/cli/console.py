@@ -46,10 +46,11 @@ def console() -> Iterator[None]:
         try:
             yield
         except SystemExit as end:
-            if not isinstance(end.code, str):
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)  # Python would print it unescaped
+                sys.exit(1)
+            if end.code:
                 raise
-            print(end.code, file=sys.stderr)  # Python would print it unescaped
-            sys.exit(1)
         finally:
             output.flush()
         if output.error is not None and output.error.errno != errno.EPIPE:

@@ -30,6 +30,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from src.base.errors import ConfigError, shown
 from src.base.record import RunBusy, RunLost
 from src.base.renamed import OPTIONS
+from src.cli import command_help
 from src.cli.console import console
 from src.cli.hydra_limits import check_arguments, check_hydra, check_sweeps, config_folders
 from src.cli.overrides import (
@@ -42,6 +43,7 @@ from src.cli.overrides import (
     task_overrides,
 )
 
+command_help.register()
 Task = Callable[[DictConfig], int | None]  # returns its exit code; None is 0
 
 
