@@ -36,8 +36,8 @@ class Executor(Protocol):
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Runs all `jobs`, with `follow`; returns the signal that stopped it, if any."""
 
-    def room(self, running: int) -> int | None:
-        """How many more jobs it takes now, beside the `running` ones; None if it has a queue."""
+    def choose(self, waiting: Sequence[Job], running: int) -> Sequence[Job]:
+        """Those of `waiting` that it takes now, beside as many `running` ones."""
 
     def submit(self, jobs: Sequence[Job]) -> Sequence[Handle]:
         """Submits `jobs`; raises ValueError if they are refused."""
@@ -81,8 +81,9 @@ def follow(jobs: Sequence[Job], executor: Executor, progress: Progress) -> int |
     waiting, followed, stop = list(jobs), list[_Followed](), StopRequest()
     with stop.listening():
         while (waiting or followed) and stop.signal_number is None:
-            now = waiting[: executor.room(len(followed))]
-            waiting = waiting[len(now) :]
+            now = executor.choose(waiting, len(followed))
+            taken = {job.identity.run_id for job in now}
+            waiting = [job for job in waiting if job.identity.run_id not in taken]
             stamps = [_stamp(job) for job in now]
             handles = executor.submit(now) if now else []
             followed += [_Followed(*known) for known in zip(now, handles, stamps, strict=True)]

@@ -2,7 +2,11 @@
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from statistics import median
 from typing import Any
 
 import torch
@@ -10,6 +14,7 @@ from pydantic import Field
 
 from src.base.config import Section
 from src.base.environment import usable_cores
+from src.base.record import RunRecord, SweepFolder
 from src.sweep.follow import core_limits, follow, parse_settings
 from src.sweep.process import Job, JobProcess
 from src.sweep.progress import Progress
@@ -25,6 +30,7 @@ class LocalSettings(Section):
     jobs: int | None = Field(ge=1)
     slots_per_gpu: int = Field(ge=1)
     on_error: str = Field(pattern=r"^(continue|stop|stop_after_[1-9]\d*)$")
+    budget_hours: float | None = Field(gt=0)
 
     def gives_up(self, failures: int) -> bool:
         """Whether no further run starts after so many failed ones."""
@@ -32,6 +38,31 @@ class LocalSettings(Section):
             return False
         most = 1 if self.on_error == "stop" else int(self.on_error.rpartition("_")[2])
         return failures >= most
+
+
+class Budget:
+    """Which runs are likely to end in time, by the seconds that finished runs of their sweep took."""
+
+    def __init__(self, hours: float | None) -> None:
+        self._end = None if hours is None else time.monotonic() + 3600 * hours
+        self._seconds: dict[str, list[float]] = defaultdict(list)  # by setting and by network
+
+    def learn(self, record: RunRecord) -> None:
+        """Takes in how long a finished run took; others, and records that cannot be read, are passed over."""
+        if self._end is None:
+            return
+        with suppress(ValueError, OSError, LookupError, TypeError):
+            run = record.read() or {}
+            if run.get("status") == "finished":
+                for key in (run["config_id"], run["choices"]["model"]):
+                    self._seconds[key].append(float(run["seconds"]))
+
+    def allows(self, job: Job) -> bool:
+        """Whether `job` is likely to end in time; as long as no run of its setting or network is known, it may try."""
+        if self._end is None:
+            return True
+        known = self._seconds.get(job.identity.config_id) or self._seconds.get(job.config.model["name"]) or [0.0]
+        return time.monotonic() + median(known) <= self._end
 
 
 class LocalBackend:
@@ -43,22 +74,35 @@ class LocalBackend:
         self.settings = parse_settings(LocalSettings, settings)
         self._free: list[Slot] = []
         self._taken: dict[JobProcess, Slot] = {}
-        self._failures = 0
+        self._submitted = self._failures = 0
+        self._budget = Budget(self.settings.budget_hours)
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
-        """Runs all `jobs`; returns the signal that stopped it, if any."""
+        """Runs all `jobs` for which there is time; returns the signal that stopped it, if any."""
         self._free = self.slots(jobs)
-        return follow(jobs, self, progress)
+        for file in SweepFolder(jobs[0].record.folder.parent).run_files():
+            self._budget.learn(RunRecord(file.parent))
+        stopped = follow(jobs, self, progress)
+        late = len(jobs) - self._submitted
+        if late and stopped is None and not self.settings.gives_up(self._failures):
+            progress.say(
+                f"not started  {late} runs: not likely to end within hydra.launcher.budget_hours="
+                f"{self.settings.budget_hours:g}; the same command starts them"
+            )
+        return stopped
 
-    def room(self, running: int) -> int:
-        """The free slots; none after as many failures as the settings allow."""
-        return 0 if self.settings.gives_up(self._failures) else len(self._free)
+    def choose(self, waiting: Sequence[Job], running: int) -> Sequence[Job]:
+        """As many as slots are free, if they are likely to end in time; none after as many failures as allowed."""
+        if not self._free or self.settings.gives_up(self._failures):
+            return []
+        return list(islice(filter(self._budget.allows, waiting), len(self._free)))
 
     def submit(self, jobs: Sequence[Job]) -> list[JobProcess]:
         """Starts a process for each, in a free slot."""
         slots = [self._free.pop(0) for _ in jobs]
         started = [JobProcess(job, slot) for job, slot in zip(jobs, slots, strict=True)]
         self._taken |= zip(started, slots, strict=True)
+        self._submitted += len(jobs)
         return started
 
     def has_ended(self, handle: JobProcess) -> bool:
@@ -70,6 +114,7 @@ class LocalBackend:
         self._free.append(self._taken.pop(handle))
         status = handle.finish()
         self._failures += status == "failed"
+        self._budget.learn(handle.job.record)
         return status
 
     def cancel(self, handles: Sequence[JobProcess]) -> None:

@@ -15,7 +15,7 @@ class Progress:
 
     def started(self, job: Job) -> None:
         """A process has started `job`."""
-        self._say(f"started      {job.identity.run_id}")
+        self.say(f"started      {job.identity.run_id}")
 
     def ended(self, job: Job, status: str) -> None:
         """The process of `job` has ended; `status` is that of the run, or `busy`."""
@@ -26,12 +26,13 @@ class Progress:
             how = "another process is working on it"
         else:
             how = str(run.get("error"))
-        self._say(f"{status:<12} {job.identity.run_id}: {how}")
+        self.say(f"{status:<12} {job.identity.run_id}: {how}")
         self._bar.update()
 
     def close(self) -> None:
         """Ends the bar."""
         self._bar.close()
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Prints a line above the bar."""
         self._bar.write(line, file=sys.stderr)

@@ -72,8 +72,9 @@ class RayBackend:
             raise ValueError(problem)
         print(f"{problem}; waiting for one to join", file=sys.stderr)
 
-    def room(self, running: int) -> None:
-        """Ray has a queue."""
+    def choose(self, waiting: Sequence[Job], running: int) -> Sequence[Job]:
+        """All: Ray has a queue."""
+        return waiting
 
     def submit(self, jobs: Sequence[Job]) -> list[Any]:
         """One task for each."""

@@ -93,9 +93,10 @@ class SlurmBackend:
         )
         return executor
 
-    def room(self, running: int) -> int | None:
-        """SLURM has a queue; cluster=local has none."""
-        return None if self.settings.cluster == "slurm" else (self.settings.array_parallelism or 1) - running
+    def choose(self, waiting: Sequence[Job], running: int) -> Sequence[Job]:
+        """All, since SLURM has a queue; cluster=local has none."""
+        most = len(waiting) if self.settings.cluster == "slurm" else (self.settings.array_parallelism or 1) - running
+        return waiting[:most]
 
     def submit(self, jobs: Sequence[Job]) -> list[Any]:
         """One array, or several for more jobs than an array may hold."""

@@ -22,7 +22,7 @@ def launcher():
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         config = compose("train", ["hydra.mode=MULTIRUN", "hydra.job.config_name=train"], return_hydra_config=True)
-        launcher = LocalLauncher(jobs=1, slots_per_gpu=1, on_error="continue")
+        launcher = LocalLauncher(jobs=1, slots_per_gpu=1, on_error="continue", budget_hours=None)
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         launcher.setup(hydra_context=context, task_function=lambda config: None, config=config)
         yield launcher

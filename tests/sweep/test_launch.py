@@ -169,6 +169,17 @@ def test_a_dry_run_tells_what_would_happen_and_records_nothing(train, small, syn
     assert "dry_run: got 'maybe'; true or false" in train("-m", *sweep, "hydra.sweeper.dry_run=maybe").stderr
 
 
+def test_a_sweep_whose_time_is_over_starts_nothing_and_says_how_many_it_left(train, small, run_copy):
+    sweep = [*small[:-1], f"output={run_copy.parent.parent}", f"sweep.name={run_copy.parent.name}", "seed=0,1,2"]
+    done = train("-m", *sweep, "hydra.launcher.budget_hours=1e-6")
+    assert done.returncode == 1 and "1 of 3 runs finished" in done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("not started")]
+    assert said.split(maxsplit=2)[2] == (
+        "2 runs: not likely to end within hydra.launcher.budget_hours=1e-06; the same command starts them"
+    )
+    assert [file.parent for file in run_copy.parent.glob("*/run.json")] == [run_copy]
+
+
 def test_combinations_that_cannot_be_built_are_left_out_by_name_on_request(train, small, tmp_path):
     grid = ["-m", *small, "model=glob(unet*)", "hydra.sweeper.dry_run=true"]
     assert "unet_nobn" in train(*grid).stderr

@@ -1,14 +1,16 @@
 """How the local launcher divides a machine among its jobs, and when it starts no more of them."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
 from src.base.errors import ConfigError
+from src.base.record import RunRecord
 from src.sweep import local
-from src.sweep.local import LocalBackend
+from src.sweep.local import Budget, LocalBackend
 
-SETTINGS = {"jobs": None, "slots_per_gpu": 1, "on_error": "continue"}
+SETTINGS = {"jobs": None, "slots_per_gpu": 1, "on_error": "continue", "budget_hours": None}
 
 
 @pytest.fixture
@@ -53,10 +55,42 @@ def test_it_gives_up_after_as_many_failures_as_allowed(on_error, failures):
 
 def test_wrong_settings_are_refused_together():
     with pytest.raises(ConfigError) as refused:
-        LocalBackend({"jobs": 0, "slots_per_gpu": 0, "on_error": "stop_after_0", "gpus": 1})
+        LocalBackend({"jobs": 0, "slots_per_gpu": 0, "on_error": "stop_after_0", "budget_hours": 0, "gpus": 1})
     assert [problem.split("; ")[0] for problem in refused.value.problems] == [
         "hydra.launcher.jobs: got 0",
         "hydra.launcher.slots_per_gpu: got 0",
         "hydra.launcher.on_error: got 'stop_after_0'",
+        "hydra.launcher.budget_hours: got 0",
         "hydra.launcher.gpus: unknown key (got 1)",
     ]
+
+
+def test_no_run_starts_that_is_not_likely_to_end_in_time(monkeypatch, tmp_path):
+    now = 1000.0
+    monkeypatch.setattr(local.time, "monotonic", lambda: now)
+    budget = Budget(hours=0.1)  # 360 seconds
+
+    def finished(name: str, config_id: str, model: str, seconds: float, status: str = "finished") -> None:
+        run = {"schema": 2, "status": status, "config_id": config_id, "choices": {"model": model}, "seconds": seconds}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(run))
+        budget.learn(RunRecord(tmp_path / name))
+
+    def allowed(config_id: str, model: str) -> bool:
+        config = SimpleNamespace(model={"name": model})
+        return budget.allows(SimpleNamespace(config=config, identity=SimpleNamespace(config_id=config_id)))
+
+    for number, seconds in enumerate((90, 100, 900)):  # the median, so that one slow run is not the measure
+        finished(f"a{number}", "a", "unet", seconds)
+    finished("b", "b", "unet", 300)
+    finished("c", "c", "unet", 1, status="failed")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "run.json").write_text("no record")
+    budget.learn(RunRecord(tmp_path / "d"))
+    now = 1000 + 259  # 101 seconds are left
+    assert allowed("a", "unet") and not allowed("b", "unet")
+    assert not allowed("c", "unet")  # as the network's runs: 90, 100, 300, 900
+    assert allowed("d", "resnet34_unet")  # nothing is known of it
+    now = 1000 + 361
+    assert not allowed("d", "resnet34_unet")
+    assert Budget(hours=None).allows(SimpleNamespace())
