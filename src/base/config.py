@@ -212,6 +212,7 @@ class RunConfig(Section):
     allow_targets: tuple[PackageName, ...] = neutral(())  # with a default, so that records from before it still read
     tags: list[str] = neutral([])
     notes: str = neutral("")
+    examples: int = neutral(2, ge=0, le=10)
     sweep: SweepSection = neutral()
     data: AnyData
     model: dict[str, Any]

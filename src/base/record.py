@@ -26,6 +26,7 @@ TEST_IMAGE_COLUMNS = ("protocol", "stem", "dice", "iou", "tp", "fp", "fn")
 # The most that is read of a folder, which may come from others, in bytes and lines: many times what a run writes.
 LARGEST_RUN, LARGEST_EPOCHS, LARGEST_IMAGES = 1_000_000, 30_000_000, 60_000_000
 MOST_EPOCHS, MOST_IMAGES = 100_000, 1_000_000
+EXAMPLES = "examples.jpg"  # test images that a run draws at its end
 EVALUATION, CONTACT_SHEET = "evaluation", "contact_sheet.png"  # a run's evaluations, and the pictures of one of them
 STORY = "src.story"  # the name of a logger for train.log only
 

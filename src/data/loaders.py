@@ -156,6 +156,11 @@ class EvalLoader:
         self._batches.keys = self._own
         return iter(self._loader)
 
+    def read(self, positions: Sequence[int]) -> Batch:
+        """The images at `positions`, from 0, read in this process."""
+        indices = [index for batch in self._own for index in batch]
+        return _collate([self._loader.dataset[indices[position]] for position in positions])
+
 
 def make_native_loader(
     pairs: Sequence[Pair],

@@ -14,20 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from src.base.files import replacing
+from src.display.colors import BLACK, BLUE, FONT, GREEN, GREY, ORANGE, PURPLE, SKY_BLUE, VERMILLION
 from src.display.text import collapse_whitespace, shortened_inside
 
 COLUMN_WIDTH = 3.5  # inches, a column of a two-column paper
 TEXT, SMALL = 8, 7  # points
-FONT = "DejaVu Sans"  # comes with matplotlib, so figures look alike everywhere
 LEGEND_LINE = 10 / 72  # inches
 LEGEND_WIDTH = 54  # characters in a figure of COLUMN_WIDTH, with HANDLE_WIDTH for each handle
 HANDLE_WIDTH = 7
 ROW_LABEL = 22  # characters per line
-
-# colors that differ in any color vision: M. Okabe and K. Ito, Color Universal Design (2002, 2008),
-# https://jfly.uni-koeln.de/color/; R's grey in place of their yellow, which is too pale for lines on white
-BLACK, BLUE, VERMILLION, GREEN, ORANGE = "#000000", "#0072B2", "#D55E00", "#009E73", "#E69F00"
-PURPLE, SKY_BLUE, GREY = "#CC79A7", "#56B4E9", "#999999"
 
 
 class Look(NamedTuple):

@@ -16,12 +16,12 @@ from src.base.record import EVALUATION, HEADLINE, RunRecord
 from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import make_native_loader
 from src.data.pairs import Pair, Splits
-from src.evaluation.gallery import worst_median_best, write_gallery
+from src.display.gallery import worst_median_best, write_gallery
+from src.display.panels import STYLES, Example
 from src.evaluation.measures import best_threshold
 from src.evaluation.protocol_table import draw_reliability, table_markdown
 from src.evaluation.scoring import Prediction, Scored, entry_of, every_protocol, predictions, rows_of, score_all
 from src.prediction.load_model import Predictor, load_model, open_own_data
-from src.prediction.panels import STYLES, Example
 from src.training.protocol import Protocol, Tta
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,9 @@ class _Evaluation:
         for prediction, pair, position in zip(self._predictions(pairs, "pictures"), pairs, positions, strict=True):
             probability, target = prediction.at(native)
             image = self.splits.decoder.images(pair.image)
-            yield Example(pair.stem, image, target, probability, threshold, dice[position])
+            yield Example(
+                pair.stem, image, target == FOREGROUND, target == IGNORED, probability, threshold, dice[position]
+            )
 
     def _threshold(self) -> tuple[float, Literal["valid"] | None]:
         if self.options.threshold != "valid":

@@ -25,6 +25,7 @@ from src.base.errors import ConfigError, attempt
 from src.data.decoding import PairDecoder
 from src.data.images import FOREGROUND, IGNORED, trimap_to_target
 from src.data.pairs import Pair
+from src.display.panels import STYLES, TRUTH, Example, draw_figure, outlined
 from src.prediction.inputs import Inputs, find_inputs
 from src.prediction.load_model import Predictor, load_model, open_own_data
 from src.prediction.outputs import (
@@ -37,7 +38,6 @@ from src.prediction.outputs import (
     closing_line,
     write_summary,
 )
-from src.prediction.panels import STYLES, TRUTH, Example, draw_figure, outlined
 from src.prediction.predict import Map, Mask, Photo, Prediction, predict_resized, upsample
 from src.training.metrics import confusion, dice_per_image
 from src.training.protocol import Tta
@@ -207,7 +207,13 @@ class Inference:
         unknown = np.full(photo.shape[:2], IGNORED, dtype=np.uint8)
         target = unknown if self.truth is None else self.truth(outcome.input)
         example = Example(
-            outcome.input.stem, photo, target, prediction.probability, self.options.threshold, outcome.dice
+            outcome.input.stem,
+            photo,
+            target == FOREGROUND,
+            target == IGNORED,
+            prediction.probability,
+            self.options.threshold,
+            outcome.dice,
         )
         return np.asarray(draw_figure(example, kind))
 

@@ -13,6 +13,7 @@ from src.data.loaders import EvalLoader
 from src.data.pairs import Pair, Splits
 from src.training.build import build_loaders, build_train_state
 from src.training.checkpoint import PREVIOUS
+from src.training.examples import draw_examples
 from src.training.loop import evaluate, fit
 from src.training.protocol import Protocol, image_rows
 from src.training.resume import resume
@@ -45,7 +46,8 @@ def train_and_test(
         model, init_from, data.{mean,std}, trainer.{flip_tta,ema_decay}: the network;
         loss, optimizer, scheduler, mix, trainer.{epochs,accumulate}: what trains it;
         trainer.{clip_norm,early_stop_patience}: how it is trained;
-        trainer.{keep_every,checkpoint_seconds}: what is kept of it, and when.
+        trainer.{keep_every,checkpoint_seconds}: what is kept of it, and when;
+        examples: the pictures of its test images.
 
     `record` is begun and locked; what is in its checkpoints is resumed. Raises Interrupted when `stop` was asked for,
     NonFiniteLoss, OSError when the disk does not take a checkpoint, and whatever a part of the config raises.
@@ -84,6 +86,8 @@ def test(
         record.write_test(protocol.name, {**entry, "loss": result.loss}, image_rows(stems, result.counts))
         if protocol.name == HEADLINE:
             warn_of_one_class(result.counts)
+            if config.examples:
+                draw_examples(state.scored, loader, stems, result.counts, config.examples, record)
             headline = {
                 "test_dice": entry["dice"]["mean"],
                 "test_iou": entry["iou"]["mean"],

@@ -207,6 +207,7 @@ TOP = {
     "allow_targets": ("mine",),
     "tags": ["a"],
     "notes": "n",
+    "examples": 0,
     "sweep": SweepSection(name="s", retry_failed=False),
     "size": SizeSection(name="small", epochs=7),
 }

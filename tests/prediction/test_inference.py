@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.display.panels import outlined
 from src.prediction.inference import Inference, InferenceOptions, in_order
 from src.prediction.inputs import find_inputs
 from src.prediction.load_model import load_model
 from src.prediction.outputs import Outputs
-from src.prediction.panels import outlined
 from src.prediction.predict import predict_photo
 from tests.prediction.pictures import blocks, grey, save
 

@@ -48,6 +48,7 @@ def test_a_run_leaves_a_record_that_explains_itself(start):
         "epochs.jsonl",
         "test.json",
         "test_images.csv",
+        "examples.jpg",
         "train.log",
         "checkpoints/last.pt",
         "checkpoints/best.pt",

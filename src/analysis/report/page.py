@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from src.analysis.report.figures import Picture, pictures_of, save_pictures
 from src.analysis.report.lab_report import lab_report, write_draft
-from src.analysis.report.provenance import contact_sheet
+from src.analysis.report.provenance import contact_sheets
 from src.analysis.report.report import Report
 from src.analysis.report.sections import Section, Table, introduction, markdown_parts, sections_of
 from src.analysis.report.sentences import answer_sentences
@@ -26,7 +26,6 @@ from src.base.errors import printable
 from src.base.files import refuse_links, replacing, write_text
 from src.display.text import latex_table, markdown_text, plain_table, shortened, write_csv
 
-EXAMPLES = "examples.jpg"  # in figures/: the contact sheet of a run
 TEMPLATES = Path(__file__).parent / "templates"
 TERMINAL = ("setting", "seeds", "test Dice", "points behind the best [95 %]", "time per run")  # columns
 LONGEST = 600  # characters of a line about an excluded run
@@ -43,12 +42,8 @@ def write_report(report: Report, folder: Path) -> Path:
     pictures = pictures_of(report.records, report.settings, report.scores, report.effects)
     save_pictures(pictures, folder / "figures")
     sections = sections_of(report, pictures)
-    sheet, caption = contact_sheet(report.records, report.settings, report.scores)
-    examples = markdown_text(caption)
-    if sheet:
-        with replacing(folder / "figures" / EXAMPLES) as temporary:
-            temporary.write_bytes(base64.b64decode(sheet.partition(",")[2]))
-        examples = f"![{examples}](figures/{EXAMPLES})"
+    sheets = contact_sheets(report.records, report.settings, report.scores)
+    examples = "\n\n".join(_saved_sheet(folder / "figures", *sheet) for sheet in enumerate(sheets, 1))
     write_text(folder / "report.md", printable(_markdown(report, sections, pictures, examples)))
     write_draft(folder / "lab_report.md", printable(lab_report(report, sections, pictures, examples)))
     settings = next(section.tables[0] for section in sections if section.id == "settings")
@@ -61,8 +56,19 @@ def write_report(report: Report, folder: Path) -> Path:
     svgs = {picture.name: (folder / "figures" / f"{picture.name}.svg").read_bytes() for picture in pictures}
     sources = {name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in svgs.items()}
     page = folder / "index.html"
-    write_text(page, printable(_html(report, sections, pictures, sources, sheet, caption)))
+    write_text(page, printable(_html(report, sections, pictures, sources, sheets)))
     return page
+
+
+def _saved_sheet(folder: Path, number: int, sheet: tuple[str, str]) -> str:
+    """Writes one of contact_sheets into `folder`; returns the Markdown that shows it, or says why it is not there."""
+    source, caption = sheet[0], markdown_text(sheet[1])
+    if not source:
+        return caption
+    file = folder / f"examples_{number}.jpg"
+    with replacing(file) as temporary:
+        temporary.write_bytes(base64.b64decode(source.partition(",")[2]))
+    return f"![{caption}](figures/{file.name})"
 
 
 def terminal_text(report: Report) -> str:
@@ -91,8 +97,7 @@ def _html(
     sections: Sequence[Section],
     pictures: Sequence[Picture],
     sources: dict[str, str],
-    sheet: str,
-    caption: str,
+    sheets: Sequence[tuple[str, str]],
 ) -> str:
     """The page; text from records is escaped."""
     environment = Environment(
@@ -109,8 +114,7 @@ def _html(
         sections=sections,
         pictures=pictures,
         sources=sources,
-        sheet=sheet,
-        sheet_caption=caption,
+        sheets=sheets,
         zip=zip,
     )
 

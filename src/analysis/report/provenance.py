@@ -1,4 +1,4 @@
-"""Provenance: the data, machines, code and time of the runs, the commands to repeat them, and a contact sheet."""
+"""Provenance: the data, machines, code and time of the runs, the commands to repeat them, and pictures."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ from PIL import Image
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.base.files import open_regular, read_json, read_yaml
-from src.base.record import CONTACT_SHEET, EVALUATION
+from src.base.record import CONTACT_SHEET, EVALUATION, EXAMPLES
 from src.display.text import collapse_whitespace, human_seconds, mapping_text
 
 RECORDED = ("data", "device", "machine", "numerics", "git", "versions")  # keys of run.json
@@ -42,35 +42,42 @@ def commands_of(records: Records) -> list[str]:
     return [_command(words, seeds) for words, seeds in seeds_of.items()]
 
 
-def contact_sheet(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> tuple[str, str]:
-    """The contact sheet of the best setting as the source of an `<img>`, and its caption; "" and the reason without it.
+def contact_sheets(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> list[tuple[str, str]]:
+    """Pictures of the best setting and of the next one: the source of an `<img>`, and its caption; "" and why without.
 
-    It is that of the run with the test Dice nearest to the median. `scores`: of settings_scores, the best first.
+    Of each setting they are those of the run with the test Dice nearest to the median that has pictures; what evaluate
+    drew comes before what the run drew itself. `scores`: of settings_scores, the best first.
     """
-    if not scores["n"].any():
-        return "", ""
-    best = next(one for one in settings if one.folders and one.label == scores["setting"].iloc[0])
-    dice = pd.Series(records.per_image(best.folders, "dice").mean(axis=1), [*map(Path, best.folders)])
+    folders = {one.label: one.folders for one in settings if one.folders}
+    labels = scores["setting"][scores["n"] > 0].head(2)
+    dice = {label: records.per_image(folders[label], "dice").mean(axis=1) for label in labels}
+    return [_contact_sheet(label, pd.Series(dice[label], folders[label])) for label in labels]
+
+
+def _contact_sheet(label: str, dice: pd.Series) -> tuple[str, str]:
+    """Of the setting `label`; `dice`: test Dice by the folder of each run."""
     nearest = (dice - dice.median()).abs().sort_values(kind="stable").index
-    folder = next((one for one in nearest if (one / SHEET).exists()), None)
-    if folder is None:
-        command = shlex.join(["python", "-m", "src.evaluate", f"run={nearest[0]}"])
-        return "", f"To see the worst, median and best images of a typical run here, run {command} and aggregate again."
+    files = ((folder, Path(folder) / name) for folder in nearest for name in (SHEET, EXAMPLES))
+    folder, file = next((one for one in files if one[1].exists()), (nearest[0], None))
+    if file is None:
+        command = shlex.join(["python", "-m", "src.evaluate", f"run={folder}"])
+        return "", f"To see test images of a typical run of {label}, run {command} and aggregate again."
+    name = Path(folder).name
     try:
-        source = _source(folder / SHEET)
+        source = _source(file)
     except Exception as error:  # decoders raise nearly anything on damaged files, also SyntaxError and struct.error
-        reason = collapse_whitespace(str(error).replace(str(folder / SHEET), SHEET.name))
-        return "", f"The pictures of {folder.name} are left out: {SHEET.name} cannot be read ({reason})."
+        reason = collapse_whitespace(str(error).replace(str(file), file.name))
+        return "", f"The pictures of {name} are left out: {file.name} cannot be read ({reason})."
     return source, (
-        f"Test images of {folder.name} (test Dice {dice[folder]:.4f}), the evaluated run of {best.label} that is "
-        "nearest to the median test Dice; the worst, median and best ones unless evaluate was asked for others. From "
-        "left to right: image, truth, prediction, probability, and errors (blue: missed; orange: falsely predicted)."
+        f"Test images of {name} (test Dice {dice[folder]:.4f}), the run of {label} with pictures that is nearest to "
+        "the median test Dice. From left to right: image, truth, prediction, probability, and errors (blue: missed; "
+        "orange: falsely predicted)."
     )
 
 
 def _source(path: Path) -> str:
-    """A PNG as a JPEG of at most SHEET_WIDTH, without color subsampling, which would blur its letters."""
-    with open_regular(path) as file, Image.open(file, formats=["PNG"]) as image:
+    """A picture as a JPEG of at most SHEET_WIDTH, without color subsampling, which would blur its letters."""
+    with open_regular(path) as file, Image.open(file, formats=["PNG", "JPEG"]) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it has {image.width} × {image.height} pixels; at most {MOST_PIXELS:,} are read")
         sheet = image.convert("RGB")

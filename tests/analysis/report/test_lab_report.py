@@ -106,8 +106,8 @@ def test_the_pictures_of_an_evaluated_run_are_in_the_draft_and_without_them_how_
         (run / SHEET).parent.mkdir(parents=True)
         Image.new("RGB", (300, 200), "red").save(run / SHEET)
     write_report(make_report([sweep]), tmp_path / "report")
-    assert "](figures/examples.jpg)" in (tmp_path / "report" / "lab_report.md").read_text()
-    assert Image.open(tmp_path / "report" / "figures" / "examples.jpg").size == (300, 200)
+    assert "](figures/examples_1.jpg)" in (tmp_path / "report" / "lab_report.md").read_text()
+    assert Image.open(tmp_path / "report" / "figures" / "examples_1.jpg").size == (300, 200)
 
 
 def test_a_pipe_in_place_of_the_draft_is_refused(sweep, tmp_path):

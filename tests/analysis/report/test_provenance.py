@@ -10,7 +10,8 @@ from PIL import Image
 from src.analysis.claims.ranking import settings_scores
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
-from src.analysis.report.provenance import SHEET, commands_of, contact_sheet, provenance_of
+from src.analysis.report.provenance import SHEET, commands_of, contact_sheets, provenance_of
+from src.base.record import EXAMPLES
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish
 
@@ -62,10 +63,10 @@ def runs(tmp_path):
     return [record.folder for record in (*best, *worse)]
 
 
-def sheet_of(folder):
+def sheets_of(folder):
     records = load_records([folder])
     settings = settings_of(records)
-    return contact_sheet(records, settings, settings_scores(records, settings))
+    return contact_sheets(records, settings, settings_scores(records, settings))
 
 
 def paint(run, color=RED, size=(1280, 100)):
@@ -76,20 +77,23 @@ def paint(run, color=RED, size=(1280, 100)):
 def test_the_sheet_of_the_run_with_the_median_dice_is_shown(runs, tmp_path):
     for run, color in zip(runs, ["black", "black", RED, "black", "black", "black"], strict=True):
         paint(run, color)
-    source, caption = sheet_of(tmp_path)
+    (source, caption), (_, second) = sheets_of(tmp_path)
     kind, data = source.split(",")
     shown = Image.open(io.BytesIO(base64.b64decode(data)))
     assert kind == "data:image/jpeg;base64" and shown.size == (1200, 94)
     assert shown.getpixel((600, 50)) == pytest.approx(RED, abs=3)
-    assert f"Test images of {runs[2].name} (test Dice 0.8000), the evaluated run of onecycle" in caption
+    assert f"Test images of {runs[2].name} (test Dice 0.8000), the run of onecycle with pictures" in caption
+    assert f"Test images of {runs[3].name} (test Dice 0.5000), the run of cosine with pictures" in second
 
 
 def test_without_its_sheet_the_next_run_is_shown_and_without_any_the_command_that_makes_one(runs, tmp_path):
     paint(runs[3])  # of the other setting
-    source, text = sheet_of(tmp_path)
+    (source, text), _ = sheets_of(tmp_path)
     assert source == "" and f"run python -m src.evaluate run={runs[2]} and aggregate again" in text
     paint(runs[1], size=(300, 200))
-    assert f"of {runs[1].name} (test Dice 0.9000)" in sheet_of(tmp_path)[1]
+    assert f"of {runs[1].name} (test Dice 0.9000)" in sheets_of(tmp_path)[0][1]
+    Image.new("RGB", (680, 100), RED).save(runs[2] / EXAMPLES)  # drawn by the run itself
+    assert f"of {runs[2].name} (test Dice 0.8000)" in sheets_of(tmp_path)[0][1]
 
 
 DAMAGES = {
@@ -108,11 +112,11 @@ def test_a_damaged_sheet_is_left_out_with_the_reason(runs, tmp_path):
     png = sheet.read_bytes()
     for damage, damaged in DAMAGES.items():
         sheet.write_bytes(damaged(png))
-        source, text = sheet_of(tmp_path)
+        source, text = sheets_of(tmp_path)[0]
         assert source == "" and str(tmp_path) not in text and "\n" not in text, damage
         assert text.startswith(f"The pictures of {runs[2].name} are left out: contact_sheet.png cannot be read (")
 
 
 def test_without_an_included_run_pictures_are_not_mentioned(tmp_path):
     sweeps.plan(tmp_path, {"seed": 0})
-    assert sheet_of(tmp_path) == ("", "")
+    assert sheets_of(tmp_path) == []

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.evaluation.gallery import THUMBNAIL, worst_median_best, write_gallery
-from src.prediction.panels import STYLES
-from tests.prediction.examples import example, small
+from src.display.gallery import THUMBNAIL, worst_median_best, write_gallery
+from src.display.panels import STYLES
+from tests.display.examples import example, small
 
 BLUE, VERMILLION = (0, 114, 178), (213, 94, 0)
 

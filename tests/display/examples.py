@@ -3,7 +3,7 @@
 import numpy as np
 
 from src.data.images import FOREGROUND, IGNORED
-from src.prediction.panels import Example
+from src.display.panels import Example
 
 # One pixel of each kind and more, 4 × 4: the truth is the left half but for an ignored pixel, the prediction the upper.
 TARGET = np.array(
@@ -18,10 +18,15 @@ TARGET = np.array(
 PROBABILITY = np.array([[0.9] * 4, [0.6] * 4, [0.5] * 4, [0.1] * 4], dtype=np.float32)  # 0.5 is not above 0.5
 
 
+def seen(stem, photo, target, probability, threshold, dice) -> Example:
+    """An example whose truth comes as FOREGROUND, 0 and IGNORED."""
+    return Example(stem, photo, target == FOREGROUND, target == IGNORED, probability, threshold, dice)
+
+
 def small(stem: str = "Pet_1", dice: float = 0.5, threshold: float = 0.5) -> Example:
     """The example of 4 × 4 pixels."""
     photo = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    return Example(stem, photo, TARGET, PROBABILITY, threshold, dice)
+    return seen(stem, photo, TARGET, PROBABILITY, threshold, dice)
 
 
 def example(height: int, width: int, *, ignored: bool = True, empty: bool = False, stem: str = "Pet_1") -> Example:
@@ -34,4 +39,4 @@ def example(height: int, width: int, *, ignored: bool = True, empty: bool = Fals
     if ignored:
         target[-1] = IGNORED
     photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return Example(stem, photo, target, probability, 0.5, 0.75)
+    return seen(stem, photo, target, probability, 0.5, 0.75)

