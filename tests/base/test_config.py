@@ -26,8 +26,8 @@ def test_all_problems_come_at_once_with_what_was_got_and_what_is_allowed(compose
         "checkpoint_seconds, clip_norm, early_stop_patience, ema_decay, epochs, flip_tta, keep_every, name, "
         "select_by",
         "sead: unknown key (got 1); did you mean 'seed'? allowed: allow_targets, augmentation, data, debug, device, "
-        "examples, init_from, loss, mix, model, notes, numerics, optimizer, output, scheduler, seed, size, sweep, tags, "
-        "trainer",
+        "examples, init_from, loss, mix, model, notes, numerics, optimizer, output, scheduler, seed, size, sweep, "
+        "tags, trainer",
     ]
 
 
