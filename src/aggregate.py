@@ -33,7 +33,8 @@ def aggregate(config: DictConfig) -> None:
     sweeps = options.sweeps()
     folder = options.folder(sweeps)
     on_any_data = options.claim_files != "auto"  # claims that are named are judged with runs on any data
-    report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100, on_any_data)
+    counts_failures = options.failures == "count"
+    report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100, on_any_data, counts_failures)
     print(terminal_text(report), flush=True)  # before the figures, which take seconds
     print(f"report: {write_report(report, folder)}")
 

@@ -69,6 +69,15 @@ def finish(
     return record
 
 
+def fail(sweep: Path, *overrides: str, seed: int = 0, reason: str = "NonFiniteLoss: training loss is nan") -> RunRecord:
+    """A run that failed for `reason`, with the ids and data of `finish`."""
+    record = finish(sweep, *overrides, dice=[0.0], seed=seed)
+    with record.locked():
+        record.write_epochs([])
+        record.end("failed", scores={}, best_epoch=None, error=reason)
+    return record
+
+
 def replicates(
     sweep: Path,
     *overrides: str,

@@ -46,8 +46,9 @@ class Hypothesis:
 class Comparison:
     """A hypothesis tested with the runs of some settings, one for each arm.
 
-    `samples`: the values of each setting's runs, (runs, images) or (runs, 1), of a cost as logarithms. `problem`: why
-    the result or its verdict is missing. `notes`: what a reader must know besides.
+    `samples`: the values of each setting's runs, (runs, images) or (runs, 1), of a cost as logarithms;
+    `with_failures`: the same with a row of 0 for each run that failed by its own fault. `problem`: why the result or
+    its verdict is missing. `notes`: what a reader must know besides.
     """
 
     hypothesis: Hypothesis
@@ -55,6 +56,7 @@ class Comparison:
     samples: tuple[Scores, ...] = ()
     problem: str | None = None
     notes: tuple[str, ...] = ()
+    with_failures: tuple[Scores, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -73,12 +75,23 @@ class Comparison:
         return estimate_contrast(self.samples, self.hypothesis.weights) if has_runs else None
 
     @property
+    def is_barred(self) -> bool:
+        """Whether failed runs rule out a verdict."""
+        return _failures_problem(self.settings, self.hypothesis) is not None
+
+    @property
     def display_values(self) -> tuple[float, float, float] | None:
         """The effect and the ends of its 95 % interval in display units; None if a setting has no runs."""
         if self.estimate is None:
             return None
-        value, low, high = (self.hypothesis.to_display(end) for end in (self.estimate.value, *self.estimate.interval()))
-        return value, low, high
+        low, high = self.estimate.interval()
+        if self.hypothesis.metric.quality and len(self.samples) == 1:
+            low, high = np.clip((low, high), 0, 1)
+        return (
+            self.hypothesis.to_display(self.estimate.value),
+            self.hypothesis.to_display(low),
+            self.hypothesis.to_display(high),
+        )
 
     @property
     def p_confirming(self) -> float:
@@ -101,8 +114,25 @@ class Comparison:
         """Of the effect, for power analysis."""
         return estimates.variance_components(self.samples, self.hypothesis.weights, new_images)
 
+    def with_failures_against(self, region: Region) -> Estimate | None:
+        """The effect if failed runs of the settings that `region` favors had scored 0; None if they have none."""
+        favored = 1 if math.isinf(region[1]) else -1
+        if not any(
+            setting.has_failures and favored * weight > 0
+            for setting, weight in zip(self.settings, self.hypothesis.weights, strict=True)
+        ):
+            return None
+        arms = zip(self.hypothesis.weights, self.samples, self.with_failures, strict=True)
+        samples = [with_failures if favored * weight > 0 else sample for weight, sample, with_failures in arms]
+        return estimates.contrast(samples, self.hypothesis.weights)
+
     def _p(self, region: Region) -> float:
-        return 1.0 if self.problem or self.estimate is None else self.estimate.p_within(*region)
+        """A verdict in favor of a setting must also hold with its failed runs scored 0."""
+        if self.problem or self.estimate is None:
+            return 1.0
+        p_value = self.estimate.p_within(*region)
+        with_failures = self.with_failures_against(region)
+        return p_value if with_failures is None else max(p_value, with_failures.p_within(*region))
 
 
 def compare(records: Records, settings: Sequence[Setting], hypothesis: Hypothesis) -> list[Comparison]:
@@ -123,35 +153,60 @@ def _comparisons(records: Records, choice: tuple[Setting, ...], hypothesis: Hypo
         for name, values in also_differing(choice, {key for arm in hypothesis.arms for key in arm}).items()
     )
     if not hypothesis.metric.cost:
-        return [_comparison(records, choice, [setting.folders for setting in choice], hypothesis, notes)]
+        return [compare_settings(records, choice, hypothesis, notes=notes)]
     by_device = _folders_by_device(records, choice)
     if not by_device:
         problem = "no device was used exclusively by runs of every side"
         return [Comparison(hypothesis, choice, problem=problem, notes=notes)]
     return [
-        _comparison(records, choice, folders, hypothesis, (*notes, f"on {device}"))
+        compare_settings(records, choice, hypothesis, folders, (*notes, f"on {device}"))
         for device, folders in by_device.items()
     ]
 
 
-def _comparison(
+def compare_settings(
     records: Records,
     choice: tuple[Setting, ...],
-    folders: Sequence[Sequence[str]],
     hypothesis: Hypothesis,
-    notes: tuple[str, ...],
+    folders: Sequence[Sequence[str]] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Comparison:
-    metric = hypothesis.metric
+    """`hypothesis` tested with the runs of `choice`, a setting for each arm; `folders`: of these runs only."""
+    metric, folders = hypothesis.metric, folders or [setting.folders for setting in choice]
     samples = metric.samples(records, folders)
     unknown = sum(len(own) for own in folders) - sum(len(sample) for sample in samples)
     if unknown:
         notes = (*notes, f"unknown for {unknown} of the runs")
     if metric.cost:
         samples = [np.log(sample) for sample in samples]
-    problem = _seeds_problem(choice, samples, metric)
+    problem = _seeds_problem(choice, samples, metric) or _failures_problem(choice, hypothesis)
     if min(map(len, samples)) < LEAST_SEEDS:
         problem = _too_short(records, metric, [folder for own in folders for folder in own]) or problem
-    return Comparison(hypothesis, choice, tuple(samples), problem, notes)
+    with_failures = [_with_failures(records, *arm, metric) for arm in zip(choice, samples, strict=True)]
+    return Comparison(hypothesis, choice, tuple(samples), problem, notes, tuple(with_failures))
+
+
+def _with_failures(records: Records, setting: Setting, sample: Scores, metric: Metric) -> Scores:
+    """`sample` with 0 for each run of `setting` that failed by its own fault, also if it finished later."""
+    if not (setting.has_failures and metric.quality and len(sample)):
+        return sample
+    (clean,) = metric.samples(records, [[one for one in setting.folders if one not in setting.failed_before]])
+    zeros = np.zeros((setting.failures, sample.shape[1]))
+    return np.concatenate([clean.reshape(-1, sample.shape[1]), zeros])
+
+
+def _failures_problem(choice: Sequence[Setting], hypothesis: Hypothesis) -> str | None:
+    """Why failed runs rule out a verdict, if they do: they can be scored 0 only for a larger Dice, IoU or accuracy."""
+    failed = [failures_text(setting) for setting in choice if setting.has_failures]
+    if not failed or (hypothesis.metric.quality and math.isinf(sum(map(abs, hypothesis.confirming)))):
+        return None
+    what = f"the {hypothesis.metric.description}" + (" being equal" if hypothesis.metric.quality else "")
+    return f"{' and '.join(failed)}, so there is no verdict on {what} (failures=exclude leaves them out)"
+
+
+def failures_text(setting: Setting) -> str:
+    """`7 of 10 runs of unet failed by their own fault`."""
+    return f"{setting.failures} of {setting.tried} runs of {setting.label} failed by their own fault"
 
 
 def _too_short(records: Records, metric: Metric, folders: Sequence[str]) -> str | None:

@@ -133,17 +133,17 @@ def _mean_effect(factor: str, names: tuple[str, str], contexts: Sequence[Compari
 def _mean_of(contexts: Sequence[Comparison]) -> Comparison:
     """One comparison with each setting once: one that is in several contexts has more weight, not more runs."""
     weights: dict[tuple[str, ...], float] = {}
-    parts: dict[tuple[str, ...], tuple[Setting, Scores]] = {}
+    parts: dict[tuple[str, ...], tuple[Setting, Scores, Scores]] = {}
     for arm, sign in ((0, 1.0), (1, -1.0)):
         for one in contexts:
             runs = one.settings[arm].folders
-            parts[runs] = one.settings[arm], one.samples[arm]
+            parts[runs] = one.settings[arm], one.samples[arm], one.with_failures[arm]
             weights[runs] = weights.get(runs, 0.0) + sign / len(contexts)
-    settings, samples = zip(*parts.values(), strict=True)
+    settings, samples, with_failures = zip(*parts.values(), strict=True)
     problem = next((one.problem for one in contexts if one.problem), None)
     notes = dict.fromkeys(note for one in contexts for note in one.notes)
     hypothesis = replace(contexts[0].hypothesis, weights=tuple(weights.values()))
-    return Comparison(hypothesis, settings, samples, problem, tuple(notes))
+    return Comparison(hypothesis, settings, samples, problem, tuple(notes), with_failures)
 
 
 def _is_opposed(one: Comparison, mean: Comparison) -> bool:

@@ -65,8 +65,8 @@ def judge(records: Records, settings: Sequence[Setting], file: ClaimFile) -> lis
 
 
 def _decisive(contexts: Sequence[Comparison]) -> Sequence[Comparison]:
-    """Those with enough seeds; all if none has."""
-    return [one for one in contexts if one.problem is None] or contexts
+    """Those with enough seeds, or with failed runs that rule a verdict out; all if there are none."""
+    return [one for one in contexts if one.problem is None or one.is_barred] or contexts
 
 
 def _p_holds(results: Results) -> float:

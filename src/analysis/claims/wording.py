@@ -33,10 +33,14 @@ def region_text(comparison: Comparison) -> str:
 
 def unmet_text(comparison: Comparison, how: str) -> str:
     """Why the hypothesis is not confirmed: the interval is, for example, `nowhere` where it would have to be."""
-    assert comparison.display_values is not None
-    interval = interval_text(comparison.hypothesis.metric, *comparison.display_values[1:])
+    assert comparison.estimate is not None
+    hypothesis, estimate, condition = comparison.hypothesis, comparison.estimate, ""
+    with_failures = comparison.with_failures_against(hypothesis.confirming)
+    if with_failures is not None and estimate.p_within(*hypothesis.confirming) < LEVEL:
+        estimate, condition = with_failures, "with failed runs scored 0, "
+    interval = interval_text(hypothesis.metric, *map(hypothesis.to_display, estimate.interval()))
     arms = arms_text(comparison)
-    return f"{f'{arms}: ' if arms else ''}the interval, {interval}, is {how} {region_text(comparison)}"
+    return f"{f'{arms}: ' if arms else ''}{condition}the interval, {interval}, is {how} {region_text(comparison)}"
 
 
 def arms_text(comparison: Comparison) -> str:

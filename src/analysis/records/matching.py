@@ -26,7 +26,9 @@ class Setting:
     `labels`: the text of each value that distinguishes it from the other settings, by name; `null_labels`: the texts of
     those that are null in this one. `values`: every choice (`model`) and config value (`optimizer.lr`) that affects a
     result, the fingerprint of the data and the number of training images. `folders`: of its included runs;
-    `unfinished`: the number of seeds with other runs only.
+    `unfinished`: the number of seeds with other runs only. `failures`: the number of seeds that failed by their own
+    fault, `failed_before`: the folders of those that finished in a later attempt; `counts_failures`: whether verdicts
+    take them into account.
     """
 
     config_id: str
@@ -35,6 +37,19 @@ class Setting:
     folders: tuple[str, ...]
     unfinished: int
     null_labels: Mapping[str, str] = field(default_factory=dict)
+    failures: int = 0
+    failed_before: tuple[str, ...] = ()
+    counts_failures: bool = True
+
+    @property
+    def tried(self) -> int:
+        """The number of seeds that finished or failed by their own fault, without those that were lost."""
+        return len(self.folders) - len(self.failed_before) + self.failures
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether failed runs count in verdicts."""
+        return self.failures > 0 and self.counts_failures
 
     @property
     def label(self) -> str:
@@ -50,10 +65,11 @@ class Setting:
         )
 
 
-def settings_of(records: Records) -> list[Setting]:
+def settings_of(records: Records, counts_failures: bool = True) -> list[Setting]:
     """Every setting with a known config, in the order of the runs.
 
-    Runs whose data are not known yet are counted with the other runs of their config.
+    Runs whose data are not known yet are counted with the other runs of their config. `counts_failures`: whether runs
+    that failed by their own fault count in verdicts.
     """
     runs = records.runs.dropna(subset="config_id")
     data = runs["fingerprint"].fillna(runs.groupby("config_id")["fingerprint"].transform("first"))
@@ -67,6 +83,7 @@ def settings_of(records: Records) -> list[Setting]:
         values |= {name: next(iter(own[name].dropna()), None) for name in DATA_FACTS}
         counted = own[own["included"]]
         others = own[~own["included"] & ~(own["left_out"].notna() & own["seed"].isin(counted["seed"]))]
+        failed = own.loc[own["failure_kind"].eq("own"), "seed"]
         settings.append(
             Setting(
                 str(config_id),
@@ -75,6 +92,9 @@ def settings_of(records: Records) -> list[Setting]:
                 tuple(counted["folder"]),
                 others["seed"].nunique(),
                 {name: value_text(name, None) for name in shown if "." in name and pd.isna(first[name])},
+                failed.nunique(),
+                tuple(counted.loc[counted["seed"].isin(failed), "folder"]),
+                counts_failures,
             )
         )
     return settings

@@ -1,6 +1,7 @@
 """The options of an aggregation, and the folders and claim files that they name."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -21,6 +22,7 @@ class AggregateOptions(Section):
     claim_files: str | None
     protocol: str
     detect: float = Field(gt=0, le=100)
+    failures: Literal["count", "exclude"]
 
     @field_validator("sweep")
     @classmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from src.analysis.claims.ranking import LISTS
 from src.analysis.report.figures import Picture, pictures_of, save_pictures
 from src.analysis.report.lab_report import lab_report, write_draft
 from src.analysis.report.provenance import contact_sheets
@@ -27,7 +28,7 @@ from src.base.files import refuse_links, replacing, write_text
 from src.display.text import latex_table, markdown_text, plain_table, shortened, write_csv
 
 TEMPLATES = Path(__file__).parent / "templates"
-TERMINAL = ("setting", "seeds", "test Dice", "points behind the best [95 %]", "time per run")  # columns
+TERMINAL = ("setting", "seeds", "failed", "test Dice", "points behind the best [95 %]", "time per run")  # columns
 LONGEST = 600  # characters of a line about an excluded run
 
 
@@ -48,8 +49,8 @@ def write_report(report: Report, folder: Path) -> Path:
     write_draft(folder / "lab_report.md", printable(lab_report(report, sections, pictures, examples)))
     settings = next(section.tables[0] for section in sections if section.id == "settings")
     write_text(folder / "table.tex", printable(latex_table(settings.columns, settings.right, settings.bold)))
-    per_seed = [" ".join(map(str, means)) for means in report.scores["per_seed"]]
-    write_csv(folder / "table.csv", report.scores.assign(per_seed=per_seed))
+    lists = report.scores[[*LISTS]].map(lambda values: " ".join(map(str, values)))
+    write_csv(folder / "table.csv", report.scores.assign(**lists))
     write_csv(folder / "effects.csv", pd.DataFrame(effect_columns(report.effects)))
     write_csv(folder / "verdicts.csv", verdict_table(report.verdicts))
     write_csv(folder / "printed.csv", report.printed)

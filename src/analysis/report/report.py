@@ -22,7 +22,7 @@ class Report:
 
     `scores`: of settings_scores; `effects`: of each factor on test Dice; `verdicts`: on each file of claims for which
     there are runs, `without_runs`: the sources of the others; `printed`: of printed_beside_measured; `plan`: of
-    seed_plan, for `min_effect` (Dice).
+    seed_plan, for `min_effect` (Dice). `counts_failures`: whether runs that failed by their own fault count.
     """
 
     title: str
@@ -35,6 +35,7 @@ class Report:
     without_runs: list[str]
     plan: pd.DataFrame
     min_effect: float
+    counts_failures: bool
 
 
 def make_report(
@@ -43,13 +44,14 @@ def make_report(
     protocol: str = HEADLINE,
     min_effect: float = MIN_EFFECT,
     on_any_data: bool = True,
+    counts_failures: bool = True,
 ) -> Report:
     """Loads the folders `sweeps` and computes all results. Raises ValueError for a folder that is not a sweep.
 
     `on_any_data`: whether `claims` are also judged with runs on another kind of data than they were reported with.
     """
     records = load_records(sweeps, protocol)
-    settings = settings_of(records)
+    settings = settings_of(records, counts_failures)
     known = records.runs[records.runs["config_id"].notna()]
     factors = [name for name in differing_columns(known) if name not in ("fingerprint", "config_id")]
     effects = factor_effects(records, settings, factors)
@@ -66,4 +68,5 @@ def make_report(
         without_runs=[file.source for file, own in judged if not any(verdict.has_runs for verdict in own)],
         plan=seed_plan(records, [effect for effect in effects if effect.is_main], min_effect),
         min_effect=min_effect,
+        counts_failures=counts_failures,
     )

@@ -42,7 +42,8 @@ PER_SETTING = """\
 runs; min and max are of all images of all runs. Overlapping bars do not mean a tie: all settings are scored on the \
 same images, so a difference is known more precisely than each score. The top score is inflated by selection \
 (winner's curse): comparisons with the best are Bonferroni-adjusted over all pairs, so an interval that excludes 0 is \
-not enough."""
+not enough. "Failed" counts the seeds that failed by their own fault (a loss that is not finite, an exception), with \
+the exact 95 % interval of their share: a verdict in favor of their setting must also hold with each scored 0."""
 PRINTED = """\
 Each number that a report prints for one of these settings, and the mean over these runs with its 95 % interval. Under \
 "other conditions" stands in what the runs differ from the report, with the report's own value in parentheses: such \

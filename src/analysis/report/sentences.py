@@ -11,7 +11,14 @@ from src.analysis.claims.effects import Effect
 from src.analysis.claims.verdicts import Verdict
 from src.analysis.claims.wording import listed
 from src.analysis.report.report import Report
-from src.analysis.report.tables import MOST_NAMES, POINTS, comparison_row, effect_verdict, with_interval
+from src.analysis.report.tables import (
+    MOST_NAMES,
+    POINTS,
+    comparison_row,
+    effect_verdict,
+    failures_cell,
+    with_interval,
+)
 from src.analysis.statistics.estimates import LEAST_SEEDS
 from src.display.text import count_text, status_counts_text
 
@@ -21,6 +28,8 @@ def answer_sentences(report: Report) -> list[str]:
     if not report.scores["n"].any():
         return ["No run is finished and included yet, so there is nothing to compare."]
     sentences = best_setting_sentences(report.scores)
+    if not report.counts_failures:
+        sentences.append("Failed runs do not count in any verdict (failures=exclude).")
     if len({effect.factor for effect in report.effects}) > 1:  # a single factor's effects are in the sentences above
         sentences += effect_sentences(report.effects)
     if len({setting.values.get("data.image_size") for setting in report.settings if setting.folders}) > 1:
@@ -53,11 +62,25 @@ def _best_of(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
             row["setting"] for row in rows if row["n"] < LEAST_SEEDS
         ],
     }
-    score = with_interval(best["mean"], best["high"])
+    score = with_interval(best["mean"], best["low"], best["high"])
+    failed = [f"{row['setting']} in {failures_cell(row)}" for row in rows if row["failed"]]
+    others |= {
+        "Runs failed by their own fault:": failed,
+        "Collapsed seeds, below half the median of their setting:": _seeds_of(rows, "collapsed"),
+        "Outlying seeds, far from the median of their setting:": _seeds_of(rows, "outlying"),
+    }
+    counted = any(row["counted_mean"] != row["mean"] for row in rows)
     return [
-        f"Best mean test Dice: {best['setting']} with {score} ({count_text(best['n'], 'seed')}).",
+        f"Best mean test Dice{', failed runs scored 0' if counted else ''}: {best['setting']} with {score} "
+        f"({count_text(best['n'], 'seed')}).",
         *(f"{beginning} {listed(names, MOST_NAMES)}." for beginning, names in others.items() if names),
     ]
+
+
+def _seeds_of(rows: Sequence[Mapping[Any, Any]], kind: str) -> list[str]:
+    """`unet seed 3, 4` for each setting with seeds of a kind; a collapsed one is not listed as outlying too."""
+    seeds = [(row, [seed for seed in row[kind] if kind == "collapsed" or seed not in row["collapsed"]]) for row in rows]
+    return [f"{row['setting']} seed {', '.join(map(str, own))}" for row, own in seeds if own]
 
 
 def effect_sentences(effects: Sequence[Effect]) -> list[str]:

@@ -32,8 +32,9 @@ def settings_columns(scores: pd.DataFrame) -> Columns:
         "seeds": [
             f"{row['n']} of {row['n'] + row['unfinished']}" if row["unfinished"] else str(row["n"]) for row in rows
         ],
-        "test Dice": [with_interval(row["mean"], row["high"]) for row in rows],
-        "test IoU": [with_interval(row["iou"], row["iou_high"]) for row in rows],
+        "failed": [failures_cell(row) for row in rows],
+        "test Dice": [with_interval(row["mean"], row["low"], row["high"]) for row in rows],
+        "test IoU": [with_interval(row["iou"], row["iou_low"], row["iou_high"]) for row in rows],
         **{name: cell_texts(scores[name], score_text) for name in ("median", "std", "min", "max")},
         "points behind the best [95 %]": [_behind(row) for row in rows],
         "time per run": cell_texts(60 * scores["minutes"], human_seconds),
@@ -42,7 +43,8 @@ def settings_columns(scores: pd.DataFrame) -> Columns:
             for row in rows
         ],
     }
-    return columns if scores["reported"].notna().any() else {name: columns[name] for name in list(columns)[:-1]}
+    absent = {"failed": not scores["failed"].any(), "reported Dice": scores["reported"].isna().all()}
+    return {name: column for name, column in columns.items() if not absent.get(name)}
 
 
 def effect_columns(effects: Sequence[Effect]) -> Columns:
@@ -202,11 +204,20 @@ def comparison_row(comparison: Comparison) -> dict[str, str]:
     }
 
 
-def with_interval(value: float, high: float) -> str:
-    """A score and half the width of its interval."""
+def with_interval(value: float, low: float, high: float) -> str:
+    """A score and half the width of its interval; both ends where one is the bound of the score itself."""
     if pd.isna(value):
         return MISSING
+    if low <= 0 or high >= 1:
+        return f"{score_text(value)} [{score_text(low)}, {score_text(high)}]"
     return score_text(value) + ("" if pd.isna(high) else f" ± {high - value:.4f}")
+
+
+def failures_cell(row: Mapping[Any, Any]) -> str:
+    """`7 of 10 (35 to 93 %)`: the seeds that failed by their own fault, and the interval of their share."""
+    if not row["tried"]:
+        return MISSING
+    return f"{row['failed']} of {row['tried']} ({100 * row['failed_low']:.0f} to {100 * row['failed_high']:.0f} %)"
 
 
 def _verdict_p(verdict: Verdict) -> str:

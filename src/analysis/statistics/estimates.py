@@ -13,6 +13,7 @@ LEVEL = 0.05  # the error rate that all verdicts of one file share
 CONFIDENCE = 0.95
 LEAST_SEEDS = 3  # of each setting for a verdict
 SAME = 1e-9  # relative; means of seeds that differ by less differ by rounding
+FAR, SEEDS_FOR_OUTLIERS = 10, 5  # robust standard deviations of outlying seeds, and the fewest seeds to tell
 POWER = 0.8
 MOST_SEEDS = 1000  # of each sample; if these are too few, another experiment is needed
 FARTHEST = 1e6  # standard errors; the power is 1 long before, and scipy's noncentral t is nan from about 1e10 on
@@ -137,6 +138,38 @@ def estimate_contrast(samples: Sequence[Scores], weights: Sequence[float]) -> Es
     if any(map(has_identical_seeds, samples)):
         return Estimate(estimate.value, math.nan, math.nan)
     return estimate
+
+
+def collapsed(means: Scores) -> npt.NDArray[np.bool_]:
+    """Which of the seeds' `means`, (seeds,), are below half their median; none of fewer than 3."""
+    return (means < np.median(means) / 2) & (len(means) >= LEAST_SEEDS)
+
+
+def outlying(settings: Sequence[Scores]) -> list[npt.NDArray[np.bool_]]:
+    """For each of `settings`, the means of its seeds, (seeds,), which are far from its median; none of fewer than 5.
+
+    Far is more than 10 robust standard deviations, the larger of the setting's and that of all settings together:
+    the median distance, times 1.4826 as for normal seeds. docs/statistics.md has how often it errs.
+    """
+    far = [np.abs(means - np.median(means)) if len(means) >= SEEDS_FOR_OUTLIERS else np.zeros(0) for means in settings]
+    known = [np.sort(own)[len(own) % 2 :] for own in far]  # of an odd number, one is the median
+    together = np.median(np.concatenate([*known, np.zeros(0)])) if sum(map(len, known)) else math.nan
+    spreads = [1.4826 * max(np.median(own), together) if len(own) else math.nan for own in known]
+    return [
+        own > FAR * spread if len(own) else np.zeros(len(means), dtype=np.bool_)
+        for own, spread, means in zip(far, spreads, settings, strict=True)
+    ]
+
+
+def share_interval(count: int, of: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The exact interval of a share of which `count` in `of` were seen (Clopper and Pearson, Biometrika 26, 1934).
+
+    nan if none was tried.
+    """
+    if not of:
+        return math.nan, math.nan
+    interval = stats.binomtest(count, of).proportion_ci(confidence)
+    return float(interval.low), float(interval.high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

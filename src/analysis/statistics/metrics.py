@@ -28,7 +28,7 @@ class Metric:
     single images; their mean, unless `of_images` reduces them otherwise), `of_curve` (a function of the run's epochs,
     of which it needs `least_epochs`), `best_column` (of the epoch that was selected as the best) and `run_column`. A
     `cost` is a time or a memory: compared as a ratio, and only between runs that had a device of the same kind to
-    themselves.
+    themselves. A `quality` is in [0, 1], and a run that failed has 0.
     """
 
     description: str
@@ -39,6 +39,7 @@ class Metric:
     run_column: str | None = None
     of_images: Callable[[Scores], Any] | None = None
     cost: bool = False
+    quality: bool = False
     least_epochs: int = LEAST_EPOCHS
 
     @property
@@ -157,7 +158,8 @@ def _epochs_in(share: float, epochs: int) -> int:
 
 def _of_images(column: str, statistic: str, function: Callable[[Scores], Any]) -> Metric:
     name = {"dice": "Dice", "iou": "IoU"}[column]
-    return Metric(f"{statistic} of the test images' {name}", image_column=column, of_images=function)
+    description = f"{statistic} of the test images' {name}"
+    return Metric(description, image_column=column, of_images=function, quality=function is not np.std)
 
 
 CURVES = {
@@ -177,23 +179,25 @@ STRETCHES = {
     "mean": ("over all epochs", 1.0),
 }
 METRICS: Mapping[str, Metric] = {
-    "test_dice": Metric("test Dice", image_column="dice"),
-    "test_iou": Metric("test IoU", image_column="iou"),
+    "test_dice": Metric("test Dice", image_column="dice", quality=True),
+    "test_iou": Metric("test IoU", image_column="iou", quality=True),
     "test_dice_median": _of_images("dice", "median", np.median),
     "test_dice_std": _of_images("dice", "standard deviation", np.std),
     "test_dice_min": _of_images("dice", "minimum", np.min),
     "test_dice_max": _of_images("dice", "maximum", np.max),
     "test_iou_median": _of_images("iou", "median", np.median),
     **{
-        f"{column}_{suffix}": Metric(f"{description} {when}", unit, of_curve=mean_over(column, share))
+        f"{column}_{suffix}": Metric(
+            f"{description} {when}", unit, of_curve=mean_over(column, share), quality=unit == "points"
+        )
         for column, (description, unit) in CURVES.items()
         for suffix, (when, share) in STRETCHES.items()
     },
     **{
-        f"{column}_best": Metric(f"{description} of the best epoch", unit, best_column=column)
+        f"{column}_best": Metric(f"{description} of the best epoch", unit, best_column=column, quality=unit == "points")
         for column, (description, unit) in CURVES.items()
     },
-    "valid_dice_best": Metric("validation Dice of the best epoch", run_column="valid_dice"),
+    "valid_dice_best": Metric("validation Dice of the best epoch", run_column="valid_dice", quality=True),
     "valid_loss_fluctuation": Metric(
         "change of validation loss from epoch to epoch",
         "",

@@ -14,7 +14,7 @@ from src.analysis.report.options import CLAIMS
 from src.analysis.report.sentences import best_setting_sentences
 from src.analysis.statistics.estimates import contrast
 from tests.analysis import sweeps
-from tests.analysis.recorded import finish, replicates
+from tests.analysis.recorded import fail, finish, replicates
 
 
 def scores_of(*folders, files=()):
@@ -27,14 +27,14 @@ def test_the_statistics_of_a_setting(tmp_path):
     for seed, row in enumerate(dice):
         finish(tmp_path, dice=row, seed=seed, seconds=60.0)
     (row,) = scores_of(tmp_path).to_dict("records")
-    low, high = contrast([dice], [1.0]).interval()
+    low, _ = contrast([dice], [1.0]).interval()
     iou = dice / (2 - dice)
     wanted = {
         "n": 3,
         "unfinished": 0,
         "mean": dice.mean(),
         "low": low,
-        "high": high,
+        "high": 1.0,  # the interval ends at 1.02
         "iou": iou.mean(),
         "median": (0.7 + 0.8 + 0.8) / 3,
         "std": np.mean([row.std() for row in dice]),
@@ -158,3 +158,45 @@ def test_seeds_that_gave_the_very_same_have_no_interval_and_no_verdict(tmp_path)
         "Best mean test Dice: onecycle with 0.7500 (3 seeds).",
         "No verdict on the best, since seeds have identical scores: onecycle.",
     ]
+
+
+def test_survivors_of_a_setting_whose_runs_mostly_fail_are_neither_the_best_nor_better(tmp_path):
+    replicates(tmp_path, "model=unet", mean=0.93, seeds=3)
+    for seed in range(3, 10):
+        fail(tmp_path, "model=unet", seed=seed)
+    replicates(tmp_path, "model=resnet34_unet", mean=0.91, seeds=10)
+    table = scores_of(tmp_path)
+    assert table["setting"].tolist() == ["resnet34_unet", "unet"] and not table["significant"].any()
+    assert table["failed"].tolist() == [0, 7] and table["tried"].tolist() == [10, 10]
+    assert table["counted_mean"][1] == pytest.approx(0.3 * table["mean"][1])
+    assert table["failed_low"].tolist() == pytest.approx([0, 0.3475], abs=1e-4)
+    assert table["failed_high"].tolist() == pytest.approx([0.3085, 0.9333], abs=1e-4)
+    sentences = best_setting_sentences(table)
+    assert sentences[0].startswith("Best mean test Dice, failed runs scored 0: resnet34_unet with 0.9")
+    assert "Runs failed by their own fault: unet in 7 of 10 (35 to 93 %)." in sentences
+    records = load_records([tmp_path])
+    excluded = settings_scores(records, settings_of(records, counts_failures=False))
+    assert excluded["setting"].tolist() == ["unet", "resnet34_unet"] and excluded["significant"].tolist() == [
+        False,
+        True,
+    ]
+
+
+def test_lost_runs_do_not_count_but_those_that_finished_after_failing_do(tmp_path):
+    for seed in range(5):
+        fail(tmp_path, seed=seed, reason="NonFiniteLoss: nan" if seed < 2 else "OutOfMemoryError: out of memory")
+    for seed in range(1, 5):
+        finish(tmp_path, dice=[0.8, 0.9], seed=seed)
+    fail(tmp_path, seed=5, reason="killed by SIGKILL")
+    (row,) = scores_of(tmp_path).to_dict("records")
+    assert (row["n"], row["failed"], row["tried"]) == (4, 2, 5)
+    assert row["mean"] == pytest.approx(0.85) and row["counted_mean"] == pytest.approx(0.85 * 3 / 5)
+
+
+def test_a_collapsed_seed_is_named_and_no_interval_leaves_the_scale(tmp_path):
+    for seed, mean in enumerate((0.90, 0.91, 0.92, 0.915, 0.02)):
+        finish(tmp_path, dice=[mean, mean - 0.01], seed=seed)
+    table = scores_of(tmp_path)
+    assert table["collapsed"].tolist() == [[4]] == table["outlying"].tolist() and table["high"].tolist() == [1.0]
+    *_, last = best_setting_sentences(table)
+    assert last == "Collapsed seeds, below half the median of their setting: all runs seed 4."

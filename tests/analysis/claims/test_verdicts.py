@@ -8,7 +8,7 @@ from src.analysis.claims.verdicts import judge
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
 from src.analysis.statistics.estimates import holm
-from tests.analysis.recorded import finish, replicates
+from tests.analysis.recorded import fail, finish, replicates
 
 ONE, COS = {"scheduler": "onecycle"}, {"scheduler": "cosine"}
 LARGER = {"type": "difference", "measure": "test_dice", "higher": ONE, "lower": COS}
@@ -235,3 +235,53 @@ def test_a_cost_without_any_spread_decides_nothing(tmp_path):
     records = load_records([tmp_path])
     (verdict,) = judge(records, settings_of(records), ClaimFile.model_validate(claims))
     assert verdict.status == "undecided" and verdict.reason.endswith("have identical training time")
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory):
+    """OneCycle 5 points above cosine; of its 10 runs 4 failed by their own fault, and of cosine's one was killed."""
+    sweep = tmp_path_factory.mktemp("failing")
+    replicates(sweep, "scheduler=onecycle", mean=0.85, seeds=6, curves={"valid_loss": [0.4] * 6})
+    replicates(sweep, "scheduler=cosine", mean=0.80, seeds=4, curves={"valid_loss": [0.5] * 6})
+    for seed in range(6, 10):
+        fail(sweep, "scheduler=onecycle", seed=seed)
+    fail(sweep, "scheduler=cosine", seed=4, reason="killed by SIGKILL")
+    return sweep
+
+
+def test_a_verdict_in_favor_of_a_setting_must_hold_with_its_failed_runs_scored_0(failing):
+    very_low = {"type": "level", "measure": "test_dice", "side": ONE, "at_least": 0.1}
+    high = {**very_low, "at_least": 0.8}
+    low = {"type": "level", "measure": "test_dice", "side": ONE, "at_most": 0.9}
+    time = {"type": "difference", "measure": "train_seconds", "higher": ONE, "lower": COS}
+    loss = {"type": "difference", "measure": "valid_loss_end", "higher": COS, "lower": ONE}
+    tests = {"larger": LARGER, "smaller": SMALLER, "equal": EQUAL, "time": time, "loss": loss}
+    found = judged(failing, **tests, high=high, low=low) | judged(failing, very_low=very_low)
+    assert {name: verdict.status for name, verdict in found.items()} == {
+        **dict.fromkeys(tests, "undecided"),
+        "high": "undecided",
+        "low": "holds",
+        "very_low": "holds",  # (6 * 0.85) / 10 = 0.51, give or take 0.32
+    }
+    assert "onecycle − cosine: with failed runs scored 0, the interval, −" in found["larger"].reason
+    failed = "4 of 10 runs of onecycle failed by their own fault, so there is no verdict on "
+    assert found["equal"].reason == f"{failed}the test Dice being equal (failures=exclude leaves them out)"
+    assert found["loss"].reason == f"{failed}the validation loss at the end (failures=exclude leaves them out)"
+
+
+def test_a_verdict_against_a_setting_does_not_need_its_failures(failing):
+    replicates(failing, "scheduler=poly", mean=0.95, seeds=4)
+    assert words(failing, larger={**LARGER, "higher": {"scheduler": "poly"}, "lower": ONE}) == {"larger": "holds"}
+
+
+def test_a_context_with_failures_is_not_ignored_where_others_have_none(tmp_path):
+    for model in ("unet", "resnet34_unet"):
+        for scheduler, loss in (("onecycle", 0.4), ("cosine", 0.5)):
+            replicates(tmp_path, f"model={model}", f"scheduler={scheduler}", curves={"valid_loss": [loss] * 6})
+    fail(tmp_path, "model=unet", "scheduler=onecycle", seed=3)
+    loss = {"type": "difference", "measure": "valid_loss_end", "higher": COS, "lower": ONE}
+    claims = {"loss": {"says": "lower", "test": loss}}
+    file = ClaimFile.model_validate({"source": "me", "where": {}, "reported_with": {}, "claims": claims})
+    records = load_records([tmp_path])
+    (counted,), (excluded,) = (judge(records, settings_of(records, counts), file) for counts in (True, False))
+    assert (counted.status, excluded.status) == ("undecided", "holds")

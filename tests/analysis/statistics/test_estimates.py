@@ -13,14 +13,17 @@ from scipy import stats
 from src.analysis.statistics.estimates import (
     Estimate,
     VarianceComponents,
+    collapsed,
     contrast,
     estimate_contrast,
     has_identical_seeds,
     hedges_g,
     holm,
     images_needed,
+    outlying,
     power,
     seeds_needed,
+    share_interval,
     variance_components,
 )
 
@@ -349,3 +352,24 @@ def test_how_many_images_it_would_take():
     spread = VarianceComponents((1.0, 1.0), (3, 3), 0.01 / 229, 229)
     distance = stats.norm.isf(0.025) + stats.norm.isf(0.2)
     assert images_needed(spread, 0.002, 0.8) == math.ceil(0.01 * (distance / 0.002) ** 2) == 19623
+
+
+def test_the_exact_interval_of_a_share():
+    # of none in n: 1 minus the nth root of 0.025
+    assert share_interval(0, 5) == pytest.approx((0.0, 1 - 0.025 ** (1 / 5)))
+    assert share_interval(5, 5) == pytest.approx((0.025 ** (1 / 5), 1.0))
+    assert all(map(math.isnan, share_interval(0, 0)))
+
+
+def test_collapsed_and_outlying_seeds():
+    calm = np.array([0.90, 0.91, 0.92, 0.93, 0.94])  # distances 1 and 2 points: 1.5 in the middle, far is 22.2 points
+    far = np.array([0.90, 0.91, 0.92, 0.93, 0.60])
+    assert collapsed(far).tolist() == 5 * [False]
+    assert collapsed(np.array([0.9, 0.4, 0.92])).tolist() == [False, True, False]
+    assert not collapsed(np.array([0.9, 0.1])).any()  # which of two is right is unknown
+    assert [flags.tolist() for flags in outlying([calm, far, far[2:]])] == [
+        5 * [False],
+        [False, False, False, False, True],
+        3 * [False],
+    ]
+    assert outlying([]) == []
