@@ -52,6 +52,7 @@ def look(sweep: Path, interval: float | None) -> None:
     On a terminal each look replaces the one before, and only what fits is shown until the last.
     """
     # pandas takes a while to import, for which --help and typos must not wait
+    from src.analysis.records.files import read_commands
     from src.analysis.records.runs import load_runs
     from src.analysis.status.sweep_status import has_ended, status_text
 
@@ -65,8 +66,10 @@ def look(sweep: Path, interval: float | None) -> None:
             clear_screen()
         print(f"{sweep} at {datetime.now():%H:%M:%S}\n\n{text}\n" if interval else text, flush=True)
         if interval is None or last:
-            return
+            break
         time.sleep(interval)
+    if commands := read_commands(sweep):
+        print("\n".join(["", "launched by", *commands]))
 
 
 if __name__ == "__main__":

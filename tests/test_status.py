@@ -2,6 +2,7 @@
 
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import pytest
 
 from src.analysis.records.runs import load_runs
 from src.analysis.status.sweep_status import status_text
+from src.status import status
 from tests.analysis.sweeps import another_process, begin, fail, finish, holding, plan
 from tests.conftest import PROJECT
 
+PASTED = "python -m src.train -m 'notes='\"'\"'a b'\"'\"''"
 TRAINS = """
     from src.base.record import RunRecord
     from tests.analysis.sweeps import facts_of
@@ -74,6 +77,13 @@ def test_it_prints_what_the_records_say_and_changes_nothing(command, sweep):
     assert shown.returncode == 0 and shown.stderr == ""
     assert "4 runs: 1 finished, 1 running, 1 planned, 1 failed\ntime left: about" in shown.stdout
     assert "\x1b" not in shown.stdout
+
+
+def test_what_launched_a_sweep_is_printed_for_a_shell(here, sweep):
+    plan(sweep, {"seed": 0}, commands=[["-m", "seed=0,1"], ["-m", "notes='a b'"]])
+    said = here(status, f"sweep={sweep}").stdout
+    assert said.endswith(f"\n\nlaunched by\npython -m src.train -m seed=0,1\n{PASTED}\n")
+    assert shlex.split(PASTED)[-1] == "notes='a b'"
 
 
 def test_watching_shows_the_run_that_ends_meanwhile_and_then_stops(sweep):

@@ -85,6 +85,13 @@ class _Stream:
             return None
 
 
+def typed_arguments() -> list[str] | None:
+    """The arguments of this process, as the shell gave them, if it is `src.train` in any form; else None."""
+    names = [Path(word).name for word in sys.orig_argv]
+    found = [at for at, name in enumerate(names) if name in ("src.train", "train.py", "segsweep-train")]
+    return sys.orig_argv[found[0] + 1 :] if found else None
+
+
 def clear_screen() -> None:
     """Clears the terminal."""
     (sys.stdout.stream if isinstance(sys.stdout, _Stream) else sys.stdout).write(CLEAR)

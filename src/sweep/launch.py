@@ -35,8 +35,9 @@ def launch(
     finished = _finished_before(jobs)
     if dry_run:
         print(f"{len(jobs)} runs in {folder}; nothing is started or recorded (hydra.sweeper.dry_run=true)")
+        width = max(len(job.swept) for job in jobs)
         for job in jobs:
-            print(f"{_intention(job):<12} {job.identity.run_id}")
+            print(f"{_intention(job):<12} {job.swept:{width}} {job.identity.run_id}")
         return 0
     if (note := note_of_old_runs(folder)) is not None:
         _say(note)
@@ -87,11 +88,11 @@ def _intention(job: Job) -> str:
 
 def _is_skipped(job: Job, finished: dict[str, Any] | None) -> bool:
     """Whether `job` needs no process; prints the reason. `finished`: its record, if the run is finished."""
-    record, run_id = job.record, job.identity.run_id
+    record = job.record
     what, where = "skipped", "already finished"
     status = record.status()
     if status == "failed" and not job.config.sweep.retry_failed:
-        _say(f"left alone   {run_id}: failed before, sweep.retry_failed=false")
+        _say(f"left alone   {job.title}: failed before, sweep.retry_failed=false")
         return True
     if status is None and (source := finished_elsewhere(record, job.data_fingerprint)) is not None:
         try:
@@ -103,7 +104,7 @@ def _is_skipped(job: Job, finished: dict[str, Any] | None) -> bool:
     if finished is None:
         return False
     labels = add_labels(record, job.config, job.overrides)
-    _say(f"{what:<12} {run_id}: {where}, test Dice {finished['scores']['test_dice']:.4f}{labels}")
+    _say(f"{what:<12} {job.title}: {where}, test Dice {finished['scores']['test_dice']:.4f}{labels}")
     return True
 
 

@@ -1,6 +1,6 @@
 """The jobs of a sweep: every point checked before the first one starts, each run once, what is finished left alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 from src.base.config import RunConfig
 from src.base.errors import ConfigError, attempt, shown
 from src.base.files import check_writable, read_json, write_json
-from src.base.identity import CHOICE_SECTIONS, Identity, choices_of, identify
+from src.base.identity import CHOICE_SECTIONS, Identity, choices_of, identify, setting_of
 from src.base.record import SCHEMA, SweepFolder
+from src.cli.console import typed_arguments
 from src.cli.overrides import sweep_name
 from src.data.open_data import open_verified
 from src.sweep.process import Job
@@ -50,8 +51,8 @@ def make_jobs(
     identities = [identify(config, prints[_data(config)], digests[config.init_from]) for config in configs]
     _check_one_value(configs, identities)
     jobs: dict[str, Job] = {}
-    for config, identity, (_, overrides) in zip(configs, identities, points, strict=True):
-        jobs.setdefault(identity.run_id, Job(config, overrides, sweep, identity, prints[_data(config)]))
+    for config, identity, (_, overrides), swept in zip(configs, identities, points, _swept(points), strict=True):
+        jobs.setdefault(identity.run_id, Job(config, overrides, sweep, identity, prints[_data(config)], swept))
     seeds = list(dict.fromkeys(config.seed for config in configs))
     return sorted(jobs.values(), key=lambda job: seeds.index(job.config.seed))
 
@@ -67,13 +68,11 @@ def _checked_all(
     usable: list[Point] = []
     configs: list[RunConfig] = []
     problems: dict[str, str] = {}
-    shared = set(points[0][1]).intersection(*(overrides for _, overrides in points))
-    for plain, overrides in points:
+    for (plain, overrides), point in zip(points, _swept(points), strict=True):
         try:
             configs.append(checked(plain, device_here))
             usable.append((plain, overrides))
         except ConfigError as error:
-            point = " ".join(one for one in overrides if one not in shared)
             for problem in error.problems:
                 problems.setdefault(problem, point)
             if left_out is not None:
@@ -81,6 +80,12 @@ def _checked_all(
     if problems and (left_out is None or not configs):
         raise ConfigError([f"{problem} (at {point})" if point else problem for problem, point in problems.items()])
     return usable, configs
+
+
+def _swept(points: Sequence[Point]) -> list[str]:
+    """Of each point the overrides that not all have, for example `model=unet seed=1`."""
+    shared = set(points[0][1]).intersection(*(overrides for _, overrides in points))
+    return [" ".join(one for one in overrides if one not in shared) for _, overrides in points]
 
 
 def _fingerprints(configs: Sequence[RunConfig], make: bool) -> dict[str, str]:
@@ -133,34 +138,55 @@ def _flat(config: RunConfig) -> dict[str, Any]:
 
 
 def write_plan(jobs: Sequence[Job], folder: Path) -> None:
-    """Adds `jobs` to `<sweep>/plan.json`: the runs that are meant to be there, begun or not."""
+    """Adds `jobs` to `<sweep>/plan.json`, the runs that are meant to be there, begun or not, and this command."""
     path, lock = SweepFolder(folder).plan_file, SweepFolder(folder).lock("plan")
+    values = _differing_values(jobs)
     with lock.held(wait=True):  # another part of the sweep may be launched at this moment
-        before = _planned(path)
-        planned = before | {job.identity.run_id: _plan_of(job) for job in jobs}
-        if planned != before:
-            write_json(path, {"schema": SCHEMA, "runs": list(planned.values())}, lock.check)
+        before, commands = _planned(path)
+        planned = before | {job.identity.run_id: _plan_of(job, values[job.identity.config_id]) for job in jobs}
+        arguments = typed_arguments()
+        added = [] if arguments is None or arguments in commands else [arguments]
+        if planned != before or added:
+            plan = {"schema": SCHEMA, "commands": [*commands, *added], "runs": list(planned.values())}
+            write_json(path, plan, lock.check)
 
 
-def _planned(path: Path) -> dict[str, Any]:
-    """The entries of a plan by run_id; none before the first launch. Raises ValueError, naming it, for a broken plan.
+def _planned(path: Path) -> tuple[dict[str, Any], list[Any]]:
+    """The entries of a plan by run_id, and the arguments of the commands that made it; none before the first launch.
 
-    Of a plan of schema 1 only those that have begun: the others would be waited for under ids that are made no more.
+    Raises ValueError, naming it, for a broken plan. Of a plan of schema 1 only those that have begun: the others would
+    be waited for under ids that are made no more.
     """
     plan = read_json(path) if path.exists() else {"runs": []}
     try:
         entries = {str(run["run_id"]): run for run in plan["runs"]}
-        is_old = plan.get("schema") == 1
+        is_old, commands = plan.get("schema") == 1, [*plan.get("commands", [])]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: is not the plan of a sweep; delete it, and this command writes it again") from error
-    return {run_id: run for run_id, run in entries.items() if not is_old or (path.parent / run_id).exists()}
+    return {run_id: run for run_id, run in entries.items() if not is_old or (path.parent / run_id).exists()}, commands
 
 
-def _plan_of(job: Job) -> dict[str, Any]:
+def _plan_of(job: Job, values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run_id": job.identity.run_id,
         "config_id": job.identity.config_id,
         "choices": choices_of(job.config),
         "seed": job.config.seed,
         "epochs": job.config.trainer.epochs,
+        **({"values": values} if values else {}),
     }
+
+
+def _differing_values(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
+    """By config_id the values, such as `optimizer.lr`, in which settings of the same choices differ, if any."""
+    alike: dict[str, dict[str, dict[str, Any]]] = {}
+    for setting, config in {job.identity.config_id: job.config for job in jobs}.items():
+        sections = setting_of(config).items()
+        flat = {f"{section}.{key}": value for section, values in sections for key, value in values.items()}
+        alike.setdefault(str(choices_of(config)), {})[setting] = flat
+    differing = {}
+    for group in alike.values():
+        first, *others = group.values()
+        names = {name for other in others for name in first.keys() | other.keys() if first.get(name) != other.get(name)}
+        differing |= {setting: {name: flat.get(name) for name in sorted(names)} for setting, flat in group.items()}
+    return differing

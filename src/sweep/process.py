@@ -28,13 +28,23 @@ TAIL = 20_000  # characters of a dead job's output that go to its log
 
 @dataclass(frozen=True)
 class Job:
-    """A run to execute: its checked config, overrides, sweep folder, ids and data fingerprint."""
+    """A run to execute: its checked config, overrides, sweep folder, ids and data fingerprint.
+
+    `swept`: those of its overrides that distinguish it from the other runs of its launch, if any do.
+    """
 
     config: RunConfig
     overrides: list[str]
     sweep: str
     identity: Identity
     data_fingerprint: str
+    swept: str = ""
+
+    @property
+    def title(self) -> str:
+        """Names it in progress lines: `model=unet seed=1 (c1a2b3c4d)`, with the end of its run_id."""
+        run_id = self.identity.run_id
+        return f"{self.swept} ({run_id.rpartition('-')[2]})" if self.swept else run_id
 
     @property
     def record(self) -> RunRecord:

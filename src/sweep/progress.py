@@ -15,7 +15,7 @@ class Progress:
 
     def started(self, job: Job) -> None:
         """A process has started `job`."""
-        self.say(f"started      {job.identity.run_id}")
+        self.say(f"started      {job.title}")
 
     def ended(self, job: Job, status: str) -> None:
         """The process of `job` has ended; `status` is that of the run, or `busy`."""
@@ -26,7 +26,7 @@ class Progress:
             how = "another process is working on it"
         else:
             how = str(run.get("error"))
-        self.say(f"{status:<12} {job.identity.run_id}: {how}")
+        self.say(f"{status:<12} {job.title}: {how}")
         self._bar.update()
 
     def close(self) -> None:

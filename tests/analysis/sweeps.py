@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,14 +59,14 @@ def fail(sweep: Path, reason: str, status: str = "failed", **facts: Any) -> RunR
     return record
 
 
-def plan(sweep: Path, *runs: dict[str, Any], epochs: int = 4) -> None:
-    """The plan.json of a launch of `runs` (arguments of facts_of)."""
+def plan(sweep: Path, *runs: dict[str, Any], epochs: int = 4, commands: Sequence[Sequence[str]] = ()) -> None:
+    """The plan.json of a launch of `runs` (arguments of facts_of) by `commands`."""
     known = [facts_of(**run) for run in runs]
     entries = [
         {key: one[key] for key in ("run_id", "config_id", "choices", "seed")} | {"epochs": epochs} for one in known
     ]
     sweep.mkdir(parents=True, exist_ok=True)
-    write_json(sweep / "plan.json", {"schema": 1, "runs": entries})
+    write_json(sweep / "plan.json", {"schema": 1, "commands": commands, "runs": entries})
 
 
 @contextmanager

@@ -244,4 +244,5 @@ def a_plan(sweep):
     """What was planned: the runs that are there, and one that has not begun."""
     runs = [json.loads(path.read_text()) for path in sorted(sweep.glob("*/run.json"))]
     entries = [{key: run[key] for key in ("run_id", "config_id", "choices", "seed")} | {"epochs": 6} for run in runs]
-    return {"schema": 1, "runs": [*entries, {**entries[0], "run_id": "unet-later", "seed": 99}]}
+    later = {**entries[0], "run_id": "unet-later", "config_id": "c", "seed": 99, "values": {"optimizer.lr": 0.5}}
+    return {"schema": 1, "commands": [["-m", "seed=0,99"]], "runs": [*entries, later]}

@@ -140,8 +140,9 @@ def test_a_sweep_that_grows_runs_only_what_is_missing(train, small, tmp_path):
     assert sorted(run["seed"] for run in runs_of(tmp_path).values()) == [1, 2, 3]
     for run_id, files in before.items():
         assert contents(tmp_path / "runs" / "adhoc" / run_id) == files
-        score = runs_of(tmp_path)[run_id]["scores"]["test_dice"]
-        assert f"skipped      {run_id}: already finished, test Dice {score:.4f}" in second.stderr
+        run = runs_of(tmp_path)[run_id]
+        name = f"seed={run['seed']} ({run_id.rpartition('-')[2]})"
+        assert f"skipped      {name}: already finished, test Dice {run['scores']['test_dice']:.4f}" in second.stderr
 
     elsewhere = train("-m", *small, "seed=2", "sweep.name=other")
     assert elsewhere.returncode == 0 and "finished in adhoc" in elsewhere.stderr
@@ -165,7 +166,7 @@ def test_a_dry_run_tells_what_would_happen_and_records_nothing(train, small, syn
     assert (done.returncode, contents(run_copy.parent)) == (0, before), done.stderr
     first, *runs = done.stdout.splitlines()
     assert first.startswith("2 runs in ") and [line.split()[0] for line in runs] == ["skip", "start"]
-    assert runs[0].split()[1] == run_copy.name
+    assert runs[0].split()[1:] == ["seed=0", run_copy.name]
     assert "dry_run: got 'maybe'; true or false" in train("-m", *sweep, "hydra.sweeper.dry_run=maybe").stderr
 
 

@@ -3,10 +3,12 @@
 import itertools
 import json
 import shutil
+import sys
 
 import cv2
 import pytest
 
+from src.analysis.records.files import read_commands
 from src.base.errors import ConfigError
 from src.data.open_data import open_verified
 from src.sweep import plan
@@ -61,6 +63,16 @@ def test_each_setting_has_its_first_seed_before_any_has_its_second(jobs, seeds_f
     assert [(job.config.seed, job.config.loss["name"]) for job in ordered] == [
         (seed, loss) for seed in (7, 3) for loss in ("dice", "bce", "focal")
     ]
+
+
+def test_progress_names_what_is_swept_as_it_was_typed(jobs):
+    titles = [job.title for job in jobs(["optimizer.lr=1e-2", "optimizer.lr=0.1"], ["seed=3", "seed=5"])]
+    assert [title.partition(" (c")[0] for title in titles] == [
+        *("optimizer.lr=1e-2 seed=3", "optimizer.lr=0.1 seed=3"),
+        *("optimizer.lr=1e-2 seed=5", "optimizer.lr=0.1 seed=5"),
+    ]
+    (alone,) = jobs(["seed=3"])
+    assert alone.title == alone.identity.run_id and titles[0].endswith("(" + titles[0][-10:])
 
 
 @pytest.mark.parametrize("key", ["output=/o/${seed}", "sweep.name=s${seed}"])
@@ -125,7 +137,11 @@ def test_what_is_asked_for_twice_is_one_run(jobs, axes, count):
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", "1", "{}", '{"runs": 1}', '{"runs": [{}]}', '{"runs": ["x"]}', '{"runs": {"a": 1}}']
+    "content",
+    [
+        '{"runs": [], "commands": 1}',
+        *("[]", "1", "{}", '{"runs": 1}', '{"runs": [{}]}', '{"runs": ["x"]}', '{"runs": {"a": 1}}'),
+    ],
 )
 def test_a_plan_of_a_wrong_shape_is_named_and_stays(composed, small, tmp_path, content):
     path = tmp_path / "plan.json"
@@ -133,6 +149,18 @@ def test_a_plan_of_a_wrong_shape_is_named_and_stays(composed, small, tmp_path, c
     with pytest.raises(ValueError, match=rf"^{path}: is not the plan of a sweep; delete it"):
         write_plan(make_jobs([(composed(*small), small)], "adhoc"), tmp_path)
     assert path.read_text() == content
+
+
+def test_a_plan_keeps_each_command_once_and_what_the_names_of_options_do_not_tell(jobs, tmp_path, monkeypatch):
+    learning_rates = ["optimizer.lr=0.01", "optimizer.lr=0.1"]
+    for typed in (["-m", "a"], ["-m", "notes=a b"], ["-m", "a"]):
+        monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "src.train", *typed])
+        write_plan(jobs(learning_rates), tmp_path)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "of a notebook"])
+    write_plan(jobs(["model=unet", "model=unet_bias"]), tmp_path)
+    written = json.loads((tmp_path / "plan.json").read_text())
+    assert [run.get("values") for run in written["runs"]] == [{"optimizer.lr": 0.01}, {"optimizer.lr": 0.1}, None, None]
+    assert read_commands(tmp_path) == ["python -m src.train -m a", "python -m src.train -m 'notes=a b'"]
 
 
 def test_of_a_plan_of_schema_1_only_what_has_begun_stays(composed, small, tmp_path):

@@ -20,7 +20,7 @@ def test_a_sweep_then_the_same_again(command, small, tmp_path):
     sweep = ["-m", *small, *LAUNCHER, "seed=0,1"]
     first = command("train", *sweep)
     assert first.returncode == 0, first.stderr
-    assert first.stderr.count("started") == first.stderr.count("finished     unet") == 2
+    assert first.stderr.count("started") == first.stderr.count("finished     seed=") == 2
     assert [run["machine"]["cores"] for run in runs_of(tmp_path).values()] == [1, 1]  # what was asked for
     again = command("train", *sweep)
     assert again.returncode == 0 and again.stderr.count("skipped") == 2 and "started" not in again.stderr

@@ -84,7 +84,7 @@ def test_a_sweep_then_the_same_again(train, small, tmp_path, launcher):
     sweep = ["-m", *small, *launcher, "seed=0,1"]
     first = train(*sweep)
     assert first.returncode == 0, first.stderr
-    assert first.stderr.count("started") == first.stderr.count("finished     unet") == 2
+    assert first.stderr.count("started") == first.stderr.count("finished     seed=") == 2
     assert [run["machine"]["cores"] for run in runs_of(tmp_path).values()] == [1, 1]  # what was asked for
     assert len(job_ids(tmp_path)) == 2
     again = train(*sweep)

@@ -1,6 +1,7 @@
 """The files of a sweep as its runs left them, each checked: plan.json, run.json, epochs.jsonl and config.yaml."""
 
 import math
+import shlex
 import statistics
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,10 +39,12 @@ class _Planned(_FromRecord):
     choices: Choices
     seed: int
     epochs: int = Field(ge=1, le=MOST_EPOCHS)
+    values: dict[str, Any] = Field(default_factory=dict)
 
 
 class _Plan(_FromRecord):
     runs: list[_Planned]
+    commands: list[list[Text]] = Field(default_factory=list)
 
 
 class _Epoch(_FromRecord):
@@ -119,13 +122,30 @@ class _Run(_FromRecord):
 
 
 def read_plan(sweep: Path) -> dict[str, Row]:
-    """The planned runs by run_id, with what is known of each. Raises ValueError or OSError."""
-    path = SweepFolder(sweep).plan_file
-    plan = _parse(_Plan, read_json(path) if path.exists() else {"runs": []}, path.name)
+    """The planned runs by run_id, with what is known of each. Raises ValueError or OSError.
+
+    `values`: the config values, such as `optimizer.lr`, in which settings of the same choices differ.
+    """
     return {
-        run.run_id: run.choices | run.model_dump(include={"config_id", "seed", "epochs"}) | {"epoch": 0}
-        for run in plan.runs
+        run.run_id: run.choices
+        | run.model_dump(include={"config_id", "seed", "epochs"})
+        | {"epoch": 0, "values": _plain(run.values)}
+        for run in _plan(sweep).runs
     }
+
+
+def read_commands(sweep: Path) -> list[str]:
+    """The shell commands that launched the runs of `sweep`, in order; empty if they are not on record."""
+    try:
+        commands = _plan(sweep).commands
+    except (ValueError, OSError):
+        return []
+    return [shlex.join(["python", "-m", "src.train", *arguments]) for arguments in commands]
+
+
+def _plan(sweep: Path) -> _Plan:
+    path = SweepFolder(sweep).plan_file
+    return _parse(_Plan, read_json(path) if path.exists() else {"runs": []}, path.name)
 
 
 def read_run(record: RunRecord, planned: Row) -> tuple[Row, list[Row]]:

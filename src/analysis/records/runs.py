@@ -45,11 +45,12 @@ def load_runs_and_epochs(*sweeps: Path) -> tuple[pd.DataFrame, pd.DataFrame, Con
         for row, lines in _read_sweep(sweep):
             rows.append({**row, "sweep": str(sweep), "folder": str(sweep / row["run_id"])})
             epochs += [{"folder": rows[-1]["folder"], **line} for line in lines]
+    planned_values = {row["config_id"]: row.pop("values") for row in rows if "values" in row}
     runs = _typed(pd.DataFrame(rows))
     configs = _read_configs(runs)
     epochs_of = {setting: _epochs_in(config) for setting, config in configs.items()}
     runs["epochs"] = runs["epochs"].fillna(runs["config_id"].map(epochs_of).astype("Int64"))
-    values = add_values(runs, configs)
+    values = add_values(runs, {**_planned_configs(runs, configs, planned_values), **configs})
     order = [*_choices_in(runs), *values, "seed", "run_id", "folder"]
     return runs.sort_values(order, key=_sort_key, ignore_index=True), pd.DataFrame(epochs), configs
 
@@ -168,10 +169,23 @@ def _read_configs(runs: pd.DataFrame) -> Configs:
             except (OSError, ValueError) as error:
                 problems[index] = f"config.yaml cannot be used: {error}"
         else:
-            finished = runs.index.isin(folders.index) & runs["status"].eq("finished")
-            runs.loc[finished, "error"] = pd.Series(problems)
-            runs.loc[finished, "status"] = "unreadable"
+            for index in folders.index[runs["status"][folders.index].eq("finished")]:
+                runs.loc[index, ["status", "error"]] = ["unreadable", problems[index]]
     return configs
+
+
+def _planned_configs(runs: pd.DataFrame, configs: Configs, values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """For each setting that is only planned a config of the same choices with its own `values`: what is known of it."""
+    settings = runs.dropna(subset="config_id").drop_duplicates("config_id").set_index("config_id")
+    choices = settings[_choices_in(runs)].fillna("").agg(tuple, axis=1)
+    planned = {}
+    for setting in [one for one, own in values.items() if own and one not in configs]:
+        alike = (configs[other] for other in configs if choices[other] == choices[setting])
+        planned[setting] = dict(next(alike, {}))
+        for name, value in values[setting].items():
+            section, _, key = name.partition(".")
+            planned[setting][section] = {**section_of(planned[setting], section), key: value} if key else value
+    return planned
 
 
 def _epochs_in(config: Mapping[str, Any]) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from src.analysis.records.files import read_commands
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.base.files import open_regular, read_json, read_yaml
@@ -34,7 +35,14 @@ def provenance_of(records: Records) -> dict[str, str]:
 
 
 def commands_of(records: Records) -> list[str]:
-    """For each setting the shell command that repeats its included runs, with all their seeds."""
+    """Lines for a shell: what launched the sweeps, if on record; for each setting what repeats its included runs."""
+    launched = [command for sweep in records.runs["sweep"].unique() for command in read_commands(Path(sweep))]
+    if not launched:
+        return _setting_commands(records)
+    return ["# as they were launched", *launched, "# setting by setting", *_setting_commands(records)]
+
+
+def _setting_commands(records: Records) -> list[str]:
     seeds_of: dict[tuple[str, ...], list[int]] = {}
     for folder, seed in zip(records.included["folder"], records.included["seed"], strict=True):
         words = tuple(word for word in _overrides(Path(folder)) if not word.startswith("seed="))

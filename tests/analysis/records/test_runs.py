@@ -124,6 +124,21 @@ def test_of_a_broken_run_that_was_planned_its_setting_is_known(sweep):
     assert (run["model"], run["seed"], run["status"], run["epochs"]) == ("unet", 7, "unreadable", 4)
 
 
+def test_of_settings_that_have_not_begun_the_values_are_known(sweep):
+    plan(sweep, *({"lr": lr, "seed": seed} for lr in (0.1, 0.01) for seed in (0, 1)))
+    assert list(load_runs(sweep)["status"]) == ["planned"] * 4  # of a plan without values
+    path = sweep / "plan.json"
+    content = json.loads(path.read_text())
+    for run, lr in zip(content["runs"], (0.1, 0.1, 0.01, 0.01), strict=True):
+        run["values"] = {"optimizer.lr": lr}
+    path.write_text(json.dumps(content))
+    assert list(load_runs(sweep)["optimizer.lr"]) == [0.01, 0.01, 0.1, 0.1]
+    finish(sweep, 0.75, lr=0.1, seed=0)
+    runs = load_runs(sweep)
+    assert list(runs["optimizer.lr"]) == [0.01, 0.01, 0.1, 0.1] and list(runs["status"]).count("planned") == 3
+    assert shared_and_differing(runs)[1] == ["optimizer.lr"]
+
+
 def test_half_a_line_is_no_epoch_and_a_broken_one_leaves_the_number_open(sweep):
     record = begin(sweep, done=2)
     with record.epochs_file.open("a") as file:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import shlex
 
 import pytest
@@ -43,6 +44,19 @@ def test_an_experiment_sweeps_by_itself(tmp_path):
     record = finish(tmp_path, dice=[0.5])
     (record.folder / "overrides.yaml").write_text("[experiment=demo, model=unet, seed=0]")
     assert commands_of(load_records([tmp_path])) == ["python -m src.train experiment=demo model=unet seed=0"]
+
+
+def test_what_launched_a_sweep_comes_first(tmp_path):
+    finish(tmp_path, dice=[0.5])
+    plan = {"schema": 2, "runs": [], "commands": [["-m", "seed=0,1", "notes=$(a) b"], ["experiment=demo"]]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert commands_of(load_records([tmp_path])) == [
+        "# as they were launched",
+        "python -m src.train -m seed=0,1 'notes=$(a) b'",
+        "python -m src.train experiment=demo",
+        "# setting by setting",
+        "python -m src.train seed=0",
+    ]
 
 
 def test_a_run_whose_overrides_cannot_be_read_is_repeated_by_its_seed(tmp_path):
