@@ -184,7 +184,7 @@ def _differing_values(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
         sections = setting_of(config).items()
         flat = {f"{section}.{key}": value for section, values in sections for key, value in values.items()}
         alike.setdefault(str(choices_of(config)), {})[setting] = flat
-    differing = {}
+    differing: dict[str, dict[str, Any]] = {}
     for group in alike.values():
         first, *others = group.values()
         names = {name for other in others for name in first.keys() | other.keys() if first.get(name) != other.get(name)}
