@@ -5,7 +5,8 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -21,7 +22,6 @@ from src.sweep.progress import Progress
 from src.sweep.worker import PATIENCE
 
 CORES_PER_JOB = 4  # without a GPU, unless `jobs` is set
-Slot = dict[str, str]  # the environment variables that give a job its share of the machine
 
 
 class LocalSettings(Section):
@@ -65,6 +65,32 @@ class Budget:
         return time.monotonic() + median(known) <= self._end
 
 
+@dataclass
+class Slot:
+    """A share of this machine, and the process that waits there for the next job.
+
+    `environment`: the variables that give a job that share.
+    """
+
+    environment: Mapping[str, str]
+    spare: JobProcess | None = None
+
+    def prepare(self, sweep: Path) -> None:
+        """Starts the process of the next job; a machine that has no room for it now gets that job's later."""
+        with suppress(OSError):
+            self.spare = JobProcess(sweep, self.environment)
+
+    def start(self, job: Job) -> JobProcess:
+        """Has the waiting process do `job`, or another, if that one has ended or knows only older code."""
+        process, self.spare = self.spare, None
+        if process is not None and not process.is_usable():
+            process.kill()
+            process = None
+        process = process or JobProcess(job.record.folder.parent, self.environment)
+        process.give(job)
+        return process
+
+
 class LocalBackend:
     """Runs jobs in slots. Raises ConfigError with every wrong setting."""
 
@@ -74,15 +100,19 @@ class LocalBackend:
         self.settings = parse_settings(LocalSettings, settings)
         self._free: list[Slot] = []
         self._taken: dict[JobProcess, Slot] = {}
-        self._submitted = self._failures = 0
+        self._submitted = self._failures = self._to_come = 0
         self._budget = Budget(self.settings.budget_hours)
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Runs all `jobs` for which there is time; returns the signal that stopped it, if any."""
-        self._free = self.slots(jobs)
+        self._free = [Slot(environment) for environment in self.slots(jobs)]
         for file in SweepFolder(jobs[0].record.folder.parent).run_files():
             self._budget.learn(RunRecord(file.parent))
-        stopped = follow(jobs, self, progress)
+        try:
+            stopped = follow(jobs, self, progress)
+        finally:
+            for spare in filter(None, [slot.spare for slot in (*self._free, *self._taken.values())]):
+                spare.kill()
         late = len(jobs) - self._submitted
         if late and stopped is None and not self.settings.gives_up(self._failures):
             progress.say(
@@ -95,14 +125,19 @@ class LocalBackend:
         """As many as slots are free, if they are likely to end in time; none after as many failures as allowed."""
         if not self._free or self.settings.gives_up(self._failures):
             return []
-        return list(islice(filter(self._budget.allows, waiting), len(self._free)))
+        allowed = list(filter(self._budget.allows, waiting))
+        self._to_come = max(0, len(allowed) - len(self._free))
+        return allowed[: len(self._free)]
 
     def submit(self, jobs: Sequence[Job]) -> list[JobProcess]:
-        """Starts a process for each, in a free slot."""
+        """Starts a process for each, in a free slot, and there another one for a job that is still to come."""
         slots = [self._free.pop(0) for _ in jobs]
-        started = [JobProcess(job, slot) for job, slot in zip(jobs, slots, strict=True)]
+        started = [slot.start(job) for slot, job in zip(slots, jobs, strict=True)]
         self._taken |= zip(started, slots, strict=True)
         self._submitted += len(jobs)
+        waiting = sum(slot.spare is not None for slot in (*self._free, *self._taken.values()))
+        for slot in slots[: max(0, self._to_come - waiting)]:
+            slot.prepare(jobs[0].record.folder.parent)
         return started
 
     def has_ended(self, handle: JobProcess) -> bool:
@@ -128,7 +163,7 @@ class LocalBackend:
             process.kill()
             process.finish(stopped=True)
 
-    def slots(self, jobs: Sequence[Job]) -> list[Slot]:
+    def slots(self, jobs: Sequence[Job]) -> list[dict[str, str]]:
         """One entry for each job that may run at a time, with its GPU and its share of the CPU cores."""
         gpus = visible_gpus() if any(job.config.device.startswith(("auto", "cuda")) for job in jobs) else []
         places: list[str | None] = [gpu for _ in range(self.settings.slots_per_gpu) for gpu in gpus]

@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -58,14 +60,16 @@ class Job:
 
 
 class JobProcess:
-    """`python -m src.sweep.worker` for `job`, with `environment` added to this process's.
+    """`python -m src.sweep.worker` for one job of `sweep`, with `environment` added to this process's.
 
-    It leads its own process group: Ctrl-C at the terminal reaches only the launcher, which then stops its jobs.
+    It imports all that a run needs, then waits until `give` names its job, so it may start long before that. It leads
+    its own process group: Ctrl-C at the terminal reaches only the launcher, which then stops its jobs.
     """
 
-    def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
-        self.job = job
-        sweep = job.record.folder.parent
+    job: Job
+
+    def __init__(self, sweep: Path, environment: Mapping[str, str]) -> None:
+        self._code = code_files()
         path = [*filter(None, [os.environ.get("PYTHONPATH")]), str(PROJECT)]  # wherever the command was called
         sweep.mkdir(parents=True, exist_ok=True)
         # without a name, so that it never stays behind
@@ -78,8 +82,16 @@ class JobProcess:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path), **environment},
             start_new_session=True,
         )
+
+    def is_usable(self) -> bool:
+        """Whether it may do a job: it lives, and the code that it has imported is the one that is there now."""
+        return not self.has_ended() and self._code == code_files()
+
+    def give(self, job: Job) -> None:
+        """Has it do `job`. If it has just ended, `finish` reports that."""
+        self.job = job
         assert self._process.stdin is not None
-        with self._process.stdin as message:
+        with suppress(BrokenPipeError), self._process.stdin as message:
             message.write(job.message().encode())
 
     def stop(self) -> None:
@@ -98,7 +110,7 @@ class JobProcess:
         """Ends it and its children at once."""
         if not self.has_ended():
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
 
     def finish(self, stopped: bool = False) -> str:
         """After its end: the status of the run, or `busy`. Records a death that the run itself did not record.
@@ -145,7 +157,8 @@ class RemoteJob:
         os.chdir(self.folder)
         before = {number: signal.signal(number, self._end) for number in ENDS}
         try:
-            self._process = JobProcess(self.job, self.environment)
+            self._process = JobProcess(self.job.record.folder.parent, self.environment)
+            self._process.give(self.job)
             while not self._process.has_ended():
                 time.sleep(0.2)  # short: Ray's SIGINT does not interrupt a longer wait
             return self._process.finish()
@@ -180,6 +193,14 @@ class RemoteJob:
         self._process.stop()
         while not self._process.has_ended():
             time.sleep(0.05)
+
+
+def code_files() -> frozenset[tuple[Path, int]]:
+    """What a run imports, with the time of its last change: our modules, and the folder of installed packages."""
+    files = [Path(sysconfig.get_path("purelib")), *(PROJECT / "src").rglob("*.py")]
+    with suppress(OSError):  # one is being replaced at this moment
+        return frozenset((file, file.stat().st_mtime_ns) for file in files)
+    return frozenset()
 
 
 def _reason(code: int) -> str:

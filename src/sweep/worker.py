@@ -1,5 +1,7 @@
 """Runs one composed config, which comes as JSON on standard input; launchers start it, not users.
 
+It may wait for it: a launcher starts the process of its next run while another run trains, which hides the imports.
+
 Exit code 0: finished; 1: refused or failed; 75: another process holds this run; 128 + n: stopped by signal n.
 `--parent=<pid>`: stop, leaving a checkpoint, when that process is gone.
 """
@@ -17,18 +19,23 @@ PATIENCE = 10.0  # seconds between the request to stop and the end
 
 
 def main() -> None:
-    """Read, check again (a message is data), run."""
+    """Import, read, check again (a message is data), run."""
     faulthandler.enable()
     # submitit's signal, which SLURM may send to all processes of a job, is handled by our parent
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     parent = next((int(word.split("=")[1]) for word in sys.argv[1:] if word.startswith("--parent=")), None)
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    message = json.load(sys.stdin)
+    import torch._dynamo  # noqa: F401, as the first optimizer does, which takes a second
+
     from src.base.record import RunBusy
     from src.training.checks import checked
     from src.training.run import run
 
+    text = sys.stdin.read()
+    if not text:
+        sys.exit("no run came")  # the launcher has none left, or has ended
+    message = json.loads(text)
     try:
         outcome = run(checked(message["config"]), message["sweep"], message["overrides"])
     except RunBusy as error:

@@ -1,4 +1,4 @@
-"""A job as it travels to another machine."""
+"""A job as it travels to another machine, and the process that waits for one."""
 
 import pickle
 import signal
@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from src.sweep import process
 from src.sweep.plan import make_jobs
-from src.sweep.process import RemoteJob
+from src.sweep.process import JobProcess, RemoteJob, code_files
 from tests.conftest import PROJECT
-from tests.sweep.test_launch import wait_for
+from tests.sweep.test_launch import jobs_of, wait_for
 
 
 def test_a_job_is_small_and_read_elsewhere_without_torch(composed, small, tmp_path):
@@ -37,3 +38,30 @@ def test_a_run_leaves_the_signal_of_submitit_to_its_parent():
     assert run.stdin is not None
     run.stdin.close()  # no message, so that it ends
     assert run.wait(timeout=60) == 1
+
+
+def test_a_process_that_waits_for_its_run_dies_with_its_launcher(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from src.sweep.process import JobProcess; "
+        f"waiting = JobProcess(Path({str(tmp_path)!r}), {{}}); print(waiting.is_usable(), flush=True); sys.stdin.read()"
+    )
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert launcher.stdout is not None and launcher.stdout.readline() == "True\n"
+    assert len(jobs_of(launcher.pid)) == 1
+    launcher.kill()
+    launcher.communicate()
+    wait_for(lambda: jobs_of(launcher.pid) == [], seconds=20)
+    assert list(tmp_path.iterdir()) == []  # and leaves no output
+
+
+def test_a_process_that_has_died_or_imported_older_code_does_no_run(tmp_path, monkeypatch):
+    waiting = JobProcess(tmp_path, {})
+    assert waiting.is_usable()
+    newer = code_files() | {(PROJECT / "src" / "new.py", 1)}
+    with monkeypatch.context() as edited:
+        edited.setattr(process, "code_files", lambda: newer)
+        assert not waiting.is_usable()
+    waiting.kill()
+    assert not waiting.is_usable()

@@ -94,3 +94,113 @@ def test_no_run_starts_that_is_not_likely_to_end_in_time(monkeypatch, tmp_path):
     now = 1000 + 361
     assert not allowed("d", "resnet34_unet")
     assert Budget(hours=None).allows(SimpleNamespace())
+
+
+class FakeProcess:
+    """In the place of a JobProcess: `job` is None as long as it waits."""
+
+    made: list["FakeProcess"]
+    most = 100
+
+    def __init__(self, sweep, environment):
+        if len(self.made) == self.most:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        self.environment, self.job, self.usable, self.killed = environment, None, True, False
+        self.made.append(self)
+
+    def is_usable(self):
+        return self.usable
+
+    def give(self, job):
+        assert self.job is None and not self.killed
+        self.job = job
+
+    def finish(self, stopped=False):
+        return "finished"
+
+    def kill(self):
+        self.killed = True
+
+
+@pytest.fixture
+def sweep(monkeypatch, tmp_path):
+    """`sweep(jobs, slots)`: a backend and its jobs, which FakeProcess does."""
+    monkeypatch.setattr(FakeProcess, "made", [], raising=False)
+    monkeypatch.setattr(local, "JobProcess", FakeProcess)
+
+    def begin(jobs: int, slots: int):
+        backend = LocalBackend(SETTINGS)
+        monkeypatch.setattr(backend, "slots", lambda jobs: [{"CUDA_VISIBLE_DEVICES": str(i)} for i in range(slots)])
+        names = [f"run{number}" for number in range(jobs)]
+        return backend, [SimpleNamespace(record=RunRecord(tmp_path / name)) for name in names]
+
+    return begin
+
+
+def waiting():
+    return [process for process in FakeProcess.made if process.job is None and not process.killed]
+
+
+def test_the_next_run_of_a_slot_gets_the_process_that_waits_there(sweep, monkeypatch):
+    backend, jobs = sweep(5, slots=2)
+
+    def follow(jobs, backend, progress):
+        first = backend.submit(backend.choose(jobs, 0))
+        assert [process.job for process in first] == jobs[:2]
+        spares = waiting()
+        assert [spare.environment for spare in spares] == [process.environment for process in first]
+        backend.result(first[1])
+        (third,) = backend.submit(backend.choose(jobs[2:], 1))
+        assert third is spares[1] and len(waiting()) == 2
+        backend.result(first[0])
+        backend.result(third)
+        last = backend.submit(backend.choose(jobs[3:], 0))
+        assert {*last} == {spares[0], FakeProcess.made[-1]}
+        assert len(FakeProcess.made) == 5 and waiting() == []  # no other run waits
+
+    monkeypatch.setattr(local, "follow", follow)
+    backend.run(jobs, progress=None)
+
+
+def test_a_waiting_process_that_cannot_do_the_next_run_is_replaced(sweep, monkeypatch):
+    backend, jobs = sweep(2, slots=1)
+
+    def follow(jobs, backend, progress):
+        (first,) = backend.submit(backend.choose(jobs, 0))
+        (spare,) = waiting()
+        spare.usable = False
+        backend.result(first)
+        (second,) = backend.submit(backend.choose(jobs[1:], 0))
+        assert spare.killed and spare.job is None and second is not spare and second.job is jobs[1]
+
+    monkeypatch.setattr(local, "follow", follow)
+    backend.run(jobs, progress=None)
+
+
+def test_no_waiting_process_outlives_a_sweep_that_is_stopped(sweep, monkeypatch):
+    backend, jobs = sweep(5, slots=2)
+
+    def follow(jobs, backend, progress):
+        backend.submit(backend.choose(jobs, 0))
+        assert len(waiting()) == 2
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "follow", follow)
+    with pytest.raises(KeyboardInterrupt):
+        backend.run(jobs, progress=None)
+    assert waiting() == []
+
+
+def test_a_machine_without_room_for_a_waiting_process_runs_the_sweep_all_the_same(sweep, monkeypatch):
+    backend, jobs = sweep(2, slots=1)
+
+    def follow(jobs, backend, progress):
+        monkeypatch.setattr(FakeProcess, "most", 1)
+        (first,) = backend.submit(backend.choose(jobs, 0))
+        monkeypatch.setattr(FakeProcess, "most", 2)
+        backend.result(first)
+        (second,) = backend.submit(backend.choose(jobs[1:], 0))
+        assert second.job is jobs[1]
+
+    monkeypatch.setattr(local, "follow", follow)
+    backend.run(jobs, progress=None)
