@@ -41,6 +41,19 @@ def folder(tmp_path_factory):
     return folder
 
 
+def test_a_later_look_says_what_it_costs(aggregate, tmp_path):
+    sweep = tmp_path / "sweep"
+    replicates(sweep, "scheduler=cosine", seeds=6)
+    late = [sweep / path.name for path in sorted(sweep.glob("unet*"))[3:]]
+    for run in late:
+        run.rename(tmp_path / run.name)
+    for _ in range(2):
+        assert "Look " not in aggregate(f"sweep={sweep}").stdout
+    for run in late:
+        (tmp_path / run.name).rename(run)
+    assert "Look 2 at these runs (seeds of a setting at each look: 3, 6): the " in aggregate(f"sweep={sweep}").stdout
+
+
 def test_the_answer_is_printed_and_the_report_written(command, folder):
     told = command("aggregate", f"sweep={folder}/all", "claim_files=report_a")
     assert (told.returncode, told.stderr) == (0, "")

@@ -23,6 +23,7 @@ class Report:
     `scores`: of settings_scores; `effects`: of each factor on test Dice; `verdicts`: on each file of claims for which
     there are runs, `without_runs`: the sources of the others; `printed`: of printed_beside_measured; `plan`: of
     seed_plan, for `min_effect` (Dice). `counts_failures`: whether runs that failed by their own fault count.
+    `looks`: of keep_looks, where looks are kept.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Report:
     plan: pd.DataFrame
     min_effect: float
     counts_failures: bool
+    looks: tuple[float, ...] = ()
 
 
 def make_report(

@@ -8,6 +8,7 @@ import pandas as pd
 
 from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.effects import Effect
+from src.analysis.claims.looks import looks_sentence
 from src.analysis.claims.verdicts import Verdict
 from src.analysis.claims.wording import listed
 from src.analysis.report.report import Report
@@ -34,10 +35,14 @@ def answer_sentences(report: Report) -> list[str]:
         sentences += effect_sentences(report.effects)
     if len({setting.values.get("data.image_size") for setting in report.settings if setting.folders}) > 1:
         sentences.append("The settings differ in data.image_size, and each is scored at its own size.")
-    return sentences + [
-        f"{file.source}: {verdict_counts_text(verdicts)} of {count_text(len(verdicts), 'claim')}."
-        for file, verdicts in report.verdicts
-    ]
+    return (
+        sentences
+        + [
+            f"{file.source}: {verdict_counts_text(verdicts)} of {count_text(len(verdicts), 'claim')}."
+            for file, verdicts in report.verdicts
+        ]
+        + [*filter(None, [looks_sentence(report.looks)])]
+    )
 
 
 def best_setting_sentences(scores: pd.DataFrame) -> list[str]:

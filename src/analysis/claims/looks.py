@@ -1,0 +1,105 @@
+"""Looks at a sweep: every aggregation of finished runs that no earlier one had, and what looking again costs."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, Field, TypeAdapter
+from scipy.stats import norm
+
+from src.analysis.statistics.estimates import LEVEL
+from src.base.files import read_regular, write_text
+
+LOOKS = "looks.jsonl"  # in a sweep's folder
+LARGEST = 10_000_000  # bytes that are read of it
+
+
+class Look(BaseModel):
+    """`runs`: of a setting, the mean over settings; `digest`: of the ids of all runs; `time`: UTC."""
+
+    time: str
+    runs: float = Field(gt=0)
+    digest: str
+
+
+_LINES = TypeAdapter(list[Look])
+
+
+def keep_looks(included: pd.DataFrame, otherwise: Path) -> tuple[list[float], list[str]]:
+    """Adds this look to those of each sweep of `included` runs, unless an earlier one was at the same runs.
+
+    Returns the runs of a setting at each look, up to this one, of the sweep that was looked at most often, and what a
+    user must know. Where a sweep cannot be written its looks are kept in the folder `otherwise`.
+    """
+    histories, notes = [[]], []  # type: list[list[float]], list[str]
+    for sweep, runs in included.groupby(included["folder"].map(lambda folder: Path(folder).parent), sort=True):
+        try:
+            looks, file = _known(sweep / LOOKS, otherwise / LOOKS)
+            digest = hashlib.sha256(json.dumps(sorted(runs["run_id"])).encode()).hexdigest()[:16]
+            if all(look.digest != digest for look in looks):
+                number = len(runs) / runs["config_id"].nunique()
+                looks.append(Look(time=datetime.now(UTC).isoformat(timespec="seconds"), runs=number, digest=digest))
+                notes += _save(looks, file, otherwise / LOOKS)
+            histories.append([look.runs for look in looks])
+        except (OSError, ValueError) as error:
+            notes.append(f"Earlier looks at {sweep} are not counted: {error}".partition("\n")[0])
+    return max(histories, key=error_over_looks), notes
+
+
+def error_over_looks(runs: Sequence[float]) -> float:
+    """The chance that a test at 5 % finds a difference that does not exist at one or more of several looks.
+
+    `runs`: of a setting at each look; a look at no more runs than an earlier one adds nothing. By the recursive
+    integration of P. Armitage, C. K. McPherson and B. C. Rowe, J. R. Stat. Soc. A 132 (1969), for a known variance.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(128)
+    inside, at, density, before = 1.0, np.zeros(1), np.ones(1), 0.0  # of the sum of the differences, at the start 0
+    for number in runs:
+        if number <= before:
+            continue
+        edge = norm.isf(LEVEL / 2) * np.sqrt(number)  # where the test finds a difference
+        reached = nodes * edge
+        density = norm.pdf(reached[:, None], at[None, :], np.sqrt(number - before)) @ density
+        inside = float(density @ weights * edge)
+        at, density, before = reached, density * weights * edge, number
+    return 1 - inside
+
+
+def looks_sentence(runs: Sequence[float]) -> str | None:
+    """What several looks cost; None if they cost nothing."""
+    error = error_over_looks(runs)
+    if error < 1.05 * LEVEL:
+        return None
+    seeds = ", ".join(f"{number:.3g}" for number in runs)
+    return (
+        f"Look {len(runs)} at these runs (seeds of a setting at each look: {seeds}): the chance that one of the looks "
+        f"finds a difference that does not exist is {error:.1%}, not {LEVEL:.0%}."
+    )
+
+
+def _known(*files: Path) -> tuple[list[Look], Path]:
+    """The looks in the first of `files` that exists, and that file; none and the first file if none exists."""
+    for file in files:
+        if file.exists():
+            lines = read_regular(file, LARGEST).decode().splitlines()
+            try:
+                return _LINES.validate_json(f"[{','.join(lines)}]"), file
+            except ValueError as error:
+                raise ValueError(f"{file} is damaged; move it away") from error
+    return [], files[0]
+
+
+def _save(looks: Sequence[Look], file: Path, otherwise: Path) -> list[str]:
+    """Writes `looks` to `file`, or to `otherwise`, which is said."""
+    text = "".join(f"{look.model_dump_json()}\n" for look in looks)
+    try:
+        write_text(file, text)
+        return []
+    except OSError:
+        otherwise.parent.mkdir(parents=True, exist_ok=True)
+        write_text(otherwise, text)
+        return [f"{file} cannot be written; looks at these runs are kept in {otherwise}."]
