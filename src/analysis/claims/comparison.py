@@ -10,7 +10,14 @@ import numpy as np
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Filter, Setting, also_differing, matched
 from src.analysis.statistics import estimates
-from src.analysis.statistics.estimates import LEAST_SEEDS, Estimate, Scores, VarianceComponents, estimate_contrast
+from src.analysis.statistics.estimates import (
+    CONFIDENCE,
+    LEAST_SEEDS,
+    Estimate,
+    Scores,
+    VarianceComponents,
+    estimate_contrast,
+)
 from src.analysis.statistics.metrics import Metric
 
 MISSING = "runs missing: "
@@ -48,7 +55,7 @@ class Comparison:
 
     `samples`: the values of each setting's runs, (runs, images) or (runs, 1), of a cost as logarithms;
     `with_failures`: the same with a row of 0 for each run that failed by its own fault. `problem`: why the result or
-    its verdict is missing. `notes`: what a reader must know besides.
+    its verdict is missing. `notes`: what a reader must know besides. `confidence`: of the displayed interval.
     """
 
     hypothesis: Hypothesis
@@ -57,6 +64,7 @@ class Comparison:
     problem: str | None = None
     notes: tuple[str, ...] = ()
     with_failures: tuple[Scores, ...] = ()
+    confidence: float = CONFIDENCE
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -81,10 +89,10 @@ class Comparison:
 
     @property
     def display_values(self) -> tuple[float, float, float] | None:
-        """The effect and the ends of its 95 % interval in display units; None if a setting has no runs."""
+        """The effect and the ends of its interval in display units; None if a setting has no runs."""
         if self.estimate is None:
             return None
-        low, high = self.estimate.interval()
+        low, high = self.estimate.interval(self.confidence)
         if self.hypothesis.metric.quality and len(self.samples) == 1:
             low, high = np.clip((low, high), 0, 1)
         return (
@@ -133,6 +141,11 @@ class Comparison:
         p_value = self.estimate.p_within(*region)
         with_failures = self.with_failures_against(region)
         return p_value if with_failures is None else max(p_value, with_failures.p_within(*region))
+
+
+def decisive(contexts: Sequence[Comparison]) -> Sequence[Comparison]:
+    """Those with enough seeds, or with failed runs that rule a verdict out; all if there are none."""
+    return [one for one in contexts if one.problem is None or one.is_barred] or contexts
 
 
 def compare(records: Records, settings: Sequence[Setting], hypothesis: Hypothesis) -> list[Comparison]:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -9,15 +10,33 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Comparison, Hypothesis, compare
+from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Comparison, Hypothesis, compare, decisive
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
-from src.analysis.statistics.estimates import CONFIDENCE, LEVEL, POWER, Scores, holm, images_needed, seeds_needed
+from src.analysis.records.runs import is_same
+from src.analysis.statistics.estimates import (
+    CONFIDENCE,
+    LEAST_SEEDS,
+    LEVEL,
+    POWER,
+    Scores,
+    holm,
+    images_needed,
+    seeds_needed,
+)
 from src.analysis.statistics.metrics import METRICS
+from src.base.environment import PROJECT
+from src.base.files import read_yaml
 from src.display.text import value_text
 
 MIN_EFFECT = 0.002  # 0.2 Dice points, the smallest difference that report A claims
-MOST_LEVELS = 5  # with more, each level is compared with the first only
+MOST_LEVELS = 5  # with more, each level is compared with the best and the baseline only
+MOST_CONTEXTS = 20  # whose differences are tested
+
+
+CONF = PROJECT / "conf"
+Level = Sequence[Setting]
+Status = Literal["better", "worse", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +44,9 @@ class Effect:
     """Test Dice of `first` minus that of `second`, two levels of `factor`.
 
     `context`: what else the settings share; for a mean, the number of contexts. `is_main`: whether it is the result
-    for the two levels; the single contexts of a mean are only listed with it. `opposed`: contexts of a mean whose own
-    interval is on the other side of zero. `p_adjusted`: by Holm over all main effects.
+    for the two levels; the single contexts of a mean, its `parts`, are only listed with it, with simultaneous intervals
+    and `p_adjusted` by Bonferroni. Of a main effect it is by Holm over all of them. `p_depends`: that the effect is the
+    same in all parts, by Holm over all means.
     """
 
     factor: str
@@ -35,8 +55,9 @@ class Effect:
     context: str
     comparison: Comparison
     is_main: bool = True
-    opposed: tuple[str, ...] = ()
     p_adjusted: float = 1.0
+    parts: tuple["Effect", ...] = ()
+    p_depends: float = 1.0
 
     @property
     def name(self) -> str:
@@ -44,11 +65,33 @@ class Effect:
         return f"{self.factor}: {self.first} − {self.second}{f' ({self.context})' if self.context else ''}"
 
     @property
-    def status(self) -> Literal["better", "worse", "undecided"]:
+    def p(self) -> float:
+        """That the two levels are alike, before adjustment."""
+        return min(self.comparison.p_confirming, self.comparison.p_contradicting)
+
+    @property
+    def status(self) -> Status:
         """Whether the first level is better than the second."""
         if self.p_adjusted >= LEVEL or self.comparison.estimate is None:
             return "undecided"
         return "better" if self.comparison.estimate.value > 0 else "worse"
+
+    @property
+    def depends(self) -> bool:
+        """Whether the effect differs between its parts."""
+        return self.p_depends < LEVEL
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether each part with enough seeds shows what the mean does; all are needed, so none is adjusted."""
+        counted = decisive([part.comparison for part in self.parts])
+        if self.status == "better":
+            return all(one.p_confirming < LEVEL for one in counted)
+        return all(one.p_contradicting < LEVEL for one in counted)
+
+    def contexts_where(self, status: Status) -> list[str]:
+        """The parts in which the first level is better or worse, or in which that is undecided."""
+        return [part.context for part in self.parts if part.status == status]
 
 
 def factor_effects(records: Records, settings: Sequence[Setting], factors: Sequence[str]) -> list[Effect]:
@@ -57,13 +100,22 @@ def factor_effects(records: Records, settings: Sequence[Setting], factors: Seque
     With several contexts, the mean over them comes first, then each. If two levels never share all else, settings
     that differ in the trainer too are compared, as report A's networks with their batch sizes.
     """
-    effects = [effect for factor in factors for effect in _of_factor(records, settings, factor)]
+    effects, untested = [], 0
+    for factor in factors:
+        levels = _levels(settings, factor)
+        pairs = _pairs(records, levels, factor)
+        untested += math.comb(len(levels), 2) - len(pairs)
+        effects += [effect for first, second in pairs for effect in _of_two_levels(records, factor, first, second)]
     tested = [number for number, effect in enumerate(effects) if effect.is_main and not effect.comparison.problem]
-    p_values = [
-        min(effects[number].comparison.p_confirming, effects[number].comparison.p_contradicting) for number in tested
+    # the best of many levels was selected by the same scores, so all pairs of its factor count
+    adjusted = dict(zip(tested, holm([effects[number].p for number in tested] + untested * [1.0]), strict=False))
+    means = [number for number in tested if effects[number].p_depends < 1]
+    depends = dict(zip(means, holm([effects[number].p_depends for number in means]), strict=True))
+    main = {number: (adjusted.get(number, 1.0), depends.get(number, 1.0)) for number in range(len(effects))}
+    return [
+        replace(effect, p_adjusted=main[number][0], p_depends=main[number][1]) if effect.is_main else effect
+        for number, effect in enumerate(effects)
     ]
-    adjusted = dict(zip(tested, holm(p_values), strict=True))
-    return [replace(effect, p_adjusted=adjusted.get(number, 1.0)) for number, effect in enumerate(effects)]
 
 
 def seed_plan(
@@ -92,20 +144,50 @@ def seed_plan(
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:], "float64"))
 
 
-def _of_factor(records: Records, settings: Sequence[Setting], factor: str) -> list[Effect]:
-    """The pairs of levels among settings with finished runs, in the order of the settings."""
+def _levels(settings: Sequence[Setting], factor: str) -> list[list[Setting]]:
+    """The settings with finished runs of each level, in the order of the settings."""
     by_value: dict[str, list[Setting]] = {}
     for setting in settings:
         if setting.folders:
             by_value.setdefault(json.dumps(setting.values.get(factor)), []).append(setting)
-    levels = list(by_value.values())
-    pairs = list(itertools.combinations(levels, 2))
-    if len(levels) > MOST_LEVELS:
-        pairs = [(levels[0], level) for level in levels[1:]]
-    return [effect for second, first in pairs for effect in _of_two_levels(records, factor, first, second)]
+    return list(by_value.values())
 
 
-def _of_two_levels(records: Records, factor: str, first: Sequence[Setting], second: Sequence[Setting]) -> list[Effect]:
+def _pairs(records: Records, levels: Sequence[Level], factor: str) -> list[tuple[Level, Level]]:
+    """The two levels of each comparison: every pair, or of many levels each with the best and with the baseline."""
+    if len(levels) <= MOST_LEVELS:
+        return [(second, first) for first, second in itertools.combinations(levels, 2)]
+    best, baseline = _best(records, levels), _baseline(levels, factor)
+    pairs = [(best, level) for level in levels if level is not best] if best else []
+    return pairs + [(level, baseline) for level in levels if level is not baseline and level is not best]
+
+
+def _best(records: Records, levels: Sequence[Level]) -> Level | None:
+    """The level with the highest mean test Dice of settings with enough seeds; None if there is none."""
+    scores = []
+    for number, level in enumerate(levels):
+        known = [records.per_image(one.folders, "dice").mean() for one in level if len(one.folders) >= LEAST_SEEDS]
+        if known:
+            scores.append((float(np.mean(known)), number))
+    return levels[max(scores)[1]] if scores else None
+
+
+def _baseline(levels: Sequence[Level], factor: str) -> Level:
+    """The level of the default in conf/; else the one with the most settings, the first of these."""
+    group, _, key = factor.partition(".")
+    defaults = [entry for entry in read_yaml(CONF / "train.yaml")["defaults"] if isinstance(entry, dict)]
+    name = next((entry[group] for entry in defaults if group in entry), None)
+    for level in levels:
+        values = level[0].values
+        option = values.get(group) if key else name
+        path = CONF / group / f"{option}.yaml"
+        default = name if not key else read_yaml(path).get(key) if path.is_file() else None
+        if default is not None and is_same(values.get(factor), default):
+            return level
+    return max(levels, key=len)
+
+
+def _of_two_levels(records: Records, factor: str, first: Level, second: Level) -> list[Effect]:
     """`first`, `second`: the settings of each level."""
     values = [level[0].values.get(factor) for level in (first, second)]
     names = (value_text(factor, values[0]), value_text(factor, values[1]))
@@ -117,40 +199,58 @@ def _of_two_levels(records: Records, factor: str, first: Sequence[Setting], seco
     by_data: dict[Any, list[Comparison]] = {}
     for comparison in found:
         by_data.setdefault(comparison.settings[0].values["fingerprint"], []).append(comparison)
-    means = [_mean_effect(factor, names, own, len(by_data) > 1) for own in by_data.values() if len(own) > 1]
-    single = [comparison for own in by_data.values() for comparison in own]
-    return [*means, *(Effect(factor, *names, _context(one, factor), one, is_main=not means) for one in single)]
+    effects = []
+    for own in by_data.values():
+        if len(own) > 1:
+            mean = _mean_effect(factor, names, own, len(by_data) > 1)
+            effects += [mean, *mean.parts]
+        else:
+            effects.append(Effect(factor, *names, _context(own[0], factor), own[0]))
+    return effects
 
 
 def _mean_effect(factor: str, names: tuple[str, str], contexts: Sequence[Comparison], name_data: bool) -> Effect:
-    """The mean of the effects over contexts with the same data, all with the same weight."""
-    mean = _mean_of(contexts)
+    """The mean of the effects over contexts with the same data, all with the same weight.
+
+    Contexts with too few seeds are listed, but left out of the mean if others have enough, as in claims.
+    """
+    counted = decisive(contexts)
+    confidence = 1 - (1 - CONFIDENCE) / len(counted)
+    parts = []
+    for one in contexts:
+        part = Effect(factor, *names, _context(one, factor), replace(one, confidence=confidence), is_main=False)
+        parts.append(replace(part, p_adjusted=min(1.0, len(counted) * part.p)))
     data = f", {value_text('fingerprint', contexts[0].settings[0].values['fingerprint'])}" if name_data else ""
-    opposed = tuple(_context(one, factor) for one in contexts if _is_opposed(one, mean))
-    return Effect(factor, *names, f"mean of {len(contexts)}{data}", mean, opposed=opposed)
+    of = f" of {len(contexts)}" if len(counted) < len(contexts) else ""
+    mean = _combined(counted, [1 / len(counted)] * len(counted))
+    context = f"mean of {len(counted)}{of}{data}"
+    return Effect(factor, *names, context, mean, parts=tuple(parts), p_depends=_p_depends(counted))
 
 
-def _mean_of(contexts: Sequence[Comparison]) -> Comparison:
+def _p_depends(contexts: Sequence[Comparison]) -> float:
+    """That the effect is the same in all `contexts`: each against the mean of all, Bonferroni-adjusted."""
+    count = len(contexts)
+    if count < 2 or count > MOST_CONTEXTS or contexts[0].problem:
+        return 1.0
+    tests = range(count) if count > 2 else range(1)  # of two, one differs from the mean as the other does
+    against = [_combined(contexts, [(one == number) - 1 / count for one in range(count)]) for number in tests]
+    return min(1.0, len(against) * min(min(one.p_confirming, one.p_contradicting) for one in against))
+
+
+def _combined(contexts: Sequence[Comparison], context_weights: Sequence[float]) -> Comparison:
     """One comparison with each setting once: one that is in several contexts has more weight, not more runs."""
     weights: dict[tuple[str, ...], float] = {}
     parts: dict[tuple[str, ...], tuple[Setting, Scores, Scores]] = {}
     for arm, sign in ((0, 1.0), (1, -1.0)):
-        for one in contexts:
+        for one, weight in zip(contexts, context_weights, strict=True):
             runs = one.settings[arm].folders
             parts[runs] = one.settings[arm], one.samples[arm], one.with_failures[arm]
-            weights[runs] = weights.get(runs, 0.0) + sign / len(contexts)
+            weights[runs] = weights.get(runs, 0.0) + sign * weight
     settings, samples, with_failures = zip(*parts.values(), strict=True)
     problem = next((one.problem for one in contexts if one.problem), None)
     notes = dict.fromkeys(note for one in contexts for note in one.notes)
     hypothesis = replace(contexts[0].hypothesis, weights=tuple(weights.values()))
     return Comparison(hypothesis, settings, samples, problem, tuple(notes), with_failures)
-
-
-def _is_opposed(one: Comparison, mean: Comparison) -> bool:
-    if mean.estimate is None or mean.estimate.value == 0:
-        return False
-    other_side = one.p_contradicting if mean.estimate.value > 0 else one.p_confirming
-    return other_side < LEVEL
 
 
 def _context(comparison: Comparison, factor: str) -> str:

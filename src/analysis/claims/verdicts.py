@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from src.analysis.claims.claim_file import Claim, ClaimFile
-from src.analysis.claims.comparison import MISSING, Comparison, compare
+from src.analysis.claims.comparison import MISSING, Comparison, compare, decisive
 from src.analysis.claims.wording import listed, unmet_text
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
@@ -64,14 +64,9 @@ def judge(records: Records, settings: Sequence[Setting], file: ClaimFile) -> lis
     ]
 
 
-def _decisive(contexts: Sequence[Comparison]) -> Sequence[Comparison]:
-    """Those with enough seeds, or with failed runs that rule a verdict out; all if there are none."""
-    return [one for one in contexts if one.problem is None or one.is_barred] or contexts
-
-
 def _p_holds(results: Results) -> float:
     """All must be confirmed, so the weakest decides (Berger, Technometrics 24, 1982)."""
-    return max(one.p_confirming for contexts in results for one in _decisive(contexts))
+    return max(one.p_confirming for contexts in results for one in decisive(contexts))
 
 
 def _p_reversed(results: Results) -> float:
@@ -80,7 +75,7 @@ def _p_reversed(results: Results) -> float:
 
 
 def _p_contradicting(contexts: Sequence[Comparison]) -> float:
-    return max(one.p_contradicting for one in _decisive(contexts))
+    return max(one.p_contradicting for one in decisive(contexts))
 
 
 def _verdict(name: str, claim: Claim, results: Results, p: float, p_adjusted: float) -> Verdict:
@@ -89,12 +84,12 @@ def _verdict(name: str, claim: Claim, results: Results, p: float, p_adjusted: fl
     if p == _p_holds(results):
         return Verdict(name, claim, "holds", "", p, p_adjusted, results)
     contradicted = [contexts for contexts in results if len(results) * _p_contradicting(contexts) < LEVEL]
-    reasons = [unmet_text(one, "nowhere") for contexts in contradicted for one in _decisive(contexts)]
+    reasons = [unmet_text(one, "nowhere") for contexts in contradicted for one in decisive(contexts)]
     return Verdict(name, claim, "reversed", listed(reasons, MOST_REASONS), p, p_adjusted, results)
 
 
 def _why_undecided(results: Results, p: float, p_adjusted: float) -> str:
-    comparisons = [one for contexts in results for one in _decisive(contexts)]
+    comparisons = [one for contexts in results for one in decisive(contexts)]
     problems = [one.problem for one in comparisons if one.problem]
     if problems:
         return listed(problems, MOST_REASONS).replace(f"; {MISSING}", "; ")

@@ -50,8 +50,10 @@ Each number that a report prints for one of these settings, and the mean over th
 numbers are not of the same experiment."""
 EFFECTS = """\
 Differences in test Dice with all else equal; intervals and p-values cover new seeds and new images. Hedges' g is the \
-difference in units of the standard deviation between seeds. Of a factor with more than {most_levels} levels, each is \
-compared with the first."""
+difference in units of the standard deviation between seeds. Indented are the contexts of a mean, with simultaneous \
+intervals: all of them are right in 95 % of cases. Where the effect differs between contexts (each against the mean, \
+Bonferroni- and Holm-adjusted), the verdict names them; "on average" means that it need not hold in each. Of a factor \
+with more than {most_levels} levels, each is compared with the best and with the baseline, adjusted for all pairs."""
 PLAN = """\
 The number of seeds per setting with which the verdicts above would detect a true difference of {min_effect:g} points \
 with {power:g} % power, given the variances seen so far: with 3 seeds a rough guess. More seeds do not help if there \

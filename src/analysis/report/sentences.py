@@ -90,7 +90,7 @@ def _seeds_of(rows: Sequence[Mapping[Any, Any]], kind: str) -> list[str]:
 
 def effect_sentences(effects: Sequence[Effect]) -> list[str]:
     """A sentence for each significant effect of a factor, of very many the first."""
-    significant = [effect for effect in effects if effect.is_main and effect.status != "undecided"]
+    significant = [one for one in effects if one.is_main and (one.status != "undecided" or one.depends)]
     more = len(significant) - MOST_NAMES
     return [
         *map(_effect_sentence, significant[:MOST_NAMES]),

@@ -64,17 +64,24 @@ def effect_columns(effects: Sequence[Effect]) -> Columns:
 
 
 def effect_verdict(effect: Effect) -> str:
-    """`onecycle is better`, `undecided`, `no verdict`; empty for a single context of a mean."""
+    """`onecycle is better`, `undecided`, `no verdict`, by part if it differs between them; empty for a part."""
     if not effect.is_main:
         return ""
     if effect.comparison.problem:
         return "no verdict"
+    better, worse, undecided = (
+        listed(effect.contexts_where(status), MOST_NAMES).replace("; ", " and ")
+        for status in ("better", "worse", "undecided")
+    )
+    if effect.depends and (better or worse) and not (effect.status != "undecided" and effect.is_everywhere):
+        where = [f"{effect.first} is better with {better}" if better else ""]
+        where.append(f"{effect.second} is better with {worse}" if worse else "")
+        where.append(f"undecided with {undecided}" if undecided else "")
+        return "; ".join(filter(None, where))
     if effect.status == "undecided":
-        return "undecided"
-    better = effect.first if effect.status == "better" else effect.second
-    if not effect.opposed:
-        return f"{better} is better"
-    return f"{better} is better on average, but worse with {listed(effect.opposed, MOST_NAMES)}"
+        return "undecided" + (", but it depends on the context" if effect.depends else "")
+    verdict = f"{effect.first if effect.status == 'better' else effect.second} is better"
+    return verdict if effect.is_everywhere else f"{verdict} on average"
 
 
 def plan_columns(plan: pd.DataFrame) -> Columns:

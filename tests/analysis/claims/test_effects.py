@@ -189,3 +189,44 @@ def test_fewer_than_three_seeds_tell_too_little_of_the_spread(tmp_path):
         for seed in (0, 1):
             finish(tmp_path, f"scheduler={scheduler}", dice=[0.5 + 0.01 * seed], seed=seed)
     assert plan_of(tmp_path).empty
+
+
+def test_the_parts_of_a_mean_have_simultaneous_intervals(tmp_path):
+    for model in ("unet", "resnet34_unet", "unet_bias"):
+        for scheduler in ("cosine", "onecycle"):
+            replicates(tmp_path, f"model={model}", f"scheduler={scheduler}", seeds=4)
+    mean, *parts = effects_of(tmp_path, "scheduler")
+    for part in parts:
+        low, high = (end / 100 for end in part.comparison.display_values[1:])
+        assert (low, high) == pytest.approx(part.comparison.estimate.interval(1 - 0.05 / 3))
+        assert part.p_adjusted == pytest.approx(min(1, 3 * part.p))
+    # that the effect is the same in all: each with the mean of the three, the smallest p-value of three
+    differences = [part.comparison.samples for part in parts]
+    samples = [sample for pair in differences for sample in pair]
+    weights = [[(one == number) - 1 / 3 for one in range(3)] for number in range(3)]
+    tests = [contrast(samples, [sign * one for one in own for sign in (1, -1)]) for own in weights]
+    p_values = [min(test.p_within(0, math.inf), test.p_within(-math.inf, 0)) for test in tests]
+    assert mean.p_depends == pytest.approx(min(1, 3 * min(p_values)))
+
+
+def test_one_lost_seed_leaves_the_verdicts_of_the_other_contexts(tmp_path):
+    for model, seeds in (("unet", 3), ("resnet34_unet", 3), ("unet_bias", 2)):
+        for scheduler, gain in (("cosine", 0.0), ("onecycle", 0.05)):
+            replicates(tmp_path, f"model={model}", f"scheduler={scheduler}", mean=0.7 + gain, seeds=seeds)
+    mean, *parts = effects_of(tmp_path, "scheduler")
+    assert mean.context == "mean of 2 of 3" and mean.status == "better" and mean.is_everywhere
+    assert [bool(part.comparison.problem) for part in parts] == [False, False, True]
+    assert mean.comparison.seeds == (3, 3, 3, 3)
+
+
+def test_of_many_levels_each_is_compared_with_the_best_and_with_the_baseline(tmp_path):
+    means = {0.0005: 0.6, 0.001: 0.7, 0.002: 0.8, 0.003: 0.65, 0.004: 0.9, 0.005: 0.5}
+    for lr, mean in means.items():
+        replicates(tmp_path, f"optimizer.lr={lr}", mean=mean)
+    found = effects_of(tmp_path, "optimizer.lr")
+    assert [(one.first, one.second) for one in found] == [
+        *[("lr 0.004", f"lr {lr}") for lr in means if lr != 0.004],
+        *[(f"lr {lr}", "lr 0.001") for lr in means if lr not in (0.001, 0.004)],  # that of conf/optimizer/adamw.yaml
+    ]
+    # the best is selected by the same scores: all 15 pairs share the 5 %
+    assert min(one.p_adjusted for one in found) == pytest.approx(15 * min(one.p for one in found))

@@ -296,7 +296,7 @@ def test_a_mean_that_hides_opposite_effects_says_so(tmp_path):
             replicates(tmp_path, f"model={model}", f"scheduler={scheduler}", mean=0.7 + gain, seeds=4)
     records, settings = known(tmp_path)
     word, *_ = effect_columns(factor_effects(records, settings, ["scheduler"]))["verdict"]
-    assert word == "onecycle is better on average, but worse with resnet34_unet"
+    assert word == "onecycle is better with unet; cosine is better with resnet34_unet"
 
 
 def test_a_terminal_gets_the_columns_that_matter_most(three, monkeypatch):
@@ -308,3 +308,39 @@ def test_a_terminal_gets_the_columns_that_matter_most(three, monkeypatch):
             *("setting", "seeds", "test Dice", "points behind the best [95 %]", "time per run")
         ]
         assert max(map(len, lines)) <= 88
+
+
+def verdicts_over_contexts(sweep, **gains):
+    """What is said of onecycle over cosine, where it gains this much with each network."""
+    for model, gain in gains.items():
+        for scheduler, more in (("cosine", 0.0), ("onecycle", gain)):
+            replicates(sweep, f"model={model}", f"scheduler={scheduler}", mean=0.7 + more, seeds=4)
+    records, settings = known(sweep)
+    return factor_effects(records, settings, ["scheduler"])
+
+
+def test_an_effect_in_one_context_of_three_is_said_of_that_context(tmp_path):
+    mean, *_ = found = verdicts_over_contexts(tmp_path, unet=0.06, resnet34_unet=0.0, unet_bias=0.0)
+    (sentence,) = effect_sentences(found)
+    assert sentence.endswith(": onecycle is better with unet; undecided with resnet34_unet and unet_bias.")
+    assert mean.depends and mean.status == "better" and not mean.is_everywhere
+
+
+def test_an_effect_that_each_context_shows_needs_no_contexts(tmp_path):
+    assert effect_columns(verdicts_over_contexts(tmp_path, unet=0.04, resnet34_unet=0.03))["verdict"] == [
+        "onecycle is better",
+        "",
+        "",
+    ]
+
+
+def test_an_effect_that_only_the_mean_shows_is_one_on_average(tmp_path):
+    for model, noise in (("unet", 0.0), ("resnet34_unet", 0.04)):
+        for scheduler, gain in (("cosine", 0.0), ("onecycle", 0.05)):
+            for seed, offset in enumerate((-1.0, -0.3, 0.3, 1.0)):
+                dice = 0.7 + gain + (noise + 0.002) * offset * (1 if scheduler == "cosine" else 0.9)
+                finish(tmp_path, f"model={model}", f"scheduler={scheduler}", dice=[dice, dice - 0.1], seed=seed)
+    records, settings = known(tmp_path)
+    mean, *parts = factor_effects(records, settings, ["scheduler"])
+    assert [part.status for part in parts] == ["undecided", "better"] and mean.p_adjusted < 0.05
+    assert effect_columns([mean])["verdict"] == ["onecycle is better on average"]
