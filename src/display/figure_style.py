@@ -10,6 +10,8 @@ from typing import NamedTuple
 import matplotlib.style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -17,6 +19,7 @@ from src.base.files import replacing
 from src.display.colors import BLACK, BLUE, FONT, GREEN, GREY, ORANGE, PURPLE, SKY_BLUE, VERMILLION
 from src.display.text import collapse_whitespace, shortened_inside
 
+PNG_DPI = 200
 COLUMN_WIDTH = 3.5  # inches, a column of a two-column paper
 TEXT, SMALL = 8, 7  # points
 LEGEND_LINE = 10 / 72  # inches
@@ -106,12 +109,18 @@ def saved(figure: Figure, folder: Path, name: str) -> list[Path]:
     The same data give the same bytes: no date, no random ids. Returns both paths. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    svg, png = folder / f"{name}.svg", folder / f"{name}.png"
+    figure.set_dpi(PNG_DPI)
     with in_style():
-        for path, metadata in zip(paths, ({"Date": None}, {}), strict=True):
-            with replacing(path) as temporary:
-                figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
-    return paths
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+            figure.set_layout_engine("none")  # savefig would do it four times, which takes as long as drawing
+        with replacing(svg) as temporary:
+            FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None})
+        figure.set_dpi(PNG_DPI)  # the SVG has changed it
+        with replacing(png) as temporary:
+            FigureCanvasAgg(figure).print_png(temporary)
+    return [svg, png]
 
 
 def note(ax: Axes, text: str, corner: str) -> None:
