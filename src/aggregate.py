@@ -29,6 +29,7 @@ def aggregate(config: DictConfig) -> None:
     """Check, load, judge, print the answer, write the report."""
     # pandas, scipy and matplotlib take a second to import: --help must not wait for them
     from src.analysis.claims.looks import keep_looks
+    from src.analysis.records.kept_reads import KeptReads
     from src.analysis.report.options import AggregateOptions
     from src.analysis.report.page import terminal_text, write_report
     from src.analysis.report.report import make_report
@@ -38,7 +39,10 @@ def aggregate(config: DictConfig) -> None:
     folder = options.folder(sweeps)
     on_any_data = options.claim_files != "auto"  # claims that are named are judged with runs on any data
     counts_failures = options.failures == "count"
-    report = make_report(sweeps, options.claims(), options.protocol, options.detect / 100, on_any_data, counts_failures)
+    kept = KeptReads(sweeps, folder)
+    report = make_report(
+        sweeps, options.claims(), options.protocol, options.detect / 100, on_any_data, counts_failures, kept
+    )
     looks, notes = keep_looks(report.records.included, folder)
     report = replace(report, looks=tuple(looks))
     for note in notes:

@@ -76,6 +76,7 @@ class SweepFolder:
         self.plan_file = folder / "plan.json"
         self.locks = folder / ".locks"
         self.jobs = folder / ".jobs"  # what launchers keep
+        self.kept_reads = folder / ".kept_reads"  # of an aggregation, for the next one
 
     def lock(self, name: str) -> HostAwareLock:
         """The lock of a run, or of the plan: beside the runs, so that asking for one changes nothing in them."""

@@ -1,13 +1,15 @@
 """The files of a sweep as its runs left them, each checked: plan.json, run.json, epochs.jsonl and config.yaml."""
 
+import json
 import math
 import shlex
-import statistics
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field
 
+from src.analysis.records.kept_reads import Columns, KeptReads
 from src.base.config import AnySection, Section, parse_section
 from src.base.errors import ConfigError, one_line
 from src.base.files import read_json, read_yaml
@@ -16,6 +18,7 @@ from src.base.record import RunRecord, SweepFolder, failure_kind
 from src.base.renamed import with_new_names
 
 MOST_EPOCHS = 10**9  # of a plan
+EPOCH_COSTS = ("train_seconds", "images_per_second", "peak_memory_bytes")
 Row = dict[str, Any]
 Text = Annotated[str, AfterValidator(one_line)]  # printable: characters that a terminal would act on are escaped
 Choices = Annotated[
@@ -148,8 +151,8 @@ def _plan(sweep: Path) -> _Plan:
     return _parse(_Plan, read_json(path) if path.exists() else {"runs": []}, path.name)
 
 
-def read_run(record: RunRecord, planned: Row) -> tuple[Row, list[Row]]:
-    """The columns of a run, from its plan and its record, and the lines of its epochs."""
+def read_run(record: RunRecord, planned: Row, kept: KeptReads) -> tuple[Row, Columns]:
+    """The columns of a run, from its plan and its record, and those of its epochs."""
     try:
         run = record.read_now()
         starting = run is None and record.is_held()
@@ -157,24 +160,28 @@ def read_run(record: RunRecord, planned: Row) -> tuple[Row, list[Row]]:
     except (ValueError, OSError) as error:
         facts = {"status": "unreadable", "error": str(error)}
     try:
-        epochs = _read_epochs(record)
-        done = {"epoch": len(epochs), **_costs(epochs)}
+        epochs = _read_epochs(record, kept)
+        done = {"epoch": len(epochs["epoch"]), **_costs(epochs)}
     except (ValueError, OSError) as error:
-        epochs, done = [], {"epoch": None}
+        epochs, done = {}, {"epoch": None}
         # a finished run with a broken curve is not trusted; an unfinished one rewrites it when it resumes
         facts["status"] = "unreadable" if facts["status"] == "finished" else facts["status"]
         facts["error"] = "; ".join(filter(None, [facts.get("error"), f"epochs.jsonl cannot be used: {error}"]))
     return {"run_id": record.folder.name, **planned, **done, **facts}, epochs
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, kept: KeptReads) -> dict[str, Any]:
     """The config of the run in `folder`. Raises ValueError or OSError.
 
     Keys and texts are printable; dates and other types of YAML are texts.
     """
-    config = with_new_names(_plain(read_yaml(folder / "config.yaml")))
+    path = RunRecord(folder).config_file
+    if columns := kept.find(path):
+        return dict(json.loads(columns["json"][0]))
+    config = with_new_names(_plain(read_yaml(path)))
     if not isinstance(config, dict):
         raise ValueError(f"it holds a {type(config).__name__}")
+    kept.add(path, {"json": np.array([json.dumps(config)], dtype=object)})
     return config
 
 
@@ -208,30 +215,37 @@ def _facts(content: Row | None, folder: Path) -> Row:
     }
 
 
-def _read_epochs(record: RunRecord) -> list[Row]:
-    """Raises ValueError or OSError if they cannot be read."""
+def _read_epochs(record: RunRecord, kept: KeptReads) -> Columns:
+    """The keys of the lines as columns, numbers as float64, the missing ones nan. Raises ValueError or OSError."""
+    if columns := kept.find(record.epochs_file):
+        return columns
     epochs = []
     for number, line in enumerate(record.read_epochs(), start=1):
         epoch = _parse(_Epoch, line, f"line {number}")
         if epoch.epoch != number:
             raise ValueError(f"line {number} has epoch {epoch.epoch}")
         epochs.append(epoch.model_dump(exclude_unset=True))
-    return epochs
+    types = dict.fromkeys(_Epoch.model_fields, "float64") | {"epoch": "int64", "device": "object"}
+    keys = dict.fromkeys(["epoch", *(key for epoch in epochs for key in epoch)])
+    columns = {key: np.array([epoch.get(key) for epoch in epochs], dtype=types[key]) for key in keys}
+    kept.add(record.epochs_file, columns)
+    return columns
 
 
-def _costs(epochs: list[Row]) -> Row:
+def _costs(epochs: Columns) -> Row:
     """The costs of a run's training; empty before the end of its first epoch, or if they are not on record."""
-    try:
-        concurrent_runs: list[Any] = [epoch.get("device_jobs") for epoch in epochs]
-        one_device = len({epoch.get("device") for epoch in epochs}) == 1  # and not resumed on another
-        return {
-            "train_seconds": math.fsum(epoch["train_seconds"] for epoch in epochs),
-            "images_per_second": statistics.median(epoch["images_per_second"] for epoch in epochs),
-            "peak_memory_bytes": max(epoch["peak_memory_bytes"] for epoch in epochs),
-            "exclusive": None if None in concurrent_runs else max(concurrent_runs) == 1 and one_device,
-        }
-    except (KeyError, TypeError, ValueError):
+    costs = [epochs.get(name, np.array([math.nan])) for name in EPOCH_COSTS]
+    if not len(epochs["epoch"]) or np.isnan(costs).any():
         return {}
+    seconds, speed, memory = costs
+    concurrent_runs = epochs.get("device_jobs", np.array([math.nan])).max()  # nan if one is unknown
+    one_device = len(set(epochs.get("device", [None]))) == 1  # and not resumed on another
+    return {
+        "train_seconds": math.fsum(seconds),
+        "images_per_second": float(np.median(speed)),
+        "peak_memory_bytes": float(memory.max()),
+        "exclusive": None if math.isnan(concurrent_runs) else bool(concurrent_runs == 1 and one_device),
+    }
 
 
 def _plain(value: Any) -> Any:

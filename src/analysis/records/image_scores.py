@@ -5,12 +5,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from src.analysis.records.kept_reads import Columns, KeptReads
 from src.base.errors import one_line, unquoted
 from src.base.files import read_regular
 from src.base.record import HEADLINE, LARGEST_IMAGES, TEST_IMAGE_COLUMNS
@@ -19,16 +18,23 @@ NUMBERS = {"dice": "float64", "iou": "float64", "tp": "int64", "fp": "int64", "f
 LARGEST = {"dice": 1, "iou": 1, "tp": 10**12, "fp": 10**12, "fn": 10**12}
 HEADER = ",".join(TEST_IMAGE_COLUMNS).encode()
 BATCH = 10_000_000  # bytes of files that are parsed at once
-Table = dict[str, npt.NDArray[Any]]  # the columns of a test_images.csv
 Orders = dict[tuple[str, ...], tuple[list[int], pd.Index]]
 ROUNDING = 1e-9  # a mean of scores as text against the mean that the run itself took
 
 
-def read_tables(paths: Sequence[Path]) -> Iterator[Table | Exception]:
-    """The needed columns of each test_images.csv, or why it cannot be read.
+def read_tables(paths: Sequence[Path], kept: KeptReads) -> Iterator[Columns | Exception]:
+    """The needed columns of each test_images.csv, or why it cannot be read."""
+    known = {path: kept.find(path) for path in paths}
+    tables = _read_tables([path for path, columns in known.items() if columns is None])
+    for path, columns in known.items():
+        table = columns or next(tables)
+        if columns is None and not isinstance(table, Exception):
+            kept.add(path, table)
+        yield table
 
-    Files that look complete are parsed many at a time: most of the time that one takes does not depend on its rows.
-    """
+
+def _read_tables(paths: Sequence[Path]) -> Iterator[Columns | Exception]:
+    """Files that look complete are parsed many at a time: most of what one takes does not depend on its rows."""
     batch: list[bytes | Exception] = []
     size = 0
     for path in paths:
@@ -43,14 +49,14 @@ def read_tables(paths: Sequence[Path]) -> Iterator[Table | Exception]:
     yield from _parse_batch(batch)
 
 
-def _parse_batch(batch: Sequence[bytes | Exception]) -> Iterator[Table | Exception]:
+def _parse_batch(batch: Sequence[bytes | Exception]) -> Iterator[Columns | Exception]:
     rows = [one.count(b"\n") - 1 if isinstance(one, bytes) and _looks_complete(one) else 0 for one in batch]
     bodies = [
         one[len(HEADER) :].strip(b"\r\n")
         for one, count in zip(batch, rows, strict=True)
         if count and isinstance(one, bytes)
     ]
-    together: Table = {}
+    together: Columns = {}
     with suppress(ValueError):
         together = _parse(b"\n".join([HEADER, *bodies]))  # a shorter line fails
     is_whole = bool(together) and len(together["stem"]) == sum(rows)  # empty lines are left out
@@ -79,7 +85,7 @@ def _looks_complete(content: bytes) -> bool:
     )
 
 
-def _parse(content: bytes) -> Table:
+def _parse(content: bytes) -> Columns:
     """The needed columns of a test_images.csv. Raises ValueError."""
     try:
         with np.errstate(invalid="ignore"):
@@ -95,7 +101,7 @@ def _parse(content: bytes) -> Table:
     return {str(name): column.to_numpy() for name, column in table.items()}
 
 
-def checked_scores(table: Table | Exception, protocol: str, test_dice: float, orders: Orders) -> pd.DataFrame:
+def checked_scores(table: Columns | Exception, protocol: str, test_dice: float, orders: Orders) -> pd.DataFrame:
     """The rows of one protocol by sorted stem; `orders`: of `_order`, by the stems as they are in a file.
 
     Raises ValueError for a file that is broken or contradicts `test_dice` of run.json.

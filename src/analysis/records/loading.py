@@ -14,6 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from src.analysis.records.image_scores import NUMBERS, Orders, checked_scores, read_tables
+from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.runs import LAYOUT, Configs, load_runs_and_epochs
 from src.base.record import HEADLINE, SweepFolder
 
@@ -113,19 +114,21 @@ def find_sweeps(patterns: Sequence[str]) -> list[Path]:
     return list(found.values())
 
 
-def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE) -> Records:
+def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE, kept: KeptReads | None = None) -> Records:
     """The records in the folders `sweeps`, with the test images' scores under `protocol`.
 
-    `runs` has all runs. Raises ValueError for a folder that is not a sweep, with the expected layout.
+    `runs` has all runs. `kept`: of the same folders; by default everything is read, and nothing is kept. Raises
+    ValueError for a folder that is not a sweep, with the expected layout.
     """
-    runs, epochs, configs = load_runs_and_epochs(*sweeps)
+    kept = kept or KeptReads()
+    runs, epochs, configs = load_runs_and_epochs(sweeps, kept)
     runs["left_out"] = pd.Series(pd.NA, index=runs.index, dtype="object")
     if "debug" in runs:
         is_debug = runs["status"].eq("finished") & runs["debug"].notna()
         runs.loc[is_debug, "left_out"] = "a debug run: it saw only a few batches"
     scores: dict[str, pd.DataFrame] = {}
     candidates = runs.loc[_can_be_included(runs), ["folder", "test_dice"]]
-    tables = read_tables([Path(folder) / "test_images.csv" for folder in candidates["folder"]])
+    tables = read_tables([Path(folder) / "test_images.csv" for folder in candidates["folder"]], kept)
     progress = tqdm(candidates.itertuples(), "test images", len(candidates), unit="run", disable=None, leave=False)
     orders: Orders = {}
     for (index, folder, test_dice), table in zip(progress, tables, strict=True):
@@ -133,6 +136,7 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE) -> Records:
             scores[folder] = checked_scores(table, protocol, test_dice, orders)
         except (ValueError, OSError) as error:
             runs.loc[index, "left_out"] = f"test_images.csv cannot be used: {error}"
+    kept.save()
     for reasons_of in (_duplicates, _of_other_images):
         for folder, reason in reasons_of(runs, scores).items():
             runs.loc[runs["folder"] == folder, "left_out"] = reason

@@ -1,12 +1,14 @@
 """The runs of sweeps as one table, with the status of each; no damage to a record affects other runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from src.analysis.records.files import MOST_EPOCHS, Row, read_config, read_plan, read_run
+from src.analysis.records.kept_reads import Columns, KeptReads
 from src.base.config import neutral_keys
 from src.base.identity import CHOICE_SECTIONS
 from src.base.record import RunRecord
@@ -35,24 +37,24 @@ def load_runs(*sweeps: Path) -> pd.DataFrame:
     `status` is `planned` for a run of plan.json that has not started, `unreadable` for a folder whose record is broken
     or missing, else that of the record. Raises ValueError for a folder that is not a sweep.
     """
-    return load_runs_and_epochs(*sweeps)[0]
+    return load_runs_and_epochs(sweeps, KeptReads())[0]
 
 
-def load_runs_and_epochs(*sweeps: Path) -> tuple[pd.DataFrame, pd.DataFrame, Configs]:
+def load_runs_and_epochs(sweeps: Sequence[Path], kept: KeptReads) -> tuple[pd.DataFrame, pd.DataFrame, Configs]:
     """The runs of `load_runs`; a row per finished epoch: `folder` of its run and the keys of its line; the configs."""
-    rows, epochs = [], []
+    rows, epochs = [], {}
     for sweep in sweeps:
-        for row, lines in _read_sweep(sweep):
+        for row, columns in _read_sweep(sweep, kept):
             rows.append({**row, "sweep": str(sweep), "folder": str(sweep / row["run_id"])})
-            epochs += [{"folder": rows[-1]["folder"], **line} for line in lines]
+            epochs[rows[-1]["folder"]] = columns
     planned_values = {row["config_id"]: row.pop("values") for row in rows if "values" in row}
     runs = _typed(pd.DataFrame(rows))
-    configs = _read_configs(runs)
+    configs = _read_configs(runs, kept)
     epochs_of = {setting: _epochs_in(config) for setting, config in configs.items()}
     runs["epochs"] = runs["epochs"].fillna(runs["config_id"].map(epochs_of).astype("Int64"))
     values = add_values(runs, {**_planned_configs(runs, configs, planned_values), **configs})
     order = [*_choices_in(runs), *values, "seed", "run_id", "folder"]
-    return runs.sort_values(order, key=_sort_key, ignore_index=True), pd.DataFrame(epochs), configs
+    return runs.sort_values(order, key=_sort_key, ignore_index=True), _joined(epochs), configs
 
 
 def add_values(runs: pd.DataFrame, configs: Configs) -> list[str]:
@@ -108,21 +110,34 @@ def is_same(first: Any, second: Any) -> bool:
     return first == second and isinstance(first, bool) == isinstance(second, bool)
 
 
-def _read_sweep(sweep: Path) -> Iterator[tuple[Row, list[Row]]]:
-    """For each run of a sweep, planned or started, its row and the lines of its epochs."""
+def _joined(epochs: Mapping[str, Columns]) -> pd.DataFrame:
+    """The columns of each folder below each other, with the folder, and nan if a folder lacks a column."""
+    lengths = {folder: len(columns["epoch"]) for folder, columns in epochs.items() if columns}
+    if not sum(lengths.values()):
+        return pd.DataFrame()
+    known = [epochs[folder] for folder in lengths]
+    table = {"folder": np.repeat(np.array(list(lengths), dtype=object), list(lengths.values()))}
+    for name in dict.fromkeys(name for columns in known for name in columns):
+        missing = (np.full(length, np.nan) for length in lengths.values())
+        table[name] = np.concatenate([one.get(name, nan) for one, nan in zip(known, missing, strict=True)])
+    return pd.DataFrame(table)
+
+
+def _read_sweep(sweep: Path, kept: KeptReads) -> Iterator[tuple[Row, Columns]]:
+    """For each run of a sweep, planned or started, its row and the columns of its epochs."""
     try:
         planned = read_plan(sweep)
     except (ValueError, OSError) as error:
         planned = {}
         reason = f"the planned runs are unknown ({error}); delete it, and the next launch writes it again"
-        yield {"run_id": "plan.json", "status": "unreadable", "error": reason}, []
+        yield {"run_id": "plan.json", "status": "unreadable", "error": reason}, {}
     folders = _run_folders(sweep, planned)
     for folder in folders:
-        yield read_run(RunRecord(folder), planned.get(folder.name, {}))
+        yield read_run(RunRecord(folder), planned.get(folder.name, {}), kept)
     started = {folder.name for folder in folders}
     for run_id, facts in planned.items():
         if run_id not in started:
-            yield {**facts, "run_id": run_id, "status": "planned"}, []
+            yield {**facts, "run_id": run_id, "status": "planned"}, {}
 
 
 def _run_folders(sweep: Path, planned: Mapping[str, Any]) -> list[Path]:
@@ -154,7 +169,7 @@ def _not_a_sweep(sweep: Path) -> str:
     return f"{sweep}: does not hold runs; expected {LAYOUT}"
 
 
-def _read_configs(runs: pd.DataFrame) -> Configs:
+def _read_configs(runs: pd.DataFrame, kept: KeptReads) -> Configs:
     """The config of each setting, of its first run with a readable one.
 
     Without any the setting is unknown: its finished runs are marked as unreadable.
@@ -164,7 +179,7 @@ def _read_configs(runs: pd.DataFrame) -> Configs:
         problems = {}
         for index, folder in folders.items():
             try:
-                configs[str(config_id)] = read_config(Path(folder))
+                configs[str(config_id)] = read_config(Path(folder), kept)
                 break
             except (OSError, ValueError) as error:
                 problems[index] = f"config.yaml cannot be used: {error}"

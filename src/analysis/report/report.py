@@ -11,6 +11,7 @@ from src.analysis.claims.effects import MIN_EFFECT, Effect, factor_effects, seed
 from src.analysis.claims.printed import printed_beside_measured
 from src.analysis.claims.ranking import settings_scores
 from src.analysis.claims.verdicts import Verdict, judge
+from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.loading import Records, load_records
 from src.analysis.records.matching import Setting, differing_columns, settings_of
 from src.base.record import HEADLINE
@@ -47,12 +48,14 @@ def make_report(
     min_effect: float = MIN_EFFECT,
     on_any_data: bool = True,
     counts_failures: bool = True,
+    kept: KeptReads | None = None,
 ) -> Report:
     """Loads the folders `sweeps` and computes all results. Raises ValueError for a folder that is not a sweep.
 
-    `on_any_data`: whether `claims` are also judged with runs on another kind of data than they were reported with.
+    `on_any_data`: whether `claims` are also judged with runs on another kind of data than they were reported with;
+    `kept`: what was read of the same folders earlier.
     """
-    records = load_records(sweeps, protocol)
+    records = load_records(sweeps, protocol, kept)
     settings = settings_of(records, counts_failures)
     known = records.runs[records.runs["config_id"].notna()]
     factors = [name for name in differing_columns(known) if name not in ("fingerprint", "config_id")]

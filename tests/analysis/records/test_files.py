@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.runs import load_runs, load_runs_and_epochs
 from src.analysis.status.sweep_status import status_text, write_summary
 from tests.analysis.sweeps import fail, finish, plan
@@ -106,7 +107,7 @@ def test_a_score_of_another_name_takes_no_place_of_a_fact(sweep):
 def test_unknown_keys_of_an_epoch_pass_for_nothing(sweep):
     record = finish(sweep, 0.75)
     damaged(record, "epochs.jsonl", lambda text: text.replace("{", '{"folder": "x", "setting": [1], '))
-    _, epochs, _ = load_runs_and_epochs(sweep)
+    _, epochs, _ = load_runs_and_epochs([sweep], KeptReads())
     assert set(epochs["folder"]) == {str(record.folder)} and list(epochs) == ["folder", "epoch", "valid_dice"]
 
 
