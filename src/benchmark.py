@@ -19,7 +19,7 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from src.cli.hydra_entry import as_config_errors, hydra_command
-from src.cli.overrides import force_overrides, is_for_hydra, parse_options, plain_values
+from src.cli.overrides import force_overrides, is_for_hydra, parse_arguments, parse_options, plain_values
 
 OWN = ("output", "networks", "repeats", "steps", "images")
 DRAWN = ["data=synthetic", "data.size=500", "data.test=1"]  # about the size of the real photos
@@ -29,8 +29,9 @@ FULL = ["trainer=report_a", "numerics=fast"]
 
 def benchmark() -> None:
     """The command; keys of a run are set aside, since the benchmark's own config does not have them."""
-    of_runs = [argument for argument in sys.argv[1:] if _is_of_runs(argument)]
-    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in of_runs]
+    _, flags, overrides = parse_arguments(sys.argv[1:])
+    of_runs = [override for override in overrides if _is_of_runs(override)]
+    sys.argv[1:] = [*flags, *(override for override in overrides if override not in of_runs)]
 
     @hydra_command("benchmark", paths=("output",))
     def main(config: DictConfig) -> None:

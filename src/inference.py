@@ -15,6 +15,7 @@ if __name__ == "__main__":  # the imports below take seconds
 
     expect_ctrl_c()
 
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +79,7 @@ def predict(
 
 
 @hydra_command("inference", paths=("run", "input", "root", "output", "cache"))
-def inference(config: DictConfig) -> int:
+def inference(config: DictConfig) -> None:
     """Check everything, predict batch after batch, write a summary, print how it ended."""
     # torch takes seconds to import: --help must not wait for it
     from src.prediction.inference import Inference, InferenceOptions
@@ -86,7 +87,7 @@ def inference(config: DictConfig) -> int:
     if config.split is not None and OmegaConf.is_missing(config, "input"):
         config.input = None
     warnings.filterwarnings("ignore", module="PIL")  # about odd metadata, which a user cannot change here
-    return Inference.of(parse_options(InferenceOptions, config, NEEDED)).run()
+    sys.exit(Inference.of(parse_options(InferenceOptions, config, NEEDED)).run())
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 
 from src.base.errors import ConfigError, cut, one_line
 from src.cli.hydra_entry import as_config_errors, hydra_command
-from src.cli.overrides import force_overrides, is_for_hydra, plain_values
+from src.cli.overrides import force_overrides, is_for_hydra, parse_arguments, plain_values
 
 if TYPE_CHECKING:
     from src.models.summary import BlockSummary, ModelSummary
@@ -32,8 +32,9 @@ NUMBERS = ("parameters", "multiply-adds (M)", "outputs and gradients (MB)")
 
 def summary() -> None:
     """The command; its overrides are keys of a run, which its own config does not have."""
-    of_runs = [argument for argument in sys.argv[1:] if not is_for_hydra(argument)]
-    sys.argv[1:] = [argument for argument in sys.argv[1:] if is_for_hydra(argument)]
+    _, flags, overrides = parse_arguments(sys.argv[1:])
+    of_runs = [override for override in overrides if not is_for_hydra(override)]
+    sys.argv[1:] = [*flags, *filter(is_for_hydra, overrides)]
 
     @hydra_command("summary")
     def main(config: DictConfig) -> None:

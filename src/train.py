@@ -15,20 +15,44 @@ if __name__ == "__main__":  # the imports below take seconds
     expect_ctrl_c()
 
 import logging
+import re
 import sys
 from pathlib import Path
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.cli.hydra_entry import hydra_command, network_names
-from src.cli.overrides import check_by_model, plain_values, strip_plus, sweep_name, task_overrides
+from src.base.config import RunConfig, problems_of
+from src.base.errors import ConfigError, Ended
+from src.cli.hydra_entry import hydra_command
+from src.cli.overrides import (
+    CONF,
+    check_by_model,
+    network_names,
+    plain_values,
+    source_folders,
+    strip_plus,
+    sweep_name,
+    task_overrides,
+)
+
+BUILT = re.compile(r"\+*(model|loss|optimizer|scheduler|augmentation)\b")
 
 
 @hydra_command("train")
-def train(composed: DictConfig) -> int:
-    """One run: check, train, print how it ended. A sweep goes to its launcher instead, see hydra_plugins."""
+def train(composed: DictConfig) -> float:
+    """One run: check, train, print how it ended; returns the best validation Dice, between 0 and 1.
+
+    Launchers of other programs call it for each run of a sweep, those of hydra_plugins/segsweep start processes.
+    """
+    hydra = HydraConfig.get()
+    plain, overrides = plain_values(composed), strip_plus(task_overrides(hydra))
+    folders = source_folders(hydra)
+    check_by_model(plain, overrides, network_names(folders))
+    only_typed = folders == [CONF] and not any(map(BUILT.match, overrides))  # our own options have no other problems
+    if only_typed and (problems := problems_of(RunConfig, plain)):
+        raise ConfigError(problems)
     # torch takes seconds to import: --help, --cfg and typos must not wait for it
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -37,25 +61,22 @@ def train(composed: DictConfig) -> int:
     from src.training.reuse import add_labels, note_of_old_runs
     from src.training.run import run
 
-    plain, overrides = plain_values(composed), task_overrides(HydraConfig.get())
-    check_by_model(plain, overrides, network_names(GlobalHydra.instance().config_loader()))
     config = checked(plain)
-    experiment = HydraConfig.get().runtime.choices.get("experiment")
-    sweep = sweep_name(config.sweep.name, experiment, "single")
+    otherwise = "single" if hydra.mode == RunMode.RUN else "adhoc"
+    sweep = sweep_name(config.sweep.name, hydra.runtime.choices.get("experiment"), otherwise)
     if (note := note_of_old_runs(Path(config.output) / sweep)) is not None:
         print(note, file=sys.stderr)
     root = logging.getLogger()
     with logging_redirect_tqdm([root] if root.handlers else []):  # it would add a handler where there is none
-        outcome = run(config, sweep, strip_plus(overrides))
+        outcome = run(config, sweep, overrides)
     if outcome.signal_number is not None:
-        print(f"interrupted: {outcome.folder}; the same command resumes", file=sys.stderr)
-    elif outcome.status == "failed":
-        print(f"failed: {outcome.error}; the traceback is in {outcome.folder / 'train.log'}", file=sys.stderr)
-    else:
-        labels = "" if outcome.ran else add_labels(RunRecord(outcome.folder), config, strip_plus(overrides))
-        how = "finished" if outcome.ran else "already finished, nothing to do"
-        print(f"{how}: test Dice {outcome.scores['test_dice']:.4f}, {outcome.folder}{labels}")
-    return outcome.exit_code
+        raise Ended(f"interrupted: {outcome.folder}; the same command resumes", outcome.exit_code)
+    if outcome.status == "failed":
+        raise Ended(f"failed: {outcome.error}; the traceback is in {outcome.folder / 'train.log'}")
+    labels = "" if outcome.ran else add_labels(RunRecord(outcome.folder), config, overrides)
+    how = "finished" if outcome.ran else "already finished, nothing to do"
+    print(f"{how}: test Dice {outcome.scores['test_dice']:.4f}, {outcome.folder}{labels}")
+    return outcome.scores["valid_dice"]
 
 
 if __name__ == "__main__":

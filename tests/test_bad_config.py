@@ -124,9 +124,9 @@ def make_up(plain: dict[str, Any], refused: Refused, number: int) -> list[str]:
 
 
 def test_mistakes_get_a_clear_message_each_and_leave_nothing(refused, composed):
-    answers = make_up(composed(), refused, 50)
+    answers = make_up(composed(), refused, 25)
     # where nothing was wrong after all, the data that are not there end it
-    assert sum(said.startswith("the config cannot be used") for said in answers) > 30
+    assert sum(said.startswith("the config cannot be used") for said in answers) > 15
 
 
 @pytest.mark.long
@@ -174,13 +174,10 @@ def test_a_thousand_mistakes(refused, composed):
             "hydra.run.dir=elsewhere",
             "hydra.run.dir: not taken; output=<folder> and sweep.name=<name> say where runs are kept",
         ),
-        (
-            "hydra.job.chdir=true",
-            "hydra.job.chdir: not taken; of Hydra's own part these are: launcher, sweeper, callbacks, ",
-        ),
+        ("hydra.launcher.jobs=0", "hydra.launcher.jobs=0: one run has no launcher and no sweeper; -m makes a sweep\n"),
         ("+hydra.callbacks.x.y=1", "hydra.callbacks.x: got {'y': 1}; it takes a _target_ and its arguments"),
         ("+hydra.callbacks.x._target_=nowhere.X", "hydra.callbacks.x: No module named 'nowhere'"),
-        ("hydra.verbose=3", "hydra.verbose: got 3; allowed: true, false, names of loggers\n"),
+        ("hydra.verbose=3", "hydra.verbose=3: allowed are true, false and names of loggers\n"),
         ("hydra/launcher=none", "hydra/launcher: got 'none'; allowed: basic, local, ray, slurm"),
         ("--config-dir=/nowhere", "--config-dir: got '/nowhere', which is not a folder"),
         ("--config-name=other", "--config-name: got 'other'; this option does not exist"),

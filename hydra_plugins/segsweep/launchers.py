@@ -4,15 +4,24 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, env_override, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from src.base.errors import ConfigError
-from src.cli.hydra_entry import as_config_errors, network_names
-from src.cli.overrides import check_by_model, plain_values, strip_plus, sweep_name, task_overrides
+from src.base.errors import Ended
+from src.cli.hydra_entry import as_config_errors, errors_of_task
+from src.cli.hydra_limits import check_hydra
+from src.cli.overrides import (
+    check_by_model,
+    network_names,
+    plain_values,
+    source_folders,
+    strip_plus,
+    sweep_name,
+    task_overrides,
+)
 
 SEED = re.compile(r"\+\+seed=(0|[1-9][0-9]*)")
 
@@ -31,21 +40,22 @@ class SegsweepLauncher(Launcher):
         self.context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Composes and runs all; exits with a code other than 0 unless every run finished."""
+        """Composes and runs all of a batch; the returns hold the best validation Dice of each run."""
         setup_globals()
         with as_config_errors([]):
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        check_hydra(self.config.hydra)
         # torch is imported from here on; Hydra imports this module at every start
         from src.sweep.launch import launch
 
         with as_config_errors(task_overrides(self.config.hydra)):
             points = self.compose(job_overrides)
         experiment = self.config.hydra.runtime.choices.get("experiment")
-        name, backend = sweep_name(None, experiment, "adhoc"), get_class(self.backend)(self.settings)
+        name = sweep_name(None, experiment, "adhoc")
         switches = {key: bool(self.config.hydra.sweeper.get(key)) for key in ("dry_run", "skip_invalid")}
-        if code := launch(points, name, backend, **switches):
-            raise SystemExit(code)
-        return []
+        with errors_of_task(), env_override(self.config.hydra.job.env_set):
+            ends = launch(points, name, get_class(self.backend)(self.settings), **switches)
+        return [_job_return(end, overrides) for end, overrides in zip(ends, job_overrides, strict=False)]
 
     def compose(self, job_overrides: Sequence[Sequence[str]]) -> list[tuple[dict[str, Any], list[str]]]:
         """The config of each job as plain values, as Hydra would compose it, and its overrides.
@@ -53,10 +63,8 @@ class SegsweepLauncher(Launcher):
         Composing takes Hydra up to half a second, so jobs that differ in their seeds only are composed once.
         """
         loader = self.context.config_loader
-        if not job_overrides:
-            raise ConfigError(["the grid is empty: a range or list without values was given"])
         named = {one.partition("=")[2] for overrides in job_overrides for one in overrides if "model.name=" in one}
-        networks = network_names(loader) | named
+        networks = network_names(source_folders(self.config.hydra)) | named
         composed: dict[tuple[str, ...], DictConfig] = {}
         points = []
         for overrides in job_overrides:
@@ -71,6 +79,12 @@ class SegsweepLauncher(Launcher):
             check_by_model(plain, overrides, networks)
             points.append((plain, strip_plus(overrides)))
         return points
+
+
+def _job_return(end: float | str, overrides: Sequence[str]) -> JobReturn:
+    """`end`: the objective, or why there is none."""
+    value, status = (Ended(end), JobStatus.FAILED) if isinstance(end, str) else (end, JobStatus.COMPLETED)
+    return JobReturn(overrides=overrides, status=status, _return_value=value)
 
 
 class LocalLauncher(SegsweepLauncher):

@@ -4,35 +4,44 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.segsweep.launchers import SegsweepLauncher
 from src.base.errors import ConfigError, shown
 from src.cli.hydra_entry import as_config_errors
 from src.cli.overrides import force_overrides
 
 
-class GridSweeper(BasicSweeper):
-    """Hydra's basic sweeper, but it writes no multirun.yaml and leaves composing the runs to the launcher.
+class GridSweeper(Sweeper):
+    """The product of all values, as of Hydra's basic sweeper, but each run resolves interpolations with its own values.
 
-    `dry_run`, `skip_invalid`: see conf/hydra/sweeper/grid.yaml; the launcher reads them in the config.
+    `params`: values by key; `dry_run`, `skip_invalid`: see conf/hydra/sweeper/grid.yaml. All are read in the config.
     """
 
-    def __init__(self, *, dry_run: bool = False, skip_invalid: bool = False, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.switches = {"dry_run": dry_run, "skip_invalid": skip_invalid}
+    def __init__(self, **settings: Any) -> None:
+        self.switches = {key: settings.get(key, False) for key in ("dry_run", "skip_invalid")}
 
-    def sweep(self, arguments: list[str]) -> Sequence[Any]:
-        """Launches the product of `hydra.sweeper.params` and `arguments`, which replace params of the same key."""
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
+
+    def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
+        """Launches the product of `hydra.sweeper.params` and `arguments`, which replace params of the same key.
+
+        Ends the program if a run failed.
+        """
         assert self.hydra_context is not None and self.launcher is not None and self.config is not None
-        # not self.params, whose interpolations Hydra has resolved: each job resolves them with its own values
+        # not the settings, whose interpolations Hydra has resolved: each job resolves them with its own values
         sweeper: Any = OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)
         if not isinstance(sweeper["params"], dict | None):
             raise ConfigError([f"hydra.sweeper.params: got {shown(sweeper['params'])}; it takes key: values"])
-        wrong = {key: value for key, value in self.switches.items() if not isinstance(value, bool)}
-        if wrong:
-            raise ConfigError([f"hydra.sweeper.{key}: got {shown(got)}; true or false" for key, got in wrong.items()])
+        self._check_switches()
         params = [f"{key}={value}" for key, value in (sweeper["params"] or {}).items()]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = [*force_overrides(params), *arguments]
@@ -43,4 +52,25 @@ class GridSweeper(BasicSweeper):
                 if override.is_sweep_override():
                     given = [f"{key}={value}" for value in override.sweep_string_iterator()]
                 values[key] = given
-        return self.launcher.launch([list(job) for job in itertools.product(*values.values())], initial_job_idx=0)
+        jobs = [list(job) for job in itertools.product(*values.values())]
+        if not jobs:
+            raise ConfigError(["the grid is empty: a range or list without values was given"])
+        returns = self.launcher.launch(jobs, initial_job_idx=0)
+        failed = [job for job in returns if job.status != JobStatus.COMPLETED]
+        if failed and isinstance(self.launcher, SegsweepLauncher):  # which has said how each run ended
+            raise SystemExit(1)
+        for job in failed:
+            _ = job.return_value  # raises what the job raised
+        return returns
+
+    def _check_switches(self) -> None:
+        """Raises ConfigError for a switch that is not one, or that the launcher does not know."""
+        ours = isinstance(self.launcher, SegsweepLauncher)
+        problems = []
+        for key, got in self.switches.items():
+            if not isinstance(got, bool):
+                problems.append(f"hydra.sweeper.{key}: got {shown(got)}; true or false")
+            elif got and not ours:
+                problems.append(f"hydra.sweeper.{key}: this launcher cannot do it; hydra/launcher=local does")
+        if problems:
+            raise ConfigError(problems)

@@ -22,6 +22,14 @@ class ConfigError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
+class Ended(Exception):
+    """The work of a command ended before it was done; the message says how, and `code` is the command's exit code."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def attempt(problems: list[str], work: Callable[[], Result]) -> Result | None:
     """What `work` returns; where it raises ValueError, None, and its lines are added to `problems`."""
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli.overrides import CONF, option_names
+from src.cli.overrides import CONF, option_names, source_folders
 
 NOT_KEYS = ("defaults", "hydra", "name", "kind", "_target_")  # of a YAML file: what an option is, not what it takes
 GROUPS = "Groups, as group=option (* is chosen; the keys below are those of the chosen options):"
@@ -30,7 +30,7 @@ def _command_help(*, _root_: DictConfig) -> str:
     takes longer than all the rest.
     """
     hydra = _root_.hydra
-    folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
+    folders = source_folders(hydra)
     texts = [*_texts(hydra.job.config_name, folders)]
     headers = [re.sub(r"^# ?", "", text.partition("defaults:")[0], flags=re.M).strip() for text in texts]
     choices = [*hydra.runtime.choices.items()][::-1]  # in the order of the defaults list

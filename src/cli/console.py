@@ -20,6 +20,7 @@ from src.base.errors import one_line
 
 CLEAR = "\x1b[H\x1b[J"  # move to the upper left corner, erase everything after it
 INTERRUPTED = 128 + signal.SIGINT
+HYDRAS_OWN = "Error executing job with overrides: "  # it prints this before it raises what the command explains
 PATIENCE = 5.0  # seconds from Ctrl-C to the end, if something does not return
 
 
@@ -70,6 +71,8 @@ class _Stream:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
+        if text.startswith(HYDRAS_OWN):
+            return len(text)
         return self._tried(self.stream.write, _escaped(text)) or len(text)
 
     def flush(self) -> None:

@@ -1,9 +1,10 @@
-"""What a command takes of Hydra: what it would ignore, unpickle or write elsewhere is refused."""
+"""What a command refuses, before and after Hydra composes its config, since it would not do what it says."""
 
 import argparse
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -12,9 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from src.base.errors import ConfigError, shown
 from src.cli.overrides import CONF, option_names
 
-BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"  # Hydra's default
-TAKEN = ("launcher", "sweeper", "callbacks", "mode", "verbose", "job_logging", "hydra_logging", "help", "hydra_help")
-_NOT_TAKEN = re.compile(rf"[+~]*(?P<key>hydra(?!\w)(?![./](?:{'|'.join(TAKEN)})(?!\w))[^=]*)")
+# by key of hydra.sweeper: what makes a sweeper look for the largest objective, of Optuna, Ax and Nevergrad
+MAXIMIZES = {"direction": "maximize", "ax_config.experiment.minimize": "false", "optim.maximize": "true"}
 
 
 def config_folders(asked: argparse.Namespace) -> list[Path]:
@@ -23,7 +23,7 @@ def config_folders(asked: argparse.Namespace) -> list[Path]:
     return [*before, CONF, *after]
 
 
-def check_arguments(asked: argparse.Namespace, name: str) -> None:
+def check_arguments(asked: argparse.Namespace, overrides: Sequence[str], name: str) -> None:
     """Raises ConfigError for flags and overrides that the command `name` does not take."""
     problems = []
     if asked.experimental_rerun is not None:
@@ -33,11 +33,17 @@ def check_arguments(asked: argparse.Namespace, name: str) -> None:
     folders = config_folders(asked)
     if asked.config_dir is not None:
         problems += _folder_problems(folders[-1])
-    problems += _not_taken(asked.overrides)
-    if any(re.match(r"[+~]*claims[=@/]", override) for override in asked.overrides):
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    places = [key for key in keys if re.match(r"hydra\.(run|sweep)\b", key)]
+    problems += [f"{key}: not taken; output=<folder> and sweep.name=<name> say where runs are kept" for key in places]
+    if any(re.match(r"[+~]*claims[=@/]", override) for override in overrides):
         problems.append("claims: unknown key; python -m src.aggregate takes claim_files, as claim_files=report_a")
+    if name != "train" and (asked.multirun or any(re.match(r"\+*hydra\.mode=MULTIRUN", one) for one in overrides)):
+        problems.append("-m: this command makes no sweeps; python -m src.train does")
     if name == "train" and not problems:
-        problems = _group_problems(asked.overrides) + _experiment_problems(asked.overrides, folders)
+        problems = _group_problems(overrides)
+        if not any(override.startswith("hydra.searchpath") for override in overrides):
+            problems += _experiment_problems(overrides, folders)
     if problems:
         raise ConfigError(problems)
 
@@ -81,50 +87,56 @@ def _group_problems(overrides: Iterable[str]) -> list[str]:
     return [f"{group}: got null; every run needs one, see --help for the options" for group in missing]
 
 
-def _not_taken(overrides: Sequence[str]) -> list[str]:
-    """One line for each of `overrides` that changes a reserved key of Hydra."""
-    matches = filter(None, map(_NOT_TAKEN.match, overrides))
-    places = "output=<folder> and sweep.name=<name> say where runs are kept"
-    taken = f"of Hydra's own part these are: {', '.join(TAKEN)}"
-    is_place = re.compile(r"hydra\.(run|sweep)\b")
-    return [f"{match['key']}: not taken; {places if is_place.match(match['key']) else taken}" for match in matches]
-
-
-def check_sweeps(overrides: list[str], allowed: bool) -> None:
-    """Raises ConfigError for several values of a key of Hydra's, or of any key where no sweep is `allowed`."""
+def check_sweeps(overrides: Sequence[str], in_a_sweep: bool) -> None:
+    """Raises ConfigError for several values of a key of Hydra's, or of any key if not `in_a_sweep`."""
     problems = []
-    for override in OverridesParser.create().parse_overrides(overrides):
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
         if not override.is_sweep_override():
             continue
         key, value = override.key_or_group, shown(override.get_value_string())
         if override.is_hydra_override():
             problems.append(f"{key}: got {value}; all runs of a sweep share Hydra's own part")
-        elif not allowed:
+        elif not in_a_sweep:
             problems.append(f"{key}: got {value}, several values; -m makes a sweep of them, [...] a list")
     if problems:
         raise ConfigError(problems)
 
 
-def check_hydra(hydra: DictConfig) -> None:
-    """Raises ConfigError for parts of a config that Hydra itself would act on, and this program does not."""
-    callbacks = (hydra.callbacks or {}).items()
+def check_hydra(hydra: Any, overrides: Sequence[str] = ()) -> None:
+    """Raises ConfigError for what of Hydra's own part would have no effect, or the opposite of what is meant.
+
+    `overrides`: of the command line.
+    """
     problems = [
         f"hydra.callbacks.{name}: got {shown(callback)}; it takes a _target_ and its arguments"
-        for name, callback in callbacks
+        for name, callback in (hydra.callbacks or {}).items()
         if not isinstance(OmegaConf.select(hydra.callbacks, f"{name}._target_"), str)
     ]
-    if not isinstance(hydra.verbose, bool | str) and not OmegaConf.is_list(hydra.verbose):
-        problems.append(f"hydra.verbose: got {shown(hydra.verbose)}; allowed: true, false, names of loggers")
-    if hydra.job.env_set or hydra.job.env_copy:
-        problems.append("hydra.job: sets environment variables; set them before the command instead")
-    if hydra.mode == RunMode.MULTIRUN:
-        targets = {part: OmegaConf.select(hydra, f"{part}._target_") for part in ("sweeper", "launcher")}
-        if targets["sweeper"] == BASIC_SWEEPER:
-            problems.append("-m: this command makes no sweeps; python -m src.train does, with hydra/sweeper=grid")
-        problems += [
-            f"hydra.{part}: got {shown(target)}; allowed: those of this program, which start a process for each run"
-            for part, target in targets.items()
-            if target != BASIC_SWEEPER and not str(target).startswith("hydra_plugins.segsweep.")
-        ]
+    if hydra.mode == RunMode.RUN:
+        problems += _problems_of_one_run(hydra, overrides)
+    else:
+        problems += _problems_of_a_sweeper(hydra.sweeper)
     if problems:
         raise ConfigError(problems)
+
+
+def _problems_of_one_run(hydra: Any, overrides: Sequence[str]) -> list[str]:
+    unused = [one for one in overrides if re.match(r"[+~]*hydra[./](launcher|sweeper)\b", one)]
+    problems = [f"{override}: one run has no launcher and no sweeper; -m makes a sweep" for override in unused]
+    if OmegaConf.select(hydra, "sweeper.params") and "hydra.mode=RUN" not in overrides:
+        problems.append("hydra.sweeper.params: holds a grid, which one run does not use; -m makes a sweep of it")
+    return problems
+
+
+def _problems_of_a_sweeper(sweeper: DictConfig) -> list[str]:
+    """One line for each key with which the sweeper would look for the settings with the smallest Dice."""
+    problems = []
+    for key, largest in MAXIMIZES.items():
+        got = OmegaConf.select(sweeper, key)
+        goals = got if OmegaConf.is_list(got) else [] if got is None else [got]
+        if any(str(getattr(goal, "name", goal)).lower() != largest for goal in goals):
+            problems.append(
+                f"hydra.sweeper.{key}: got {getattr(got, 'name', got)}; the objective is the best validation Dice, "
+                f"the larger the better: hydra.sweeper.{key}={largest}"
+            )
+    return problems

@@ -1,5 +1,6 @@
 """Overrides before and after Hydra reads them: in a form that our own schema can check, and configs as plain values."""
 
+import argparse
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +18,29 @@ PATHS = ("output", "init_from", "data.root", "data.cache_dir")
 _VALUE_OVERRIDE = re.compile(r"^\+{0,2}(?P<key>[^\s=~+@-][^=@]*)=")
 
 
-def is_for_hydra(argument: str) -> bool:
-    """Whether `argument` is a flag or changes Hydra's own part, beside the keys of a config."""
-    return argument.startswith("-") or re.match(r"[+~]*hydra\b", argument) is not None
+def parse_arguments(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
+    """Splits a command line into what its flags say, the flags themselves, and the overrides, in whatever order."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for short, flag in (("cd", "config-dir"), ("cn", "config-name"), ("cp", "config-path"), ("c", "cfg")):
+        parser.add_argument(f"-{short}", f"--{flag}")
+    parser.add_argument("-p", "--package")
+    parser.add_argument("-i", "--info", nargs="?", const="all")
+    parser.add_argument("--experimental-rerun")
+    parser.add_argument("-m", "--multirun", action="store_const", const=True)
+    parser.add_argument("-sc", "--shell-completion", action="store_const", const=True)
+    parser.add_argument("overrides", nargs="*")
+    asked, others = parser.parse_known_intermixed_args(arguments)
+    given = {f"--{key.replace('_', '-')}": value for key, value in vars(asked).items() if value and key != "overrides"}
+    flags = [flag if value is True else f"{flag}={value}" for flag, value in given.items()]
+    return asked, [*flags, *others], asked.overrides
 
 
-def force_overrides(arguments: list[str], folders: Sequence[Path] = (CONF,)) -> list[str]:
+def is_for_hydra(override: str) -> bool:
+    """Whether `override` changes Hydra's own part, beside the keys of a config."""
+    return re.match(r"[+~]*hydra\b", override) is not None
+
+
+def force_overrides(arguments: Sequence[str], folders: Sequence[Path] = (CONF,)) -> list[str]:
     """`arguments` with `key=value` as `++key=value`, except for the groups of config `folders` and Hydra's own keys.
 
     Hydra stops at the first unknown key and advises `+key=…`, which makes a key that nothing reads. Forced, all unknown
@@ -32,15 +50,21 @@ def force_overrides(arguments: list[str], folders: Sequence[Path] = (CONF,)) -> 
     groups = {group for folder in folders for group in _groups(folder)}
     chosen = _groups(CONF)
     forced = []
-    for argument in arguments:
+    for argument in map(_with_home, arguments):
         match = _VALUE_OVERRIDE.match(argument)
         own = match is not None and match["key"] not in groups and not match["key"].startswith("hydra")
-        if match is not None and match["key"] in PATHS:  # Hydra's grammar has no ~
-            argument = re.sub(r"(?<=[=,])~(?=/|,|$)", lambda _: str(Path.home()), argument)
-        elif match is not None and match["key"] in chosen and not argument.startswith("++"):
+        if match is not None and match["key"] in chosen and not argument.startswith("++"):
             argument = argument.removeprefix("+")
         forced.append(f"++{argument.lstrip('+')}" if own else argument)
     return forced
+
+
+def _with_home(argument: str) -> str:
+    """`argument` with the user's folder for each ~ that begins a path: Hydra's grammar has no such sign."""
+    match = _VALUE_OVERRIDE.match(argument)
+    if match is None or match["key"] not in PATHS:
+        return argument
+    return re.sub(r"(?<=[=,])~(?=/|,|$)", lambda _: str(Path.home()), argument)
 
 
 def _groups(folder: Path) -> set[str]:
@@ -53,30 +77,45 @@ def option_names(group: str, folders: Iterable[Path]) -> list[str]:
     return sorted({file.relative_to(place).with_suffix("").as_posix() for place, file in files})
 
 
-def choose_settings(arguments: list[str], folders: Sequence[Path]) -> list[str]:
+def source_folders(hydra: Any) -> list[Path]:
+    """The folders that the options of a composed config come from, beside those inside of packages."""
+    return [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
+
+
+def network_names(folders: Iterable[Path]) -> set[str]:
+    """The names of all networks of config `folders`: those of their files and those inside."""
+    names: set[str] = set()
+    for folder in folders:
+        for option in option_names("model", [folder]):
+            found = OmegaConf.load(folder / f"model/{option}.yaml")
+            names |= {option, str(OmegaConf.select(found, "name") or option)}
+    return names
+
+
+def choose_settings(arguments: Sequence[str], folders: Sequence[Path]) -> list[str]:
     """`arguments` with `experiment=x` as `setting=x` where config `folders` have x as a setting only."""
     settings = set(option_names("setting", folders)).difference(option_names("experiment", folders))
     choices = {f"{plus}experiment={name}": f"setting={name}" for name in settings for plus in ("", "+")}
     return [choices.get(argument, argument) for argument in arguments]
 
 
-def quote_paths(arguments: list[str], keys: Collection[str]) -> list[str]:
+def quote_paths(arguments: Sequence[str], keys: Collection[str]) -> list[str]:
     """`arguments` with the values of `keys` in quotes, so that Hydra takes any path as it is, without its grammar.
 
-    `null` stays null; a file of that name is `./null`.
+    `null` stays null; a file of that name is `./null`. Of a run's paths, which may be several, only a ~ is replaced.
     """
     quoted = []
     for argument in arguments:
         key, _, value = argument.partition("=")
         unchanged = key.lstrip("+") not in keys or value == "null"
-        quoted.append(argument if unchanged else f"{key}='{_escaped(value)}'")
+        quoted.append(_with_home(argument) if unchanged else f"{key}={quoted_path(value)}")
     return quoted
 
 
-def _escaped(value: str) -> str:
-    """`value` for Hydra's single quotes: a backslash before a quote or `${`, backslashes in front of it doubled."""
-    value = re.sub(r"(\\*)('|\$\{)", lambda match: f"{match[1] * 2}\\{match[2]}", value)
-    return re.sub(r"\\+$", lambda match: match[0] * 2, value)
+def quoted_path(path: str) -> str:
+    """`path` in single quotes: a backslash before a quote or `${` in it, backslashes in front of these doubled."""
+    path = re.sub(r"(\\*)('|\$\{)", lambda match: f"{match[1] * 2}\\{match[2]}", path)
+    return "'" + re.sub(r"\\+$", lambda match: match[0] * 2, path) + "'"
 
 
 def check_by_model(plain: dict[str, Any], overrides: Iterable[str], networks: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from src.analysis.status.sweep_status import write_summary
 from src.base.errors import attempt
 from src.base.record import RunBusy
 from src.sweep.follow import Executor
-from src.sweep.plan import Point, make_jobs, write_plan
+from src.sweep.plan import Point, distinct, make_jobs, write_plan
 from src.sweep.process import Job
 from src.sweep.progress import Progress
 from src.training.reuse import add_labels, finished_before, finished_elsewhere, link_finished_run, note_of_old_runs
@@ -18,8 +18,10 @@ from src.training.reuse import add_labels, finished_before, finished_elsewhere, 
 
 def launch(
     points: Sequence[Point], default_name: str, backend: Executor, dry_run: bool = False, skip_invalid: bool = False
-) -> int:
-    """Executes the runs of `points` that are not finished; returns the exit code, 0 only if all are finished then.
+) -> list[float | str]:
+    """Executes the runs of `points` that are not finished; returns the best validation Dice of each point's run.
+
+    In place of that of a run that is not finished then, why. Ends the program if a signal stopped it.
 
     `default_name`: the sweep's name if the config sets none (`sweep.name`). `dry_run`: prints what would happen, and
     starts and records nothing. `skip_invalid`: leaves out points whose config cannot be used, naming them.
@@ -28,7 +30,8 @@ def launch(
     started then.
     """
     left_out: list[str] | None = [] if skip_invalid else None
-    jobs = make_jobs(points, default_name, backend.device_here, left_out, make_data=not dry_run)
+    asked = make_jobs(points, default_name, backend.device_here, left_out, make_data=not dry_run)
+    jobs = distinct(asked)
     for line in left_out or ():
         _say(f"left out     {line}")
     folder = jobs[0].record.folder.parent
@@ -38,13 +41,13 @@ def launch(
         width = max(len(job.swept) for job in jobs)
         for job in jobs:
             print(f"{_intention(job):<12} {job.swept:{width}} {job.identity.run_id}")
-        return 0
+        return []
     if (note := note_of_old_runs(folder)) is not None:
         _say(note)
     to_do = [job for job in jobs if not _is_skipped(job, finished.get(job.identity.run_id))]
     write_plan(jobs, folder)
-    asked = f" ({len(points)} asked, {len(jobs)} different)" if len(points) > len(jobs) else ""
-    _say(f"{len(jobs)} runs in {folder}{asked}: {len(jobs) - len(to_do)} need nothing, {len(to_do)} to do")
+    fewer = f" ({len(points)} asked, {len(jobs)} different)" if len(points) > len(jobs) else ""
+    _say(f"{len(jobs)} runs in {folder}{fewer}: {len(jobs) - len(to_do)} need nothing, {len(to_do)} to do")
     signal_number = None
     if to_do:
         progress = Progress(len(to_do))
@@ -58,8 +61,16 @@ def launch(
         _say(f"next: {shlex.join(['python', '-m', 'src.aggregate', f'sweep={folder}'])}")
     if signal_number is not None:
         _say("stopped; the same command resumes")
-        return 128 + signal_number
-    return 1 if unfinished else 0
+        raise SystemExit(128 + signal_number)
+    return [_objective(job) for job in asked]
+
+
+def _objective(job: Job) -> float | str:
+    """The best validation Dice of a finished run, else how it ended."""
+    run = job.record.read() or {"status": "not started", "error": None}
+    if run["status"] == "finished":
+        return float(run["scores"]["valid_dice"])
+    return f"{run['status']}: {job.record.folder}" + (f": {run['error']}" if run["error"] else "")
 
 
 def _finished_before(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:

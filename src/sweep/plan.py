@@ -29,10 +29,7 @@ def make_jobs(
     left_out: list[str] | None = None,
     make_data: bool = True,
 ) -> list[Job]:
-    """The distinct runs among `points`, as a sweep named `sweep.name`, else `default_name`.
-
-    They keep their order within a seed; seeds follow one another, so that a sweep that is cut off has as many runs of
-    each setting.
+    """The run of each point, in a sweep named `sweep.name`, else `default_name`; see `distinct`.
 
     `left_out`: takes a line for each point whose config cannot be used, so that only the others become jobs.
     `make_data`: False draws and downloads no data.
@@ -50,11 +47,22 @@ def make_jobs(
     prints = _fingerprints(configs, make_data)
     identities = [identify(config, prints[_data(config)], digests[config.init_from]) for config in configs]
     _check_one_value(configs, identities)
-    jobs: dict[str, Job] = {}
-    for config, identity, (_, overrides), swept in zip(configs, identities, points, _swept(points), strict=True):
-        jobs.setdefault(identity.run_id, Job(config, overrides, sweep, identity, prints[_data(config)], swept))
-    seeds = list(dict.fromkeys(config.seed for config in configs))
-    return sorted(jobs.values(), key=lambda job: seeds.index(job.config.seed))
+    return [
+        Job(config, overrides, sweep, identity, prints[_data(config)], swept)
+        for config, identity, (_, overrides), swept in zip(configs, identities, points, _swept(points), strict=True)
+    ]
+
+
+def distinct(jobs: Sequence[Job]) -> list[Job]:
+    """Each run once, at its first place within its seed.
+
+    Seeds follow one another, so that a sweep that is cut off has as many runs of each setting.
+    """
+    seeds = list(dict.fromkeys(job.config.seed for job in jobs))
+    first: dict[str, Job] = {}
+    for job in jobs:
+        first.setdefault(job.identity.run_id, job)
+    return sorted(first.values(), key=lambda job: seeds.index(job.config.seed))
 
 
 def _checked_all(

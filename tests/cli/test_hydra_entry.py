@@ -4,35 +4,32 @@ import logging
 import signal
 
 import pytest
-from hydra._internal.utils import create_config_search_path
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from src.base.errors import ConfigError
+from src.base.errors import ConfigError, Ended
 from src.base.record import RunBusy, RunLost
-from src.cli.hydra_entry import _Loader, format_hydra_error, hydra_command
+from src.cli.hydra_entry import format_hydra_error, hydra_command
 from src.cli.overrides import CONF
 
 
-def test_claims_are_offered_nowhere():
-    loader = _Loader(create_config_search_path(f"file://{CONF}"))  # which completion asks too
-    assert "claims" not in loader.list_groups("") and loader.list_groups("claims") == []
-    assert loader.get_group_options("claims") == loader.get_group_options("claims/best") == []
+def test_tab_completion_knows_the_options(train, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "train.py size=")
+    assert train("-sc", "query=bash").stdout == "size=full size=small\n"
 
 
-@pytest.mark.parametrize(("typed", "offered"), [("size=", "size=full size=small\n"), ("claim", "\n")])
-def test_tab_completion_knows_the_options(train, monkeypatch, typed, offered):
-    monkeypatch.setenv("COMP_LINE", f"train.py {typed}")
-    assert train("-sc", "query=bash").stdout == offered
+@pytest.mark.parametrize("folder", ["src", "hydra_plugins"])
+def test_nothing_of_hydras_own_inside_is_used(folder):
+    files = (CONF.parent / folder).rglob("*.py")
+    assert [str(file) for file in files if "_internal" in file.read_text()] == []
 
 
 @pytest.mark.parametrize(
     ("end", "code", "said"),
     [
-        (None, 0, ""),
-        (0, 0, ""),
-        (3, 3, ""),
-        (128 + signal.SIGTERM, 143, ""),
+        (0.75, 0, ""),  # what a task returns is an objective, not an exit code
+        (Ended("x: failed"), 1, "x: failed\n"),
+        (Ended("interrupted: x", 128 + signal.SIGTERM), 143, "interrupted: x\n"),
         (ConfigError(["a: wrong", "b: wrong"]), 1, "the config cannot be used:\n  a: wrong\n  b: wrong\n"),
         (ValueError("x: has no checkpoints"), 1, "x: has no checkpoints\n"),
         (OSError(28, "No space left on device", "/disk/x"), 1, "cannot continue: [Errno 28] No space left on device: "),
@@ -43,7 +40,7 @@ def test_tab_completion_knows_the_options(train, monkeypatch, typed, offered):
 )
 def test_every_end_of_a_command_is_a_line_and_an_exit_code(here, end, code, said):
     @hydra_command("status")
-    def command(config: DictConfig) -> int | None:
+    def command(config: DictConfig) -> float:
         assert config.interval == 5
         if isinstance(end, BaseException):
             raise end
@@ -136,7 +133,6 @@ def test_callbacks_are_called_around_a_run(here):
         ("hydra/job_logging=stdout", "told\n"),
         ("hydra/job_logging=default", "[src.x][INFO] - told\n"),
         ("hydra/job_logging=disabled", ""),
-        ("hydra/job_logging=none", ""),
         ("hydra.verbose=true", "a detail\ntold\n"),
     ],
 )

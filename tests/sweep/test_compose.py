@@ -6,7 +6,6 @@ import operator
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext
 from hydra.utils import instantiate
@@ -23,7 +22,7 @@ def launcher():
         loader = GlobalHydra.instance().config_loader()
         config = compose("train", ["hydra.mode=MULTIRUN", "hydra.job.config_name=train"], return_hydra_config=True)
         launcher = LocalLauncher(jobs=1, slots_per_gpu=1, on_error="continue", budget_hours=None)
-        context = HydraContext(config_loader=loader, callbacks=Callbacks())
+        context = HydraContext(config_loader=loader, callbacks=None)
         launcher.setup(hydra_context=context, task_function=lambda config: None, config=config)
         yield launcher
 
@@ -33,7 +32,8 @@ def swept(launcher, *typed, params=None):
     sweeper = instantiate(launcher.config.hydra.sweeper)
     sweeper.hydra_context, sweeper.launcher = launcher.context, _Composing(launcher)
     sweeper.config = OmegaConf.create({"hydra": {"sweeper": {"params": params}}})
-    return sweeper.sweep(force_overrides(["data=synthetic", *typed]))
+    sweeper.sweep(force_overrides(["data=synthetic", *typed]))
+    return sweeper.launcher.points
 
 
 class _Composing:
@@ -41,7 +41,8 @@ class _Composing:
         self.launcher = launcher
 
     def launch(self, job_overrides, initial_job_idx):
-        return self.launcher.compose(job_overrides)
+        self.points = self.launcher.compose(job_overrides)
+        return []
 
 
 def test_jobs_are_composed_as_hydra_would_compose_each(launcher, monkeypatch):

@@ -12,7 +12,7 @@ from src.analysis.records.files import read_commands
 from src.base.errors import ConfigError
 from src.data.open_data import open_verified
 from src.sweep import plan
-from src.sweep.plan import make_jobs, write_plan
+from src.sweep.plan import distinct, make_jobs, write_plan
 
 NO_AXIS = "give it one value, since a sweep has one folder, and this key alone makes no other run"
 
@@ -23,7 +23,7 @@ def jobs(composed, small):
 
     def make(*axes):
         points = [[*small, *point] for point in itertools.product(*axes)]
-        return make_jobs([(composed(*point), point) for point in points], "adhoc")
+        return distinct(make_jobs([(composed(*point), point) for point in points], "adhoc"))
 
     return make
 
@@ -104,7 +104,7 @@ def test_two_data_sets_are_two_runs_and_each_is_opened_once(composed, two_roots,
     opened = []
     monkeypatch.setattr(plan, "open_verified", lambda data, make: opened.append(data.root) or open_verified(data))
     points = [[*overrides, f"seed={seed}"] for overrides in two_roots for seed in (0, 1)]
-    jobs = plan.make_jobs([(composed(*point), point) for point in points], "adhoc")
+    jobs = distinct(make_jobs([(composed(*point), point) for point in points], "adhoc"))
     assert len({job.identity.run_id for job in jobs}) == 4 and len({job.identity.config_id for job in jobs}) == 2
     assert [job.data_fingerprint == jobs[0].data_fingerprint for job in jobs] == [True, False, True, False]
     assert len(opened) == 2
