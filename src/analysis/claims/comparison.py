@@ -195,11 +195,11 @@ def compare_settings(
     problem = _seeds_problem(choice, samples, metric) or _failures_problem(choice, hypothesis)
     if min(map(len, samples)) < LEAST_SEEDS:
         problem = _too_short(records, metric, [folder for own in folders for folder in own]) or problem
-    with_failures = [_with_failures(records, *arm, metric) for arm in zip(choice, samples, strict=True)]
+    with_failures = [with_failures_as_0(records, *arm, metric) for arm in zip(choice, samples, strict=True)]
     return Comparison(hypothesis, choice, tuple(samples), problem, notes, tuple(with_failures))
 
 
-def _with_failures(records: Records, setting: Setting, sample: Scores, metric: Metric) -> Scores:
+def with_failures_as_0(records: Records, setting: Setting, sample: Scores, metric: Metric) -> Scores:
     """`sample` with 0 for each run of `setting` that failed by its own fault, also if it finished later."""
     if not (setting.has_failures and metric.quality and len(sample)):
         return sample

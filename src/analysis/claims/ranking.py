@@ -1,5 +1,6 @@
 """The scores of every setting: means with intervals, report A's statistics, time, and the distance to the best."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -8,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from src.analysis.claims.claim_file import ClaimFile
-from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Hypothesis, compare_settings
+from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Hypothesis, compare_settings, with_failures_as_0
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.statistics.estimates import (
+    CONFIDENCE,
     LEAST_SEEDS,
     LEVEL,
     collapsed,
@@ -21,11 +23,23 @@ from src.analysis.statistics.estimates import (
     share_interval,
 )
 from src.analysis.statistics.metrics import METRICS
+from src.analysis.statistics.ranks import letters, share_first
 
 LISTS = ("per_seed", "collapsed", "outlying")
 FACTS = ("setting", "config_id", "data", "n", "unfinished", "failed", "tried", *LISTS, "identical_seeds")
 SCORES = ("mean", "low", "high", "iou", "iou_low", "iou_high", "median", "std", "min", "max")
-NUMBERS = (*SCORES, "failed_low", "failed_high", "counted_mean", "minutes", "reported", "reported_to")
+NUMBERS = (
+    *SCORES,
+    "best_low",
+    "first",
+    "failed_low",
+    "failed_high",
+    "counted_mean",
+    "minutes",
+    "reported",
+    "reported_to",
+)
+MOST_COMPARED = 20  # settings, each with each
 BETTER = Hypothesis(METRICS["test_dice"], ({}, {}), DIFFERENCE, ABOVE, (BELOW,))
 
 
@@ -41,7 +55,11 @@ def settings_scores(records: Records, settings: Sequence[Setting], files: Sequen
     minutes (mean over runs), reported and reported_to (what a report of `files` printed for exactly this setting; a
     range has both). Dice and IoU are in [0, 1]; unknown is missing.
 
-    Against the best on the same data, the first row: behind, behind_low, behind_high (best minus this), p_behind
+    Of the best on its data, the first row: best_low, the lower end of the interval of its own score, corrected for its
+    selection (Bonferroni over the settings that could have been it). Of up to 20 with enough seeds: letters (settings
+    that share none differ, adjusted over all pairs) and first (the share of resamples in which it is the best).
+
+    Against the best: behind, behind_low, behind_high (best minus this), p_behind
     (times the number of pairs, since the best was selected by the same scores), significant (whether p_behind is below
     0.05), effect_size (Hedges' g). p_behind is missing with fewer than 3 seeds, or with identical seeds.
     """
@@ -49,12 +67,44 @@ def settings_scores(records: Records, settings: Sequence[Setting], files: Sequen
     far = outlying([np.array(row["per_seed"]) for row in rows])
     for row, setting, seeds in zip(rows, settings, far, strict=True):
         row["outlying"] = records.of_runs(setting.folders, "seed")[seeds].tolist()
-    table = pd.DataFrame(rows, columns=[*FACTS, *NUMBERS]).astype(dict.fromkeys(NUMBERS, "float64"))
+    table = pd.DataFrame(rows, columns=[*FACTS, *NUMBERS, "letters"])
+    table = table.astype(dict.fromkeys(NUMBERS, "float64") | {"letters": "object"})
     enough = (table["n"] >= LEAST_SEEDS).rename("enough")  # one lucky seed must not hide what five have shown
     best = pd.concat([enough, table["counted_mean"]], axis=1)
     order = best.sort_values(["enough", "counted_mean"], ascending=False).index
     ranked = [settings[index] for index in order]
-    return pd.concat([table.loc[order].reset_index(drop=True), _behind_the_best(records, ranked)], axis=1)
+    table = pd.concat([table.loc[order].reset_index(drop=True), _behind_the_best(records, ranked)], axis=1)
+    for _, own in table[table["n"] >= LEAST_SEEDS].groupby("data", sort=False):
+        _add_selection(records, ranked, table, own.index)
+    return table
+
+
+def _add_selection(records: Records, ranked: Sequence[Setting], table: pd.DataFrame, rows: pd.Index) -> None:
+    """Adds to the `rows` of `table`, which are the settings on one data set, what selecting the best among them means.
+
+    `table` is in the order of `ranked`.
+    """
+    dice = METRICS["test_dice"]
+    best, *_ = rows
+    (sample,) = dice.samples(records, [ranked[best].folders])
+    low, _ = estimate_contrast([sample], [1.0]).interval(1 - (1 - CONFIDENCE) / len(rows))
+    table.loc[best, "best_low"] = np.clip(low, 0, 1)
+    compared = list(rows[:MOST_COMPARED])
+    differ = np.zeros((len(compared), len(compared)), dtype=np.bool_)
+    for first, second in itertools.combinations(range(len(compared)), 2):
+        comparison = compare_settings(records, (ranked[compared[first]], ranked[compared[second]]), BETTER)
+        p_value = min(comparison.p_confirming, comparison.p_contradicting)
+        differ[first, second] = _pairs(ranked) * p_value < LEVEL
+    samples = [records.per_image(ranked[row].folders, "dice") for row in compared]
+    counted = [with_failures_as_0(records, ranked[row], own, dice) for row, own in zip(compared, samples, strict=True)]
+    table.loc[compared, "letters"] = letters(differ)
+    table.loc[compared, "first"] = share_first(counted)
+
+
+def _pairs(settings: Sequence[Setting]) -> int:
+    """How many pairs of settings with enough seeds on the same data there are."""
+    tested = Counter(one.values["fingerprint"] for one in settings if len(one.folders) >= LEAST_SEEDS)
+    return sum(math.comb(count, 2) for count in tested.values())
 
 
 def _row(records: Records, setting: Setting) -> dict[str, object]:
@@ -106,9 +156,7 @@ def _behind_the_best(records: Records, ranked: Sequence[Setting]) -> pd.DataFram
         best.setdefault(setting.values["fingerprint"], setting)
     rows = [_behind(records, best[setting.values["fingerprint"]], setting) for setting in ranked]
     table = pd.DataFrame(rows, columns=["behind", "behind_low", "behind_high", "p_behind", "effect_size"])
-    tested = Counter(setting.values["fingerprint"] for setting in ranked if len(setting.folders) >= LEAST_SEEDS)
-    pairs = sum(math.comb(count, 2) for count in tested.values())
-    p_values = (pairs * table["p_behind"]).clip(upper=1.0)
+    p_values = (_pairs(ranked) * table["p_behind"]).clip(upper=1.0)
     return table.assign(p_behind=p_values, significant=p_values < LEVEL)
 
 

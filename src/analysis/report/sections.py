@@ -20,6 +20,7 @@ from src.analysis.report.tables import (
     extreme_images,
     plan_columns,
     printed_columns,
+    ranking_columns,
     settings_columns,
     verdict_table,
 )
@@ -31,7 +32,7 @@ MOST_CONTEXTS = 10  # of a claim, listed on the page
 MOST_EFFECTS = 100  # with more, the page lists main effects only: a browser must open it
 WORDS = {  # columns that are aligned to the left
     *("setting", "comparison", "image", "run", "sweep", "status", "reason", "verdict", "note", "name", "says"),
-    *("as tested", "reported", "claim", "part", "metric", "images", "scope", "notes", "fact", "value"),
+    *("as tested", "reported", "claim", "letters", "part", "metric", "images", "scope", "notes", "fact", "value"),
     *("other conditions", "model", "loss", "optimizer", "scheduler", "augmentation"),
 }
 CLAIMS = """\
@@ -41,9 +42,13 @@ PER_SETTING = """\
 ± is half a 95 % interval for new seeds and new images. Median and std are those of a run's images, averaged over \
 runs; min and max are of all images of all runs. Overlapping bars do not mean a tie: all settings are scored on the \
 same images, so a difference is known more precisely than each score. The top score is inflated by selection \
-(winner's curse): comparisons with the best are Bonferroni-adjusted over all pairs, so an interval that excludes 0 is \
-not enough. "Failed" counts the seeds that failed by their own fault (a loss that is not finite, an exception), with \
-the exact 95 % interval of their share: a verdict in favor of their setting must also hold with each scored 0."""
+(winner's curse): the first sentence has its corrected interval, and comparisons with the best are Bonferroni-adjusted \
+over all pairs, so an interval that excludes 0 is not enough. "Failed" counts the seeds that failed by their own fault \
+(a loss that is not finite, an exception), with the exact 95 % interval of their share: a verdict in favor of their \
+setting must also hold with each scored 0."""
+RANKING = """\
+Settings that share a letter do not differ significantly (all pairs, Bonferroni-adjusted); "first" is the share of \
+resamples (seeds and images) in which a setting is the best"""
 PRINTED = """\
 Each number that a report prints for one of these settings, and the mean over these runs with its 95 % interval. Under \
 "other conditions" stands in what the runs differ from the report, with the report's own value in parentheses: such \
@@ -103,6 +108,8 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
     records, has_scores = report.records, bool(report.scores["n"].any())
     protocol = "" if records.protocol == HEADLINE else f" (protocol {records.protocol})"
     scores = Table(f"Test scores of each setting, best first{protocol}", settings_columns(report.scores), has_scores)
+    ranked = ranking_columns(report.scores)
+    ranking = [Table(RANKING, ranked)] if len(ranked["setting"]) > 1 else []
     shown = [one for one in report.effects if one.is_main or len(report.effects) <= MOST_EFFECTS]
     in_file = "" if len(shown) == len(report.effects) else "; effects.csv has those in single contexts"
     effects = Table(f"Effects on test Dice, in points (hundredths){in_file}", effect_columns(shown))
@@ -117,7 +124,7 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
     candidates = [
         Section("claims", "Claims", _claims_text(report), _claim_tables(report)),
         Section("effects", "Effect of each factor", effects_text, [effects]),
-        Section("settings", "Settings", "", [scores], PER_SETTING if has_scores else ""),
+        Section("settings", "Settings", "", [scores, *ranking], PER_SETTING if has_scores else ""),
         Section("printed", "What the reports print, and these runs", PRINTED, _printed_tables(report)),
         Section("curves", "Curves"),
         Section("images", "Images", "", images),

@@ -21,7 +21,7 @@ from src.analysis.report.tables import (
     with_interval,
 )
 from src.analysis.statistics.estimates import LEAST_SEEDS
-from src.display.text import count_text, status_counts_text
+from src.display.text import count_text, score_text, status_counts_text
 
 
 def answer_sentences(report: Report) -> list[str]:
@@ -55,7 +55,16 @@ def _best_of(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
     best = rows[0]
     tested = [row for row in rows[1:] if not pd.isna(row["p_behind"])]
     worse = [f"{row['setting']} (by {POINTS * row['behind']:.2f} points)" for row in tested if row["significant"]]
+    ahead = [
+        f"{row['setting']} ({score_text(row['mean'])})"
+        for row in rows
+        if row["n"] < LEAST_SEEDS <= best["n"] and row["mean"] > best["mean"]
+    ]
     others = {
+        "Tied with it:": [
+            row["setting"] for row in rows[1:] if score_text(row["counted_mean"]) == score_text(best["counted_mean"])
+        ],
+        f"With a higher mean, but fewer than {LEAST_SEEDS} seeds:": ahead,
         "It is better than": worse,
         "Not significantly different from it, adjusted for all pairs:": [
             row["setting"] for row in tested if not row["significant"]
@@ -78,8 +87,18 @@ def _best_of(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
     return [
         f"Best mean test Dice{', failed runs scored 0' if counted else ''}: {best['setting']} with {score} "
         f"({count_text(best['n'], 'seed')}).",
+        *_selection_sentences(best, rows),
         *(f"{beginning} {listed(names, MOST_NAMES)}." for beginning, names in others.items() if names),
     ]
+
+
+def _selection_sentences(best: Mapping[Any, Any], rows: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """What being chosen as the best means for its own score, which is rather too high; none without a choice."""
+    candidates = sum(row["n"] >= LEAST_SEEDS for row in rows)
+    if candidates < 2 or pd.isna(best["best_low"]):
+        return []
+    low, high, first = score_text(best["best_low"]), score_text(best["high"]), 100 * best["first"]
+    return [f"As the best of {candidates} its 95 % interval is {low} to {high}; first in {first:.0f} % of resamples."]
 
 
 def _seeds_of(rows: Sequence[Mapping[Any, Any]], kind: str) -> list[str]:

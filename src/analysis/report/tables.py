@@ -47,6 +47,16 @@ def settings_columns(scores: pd.DataFrame) -> Columns:
     return {name: column for name, column in columns.items() if not absent.get(name)}
 
 
+def ranking_columns(scores: pd.DataFrame) -> Columns:
+    """The settings that are compared with each other, their letters, and how often each is the first."""
+    rows = scores[scores["letters"].notna()]
+    return {
+        "setting": list(rows["setting"]),
+        "letters": list(rows["letters"]),
+        "first": [f"{100 * share:.0f} %" for share in rows["first"]],
+    }
+
+
 def effect_columns(effects: Sequence[Effect]) -> Columns:
     """A row per effect of a factor: the difference, its interval and its verdict; the notes if there are any."""
     rows = [comparison_row(effect.comparison) for effect in effects]

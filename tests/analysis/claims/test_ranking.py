@@ -61,6 +61,23 @@ def test_the_best_comes_first_and_the_others_by_how_much_they_are_behind(tmp_pat
     assert table["p_behind"][1:].tolist() == pytest.approx([min(1.0, 3 * p_value) for p_value in raw])
 
 
+def test_the_best_has_an_interval_corrected_for_its_selection(tmp_path):
+    for scheduler, mean in (("cosine", 0.80), ("onecycle", 0.85), ("constant", 0.799)):
+        replicates(tmp_path, f"scheduler={scheduler}", mean=mean)
+    finish(tmp_path, "scheduler=poly", dice=[0.9] * 40)
+    table = scores_of(tmp_path)
+    best = load_records([tmp_path]).per_image(*folders_by_setting(tmp_path, ["onecycle"]), "dice")
+    # three could have been the best; the one with a single seed could not
+    low = contrast([best], [1.0]).interval(1 - 0.05 / 3)[0]
+    assert table["best_low"].fillna(0).tolist() == [pytest.approx(low), 0, 0, 0]
+    assert table["letters"].fillna("").tolist() == ["a", "b", "b", ""]
+    assert table["first"].fillna(0).tolist() == [1, 0, 0, 0]
+    _, first, second, *_ = best_setting_sentences(table)
+    ends = f"{low:.4f} to {table['high'][0]:.4f}"
+    assert first == f"As the best of 3 its 95 % interval is {ends}; first in 100 % of resamples."
+    assert second == "With a higher mean, but fewer than 3 seeds: poly (0.9000)."
+
+
 def folders_by_setting(sweep, names):
     found = {setting.label: setting.folders for setting in settings_of(load_records([sweep]))}
     return [found[name] for name in names]
