@@ -23,7 +23,7 @@ from src.cli.overrides import (
     task_overrides,
 )
 
-SEED = re.compile(r"\+\+seed=(0|[1-9][0-9]*)")
+SEED = re.compile(r"\+{0,2}seed=(0|[1-9][0-9]*)")
 
 
 class SegsweepLauncher(Launcher):

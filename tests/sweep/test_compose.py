@@ -48,7 +48,7 @@ class _Composing:
 def test_jobs_are_composed_as_hydra_would_compose_each(launcher, monkeypatch):
     models, sizes, seeds = ["unet", "resnet34_unet"], [64, 96], [0, 1]
     grid = [
-        ["data=synthetic", f"model={model}", "augmentation=crop_flip", f"++data.image_size={size}", f"++seed={seed}"]
+        ["data=synthetic", f"model={model}", "augmentation=crop_flip", f"++data.image_size={size}", f"seed={seed}"]
         for model, size, seed in itertools.product(models, sizes, seeds)
     ]
     loads = []
