@@ -84,6 +84,17 @@ class Numerics:
         if "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ:
             config.compile_threads = usable_cores()
 
+    def note_of_idle_cores(self) -> str | None:
+        """For a run on a CPU that is not a launcher's job: what one thread costs, and which key changes it."""
+        cores = min(usable_cores(), ALL_THREADS)
+        is_job = "SEGSWEEP_CORES" in os.environ  # a launcher gives the other cores to other runs
+        if self.device.type != "cpu" or self.settings.cpu_threads != 1 or cores == 1 or is_job:
+            return None
+        return (
+            f"numerics={self.settings.name} uses 1 of {cores} cores, so a step may take {cores} times as long; "
+            f"numerics.cpu_threads={cores} uses all and makes another run, whose sums differ in the last bits"
+        )
+
     def tune(self, whole_batch: bool) -> None:
         """Lets cuDNN time its algorithms for whole training batches; other shapes are too rare to be worth the time."""
         torch.backends.cudnn.benchmark = whole_batch and not self.settings.deterministic

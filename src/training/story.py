@@ -58,6 +58,8 @@ def train_and_test(
     steps_per_epoch = -(-len(loaders.train) // config.trainer.accumulate)
     state = build_train_state(config, numerics, steps_per_epoch)
     _log_start(config, splits, state, record)
+    if (note := numerics.note_of_idle_cores()) is not None:
+        log.info("%s", note)
 
     resume(state, record)
     fit(state, (loaders.train, loaders.valid), config.trainer, record, stop)

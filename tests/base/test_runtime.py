@@ -1,0 +1,34 @@
+"""What a run says of the arithmetic it is computed with."""
+
+import pytest
+import torch
+
+from src.base import runtime
+from src.base.config import NumericsSection
+from src.base.runtime import Numerics
+
+
+def note(monkeypatch, cores: int, device: str = "cpu", threads: int | None = 1, limit: int = 64) -> str | None:
+    monkeypatch.setattr(runtime, "usable_cores", lambda: cores)
+    monkeypatch.setattr(runtime, "ALL_THREADS", limit)
+    settings = NumericsSection(
+        name="exact", deterministic=True, autocast=None, channels_last=False, tf32=False, cpu_threads=threads
+    )
+    return Numerics(torch.device(device), settings).note_of_idle_cores()
+
+
+def test_a_run_alone_on_many_cores_says_what_one_thread_costs_and_which_key_changes_it(monkeypatch):
+    monkeypatch.delenv("SEGSWEEP_CORES", raising=False)
+    said = note(monkeypatch, cores=16)
+    assert said is not None and "1 of 16 cores" in said and "numerics.cpu_threads=16" in said and "\n" not in said
+
+
+@pytest.mark.parametrize("other", [{"cores": 1}, {"device": "cuda"}, {"threads": 2}, {"threads": None}, {"limit": 1}])
+def test_others_have_no_cores_to_spare(monkeypatch, other):
+    monkeypatch.delenv("SEGSWEEP_CORES", raising=False)
+    assert note(monkeypatch, **{"cores": 16, **other}) is None
+
+
+def test_a_job_of_a_sweep_leaves_the_other_cores_to_other_runs(monkeypatch):
+    monkeypatch.setenv("SEGSWEEP_CORES", "4")
+    assert note(monkeypatch, cores=4) is None
