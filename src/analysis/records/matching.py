@@ -1,15 +1,15 @@
 """Which settings can be compared: alike in everything but what a hypothesis is about."""
 
 import itertools
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from src.analysis.records.loading import Records
-from src.analysis.records.runs import config_values, is_same, section_of, shared_and_differing
+from src.analysis.records.runs import comparable, config_values, section_of, shared_and_differing
 from src.base.identity import BUILT_SECTIONS, CHOICE_SECTIONS, NAMED_IN_RUN_ID
 from src.display.text import value_text
 
@@ -58,11 +58,16 @@ class Setting:
 
     def meets(self, wanted: Filter) -> bool:
         """Whether every key of `wanted` has the given value, or one of the given list."""
-        return all(
-            is_same(self.values.get(key), value)
-            or (isinstance(value, list) and any(is_same(self.values.get(key), option) for option in value))
-            for key, value in wanted.items()
-        )
+        for key, value in wanted.items():
+            own, one = self.comparable.get(key), comparable(value)
+            if own != one and not (isinstance(one, tuple) and isinstance(value, list) and own in one):
+                return False
+        return True
+
+    @cached_property
+    def comparable(self) -> Mapping[str, Hashable]:
+        """`values`, equal where they mean the same."""
+        return {key: comparable(value) for key, value in self.values.items()}
 
 
 def settings_of(records: Records, counts_failures: bool = True) -> list[Setting]:
@@ -111,7 +116,7 @@ def differing_columns(runs: pd.DataFrame) -> list[str]:
 
 
 def matched(
-    settings: Iterable[Setting], arms: Sequence[Filter], may_differ: Sequence[str] = ()
+    settings: Sequence[Setting], arms: Sequence[Filter], may_differ: Sequence[str] = ()
 ) -> list[tuple[Setting, ...]]:
     """Every choice of one setting per filter in `arms` whose other values are equal.
 
@@ -121,11 +126,13 @@ def matched(
     """
     differing = {key for arm in arms for key in arm if any(other.get(key) != arm[key] for other in arms)}
     free = differing | set(may_differ)
-    groups: dict[str, list[list[Setting]]] = {}
+    keys = set().union(*(setting.values for setting in settings))
+    equal = {key for key in keys if not (_is_free(key, free) or _is_only_a_name(key))}
+    groups: dict[Hashable, list[list[Setting]]] = {}
     for number, arm in enumerate(arms):
         for setting in settings:
             if setting.folders and setting.meets(arm):
-                groups.setdefault(_rest(setting, free), [[] for _ in arms])[number].append(setting)
+                groups.setdefault(_rest(setting, equal), [[] for _ in arms])[number].append(setting)
     return [choice for group in groups.values() for choice in _with_equal_variants(group)]
 
 
@@ -136,10 +143,10 @@ def also_differing(settings: Sequence[Setting], named: Iterable[str]) -> dict[st
     augmentation are what is compared.
     """
     found = {}
-    for key in sorted(_shared_keys(settings) - set(named)):
+    for key in sorted(_differing_keys(settings) - set(named)):
         section = key.partition(".")[0]
         is_compared = section in named and (section not in BUILT_SECTIONS or key.endswith("_target_"))
-        if not _is_only_a_name(key) and not is_compared and _differs(settings, key):
+        if not is_compared:
             found[key] = tuple(setting.values[key] for setting in settings)
     return found
 
@@ -148,25 +155,22 @@ def _with_equal_variants(group: Sequence[Sequence[Setting]]) -> list[tuple[Setti
     """The combinations of `group`, a list of settings per arm, in which arms with the same variants agree."""
     arms_of: dict[str, list[int]] = {}  # those that have variants of a value
     for number, arm in enumerate(group):
-        for key in _shared_keys(arm):
-            if not _is_only_a_name(key) and _differs(arm, key):
-                arms_of.setdefault(key, []).append(number)
+        for key in _differing_keys(arm):
+            arms_of.setdefault(key, []).append(number)
     combinations = list(itertools.product(*group))
     alike = [
         choice
         for choice in combinations
-        if not any(_differs([choice[number] for number in arms], key) for key, arms in arms_of.items())
+        if all(len({choice[number].comparable[key] for number in arms}) == 1 for key, arms in arms_of.items())
     ]
     return alike or combinations
 
 
-def _shared_keys(settings: Sequence[Setting]) -> set[str]:
-    """The values that all `settings` have."""
-    return set.intersection(*(set(setting.values) for setting in settings)) if settings else set()
-
-
-def _differs(settings: Sequence[Setting], key: str) -> bool:
-    return any(not is_same(settings[0].values[key], setting.values[key]) for setting in settings)
+def _differing_keys(settings: Sequence[Setting]) -> set[str]:
+    """The keys that all `settings` have with different values, and that are not only names."""
+    pairs = [setting.comparable.items() for setting in settings]
+    differing = {key for key, _ in set().union(*pairs).difference(set(pairs[0]).intersection(*pairs))} if pairs else ()
+    return {key for key in differing if not _is_only_a_name(key) and all(key in setting.values for setting in settings)}
 
 
 def _values_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,14 +200,9 @@ def _kind(values: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return section, str(values.get(f"{section}._target_")), str(values.get(f"{section}.kind"))
 
 
-def _rest(setting: Setting, free: set[str]) -> str:
-    """All values of `setting` that must be equal, without null: records older than a key lack it."""
-    rest = {
-        key: value
-        for key, value in setting.values.items()
-        if value is not None and not (_is_free(key, free) or _is_only_a_name(key))
-    }
-    return json.dumps(rest, sort_keys=True, default=str)
+def _rest(setting: Setting, equal: set[str]) -> Hashable:
+    """The values of `setting` that must be equal, without null: records older than a key lack it."""
+    return frozenset((key, value) for key, value in setting.comparable.items() if value is not None and key in equal)
 
 
 def _is_free(key: str, free: set[str]) -> bool:

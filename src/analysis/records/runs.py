@@ -1,6 +1,6 @@
 """The runs of sweeps as one table, with the status of each; no damage to a record affects other runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,18 @@ def section_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def is_same(first: Any, second: Any) -> bool:
     """Whether two values of a config mean the same: 1 is 1.0, and null is false (off), but true is not 1."""
-    first, second = None if first is False else first, None if second is False else second
-    return first == second and isinstance(first, bool) == isinstance(second, bool)
+    return bool(comparable(first) == comparable(second))
+
+
+def comparable(value: Any) -> Hashable:
+    """A form of a config value that is equal for values that mean the same."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return (True,) if value else None
+    if isinstance(value, dict):
+        return frozenset((key, comparable(item)) for key, item in value.items())
+    return tuple(map(comparable, value)) if isinstance(value, list) else value
 
 
 def _joined(epochs: Mapping[str, Columns]) -> pd.DataFrame:
