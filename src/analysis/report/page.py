@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from src.analysis.claims.ranking import LISTS
 from src.analysis.report.figures import Picture, pictures_of, save_pictures
 from src.analysis.report.lab_report import lab_report, write_draft
-from src.analysis.report.provenance import contact_sheets
+from src.analysis.report.provenance import Sheet, contact_sheets
 from src.analysis.report.report import Report
 from src.analysis.report.sections import Section, Table, introduction, markdown_parts, sections_of
 from src.analysis.report.sentences import answer_sentences
@@ -61,14 +61,14 @@ def write_report(report: Report, folder: Path) -> Path:
     return page
 
 
-def _saved_sheet(folder: Path, number: int, sheet: tuple[str, str]) -> str:
+def _saved_sheet(folder: Path, number: int, sheet: Sheet) -> str:
     """Writes one of contact_sheets into `folder`; returns the Markdown that shows it, or says why it is not there."""
-    source, caption = sheet[0], markdown_text(sheet[1])
-    if not source:
+    caption = markdown_text(sheet.caption)
+    if not sheet.source:
         return caption
     file = folder / f"examples_{number}.jpg"
     with replacing(file) as temporary:
-        temporary.write_bytes(base64.b64decode(source.partition(",")[2]))
+        temporary.write_bytes(base64.b64decode(sheet.source.partition(",")[2]))
     return f"![{caption}](figures/{file.name})"
 
 
@@ -98,7 +98,7 @@ def _html(
     sections: Sequence[Section],
     pictures: Sequence[Picture],
     sources: dict[str, str],
-    sheets: Sequence[tuple[str, str]],
+    sheets: Sequence[Sheet],
 ) -> str:
     """The page; text from records is escaped."""
     environment = Environment(

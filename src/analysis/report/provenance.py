@@ -5,7 +5,7 @@ import io
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from PIL import Image
@@ -50,8 +50,16 @@ def _setting_commands(records: Records) -> list[str]:
     return [_command(words, seeds) for words, seeds in seeds_of.items()]
 
 
-def contact_sheets(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> list[tuple[str, str]]:
-    """Pictures of the best setting and of the next one: the source of an `<img>`, and its caption; "" and why without.
+class Sheet(NamedTuple):
+    """Pictures of test images: the source of an `<img>`, its caption and width in pixels; "", why and 0 without."""
+
+    source: str
+    caption: str
+    width: int = 0
+
+
+def contact_sheets(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> list[Sheet]:
+    """Pictures of the best setting and of the next one.
 
     Of each setting they are those of the run with the test Dice nearest to the median that has pictures; what evaluate
     drew comes before what the run drew itself. `scores`: of settings_scores, the best first.
@@ -62,29 +70,30 @@ def contact_sheets(records: Records, settings: Sequence[Setting], scores: pd.Dat
     return [_contact_sheet(label, pd.Series(dice[label], folders[label])) for label in labels]
 
 
-def _contact_sheet(label: str, dice: pd.Series) -> tuple[str, str]:
+def _contact_sheet(label: str, dice: pd.Series) -> Sheet:
     """Of the setting `label`; `dice`: test Dice by the folder of each run."""
     nearest = (dice - dice.median()).abs().sort_values(kind="stable").index
     files = ((folder, Path(folder) / name) for folder in nearest for name in (SHEET, EXAMPLES))
     folder, file = next((one for one in files if one[1].exists()), (nearest[0], None))
     if file is None:
         command = shlex.join(["python", "-m", "src.evaluate", f"run={folder}"])
-        return "", f"To see test images of a typical run of {label}, run {command} and aggregate again."
+        return Sheet("", f"To see test images of a typical run of {label}, run {command} and aggregate again.")
     name = Path(folder).name
     try:
-        source = _source(file)
+        source, width = _source(file)
     except Exception as error:  # decoders raise nearly anything on damaged files, also SyntaxError and struct.error
         reason = collapse_whitespace(str(error).replace(str(file), file.name))
-        return "", f"The pictures of {name} are left out: {file.name} cannot be read ({reason})."
-    return source, (
+        return Sheet("", f"The pictures of {name} are left out: {file.name} cannot be read ({reason}).")
+    caption = (
         f"Test images of {name} (test Dice {dice[folder]:.4f}), the run of {label} with pictures that is nearest to "
         "the median test Dice. From left to right: image, truth, prediction, probability, and errors (blue: missed; "
         "orange: falsely predicted)."
     )
+    return Sheet(source, caption, width)
 
 
-def _source(path: Path) -> str:
-    """A picture as a JPEG of at most SHEET_WIDTH, without color subsampling, which would blur its letters."""
+def _source(path: Path) -> tuple[str, int]:
+    """A picture as a JPEG of at most SHEET_WIDTH, without color subsampling, which blurs letters, and its width."""
     with open_regular(path) as file, Image.open(file, formats=["PNG", "JPEG"]) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it has {image.width} × {image.height} pixels; at most {MOST_PIXELS:,} are read")
@@ -92,7 +101,7 @@ def _source(path: Path) -> str:
     sheet.thumbnail((SHEET_WIDTH, sheet.height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     sheet.save(buffer, "JPEG", quality=80, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode(), sheet.width
 
 
 def _part_text(part: Any) -> str:
