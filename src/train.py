@@ -57,13 +57,16 @@ def train(composed: DictConfig) -> float:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from src.base.record import RunRecord
+    from src.sweep.plan import write_plan
     from src.training.checks import checked
     from src.training.reuse import add_labels, note_of_old_runs
     from src.training.run import run
 
     config = checked(plain)
-    otherwise = "single" if hydra.mode == RunMode.RUN else "adhoc"
-    sweep = sweep_name(config.sweep.name, hydra.runtime.choices.get("experiment"), otherwise)
+    in_sweep = hydra.mode == RunMode.MULTIRUN  # of a launcher that is not ours
+    sweep = sweep_name(config.sweep.name, hydra.runtime.choices.get("experiment"), "adhoc" if in_sweep else "single")
+    if in_sweep:
+        write_plan([], Path(config.output) / sweep)
     if (note := note_of_old_runs(Path(config.output) / sweep)) is not None:
         print(note, file=sys.stderr)
     root = logging.getLogger()

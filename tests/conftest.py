@@ -97,7 +97,7 @@ def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
     def run(main: Callable[[], None], *arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", [main.__module__, *arguments])
-        monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-m", main.__module__, *arguments])
+        monkeypatch.setenv("SEGSWEEP_ARGUMENTS", "null")  # which the command sets
         monkeypatch.chdir(PROJECT)
         GlobalHydra.instance().clear()
         capfd.readouterr()

@@ -3,6 +3,7 @@
 import _thread
 import errno
 import io
+import json
 import logging
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 
 from src.base.errors import one_line
 
+ARGUMENTS = "SEGSWEEP_ARGUMENTS"  # name of an environment variable
 CLEAR = "\x1b[H\x1b[J"  # move to the upper left corner, erase everything after it
 INTERRUPTED = 128 + signal.SIGINT
 HYDRAS_OWN = "Error executing job with overrides: "  # it prints this before it raises what the command explains
@@ -88,11 +90,14 @@ class _Stream:
             return None
 
 
+def remember_arguments() -> None:
+    """Keeps the arguments of this command for itself and for the processes that it starts, see `typed_arguments`."""
+    os.environ[ARGUMENTS] = json.dumps([word.encode(errors="replace").decode() for word in sys.argv[1:]])
+
+
 def typed_arguments() -> list[str] | None:
-    """The arguments of this process, as the shell gave them, if it is `src.train` in any form; else None."""
-    names = [Path(word).name for word in sys.orig_argv]
-    found = [at for at, name in enumerate(names) if name in ("src.train", "train.py", "segsweep-train")]
-    return sys.orig_argv[found[0] + 1 :] if found else None
+    """The arguments of the `src.train` that this process is or was started by; None in a notebook, for example."""
+    return json.loads(os.environ.get(ARGUMENTS, "null"))
 
 
 def clear_screen() -> None:

@@ -25,7 +25,7 @@ from src.base.errors import ConfigError, Ended, shown
 from src.base.record import RunBusy, RunLost
 from src.base.renamed import OPTIONS
 from src.cli import command_help
-from src.cli.console import console
+from src.cli.console import console, remember_arguments
 from src.cli.hydra_limits import check_arguments, check_hydra, check_sweeps, config_folders
 from src.cli.overrides import (
     CONF,
@@ -78,6 +78,8 @@ def _exit(end: Ended) -> None:
 def _start(task: Task, name: str, paths: Sequence[str]) -> None:
     """Checks sys.argv and gives it to hydra.main, flags first: Hydra 1.3 takes no override after a flag."""
     asked, flags, overrides = parse_arguments(sys.argv[1:])
+    if name == "train":
+        remember_arguments()
     folders = config_folders(asked)
     if not asked.shell_completion:
         overrides = quote_paths(choose_settings(overrides, folders), paths)

@@ -9,6 +9,7 @@ from typing import Any
 from src.analysis.status.sweep_status import write_summary
 from src.base.errors import attempt
 from src.base.record import RunBusy
+from src.display.text import count_text
 from src.sweep.follow import Executor
 from src.sweep.plan import Point, distinct, make_jobs, write_plan
 from src.sweep.process import Job
@@ -36,18 +37,19 @@ def launch(
         _say(f"left out     {line}")
     folder = jobs[0].record.folder.parent
     finished = _finished_before(jobs)
+    runs = f"{count_text(len(jobs), 'run')} in {folder}"
     if dry_run:
-        print(f"{len(jobs)} runs in {folder}; nothing is started or recorded (hydra.sweeper.dry_run=true)")
+        print(f"{runs}; nothing is started or recorded (hydra.sweeper.dry_run=true)")
         width = max(len(job.swept) for job in jobs)
         for job in jobs:
-            print(f"{_intention(job):<12} {job.swept:{width}} {job.identity.run_id}")
+            print(f"{_intention(job):<12} {job.swept:{width}}{' ' * bool(width)}{job.identity.run_id}")
         return []
     if (note := note_of_old_runs(folder)) is not None:
         _say(note)
     to_do = [job for job in jobs if not _is_skipped(job, finished.get(job.identity.run_id))]
     write_plan(jobs, folder)
     fewer = f" ({len(points)} asked, {len(jobs)} different)" if len(points) > len(jobs) else ""
-    _say(f"{len(jobs)} runs in {folder}{fewer}: {len(jobs) - len(to_do)} need nothing, {len(to_do)} to do")
+    _say(f"{runs}{fewer}: {len(jobs) - len(to_do)} need nothing, {len(to_do)} to do")
     signal_number = None
     if to_do:
         progress = Progress(len(to_do))

@@ -146,7 +146,7 @@ def _flat(config: RunConfig) -> dict[str, Any]:
 
 
 def write_plan(jobs: Sequence[Job], folder: Path) -> None:
-    """Adds `jobs` to `<sweep>/plan.json`, the runs that are meant to be there, begun or not, and this command."""
+    """Adds `jobs` to `<sweep>/plan.json`, the runs that are meant to be there, begun or not, and the command."""
     path, lock = SweepFolder(folder).plan_file, SweepFolder(folder).lock("plan")
     values = _differing_values(jobs)
     with lock.held(wait=True):  # another part of the sweep may be launched at this moment

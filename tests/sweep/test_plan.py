@@ -10,6 +10,7 @@ import pytest
 
 from src.analysis.records.files import read_commands
 from src.base.errors import ConfigError
+from src.cli.console import remember_arguments
 from src.data.open_data import open_verified
 from src.sweep import plan
 from src.sweep.plan import distinct, make_jobs, write_plan
@@ -153,10 +154,12 @@ def test_a_plan_of_a_wrong_shape_is_named_and_stays(composed, small, tmp_path, c
 
 def test_a_plan_keeps_each_command_once_and_what_the_names_of_options_do_not_tell(jobs, tmp_path, monkeypatch):
     learning_rates = ["optimizer.lr=0.01", "optimizer.lr=0.1"]
+    monkeypatch.setenv("SEGSWEEP_ARGUMENTS", "null")  # so that it is undone
     for typed in (["-m", "a"], ["-m", "notes=a b"], ["-m", "a"]):
-        monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "src.train", *typed])
+        monkeypatch.setattr(sys, "argv", ["train.py", *typed])
+        remember_arguments()
         write_plan(jobs(learning_rates), tmp_path)
-    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "of a notebook"])
+    monkeypatch.delenv("SEGSWEEP_ARGUMENTS")  # as in a notebook
     write_plan(jobs(["model=unet", "model=unet_bias"]), tmp_path)
     written = json.loads((tmp_path / "plan.json").read_text())
     assert [run.get("values") for run in written["runs"]] == [{"optimizer.lr": 0.01}, {"optimizer.lr": 0.1}, None, None]
