@@ -271,7 +271,7 @@ def holds_a_lock(pid: int) -> bool:
 
 @pytest.mark.long
 def test_the_same_sweep_eight_times_at_once_trains_each_run_once(train, small, tmp_path):
-    grid = [*small, "trainer.epochs=12", "seed=0,1", "hydra.launcher.jobs=2"]
+    grid = [*small, "trainer.epochs=40", "seed=0,1", "hydra.launcher.jobs=2"]
     launchers = [started(*grid) for _ in range(8)]
     said = [launcher.communicate(timeout=500)[1] for launcher in launchers]
     runs = runs_of(tmp_path)
@@ -280,9 +280,9 @@ def test_the_same_sweep_eight_times_at_once_trains_each_run_once(train, small, t
     assert not any("Traceback" in words for words in said)
     for run_id in runs:
         log = (tmp_path / "runs" / "adhoc" / run_id / "train.log").read_text()
-        assert log.count("epoch 1/12") == 1 and log.count("epoch 12/12") == 1
+        assert log.count("epoch 1/40") == 1 and log.count("epoch 40/40") == 1
         epochs = RunRecord(tmp_path / "runs" / "adhoc" / run_id).read_epochs()
-        assert [row["epoch"] for row in epochs] == list(range(1, 13))
+        assert [row["epoch"] for row in epochs] == list(range(1, 41))
     planned = json.loads((tmp_path / "runs" / "adhoc" / "plan.json").read_text())["runs"]
     assert {run["run_id"] for run in planned} == set(runs)
     again = train("-m", *grid)
