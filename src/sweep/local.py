@@ -82,13 +82,13 @@ class Slot:
 
     def start(self, job: Job) -> JobProcess:
         """Has the waiting process do `job`, or another, if that one has ended or knows only older code."""
-        process, self.spare = self.spare, None
-        if process is not None and not process.is_usable():
-            process.kill()
-            process = None
-        process = process or JobProcess(job.record.folder.parent, self.environment)
-        process.give(job)
-        return process
+        spare, self.spare = self.spare, None
+        if spare is not None and spare.is_usable():
+            spare.give(job)
+            return spare
+        if spare is not None:
+            spare.kill()
+        return JobProcess(job.record.folder.parent, self.environment, job)
 
 
 class LocalBackend:

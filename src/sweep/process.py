@@ -62,13 +62,13 @@ class Job:
 class JobProcess:
     """`python -m src.sweep.worker` for one job of `sweep`, with `environment` added to this process's.
 
-    It imports all that a run needs, then waits until `give` names its job, so it may start long before that. It leads
-    its own process group: Ctrl-C at the terminal reaches only the launcher, which then stops its jobs.
+    It imports all that a run needs; without a `job` it then waits until `give` names one. It leads its own process
+    group: Ctrl-C at the terminal reaches only the launcher, which then stops its jobs.
     """
 
     job: Job
 
-    def __init__(self, sweep: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, sweep: Path, environment: Mapping[str, str], job: Job | None = None) -> None:
         self._code = code_files()
         path = [*filter(None, [os.environ.get("PYTHONPATH")]), str(PROJECT)]  # wherever the command was called
         sweep.mkdir(parents=True, exist_ok=True)
@@ -82,6 +82,8 @@ class JobProcess:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path), **environment},
             start_new_session=True,
         )
+        if job is not None:
+            self.give(job)
 
     def is_usable(self) -> bool:
         """Whether it may do a job: it lives, and the code that it has imported is the one that is there now."""
@@ -157,8 +159,7 @@ class RemoteJob:
         os.chdir(self.folder)
         before = {number: signal.signal(number, self._end) for number in ENDS}
         try:
-            self._process = JobProcess(self.job.record.folder.parent, self.environment)
-            self._process.give(self.job)
+            self._process = JobProcess(self.job.record.folder.parent, self.environment, self.job)
             while not self._process.has_ended():
                 time.sleep(0.2)  # short: Ray's SIGINT does not interrupt a longer wait
             return self._process.finish()

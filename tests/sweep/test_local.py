@@ -102,10 +102,10 @@ class FakeProcess:
     made: list["FakeProcess"]
     most = 100
 
-    def __init__(self, sweep, environment):
+    def __init__(self, sweep, environment, job=None):
         if len(self.made) == self.most:
             raise BlockingIOError(11, "Resource temporarily unavailable")
-        self.environment, self.job, self.usable, self.killed = environment, None, True, False
+        self.environment, self.job, self.usable, self.killed = environment, job, True, False
         self.made.append(self)
 
     def is_usable(self):
