@@ -49,6 +49,9 @@ class GridSweeper(Sweeper):
             values: dict[str, list[str]] = {}
             for override in parser.parse_overrides(overrides):
                 key, given = override.get_key_element(), [override.input_line]
+                if override.is_interval_sweep():
+                    got = f"{key.lstrip('+')}: got {shown(override.get_value_string())}"
+                    raise ConfigError([f"{got}; a grid takes a,b, choice(…), range(…) or glob(…); a search, intervals"])
                 if override.is_sweep_override():
                     given = [f"{key}={value}" for value in override.sweep_string_iterator()]
                 values[key] = given
