@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,8 @@ from src.analysis.statistics.estimates import (
 )
 from src.analysis.statistics.metrics import Metric
 
+# of the p-value of a level: scores are skewed, which cancels in a difference, but one end of a mean's interval errs
+LEVEL_FACTOR = 3
 MISSING = "runs missing: "
 Region = tuple[float, float]  # two ends, of which either may be infinite
 ABOVE, BELOW = (0.0, math.inf), (-math.inf, 0.0)
@@ -80,7 +82,13 @@ class Comparison:
     def estimate(self) -> Estimate | None:
         """The effect, of a cost as a logarithm; None if a setting has no runs."""
         has_runs = self.samples and all(self.seeds)
-        return estimate_contrast(self.samples, self.hypothesis.weights) if has_runs else None
+        weights, per_image = self.hypothesis.weights, self.hypothesis.metric.is_per_image
+        return estimate_contrast(self.samples, weights, per_image) if has_runs else None
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it is a mean Dice, IoU or accuracy, between 0 and 1, and not a difference."""
+        return self.hypothesis.metric.quality and len(self.hypothesis.arms) == 1
 
     @property
     def is_barred(self) -> bool:
@@ -93,7 +101,7 @@ class Comparison:
         if self.estimate is None:
             return None
         low, high = self.estimate.interval(self.confidence)
-        if self.hypothesis.metric.quality and len(self.samples) == 1:
+        if self.is_level:
             low, high = np.clip((low, high), 0, 1)
         return (
             self.hypothesis.to_display(self.estimate.value),
@@ -140,7 +148,9 @@ class Comparison:
             return 1.0
         p_value = self.estimate.p_within(*region)
         with_failures = self.with_failures_against(region)
-        return p_value if with_failures is None else max(p_value, with_failures.p_within(*region))
+        if with_failures is not None:
+            p_value = max(p_value, with_failures.p_within(*region))
+        return min(1.0, LEVEL_FACTOR * p_value) if self.is_level else p_value
 
 
 def decisive(contexts: Sequence[Comparison]) -> Sequence[Comparison]:
@@ -193,10 +203,14 @@ def compare_settings(
     if metric.cost:
         samples = [np.log(sample) for sample in samples]
     problem = _seeds_problem(choice, samples, metric) or _failures_problem(choice, hypothesis)
+    if problem is None and metric.is_per_image and samples[0].shape[1] == 1:
+        problem = "a single test image is not a sample of images, so there is no verdict on new ones"
     if min(map(len, samples)) < LEAST_SEEDS:
         problem = _too_short(records, metric, [folder for own in folders for folder in own]) or problem
     with_failures = [with_failures_as_0(records, *arm, metric) for arm in zip(choice, samples, strict=True)]
-    return Comparison(hypothesis, choice, tuple(samples), problem, notes, tuple(with_failures))
+    comparison = Comparison(hypothesis, choice, tuple(samples), problem, notes, tuple(with_failures))
+    level = 1 - (1 - CONFIDENCE) / LEVEL_FACTOR
+    return replace(comparison, confidence=level) if comparison.is_level else comparison
 
 
 def with_failures_as_0(records: Records, setting: Setting, sample: Scores, metric: Metric) -> Scores:

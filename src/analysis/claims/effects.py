@@ -64,6 +64,10 @@ class Effect:
         """For example `scheduler: onecycle − cosine (unet)`."""
         return f"{self.factor}: {self.first} − {self.second}{f' ({self.context})' if self.context else ''}"
 
+    def adjusted(self, p_adjusted: float, p_depends: float = 1.0) -> "Effect":
+        """The same with these p-values."""
+        return replace(self, p_adjusted=p_adjusted, p_depends=p_depends)
+
     @property
     def p(self) -> float:
         """That the two levels are alike, before adjustment."""
@@ -111,9 +115,8 @@ def factor_effects(records: Records, settings: Sequence[Setting], factors: Seque
     adjusted = dict(zip(tested, holm([effects[number].p for number in tested] + untested * [1.0]), strict=False))
     means = [number for number in tested if effects[number].p_depends < 1]
     depends = dict(zip(means, holm([effects[number].p_depends for number in means]), strict=True))
-    main = {number: (adjusted.get(number, 1.0), depends.get(number, 1.0)) for number in range(len(effects))}
     return [
-        replace(effect, p_adjusted=main[number][0], p_depends=main[number][1]) if effect.is_main else effect
+        effect.adjusted(adjusted.get(number, 1.0), depends.get(number, 1.0)) if effect.is_main else effect
         for number, effect in enumerate(effects)
     ]
 
@@ -202,14 +205,14 @@ def _of_two_levels(records: Records, factor: str, first: Level, second: Level) -
     effects = []
     for own in by_data.values():
         if len(own) > 1:
-            mean = _mean_effect(factor, names, own, len(by_data) > 1)
+            mean = mean_effect(factor, names, own, len(by_data) > 1)
             effects += [mean, *mean.parts]
         else:
             effects.append(Effect(factor, *names, _context(own[0], factor), own[0]))
     return effects
 
 
-def _mean_effect(factor: str, names: tuple[str, str], contexts: Sequence[Comparison], name_data: bool) -> Effect:
+def mean_effect(factor: str, names: tuple[str, str], contexts: Sequence[Comparison], name_data: bool) -> Effect:
     """The mean of the effects over contexts with the same data, all with the same weight.
 
     Contexts with too few seeds are listed, but left out of the mean if others have enough, as in claims.
@@ -219,7 +222,7 @@ def _mean_effect(factor: str, names: tuple[str, str], contexts: Sequence[Compari
     parts = []
     for one in contexts:
         part = Effect(factor, *names, _context(one, factor), replace(one, confidence=confidence), is_main=False)
-        parts.append(replace(part, p_adjusted=min(1.0, len(counted) * part.p)))
+        parts.append(part.adjusted(min(1.0, len(counted) * part.p)))
     data = f", {value_text('fingerprint', contexts[0].settings[0].values['fingerprint'])}" if name_data else ""
     of = f" of {len(contexts)}" if len(counted) < len(contexts) else ""
     mean = _combined(counted, [1 / len(counted)] * len(counted))

@@ -56,7 +56,7 @@ def _numbers(records: Records, printed: Printed, setting: Setting) -> list[dict[
         (sample,) = metric.samples(records, [setting.folders if not metric.cost else _comparable(records, setting)])
         low, high = math.nan, math.nan
         if len(sample) and not metric.cost:
-            low, high = estimate_contrast([sample], [1.0]).interval()
+            low, high = estimate_contrast([sample], [1.0], metric.is_per_image).interval()
         here = float(np.mean(sample)) if len(sample) else math.nan
         rows.append(
             {"metric": name, "printed": number[0], "printed_to": number[1], "here": here, "low": low, "high": high}

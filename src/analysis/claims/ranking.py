@@ -26,7 +26,7 @@ from src.analysis.statistics.metrics import METRICS
 from src.analysis.statistics.ranks import letters, share_first
 
 LISTS = ("per_seed", "collapsed", "outlying")
-FACTS = ("setting", "config_id", "data", "n", "unfinished", "failed", "tried", *LISTS, "identical_seeds")
+FACTS = ("setting", "config_id", "data", "n", "unfinished", "failed", "tried", *LISTS, "identical_seeds", "images")
 SCORES = ("mean", "low", "high", "iou", "iou_low", "iou_high", "median", "std", "min", "max")
 NUMBERS = (
     *SCORES,
@@ -50,10 +50,10 @@ def settings_scores(records: Records, settings: Sequence[Setting], files: Sequen
     their own fault) of tried, failed_low and failed_high (the exact 95 % interval of their share), counted_mean (with
     failed runs scored 0: the order of the rows; equal to mean without them or if they do not count), mean, low and high
     (95 % interval for new seeds and new images, within [0, 1]), per_seed (list of means), identical_seeds (whether
-    seeds have identical results, so that the interval is unknown), collapsed and outlying (lists of seeds), iou,
-    iou_low and iou_high, median and std (of a run's images, mean over runs), min and max (of all images of all runs),
-    minutes (mean over runs), reported and reported_to (what a report of `files` printed for exactly this setting; a
-    range has both). Dice and IoU are in [0, 1]; unknown is missing.
+    seeds have identical results, so that the interval is unknown), collapsed and outlying (lists of seeds), images
+    (their number), iou, iou_low and iou_high, median and std (of a run's images, mean over runs), min and max (of all
+    images of all runs), minutes (mean over runs), reported and reported_to (what a report of `files` printed for just
+    this setting; a range has both). Dice and IoU are in [0, 1]; unknown is missing.
 
     Of the best on its data, the first row: best_low, the lower end of the interval of its own score, corrected for its
     selection (Bonferroni over the settings that could have been it). Of up to 20 with enough seeds: letters (settings
@@ -87,7 +87,7 @@ def _add_selection(records: Records, ranked: Sequence[Setting], table: pd.DataFr
     dice = METRICS["test_dice"]
     best, *_ = rows
     (sample,) = dice.samples(records, [ranked[best].folders])
-    low, _ = estimate_contrast([sample], [1.0]).interval(1 - (1 - CONFIDENCE) / len(rows))
+    low, _ = estimate_contrast([sample], [1.0], per_image=True).interval(1 - (1 - CONFIDENCE) / len(rows))
     table.loc[best, "best_low"] = np.clip(low, 0, 1)
     compared = list(rows[:MOST_COMPARED])
     differ = np.zeros((len(compared), len(compared)), dtype=np.bool_)
@@ -119,10 +119,10 @@ def _row(records: Records, setting: Setting) -> dict[str, object]:
         **dict(zip(("failed_low", "failed_high"), share_interval(setting.failures, setting.tried), strict=True)),
     }
     if not setting.folders:
-        return {**facts, "per_seed": [], "identical_seeds": False, "collapsed": []}
+        return {**facts, "per_seed": [], "identical_seeds": False, "collapsed": [], "images": 0}
     dice, iou = (records.per_image(setting.folders, column) for column in ("dice", "iou"))
-    low, high = np.clip(estimate_contrast([dice], [1.0]).interval(), 0, 1)
-    iou_low, iou_high = np.clip(estimate_contrast([iou], [1.0]).interval(), 0, 1)
+    low, high = np.clip(estimate_contrast([dice], [1.0], per_image=True).interval(), 0, 1)
+    iou_low, iou_high = np.clip(estimate_contrast([iou], [1.0], per_image=True).interval(), 0, 1)
     return {
         **facts,
         "mean": dice.mean(),
@@ -131,6 +131,7 @@ def _row(records: Records, setting: Setting) -> dict[str, object]:
         "high": high,
         "per_seed": dice.mean(axis=1).tolist(),
         "identical_seeds": has_identical_seeds(dice),
+        "images": dice.shape[1],
         "collapsed": records.of_runs(setting.folders, "seed")[collapsed(dice.mean(axis=1))].tolist(),
         "iou": iou.mean(),
         "iou_low": iou_low,

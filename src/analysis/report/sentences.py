@@ -88,6 +88,7 @@ def _best_of(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
         f"Best mean test Dice{', failed runs scored 0' if counted else ''}: {best['setting']} with {score} "
         f"({count_text(best['n'], 'seed')}).",
         *_selection_sentences(best, rows),
+        *(["No verdict on new images: a single test image is not a sample of them."] if best["images"] == 1 else []),
         *(f"{beginning} {listed(names, MOST_NAMES)}." for beginning, names in others.items() if names),
     ]
 

@@ -170,7 +170,7 @@ def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
         {
             "name": verdict.name,
             "verdict": verdict.status,
-            "says": verdict.claim.says,
+            "says": f"{verdict.claim.says}{_scope_text(verdict)}",
             "reason": verdict.reason,
             "as tested": verdict.claim.as_tested,
             "reported": verdict.claim.reported,
@@ -178,6 +178,12 @@ def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
         }
         for verdict in verdicts
     ]
+
+
+def _scope_text(verdict: Verdict) -> str:
+    """That a verdict holds for the test images only, if it needs more of them than their mean; else empty."""
+    is_narrow = any(one.hypothesis.metric.of_images is not None for one in verdict.comparisons)
+    return " [for these test images only]" if is_narrow and verdict.status != "undecided" else ""
 
 
 def verdict_table(judged: Sequence[tuple[ClaimFile, Sequence[Verdict]]]) -> pd.DataFrame:

@@ -132,10 +132,13 @@ def has_identical_seeds(sample: Scores) -> bool:
     return sample.shape[1] > 1 and len({row.tobytes() for row in sample}) < len(sample)
 
 
-def estimate_contrast(samples: Sequence[Scores], weights: Sequence[float]) -> Estimate:
-    """`contrast` for new images; its error is unknown if a sample has a single seed or identical seeds."""
+def estimate_contrast(samples: Sequence[Scores], weights: Sequence[float], per_image: bool = False) -> Estimate:
+    """`contrast` for new images; its error is unknown if a sample has a single seed or identical seeds.
+
+    `per_image`: whether the columns are images, of which a single one shows nothing about others either.
+    """
     estimate = contrast(samples, weights)
-    if any(map(has_identical_seeds, samples)):
+    if any(map(has_identical_seeds, samples)) or (per_image and samples[0].shape[1] == 1):
         return Estimate(estimate.value, math.nan, math.nan)
     return estimate
 
@@ -258,5 +261,8 @@ def _residual(sample: Scores) -> float:
     """Mean square of what neither the seed nor the image explains, of (seeds, images); nan with one seed."""
     if min(sample.shape) < 2:
         return math.nan
-    rest = sample - sample.mean(axis=1, keepdims=True) - sample.mean(axis=0, keepdims=True) + sample.mean()
-    return float((rest**2).sum() / ((sample.shape[0] - 1) * (sample.shape[1] - 1)))
+    seeds, images = sample.shape
+    centered = sample - sample[0]  # small numbers, and exactly 0 for seeds with equal results
+    of_seeds, of_images = centered.mean(axis=1), centered.mean(axis=0)
+    explained = images * (of_seeds**2).sum() + seeds * (of_images**2).sum() - seeds * images * of_seeds.mean() ** 2
+    return max(0.0, float((centered**2).sum() - explained)) / ((seeds - 1) * (images - 1))

@@ -285,3 +285,22 @@ def test_a_context_with_failures_is_not_ignored_where_others_have_none(tmp_path)
     records = load_records([tmp_path])
     (counted,), (excluded,) = (judge(records, settings_of(records, counts), file) for counts in (True, False))
     assert (counted.status, excluded.status) == ("undecided", "holds")
+
+
+def test_a_level_is_judged_more_strictly_since_scores_are_skewed(apart):
+    level = {"type": "level", "measure": "test_dice", "side": ONE, "at_least": 0.5}
+    verdict = judged(apart, level=level)["level"]
+    ((one,),) = verdict.results
+    assert one.p_confirming == pytest.approx(3 * one.estimate.p_within(0.5, np.inf))
+    low, high = one.estimate.interval(1 - 0.05 / 3)
+    assert one.display_values[1:] == pytest.approx((100 * low, 100 * min(1, high)))
+
+
+def test_a_single_test_image_is_not_a_sample_of_images(tmp_path):
+    for scheduler, mean in (("onecycle", 0.9), ("cosine", 0.8)):
+        for seed, offset in enumerate((-0.01, 0.0, 0.01)):
+            finish(tmp_path, f"scheduler={scheduler}", dice=[mean + offset], seed=seed)
+    minimum = {**LARGER, "measure": "test_dice_min"}  # of these images
+    found = judged(tmp_path, larger=LARGER, minimum=minimum)
+    assert {name: verdict.status for name, verdict in found.items()} == {"larger": "undecided", "minimum": "holds"}
+    assert found["larger"].reason == "a single test image is not a sample of images, so there is no verdict on new ones"

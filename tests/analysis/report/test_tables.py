@@ -345,3 +345,9 @@ def test_an_effect_that_only_the_mean_shows_is_one_on_average(tmp_path):
     mean, *parts = factor_effects(records, settings, ["scheduler"])
     assert [part.status for part in parts] == ["undecided", "better"] and mean.p_adjusted < 0.05
     assert effect_columns([mean])["verdict"] == ["onecycle is better on average"]
+
+
+def test_a_verdict_on_more_than_a_mean_says_that_it_is_for_these_images(three):
+    tests = {"M": {"type": "difference", "measure": "test_dice_median", "higher": ONE, "lower": COS}}
+    _, _, rows = rows_of(three, {}, **tests, D={**tests["M"], "measure": "test_dice"})
+    assert (rows["M"]["says"], rows["D"]["says"]) == ("M! [for these test images only]", "D!")
