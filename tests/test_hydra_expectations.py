@@ -130,7 +130,7 @@ ROWS = [
     # logging
     Row("hydra/job_logging=disabled seed=31", "^finished: test Dice"),
     Row("hydra/job_logging=default seed=32", r"\[src\.training.*\]\[INFO\] - "),
-    Row("hydra/job_logging=colorlog seed=33", RUN, needs=COLORLOG),
+    Row("hydra/job_logging=colorlog seed=33", r"\x1b\[32mINFO\x1b(.*\n)*" + RUN, needs=COLORLOG),
     refused("hydra/job_logging=colorlog", "hydra/job_logging: got 'colorlog'; allowed: ", lacks=COLORLOG),
     Row("hydra.verbose=true seed=34", r"unet-.*-seed34-.* with data [0-9a-f]{64} in (.*\n)*" + RUN),
     refused("-m seed=0,1 hydra.launcher.jobs=0", r"hydra\.launcher\.jobs: got 0; "),

@@ -20,6 +20,7 @@ from typing import Any
 from src.base.errors import one_line
 
 ARGUMENTS = "SEGSWEEP_ARGUMENTS"  # name of an environment variable
+COLOR = r"\x1b\[(?:0|(?:01;)?3[1-6])m"  # of letters, and back to the usual one
 CLEAR = "\x1b[H\x1b[J"  # move to the upper left corner, erase everything after it
 INTERRUPTED = 128 + signal.SIGINT
 HYDRAS_OWN = "Error executing job with overrides: "  # it prints this before it raises what the command explains
@@ -106,12 +107,14 @@ def clear_screen() -> None:
 
 
 def _escaped(text: str) -> str:
-    """`text` without control characters, except the cursor movements of progress bars."""
+    """`text` without control characters, except the cursor movements of progress bars and the colors of logs."""
     if text.isprintable() or re.fullmatch(r"(\x1b\[A)+", text):
         return text
     body = text.strip("\r")
     before, _, after = text.partition(body) if body else (text, "", "")
-    return before + re.sub(r"[^\n\t]+", lambda part: one_line(part[0]), body) + after
+    has_colors = "colorlog" in sys.modules  # as hydra/job_logging=colorlog imports it
+    parts = re.split(rf"(\n|\t|{COLOR})" if has_colors else r"(\n|\t)", body)
+    return before + "".join(one_line(part) if number % 2 == 0 else part for number, part in enumerate(parts)) + after
 
 
 @contextmanager

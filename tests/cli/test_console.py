@@ -144,6 +144,17 @@ def test_a_terminal_shows_what_it_would_obey(text, shown, monkeypatch):
     assert out.getvalue() == err.getvalue() == shown
 
 
+def test_logs_keep_their_colors_and_nothing_else_that_a_terminal_would_obey(monkeypatch, capsys):
+    text = "[\x1b[36m12:00\x1b[0m] \x1b[01;31mlost\x1b[0m"
+    with console():
+        print(text)
+    assert capsys.readouterr().out == text.replace("\x1b", "\\x1b") + "\n"
+    monkeypatch.setitem(sys.modules, "colorlog", sys)
+    with console():
+        print(text + "\x1b[8m\x1b[2J")
+    assert capsys.readouterr().out == text + "\\x1b[8m\\x1b[2J\n"
+
+
 def test_the_last_words_of_a_command_are_shown_likewise(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with pytest.raises(SystemExit) as ended, console():
