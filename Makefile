@@ -5,10 +5,10 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help setup demo test test-long torture lint format clean
+.PHONY: help setup demo test test-long test-hydra-next torture lint format clean
 
 help:  ## Lists the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 setup: .venv/installed  ## Creates .venv from requirements.txt
 
@@ -28,6 +28,11 @@ test: setup  ## Runs the tests, under 5 minutes on 2 cores
 
 test-long: setup  ## Runs the long tests, at most 30 minutes
 	$(PY) -m pytest -q -n 2 -m long
+
+test-hydra-next: setup  ## Runs the tests of the command line with the newest pre-release of Hydra, kept in .hydra-next
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade --pre --target .hydra-next hydra-core
+	PYTHONPATH=.hydra-next $(PY) -c 'import hydra; print("hydra-core", hydra.__version__)'
+	PYTHONPATH=$(CURDIR)/.hydra-next $(PY) -m pytest -q -n 2 tests/cli tests/sweep/test_compose.py tests/test_train.py
 
 torture: setup  ## Kills runs 200 times, resumes them and compares the results bit for bit
 	SEGSWEEP_KILLS=200 $(PY) -m pytest -q -n 2 -m long tests/training/test_kills.py

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.base.config import RunConfig, problems_of
 from src.base.errors import ConfigError, Ended
@@ -64,6 +64,10 @@ def train(composed: DictConfig) -> float:
 
     config = checked(plain)
     in_sweep = hydra.mode == RunMode.MULTIRUN  # of a launcher that is not ours
+    if in_sweep and "joblib" in str(OmegaConf.select(hydra.launcher, "_target_")):
+        if config.data.workers and hydra.job.num == 0:
+            print("data.workers: 0 for each run, since joblib runs as many as there are cores", file=sys.stderr)
+        config = config.model_copy(update={"data": config.data.model_copy(update={"workers": 0})})
     sweep = sweep_name(config.sweep.name, hydra.runtime.choices.get("experiment"), "adhoc" if in_sweep else "single")
     if in_sweep:
         write_plan([], Path(config.output) / sweep)

@@ -37,6 +37,7 @@ class SegsweepLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra; the task function is not used, since runs are processes."""
+        check_hydra(config.hydra)
         self.context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -44,7 +45,6 @@ class SegsweepLauncher(Launcher):
         setup_globals()
         with as_config_errors([]):
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        check_hydra(self.config.hydra)
         # torch is imported from here on; Hydra imports this module at every start
         from src.sweep.launch import launch
 

@@ -2,7 +2,8 @@
 
 import os
 import random
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,26 @@ class Numerics:
     def memory_format(self) -> torch.memory_format:
         """Layout of images and weights."""
         return torch.channels_last if self.settings.channels_last else torch.contiguous_format
+
+
+@contextmanager
+def switches_restored() -> Iterator[None]:
+    """Puts back what `Numerics.set_up` and `tune` change in torch, since runs may share a process."""
+    deterministic, warns = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    switches = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warns)
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = switches
+        torch.set_num_threads(threads)
 
 
 def seed_everything(seed: int) -> None:

@@ -19,7 +19,7 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.base.errors import ConfigError, Ended, shown
 from src.base.record import RunBusy, RunLost
@@ -36,9 +36,13 @@ from src.cli.overrides import (
     quote_paths,
     quoted_path,
     strip_plus,
+    sweep_folder,
 )
 
-command_help.register()
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "register_new_resolver")  # OmegaConf 2.4, of what 2.3 needs
+    command_help.register()
+    OmegaConf.register_new_resolver("sweep_folder", lambda *, _root_: sweep_folder(_root_), replace=True)
 Task = Callable[[DictConfig], Any]  # what it returns is the objective of a search
 
 
@@ -107,7 +111,7 @@ def _start(task: Task, name: str, paths: Sequence[str]) -> None:
 def _run_hydra(job: Task, name: str, flags: Sequence[str], overrides: Sequence[str]) -> None:
     sys.argv[1:] = [*flags, *overrides]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The version_base parameter")  # Hydra 1.4, which 1.3 needs
+        warnings.filterwarnings("ignore", "The version_base parameter")  # Hydra 1.4, of what 1.3 needs
         main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)
     main()
 
@@ -174,7 +178,8 @@ def format_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
     verbose = [override for override in overrides if override.startswith("hydra.verbose=")]
     if verbose and isinstance(error, AssertionError):
         return f"{verbose[0]}: allowed are true, false and names of loggers"
-    relative = re.match(r"In '(experiment/.+)': Could not override 'experiment/([^'@]+)", str(error))
+    not_there = r"In '(experiment/.+?)': (?:Could not override|Invalid [^@]*for) 'experiment/([^'@]+)"
+    relative = re.match(not_there, str(error))
     if relative is not None:
         return f"{relative[1]}: override {relative[2]}: begins in the folder experiment; write override /{relative[2]}:"
     if isinstance(error, InstantiationException):

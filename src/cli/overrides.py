@@ -146,6 +146,13 @@ def sweep_name(chosen: object, experiment: str | None, otherwise: str) -> str:
     return str(chosen or experiment or otherwise).replace("/", "_")
 
 
+def sweep_folder(config: DictConfig) -> str:
+    """The folder of the runs of a sweep, whose composed config has Hydra's own part."""
+    chosen, experiment = OmegaConf.select(config, "sweep.name"), config.hydra.runtime.choices.get("experiment")
+    # --cfg hydra resolves Hydra's own part alone
+    return f"{OmegaConf.select(config, 'output') or '.'}/{sweep_name(chosen, experiment, 'adhoc')}"
+
+
 def task_overrides(hydra: Any) -> list[str]:
     """The overrides of a composed config, beside those of Hydra's own part; interpolations are not resolved.
 

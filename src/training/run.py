@@ -11,7 +11,7 @@ from src.base.environment import PROJECT, git_state, machine, versions
 from src.base.files import CannotWrite, check_writable
 from src.base.identity import Identity, choices_of, identify
 from src.base.record import STORY, RunRecord, SweepFolder
-from src.base.runtime import Numerics, device_key, device_name, pick_device
+from src.base.runtime import Numerics, device_key, device_name, pick_device, switches_restored
 from src.data.open_data import open_verified
 from src.data.pairs import Splits
 from src.data.verify import skipped_text
@@ -78,7 +78,7 @@ def _attempt(
     """Trains and tests, and records the end, with any exception; raises only what leaves no right to record it."""
     stop = StopRequest()
     try:
-        with stop.listening():
+        with stop.listening(), switches_restored():
             for warning in ([skipped_text(splits)] if splits.skipped else []) + list(splits.notes):
                 log.warning("%s", warning)
             result = train_and_test(config, splits, data_fingerprint, numerics, record, stop)

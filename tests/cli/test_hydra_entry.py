@@ -4,6 +4,7 @@ import logging
 import signal
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -101,6 +102,15 @@ def test_whatever_a_user_of_hydra_types_composes(train, own, typed, key, value):
     done = train(*(word.format(own=own) for word in typed), "--cfg", "job")
     assert done.returncode == 0, done.stderr
     assert OmegaConf.select(OmegaConf.create(done.stdout), key) == value
+
+
+@pytest.mark.parametrize(("typed", "taken"), [("interval=5", "interval=5"), ("+interval=5", "++interval=5")])
+def test_what_is_typed_stays_unless_hydra_refuses_it(here, typed, taken):
+    @hydra_command("status")
+    def command(config: DictConfig) -> None:
+        print(HydraConfig.get().overrides.task)
+
+    assert here(command, typed).stdout == f"['{taken}']\n"
 
 
 def test_an_own_group_that_nothing_chooses_yet_is_added_with_a_plus(train, own):

@@ -18,6 +18,8 @@ from src.training.checkpoint import load_checkpoint, load_weights
 from src.training.metrics import EpochMetrics
 from src.training.story import warn_of_one_class
 
+ORDER = ("exact", "fast", "exact")
+
 
 def snapshot(folder):
     return {file.relative_to(folder): (file.stat().st_mtime_ns, file.read_bytes()) for file in files_of(folder)}
@@ -322,3 +324,29 @@ def test_the_next_epoch_is_asked_for_before_validation(start, monkeypatch):
     monkeypatch.setattr(loop, "evaluate", lambda *given: events.append(given[3]) or evaluate(*given))
     start("trainer.epochs=3")
     assert events == [1, 2, "validation", 3, "validation", "validation"]
+
+
+def test_runs_of_one_process_change_nothing_for_one_another(start, apart):
+    """As the launchers of Hydra's call them: exact after fast has the bits of exact alone."""
+
+    def state():
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        switches = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+        logs = [*logging.getLogger().handlers], logging.getLogger("src").level, logging.getLogger("src").propagate
+        return torch.are_deterministic_algorithms_enabled(), switches, torch.get_num_threads(), handlers, logs
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.backends.cudnn.benchmark = True
+    try:
+        before = state()
+        outcomes = [start(f"numerics={name}", "trainer.epochs=1", apart(number)) for number, name in enumerate(ORDER)]
+        assert state() == before
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = False
+    alone, fast, after = (load_weights(outcome.folder / "checkpoints/best.pt") for outcome in outcomes)
+    assert all(torch.equal(alone[name], after[name]) for name in alone)
+    assert not all(torch.equal(alone[name], fast[name]) for name in alone)
+    assert scores_of_test(outcomes[0].folder) == scores_of_test(outcomes[2].folder)
