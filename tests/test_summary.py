@@ -32,3 +32,10 @@ def test_keys_of_the_run_count(here):
 def test_mistakes_get_a_line(here, arguments, said):
     done = here(summary, *arguments)
     assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_options_may_come_from_a_folder_named_by_a_flag_in_two_words(here, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("{name: mine, _target_: src.models.unet.UNet, width: 4}\n")
+    said = here(summary, "model=mine", "-cd", str(tmp_path), "data.image_size=64")
+    assert (said.returncode, said.stderr) == (0, "") and said.stdout.splitlines()[-2].startswith("mine: ")
