@@ -34,6 +34,10 @@ MOST_LEVELS = 5  # with more, each level is compared with the best and the basel
 MOST_CONTEXTS = 20  # whose differences are tested
 
 
+PLAN = (
+    *("comparison", "seeds", "these_images", "these_low", "these_high", "these_hours"),
+    *("new_images", "new_low", "new_high", "new_hours", "images"),
+)
 CONF = PROJECT / "conf"
 Level = Sequence[Setting]
 Status = Literal["better", "worse", "undecided"]
@@ -113,7 +117,7 @@ def factor_effects(records: Records, settings: Sequence[Setting], factors: Seque
     tested = [number for number, effect in enumerate(effects) if effect.is_main and not effect.comparison.problem]
     # the best of many levels was selected by the same scores, so all pairs of its factor count
     adjusted = dict(zip(tested, holm([effects[number].p for number in tested] + untested * [1.0]), strict=False))
-    means = [number for number in tested if effects[number].p_depends < 1]
+    means = [number for number in tested if effects[number].parts]
     depends = dict(zip(means, holm([effects[number].p_depends for number in means]), strict=True))
     return [
         effect.adjusted(adjusted.get(number, 1.0), depends.get(number, 1.0)) if effect.is_main else effect
@@ -122,29 +126,35 @@ def factor_effects(records: Records, settings: Sequence[Setting], factors: Seque
 
 
 def seed_plan(
-    records: Records, effects: Sequence[Effect], min_effect: float = MIN_EFFECT, wanted: float = POWER
+    records: Records,
+    effects: Sequence[Effect],
+    min_effect: float = MIN_EFFECT,
+    wanted: float = POWER,
+    family: int | None = None,
 ) -> pd.DataFrame:
-    """One row per effect with at least 3 seeds: what it takes to find `min_effect` (Dice) with power `wanted`.
+    """One row per undecided effect with at least 3 seeds: what it takes to find `min_effect` (Dice).
 
-    The test is as strict as the verdicts, which share 5 % among all `effects`. Columns: comparison, seeds (now, of the
-    smallest setting), these_images (seeds of each setting for an answer about this test set) and these_hours (of the
-    runs still to be made), new_images and new_hours (for an answer about new images), images (the fewest test images,
-    with infinitely many seeds). Missing if 1,000 seeds do not suffice.
+    `wanted`: the power. The test is as strict as the verdicts, which share 5 % among a `family` (None: all `effects`).
+    Columns: comparison, seeds (now, of the smallest setting), these_images (seeds of each setting for an answer about
+    this test set; these_low and these_high if the true spread is at the ends of its range) and these_hours (of the runs
+    still to be made), new_images and so on (for an answer about new images), images (the fewest test images, with
+    infinitely many seeds). Missing if 1,000 seeds do not suffice.
     """
-    planned = [effect for effect in effects if effect.comparison.problem is None]
-    confidence = 1 - (1 - CONFIDENCE) / max(1, len(planned))
-    columns = ["comparison", "seeds", "these_images", "these_hours", "new_images", "new_hours", "images"]
+    tested = [effect for effect in effects if effect.comparison.problem is None]
+    confidence = 1 - (1 - CONFIDENCE) / max(1, family or len(tested))
     rows = []
-    for effect in planned:
-        comparison = effect.comparison
-        hours = [records.of_runs(setting.folders, "seconds").mean() / 3600 for setting in comparison.settings]
-        these, new = (comparison.variance_components(new_images) for new_images in (False, True))
-        row: list[Any] = [effect.name, min(comparison.seeds)]
-        for components in (these, new):
-            needed = seeds_needed(components, min_effect, wanted, confidence) or np.nan
-            row += [needed, np.maximum(0, needed - np.array(comparison.seeds)) @ hours]
-        rows.append([*row, images_needed(new, min_effect, wanted, confidence)])
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:], "float64"))
+    for effect in tested:
+        if effect.status == "undecided":
+            comparison = effect.comparison
+            hours = [records.of_runs(setting.folders, "seconds").mean() / 3600 for setting in comparison.settings]
+            these, new = (comparison.variance_components(new_images) for new_images in (False, True))
+            row: list[Any] = [effect.name, min(comparison.seeds)]
+            for components in (these, new):
+                spreads = (components, *components.range())
+                needed = [seeds_needed(one, min_effect, wanted, confidence) or np.nan for one in spreads]
+                row += [*needed, np.maximum(0, needed[0] - np.array(comparison.seeds)) @ hours]
+            rows.append([*row, images_needed(new, min_effect, wanted, confidence)])
+    return pd.DataFrame(rows, columns=PLAN).astype(dict.fromkeys(PLAN[2:], "float64"))
 
 
 def _levels(settings: Sequence[Setting], factor: str) -> list[list[Setting]]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Hypothesis, compare_settings, with_failures_as_0
+from src.analysis.claims.effects import Effect
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.statistics.estimates import (
@@ -105,6 +106,17 @@ def _pairs(settings: Sequence[Setting]) -> int:
     """How many pairs of settings with enough seeds on the same data there are."""
     tested = Counter(one.values["fingerprint"] for one in settings if len(one.folders) >= LEAST_SEEDS)
     return sum(math.comb(count, 2) for count in tested.values())
+
+
+def best_and_second(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> tuple[list[Effect], int]:
+    """The difference of the two first rows of `scores`, if both have enough seeds; and among how many pairs it is."""
+    names = list(scores.loc[scores["n"] >= LEAST_SEEDS, "setting"][:2])
+    pair = tuple(next(one for one in settings if one.label == name) for name in names)
+    if len(pair) < 2 or pair[0].values["fingerprint"] != pair[1].values["fingerprint"]:
+        return [], 0
+    comparison = compare_settings(records, pair, BETTER)
+    effect = Effect("best and second", names[0], names[1], "", comparison)
+    return [effect.adjusted(scores["p_behind"].fillna(1.0)[1])], _pairs(settings)
 
 
 def _row(records: Records, setting: Setting) -> dict[str, object]:

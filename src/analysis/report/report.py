@@ -9,7 +9,7 @@ import pandas as pd
 from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.effects import MIN_EFFECT, Effect, factor_effects, seed_plan
 from src.analysis.claims.printed import printed_beside_measured
-from src.analysis.claims.ranking import settings_scores
+from src.analysis.claims.ranking import best_and_second, settings_scores
 from src.analysis.claims.verdicts import Verdict, judge
 from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.loading import Records, load_records
@@ -60,18 +60,24 @@ def make_report(
     known = records.runs[records.runs["config_id"].notna()]
     factors = [name for name in differing_columns(known) if name not in ("fingerprint", "config_id")]
     effects = factor_effects(records, settings, factors)
+    scores = settings_scores(records, settings, claims)
+    main = [effect for effect in effects if effect.is_main]
+    plans = [seed_plan(records, main, min_effect)]
+    if len(factors) > 1:  # a single factor's effects are all pairs
+        first, pairs = best_and_second(records, settings, scores)
+        plans.append(seed_plan(records, first, min_effect, family=pairs))
     asked = [(file, settings if on_any_data else file.on_its_data(settings)) for file in claims]
     judged = [(file, judge(records, own, file)) for file, own in asked]
     return Report(
         title=", ".join(sweep.absolute().name for sweep in sweeps),
         records=records,
         settings=settings,
-        scores=settings_scores(records, settings, claims),
+        scores=scores,
         effects=effects,
         verdicts=[(file, own) for file, own in judged if any(verdict.has_runs for verdict in own)],
         printed=printed_beside_measured(records, asked),
         without_runs=[file.source for file, own in judged if not any(verdict.has_runs for verdict in own)],
-        plan=seed_plan(records, [effect for effect in effects if effect.is_main], min_effect),
+        plan=pd.concat([plan for plan in plans if len(plan)] or plans[:1], ignore_index=True),
         min_effect=min_effect,
         counts_failures=counts_failures,
     )

@@ -61,8 +61,9 @@ Bonferroni- and Holm-adjusted), the verdict names them; "on average" means that 
 with more than {most_levels} levels, each is compared with the best and with the baseline, adjusted for all pairs."""
 PLAN = """\
 The number of seeds per setting with which the verdicts above would detect a true difference of {min_effect:g} points \
-with {power:g} % power, given the variances seen so far: with 3 seeds a rough guess. More seeds do not help if there \
-are too few test images; the last column gives the minimum."""
+with {power:g} % power, for each difference that is still undecided. It follows from the spread of the seeds seen so \
+far, which is a guess: in parentheses is its range, by the spreads that are in 80 % of cases behind the one seen. More \
+seeds do not help if there are too few test images; the last column gives the minimum."""
 METHODS = """\
 Test Dice is the mean over test images of 2·|P∩G| / (|P| + |G|), at the network's input size, border class as \
 foreground, threshold 0.5, weights of the best epoch (by trainer.select_by); protocol {protocol}. Differences pair \

@@ -100,8 +100,8 @@ def plan_columns(plan: pd.DataFrame) -> Columns:
     return {
         "comparison": list(plan["comparison"]),
         "seeds now": [str(row["seeds"]) for row in rows],
-        "for these images": [_seeds_and_hours(row["these_images"], row["these_hours"]) for row in rows],
-        "for new images": [_seeds_and_hours(row["new_images"], row["new_hours"]) for row in rows],
+        "for these images": [_seeds_and_hours(row, "these") for row in rows],
+        "for new images": [_seeds_and_hours(row, "new") for row in rows],
         "minimum test images": cell_texts(plan["images"], lambda images: f"{int(images):,}"),
     }
 
@@ -263,5 +263,13 @@ def _behind(row: Mapping[Any, Any]) -> str:
     return text.replace("-", "−")
 
 
-def _seeds_and_hours(seeds: float, hours: float) -> str:
-    return f"more than {MOST_SEEDS:,}" if pd.isna(seeds) else f"{int(seeds):,} ({hours:.1f} h more)"
+def _seeds_and_hours(row: Mapping[Any, Any], scope: str) -> str:
+    """`17 (11 to 52), 0.5 h more`: the seeds needed, their range, and the hours to the first number."""
+    seeds, low, high = (_seeds_needed(row[f"{scope}_{name}"]) for name in ("images", "low", "high"))
+    if pd.isna(row[f"{scope}_images"]):
+        return seeds if pd.isna(row[f"{scope}_low"]) else f"{seeds} (from {low})"
+    return f"{seeds} ({low} to {high}), {row[f'{scope}_hours']:.1f} h more"
+
+
+def _seeds_needed(seeds: float) -> str:
+    return f"more than {MOST_SEEDS:,}" if pd.isna(seeds) else f"{int(seeds):,}"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,16 @@ class VarianceComponents:
         of_seeds = sum((variance / seeds) ** 2 / df for variance, df in parts) if seeds else 0.0  # 1/df
         of_images = 1 / (self.image_count - 1) if self.images else 0.0
         return total, 1 / (seeds / total * of_seeds + self.images / total * of_images)
+
+    def range(self, share: float = 0.8) -> tuple["VarianceComponents", "VarianceComponents"]:
+        """The same with the smallest and the largest spread between seeds that could well have given the one seen.
+
+        Of normal seeds of equal spread, `share` of all true spreads lie between.
+        """
+        df = sum(self.counts) - len(self.counts)
+        ends = [df / special.chdtri(df, tail) for tail in ((1 - share) / 2, (1 + share) / 2)]
+        low, high = (replace(self, seeds=tuple(end * seed for seed in self.seeds)) for end in ends)
+        return low, high
 
 
 def variance_components(samples: Sequence[Scores], weights: Sequence[float], new_images: bool) -> VarianceComponents:

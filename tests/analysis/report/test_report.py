@@ -8,7 +8,7 @@ from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.report.figures import Picture
 from src.analysis.report.page import terminal_text, write_report
 from src.analysis.report.report import make_report
-from tests.analysis.recorded import finish
+from tests.analysis.recorded import finish, replicates
 from tests.golden import assert_golden
 
 DIFFERENCE = {
@@ -41,3 +41,13 @@ def test_the_report_and_what_a_terminal_shows_of_it(tmp_path, monkeypatch):
     text = write_report(report, tmp_path / "report").with_name("report.md").read_text()
     text = re.sub(r"run=\S+/sweep/", "run=SWEEP/", text)
     assert_golden("report.md", re.sub(r"\d{4}-\d\d-\d\d", "DATE", text))
+
+
+def test_the_plan_has_the_best_against_the_second(tmp_path):
+    for model in ("unet", "resnet34_unet"):
+        for scheduler in ("cosine", "onecycle"):
+            replicates(tmp_path, f"model={model}", f"scheduler={scheduler}", spread=0.01)
+    report = make_report([tmp_path])
+    first, second = report.scores["setting"][:2]
+    *factors, last = report.plan["comparison"]
+    assert last == f"best and second: {first} − {second}" and len(factors) == 2
