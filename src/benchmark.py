@@ -1,4 +1,4 @@
-"""Measures how fast this machine trains: `python -m src.benchmark`, or with real photos `… data=oxford_pet`.
+"""Measures how fast this machine trains: `python -m src.benchmark`, with drawn images unless real photos are there.
 
 Prints the times and writes `benchmark.json` into `output`. Keys: conf/benchmark.yaml, and every key of a run. Exit
 code 0: measured; 1: not, and why; 130: Ctrl-C.
@@ -14,6 +14,7 @@ if __name__ == "__main__":  # the imports below take seconds
     expect_ctrl_c()
 
 import sys
+from pathlib import Path
 
 from hydra import compose
 from omegaconf import DictConfig
@@ -21,8 +22,9 @@ from omegaconf import DictConfig
 from src.cli.hydra_entry import as_config_errors, hydra_command
 from src.cli.overrides import force_overrides, is_for_hydra, parse_arguments, parse_options, plain_values
 
-OWN = ("output", "networks", "repeats", "steps", "images")
+OWN = ("output", "networks", "repeats", "steps", "images", "baseline")
 DRAWN = ["data=synthetic", "data.size=500", "data.test=1"]  # about the size of the real photos
+DRAWN_KEYS = {"data.size", "data.test", "data.trainval", "data.seed"}
 SMALL = ["size=small", "data.image_size=128", "trainer.batch_size=8", "data.workers=1"]
 FULL = ["trainer=report_a", "numerics=fast"]
 
@@ -33,7 +35,7 @@ def benchmark() -> None:
     of_runs = [override for override in overrides if _is_of_runs(override)]
     sys.argv[1:] = [*flags, *(override for override in overrides if override not in of_runs)]
 
-    @hydra_command("benchmark", paths=("output",))
+    @hydra_command("benchmark", paths=("output", "baseline"))
     def main(config: DictConfig) -> None:
         measure(config, of_runs)
 
@@ -43,6 +45,16 @@ def benchmark() -> None:
 def _is_of_runs(argument: str) -> bool:
     key, equals, _ = argument.partition("=")
     return not is_for_hydra(argument) and (key.startswith("~") or (bool(equals) and key.lstrip("+") not in OWN))
+
+
+def _has_data(of_runs: list[str]) -> bool:
+    """Whether the runs name their data, or the photos of Oxford-IIIT Pet are where they are looked for."""
+    from src.data.sources.oxford_pet import missing_files
+
+    keys = {override.partition("=")[0] for override in of_runs}
+    if keys & {"data", "data.root"}:
+        return True
+    return not keys & DRAWN_KEYS and not missing_files(Path(compose("train")["data"]["root"]))
 
 
 def measure(config: DictConfig, of_runs: list[str]) -> None:
@@ -55,10 +67,9 @@ def measure(config: DictConfig, of_runs: list[str]) -> None:
 
     options = parse_options(BenchmarkOptions, config, {})
     on_cpu = not torch.cuda.is_available() or "device=cpu" in of_runs
-    chosen = any(override.startswith("data=") for override in of_runs)
-    usual = [] if chosen else [*DRAWN, f"data.trainval={160 if on_cpu else 1500}"]
-    usual += SMALL if on_cpu else FULL
     with as_config_errors(of_runs):
+        usual = [] if _has_data(of_runs) else [*DRAWN, f"data.trainval={160 if on_cpu else 1500}"]
+        usual += SMALL if on_cpu else FULL
         runs = [compose("train", force_overrides([*usual, *of_runs, f"model={name}"])) for name in options.networks]
     found = run_benchmark(options, [checked(plain_values(run)) for run in runs])
     print("\n".join(summary(found)))

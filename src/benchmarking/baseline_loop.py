@@ -1,10 +1,15 @@
-"""The baseline: the loop of the five reports, rebuilt to be timed beside ours.
+"""What is timed beside our loop: that of the five reports, rebuilt, and the step of a script that the user names.
 
-Their code is not public; this is what their texts describe, in the usual form of a PyTorch script: every JPEG is
-decoded in every epoch, in float32.
+The reports' code is not public; this is what their texts describe, in the usual form of a PyTorch script: every JPEG
+is decoded in every epoch, in float32.
 """
 
-from collections.abc import Sequence
+import importlib.util
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import albumentations
 import cv2
@@ -15,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from src.base.config import RunConfig
+from src.base.errors import ConfigError, one_line
 from src.data.augment import build_transform
 from src.data.decoding import PairDecoder
 from src.data.pairs import Pair
@@ -56,13 +62,20 @@ def baseline_loader(pairs: Sequence[Pair], reader: PairDecoder, config: RunConfi
 
 
 def baseline_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batches: DataLoader, device: torch.device, steps: int
-) -> int:
-    """Trains `steps` batches in float32, channels first, waiting for loss and Dice at each; returns the steps."""
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: DataLoader,
+    device: torch.device,
+    after_step: Callable[[int], None],
+) -> None:
+    """Trains an epoch in float32, channels first, waiting for loss and Dice at each step.
+
+    `after_step` is given the number of steps so far.
+    """
     model.train()
     loss_of = nn.BCEWithLogitsLoss()
     done = []
-    for _, (images, masks) in zip(range(steps), batches, strict=False):
+    for images, masks in batches:
         images, masks = images.to(device), masks.to(device)
         optimizer.zero_grad()
         logits = model(images)[:, -1:]
@@ -72,7 +85,36 @@ def baseline_epoch(
         predicted = (torch.sigmoid(logits) > 0.5).float()
         dice = 2 * (predicted * masks).sum() / (predicted.sum() + masks.sum() + 1e-8)
         done.append((loss.item(), dice.item()))
-    return len(done)
+        after_step(len(done))
+
+
+def load_make_step(script: str) -> Callable[..., Any]:
+    """The function `make_step` of the Python file `script`, which is executed. Raises ConfigError without one."""
+    spec = importlib.util.spec_from_file_location("baseline", script)
+    if spec is None or spec.loader is None or not Path(script).is_file():
+        raise ConfigError([f"baseline: got {script!r}; it takes the path of a Python file"])
+    module = importlib.util.module_from_spec(spec)
+    with naming_script(script):
+        spec.loader.exec_module(module)
+    if not callable(make_step := getattr(module, "make_step", None)):
+        raise ConfigError(
+            [
+                f"baseline: {script} does not define make_step(model, device, batch_size, image_size), "
+                "which returns step(images, masks); docs/performance.md has an example"
+            ]
+        )
+    return make_step
+
+
+@contextmanager
+def naming_script(script: str) -> Iterator[None]:
+    """Raises ConfigError, with the line of `script`, for whatever its code raises in the block."""
+    try:
+        yield
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == script]
+        where = f"{script}, line {lines[-1]}" if lines else script
+        raise ConfigError([f"baseline: {where}: {type(error).__name__}: {one_line(str(error))}"]) from error
 
 
 def _one_thread(worker: int) -> None:

@@ -4,10 +4,11 @@ Timing is interleaved: what is compared takes turns, so that a slowdown of the m
 """
 
 import copy
+import gc
+import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from functools import partial
 from itertools import count, repeat
 from typing import Any
@@ -15,21 +16,48 @@ from typing import Any
 import cv2
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from src.base.config import RunConfig, build
 from src.base.runtime import Numerics, seed_everything
-from src.benchmarking.baseline_loop import baseline_epoch, baseline_loader
+from src.benchmarking.baseline_loop import baseline_epoch, baseline_loader, load_make_step, naming_script
 from src.data.datasets import PairReader
-from src.data.loaders import Batch, TrainLoader
+from src.data.images import FOREGROUND
+from src.data.loaders import Batch, TrainLoader, count_workers
 from src.data.pairs import Pair, Splits
-from src.training.build import build_optimizer, build_train_state
+from src.training.build import build_train_state
 from src.training.loop import train_epoch
 from src.training.state import TrainState
 
-Work = Callable[[], int]  # does its work and returns how many units (images, steps) that was
+Work = Callable[[], float]  # takes a turn and returns the seconds of a unit (an image, a step) in it
 BACKWARD_TOO = 3  # a training step costs about three forward passes
+PREFETCHED = 2  # batches that each worker of a DataLoader prepares ahead
+STEPS_PER_EPOCH = 1_000_000  # a schedule of few steps ends soon; this one only has to cost what a schedule costs
+
+
+class StepClock:
+    """The seconds of a step from step `lead` of a turn on.
+
+    The steps before, whose batches the workers had prepared ahead, do not count, nor do starts and ends of workers.
+    """
+
+    def __init__(self, lead: int, steps: int, device: torch.device) -> None:
+        self.lead, self.last, self.device = lead, lead + steps, device
+        self._marks: list[tuple[float, int]] = []
+
+    def tick(self, done: int) -> None:
+        """To be called after each step with the number of steps so far."""
+        if done >= (self.last if self._marks else self.lead) and len(self._marks) < 2:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            self._marks.append((time.perf_counter(), done))
+
+    def seconds(self) -> float:
+        """Of a step, after the last tick."""
+        (started, first), (ended, last) = self._marks
+        return (ended - started) / (last - first)
 
 
 def measure_data_path(
@@ -42,12 +70,12 @@ def measure_data_path(
     ours = _loader(config, pairs, read_pair, workers=0)
     baseline = baseline_loader(pairs, splits.decoder, config)
     epochs = count(1)
-    work = {
-        "ours": lambda: sum(len(batch.images) for batch in ours.start(next(epochs))),
-        "reports": lambda: sum(len(batch) for batch, _ in baseline),
+    ways: dict[str, Callable[[], Work]] = {
+        "ours": lambda: lambda: _seconds_an_image(batch.images for batch in ours.start(next(epochs))),
+        "reports": lambda: lambda: _seconds_an_image(batch for batch, _ in baseline),
     }
     try:
-        seconds = interleaved_seconds(work, repeats, "data path")
+        seconds, _ = measure_in_turns(ways, repeats, "data path", torch.device("cpu"))
     finally:
         cv2.setNumThreads(threads)
     return {
@@ -60,38 +88,52 @@ def measure_data_path(
 
 
 def measure_network(
-    config: RunConfig, splits: Splits, read_pair: PairReader, numerics: Numerics, steps: int, repeats: int
+    config: RunConfig,
+    splits: Splits,
+    read_pair: PairReader,
+    numerics: Numerics,
+    steps: int | None,
+    repeats: int,
+    script: str | None = None,
 ) -> dict[str, Any]:
     """Seconds a step of the bare work, of our loop on a batch in memory, of our loop, and of the baseline loop.
 
-    Each does `steps` whole batches a turn and then waits for the device. Raises ValueError for more steps than batches.
+    Each turn has `steps` whole batches, by default 4 of each worker; the images repeat if they are fewer. `script`: a
+    Python file whose step is timed too, on a batch in memory.
     """
-    batch_size, workers, device = config.trainer.batch_size, config.data.workers, numerics.device
-    on_cuda = device.type == "cuda"
-    if (whole := len(splits.train) // batch_size) < steps:
-        raise ValueError(
-            f"steps: got {steps}, but {len(splits.train)} training images are {whole} whole batches of {batch_size}; "
-            "ask for fewer steps or more images (data.trainval=…)"
-        )
+    batch_size, device = config.trainer.batch_size, numerics.device
+    workers = count_workers(config.data.workers, len(splits.train))
+    lead, steps = max(1, PREFETCHED * workers), steps or max(3, 4 * workers)
+    images = (lead + steps) * batch_size
+    pairs = (list(splits.train) * math.ceil(images / len(splits.train)))[:images]
+    clock = partial(StepClock, lead, steps, device)
     seed_everything(config.seed)
-    loader = _loader(config, splits.train, read_pair, workers, pin_memory=on_cuda, limit_batches=steps)
-    # a schedule of few batches ends soon; this one only has to cost what a schedule costs
-    state = build_train_state(config, numerics, steps_per_epoch=1_000_000)
-    batch = next(iter(loader.start(0)))
-    model = build(config.model, nn.Module, config.allow_targets).to(device)
-    baseline = baseline_loader(splits.train, splits.decoder, config, max(workers, 0))
-    adamw = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    work = {
-        "bare": _bare_steps(config, state, batch, steps),
-        "memory": lambda: _epoch(state, loader, config, repeat(batch, steps)),
-        "loop": lambda: _epoch(state, loader, config),
-        "reports": lambda: baseline_epoch(model, adamw, baseline, device, steps),
+    batch = next(iter(_loader(config, pairs, read_pair, workers=0).start(0)))
+    model = build(config.model, nn.Module, config.allow_targets)
+
+    def bare() -> Work:
+        return _bare_steps(build_train_state(config, numerics, STEPS_PER_EPOCH), batch, clock)
+
+    def ours(batches: Callable[[], Iterator[Batch] | None]) -> Work:
+        loader = _loader(
+            config, pairs, read_pair, workers, pin_memory=device.type == "cuda", limit_batches=lead + steps
+        )
+        return _our_loop(build_train_state(config, numerics, STEPS_PER_EPOCH), loader, config, batches, clock)
+
+    def reports() -> Work:
+        loader = baseline_loader(pairs, splits.decoder, config, workers)
+        return _reports_loop(copy.deepcopy(model).to(device), loader, device, clock)
+
+    ways: dict[str, Callable[[], Work]] = {
+        "bare": bare,
+        "memory": lambda: ours(lambda: repeat(batch, lead + steps)),
+        "loop": lambda: ours(lambda: None),
+        "reports": reports,
     }
-    if on_cuda:
-        torch.cuda.reset_peak_memory_stats(device)
-    wait = partial(torch.cuda.synchronize, device) if on_cuda else lambda: None
-    seconds = interleaved_seconds(work, repeats, config.model["name"], wait)
-    images = batch_size / spread(seconds["loop"])["median"]
+    if script:
+        ways["baseline"] = lambda: _scripts_steps(script, copy.deepcopy(model).to(device), config, batch, device, clock)
+    seconds, memory = measure_in_turns(ways, repeats, config.model["name"], device)
+    images_per_second = batch_size / spread(seconds["loop"])["median"]
     operations = BACKWARD_TOO * forward_operations(config)
     return {
         "batch_size": batch_size,
@@ -100,33 +142,46 @@ def measure_network(
         "steps": steps,
         "workers": workers,
         "step_seconds": {name: spread(own) for name, own in seconds.items()},
-        "images_per_second": images,
+        "images_per_second": images_per_second,
         "overhead_over_bare_step": median_ratio(seconds["memory"], seconds["bare"]) - 1,
         "overhead_with_data": median_ratio(seconds["loop"], seconds["bare"]) - 1,
         "waiting_for_data": max(0.0, 1 - 1 / median_ratio(seconds["loop"], seconds["memory"])),
         "ratio_to_reports": median_ratio(seconds["reports"], seconds["loop"]),
-        "peak_memory_bytes": torch.cuda.max_memory_allocated() if on_cuda else None,
+        "ratio_to_baseline": median_ratio(seconds["baseline"], seconds["memory"]) if script else None,
+        "peak_memory_bytes": memory,
         "operations_an_image": operations,
-        "operations_a_second": images * operations,
+        "operations_a_second": images_per_second * operations,
     }
 
 
-def interleaved_seconds(
-    work: Mapping[str, Work], repeats: int, what: str, wait: Callable[[], None] = lambda: None
-) -> dict[str, list[float]]:
-    """Seconds a unit of each of `work`, `repeats` times, in turns after one round that does not count.
+def measure_in_turns(
+    ways: Mapping[str, Callable[[], Work]], repeats: int, what: str, device: torch.device
+) -> tuple[dict[str, list[float]], dict[str, int | None]]:
+    """What each of `repeats` turns of each work gives, in turns, and the peak memory of each work by itself.
 
-    `wait`: returns once the device is done.
+    `ways` prepare the works. Their first turns do not count: in them the memory of the device is measured, in bytes,
+    without what was there before; None on a CPU, where what a process takes cannot be divided.
     """
-    found: dict[str, list[float]] = {name: [] for name in work}
-    for turn in tqdm(range(repeats + 1), what, unit="turn", disable=None, leave=False):
-        for name, do in work.items():
-            started = time.perf_counter()
-            units = do()
-            wait()
-            if turn > 0:
-                found[name].append((time.perf_counter() - started) / units)
-    return found
+    works, memory = dict[str, Work](), dict[str, int | None]()
+    for name, prepare in ways.items():
+        before = _start_of_memory(device)
+        works[name] = prepare()
+        works[name]()
+        memory[name] = None if before is None else torch.cuda.max_memory_allocated(device) - before
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in tqdm(range(repeats), what, unit="turn", disable=None, leave=False):
+        for name, take_turn in works.items():
+            found[name].append(take_turn())
+    return found, memory
+
+
+def _start_of_memory(device: torch.device) -> int | None:
+    """The bytes that are taken on a GPU now; from here on its peak is counted."""
+    if device.type != "cuda":
+        return None
+    gc.collect()
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
 
 
 def spread(values: list[float]) -> dict[str, Any]:
@@ -166,27 +221,83 @@ def _loader(
     )
 
 
-def _epoch(state: TrainState, loader: TrainLoader, config: RunConfig, batches: Iterator[Batch] | None = None) -> int:
-    """An epoch of our loop; with `batches`, which are in memory already, it waits for none."""
-    state.batch, state.seconds, state.tally = 0, 0.0, type(state.tally)()
-    train_epoch(state, loader, config.trainer, lambda: None, batches)
-    state.epoch += 1
-    return state.batch
+def _seconds_an_image(batches: Iterable[Sized]) -> float:
+    started = time.perf_counter()
+    images = sum(map(len, batches))
+    return (time.perf_counter() - started) / images
 
 
-def _bare_steps(config: RunConfig, state: TrainState, batch: Batch, steps: int) -> Work:
-    """Forward, backward and step of a copy of the network on one batch that is ready on the device."""
-    network = replace(state.network, model=copy.deepcopy(state.network.model))
-    optimizer = build_optimizer(config, network.model.parameters())
-    copied = replace(state, network=network, optimizer=optimizer)
-    images, targets = batch.images.to(network.numerics.device), batch.targets.to(network.numerics.device)
+def _our_loop(
+    state: TrainState,
+    loader: TrainLoader,
+    config: RunConfig,
+    batches: Callable[[], Iterator[Batch] | None],
+    new_clock: Callable[[], StepClock],
+) -> Work:
+    """An epoch of our loop a turn; with `batches`, which are in memory already, it waits for none."""
 
-    def take() -> int:
-        network.model.train()
-        for _ in range(steps):
-            copied.score(images, targets)[0].backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        return steps
+    def turn() -> float:
+        clock = new_clock()
+        state.batch, state.seconds, state.tally = 0, 0.0, type(state.tally)()
+        train_epoch(state, loader, config.trainer, lambda: clock.tick(state.batch), batches())
+        state.epoch += 1
+        return clock.seconds()
 
-    return take
+    return turn
+
+
+def _bare_steps(state: TrainState, batch: Batch, new_clock: Callable[[], StepClock]) -> Work:
+    """Forward, backward and step on one batch that is ready on the device."""
+    images, targets = (part.to(state.network.numerics.device) for part in (batch.images, batch.targets))
+
+    def step() -> None:
+        state.score(images, targets)[0].backward()
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+
+    state.network.model.train()
+    return partial(_take_steps, step, new_clock)
+
+
+def _scripts_steps(
+    script: str,
+    model: nn.Module,
+    config: RunConfig,
+    batch: Batch,
+    device: torch.device,
+    new_clock: Callable[[], StepClock],
+) -> Work:
+    """The step of a script on one batch that is ready on the device, normalized and in float32."""
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (config.data.mean, config.data.std))
+    images = (batch.images.to(device).float() / 255 - mean) / std  # (B, 3, S, S)
+    masks = (batch.targets.to(device) > FOREGROUND // 2).float()[:, None]  # (B, 1, S, S)
+    make_step = load_make_step(script)
+    with naming_script(script):
+        step = make_step(model, device, len(images), config.data.image_size)
+
+    def turn() -> float:
+        with naming_script(script):
+            return _take_steps(partial(step, images, masks), new_clock)
+
+    return turn
+
+
+def _reports_loop(
+    model: nn.Module, loader: DataLoader, device: torch.device, new_clock: Callable[[], StepClock]
+) -> Work:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+    def turn() -> float:
+        clock = new_clock()
+        baseline_epoch(model, optimizer, loader, device, clock.tick)
+        return clock.seconds()
+
+    return turn
+
+
+def _take_steps(step: Callable[[], Any], new_clock: Callable[[], StepClock]) -> float:
+    clock = new_clock()
+    for done in range(1, clock.last + 1):
+        step()
+        clock.tick(done)
+    return clock.seconds()
