@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -23,19 +24,22 @@ def register() -> None:
     OmegaConf.register_new_resolver("command_help", _command_help, replace=True)
 
 
-def _command_help(*, _root_: DictConfig) -> str:
-    """What the command with the composed config `_root_` takes; `$` is doubled, as Hydra's template needs it.
+def _command_help(*others: str, _root_: DictConfig) -> str:
+    """What the command with the composed config `_root_` takes, and what is in `others`: names of configs, as train.
+
+    `$` is doubled, as Hydra's template needs it.
 
     Prints it and exits if --help is given: Hydra collects the options of all groups before it fills its template, which
     takes longer than all the rest.
     """
     hydra = _root_.hydra
     folders = source_folders(hydra)
-    texts = [*_texts(hydra.job.config_name, folders)]
+    texts = [text for name in (*others, hydra.job.config_name) for text in _texts(name, folders)]
     headers = [re.sub(r"^# ?", "", text.partition("defaults:")[0], flags=re.M).strip() for text in texts]
-    choices = [*hydra.runtime.choices.items()][::-1]  # in the order of the defaults list
-    choices.sort(key=lambda choice: choice[0].startswith("hydra"))
-    chosen = {group: option for group, option in choices if _is_ours(group, option, folders)}
+    defaults = [entry for text in texts for entry in _defaults(text) if isinstance(entry, dict)]
+    groups_of = {group: option for entry in defaults for group, option in entry.items() if " " not in group}
+    choices = {**groups_of, **hydra.runtime.choices}
+    chosen = {group: option for group, option in choices.items() if _is_ours(group, option, folders)}
     keys = _keys("", texts)
     for group, option in chosen.items():
         path, _, package = group.partition("@")
@@ -58,10 +62,14 @@ def _texts(name: str, folders: Sequence[Path]) -> Iterator[str]:
     text = next((file.read_text(encoding="utf-8") for file in files if file.is_file()), "")
     if "@package" in text:
         return
-    for other in (yaml.safe_load(text) or {}).get("defaults", []):
+    for other in _defaults(text):
         if isinstance(other, str) and other != "_self_":
             yield from _texts(f"/{Path(name).parent / other}".lstrip("/"), folders)
     yield text
+
+
+def _defaults(text: str) -> list[Any]:
+    return (yaml.safe_load(text) or {}).get("defaults", [])
 
 
 def _keys(prefix: str, texts: Iterable[str]) -> dict[str, str]:
