@@ -131,6 +131,7 @@ class LocalBackend:
 
     def submit(self, jobs: Sequence[Job]) -> list[JobProcess]:
         """Starts a process for each, in a free slot, and there another one for a job that is still to come."""
+        self._free.sort(key=lambda slot: slot.spare is None)  # first those where a process waits
         slots = [self._free.pop(0) for _ in jobs]
         started = [slot.start(job) for slot, job in zip(slots, jobs, strict=True)]
         self._taken |= zip(started, slots, strict=True)

@@ -162,6 +162,20 @@ def test_the_next_run_of_a_slot_gets_the_process_that_waits_there(sweep, monkeyp
     backend.run(jobs, progress=None)
 
 
+def test_of_two_free_slots_the_one_with_a_waiting_process_is_taken(sweep, monkeypatch):
+    backend, jobs = sweep(3, slots=2)
+
+    def follow(jobs, backend, progress):
+        first = backend.submit(backend.choose(jobs, 0))
+        (spare,) = waiting()
+        for process in reversed(first):
+            backend.result(process)
+        assert backend.submit(backend.choose(jobs[2:], 0)) == [spare]
+
+    monkeypatch.setattr(local, "follow", follow)
+    backend.run(jobs, progress=None)
+
+
 def test_a_waiting_process_that_cannot_do_the_next_run_is_replaced(sweep, monkeypatch):
     backend, jobs = sweep(2, slots=1)
 
