@@ -49,7 +49,8 @@ def train(composed: DictConfig) -> float:
     hydra = HydraConfig.get()
     plain, overrides = plain_values(composed), strip_plus(task_overrides(hydra))
     folders = source_folders(hydra)
-    check_by_model(plain, overrides, network_names(folders))
+    if OmegaConf.select(composed, "trainer.by_model"):
+        check_by_model(plain, overrides, network_names(folders))
     only_typed = folders == [CONF] and not any(map(BUILT.match, overrides))  # our own options have no other problems
     if only_typed and (problems := problems_of(RunConfig, plain)):
         raise ConfigError(problems)

@@ -95,17 +95,21 @@ def _start(task: Task, name: str, paths: Sequence[str]) -> None:
         overrides.append(f"hydra.searchpath=[{quoted_path(f'file://{CONF}')}]")
     job = _as_job(task, overrides)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else hydra.main prints errors itself
+    given, forced = overrides, force_overrides(overrides, folders)
     with as_config_errors(overrides):
-        try:
-            _run_hydra(job, name, flags, overrides)
-        except ConfigCompositionException as error:
-            if isinstance(error, MissingConfigException) or _is_of_task(error):
-                raise
-            check_sweeps(overrides, in_a_sweep=re.match("Ambiguous value|Sweep parameters", str(error)) is None)
-            if str(error).startswith("hydra.mode changed"):  # Hydra 1.4, of an experiment that says that it is a sweep
-                flags = ["--multirun", *flags]
-            # an unknown key among others: forced in, all of them reach the schema, which names them at once
-            _run_hydra(job, name, flags, force_overrides(overrides, folders))
+        while True:
+            try:
+                return _run_hydra(job, name, flags, given)
+            except ConfigCompositionException as error:
+                if isinstance(error, MissingConfigException) or _is_of_task(error):
+                    raise
+                check_sweeps(overrides, in_a_sweep=re.match("Ambiguous value|Sweep parameters", str(error)) is None)
+                if str(error).startswith("hydra.mode changed"):  # Hydra 1.4, of an experiment that is a sweep
+                    flags = ["--multirun", *flags]
+                elif given == forced:
+                    raise
+                else:  # an unknown key among others: forced in, all of them reach the schema, which names them at once
+                    given = forced
 
 
 def _run_hydra(job: Task, name: str, flags: Sequence[str], overrides: Sequence[str]) -> None:
