@@ -24,7 +24,7 @@ from src.cli.overrides import parse_options
 NEEDED = {"sweep": "a folder of runs, for example sweep=multirun_outputs/demo"}
 
 
-@hydra_command("aggregate", paths=("sweep", "output", "claim_files"))
+@hydra_command("aggregate", paths=("sweep", "output", "claim_files", "cluster"))
 def aggregate(config: DictConfig) -> None:
     """Check, load, judge, print the answer, write the report."""
     # pandas, scipy and matplotlib take a second to import: --help must not wait for them
@@ -39,9 +39,16 @@ def aggregate(config: DictConfig) -> None:
     folder = options.folder(sweeps)
     on_any_data = options.claim_files != "auto"  # claims that are named are judged with runs on any data
     counts_failures = options.failures == "count"
-    kept = KeptReads(sweeps, folder)
     report = make_report(
-        sweeps, options.claims(), options.protocol, options.detect / 100, on_any_data, counts_failures, kept
+        sweeps,
+        options.claims(),
+        options.protocol,
+        options.detect / 100,
+        on_any_data,
+        counts_failures,
+        KeptReads(sweeps, folder),
+        options.group_of(),
+        options.pair == "seed",
     )
     looks, notes = keep_looks(report.records.included, folder)
     report = replace(report, looks=tuple(looks))

@@ -59,8 +59,8 @@ def test_the_answer_is_printed_and_the_report_written(command, folder):
     assert (told.returncode, told.stderr) == (0, "")
     answer, claims, table, page = told.stdout.strip().split("\n\n")
     assert answer.splitlines()[0].startswith("Best mean test Dice: onecycle with 0.8")
-    assert answer.splitlines()[1].startswith("It is better than cosine (by 1")
-    assert answer.splitlines()[2] == "Report A: 2 hold, 1 reversed, 11 undecided of 14 claims."
+    assert "\nIt is better than cosine (by 1" in answer
+    assert answer.splitlines()[-1] == "Report A: 2 hold, 1 reversed, 11 undecided of 14 claims."
     assert re.search(r"^A4 +holds +OneCycle beats cosine on test Dice for UNet", claims, re.MULTILINE)
     assert [line.split()[0] for line in table.splitlines()] == ["setting", "onecycle", "cosine"]
     assert page == f"report: {folder}/all/report/index.html"
@@ -152,6 +152,12 @@ def test_another_protocol(aggregate, tmp_path):
             ["sweep={folder}/all", "claims=report_a"],
             ["the config cannot be used:", "claims: unknown key; python -m src.aggregate takes claim_files"],
         ),
+        (
+            ["sweep={folder}/all", "cluster=nix.csv"],
+            ["cluster: got 'nix.csv', which cannot be read; allowed: null, breed, or the path of a CSV file with the"],
+        ),
+        (["sweep={folder}/all", "cluster=breed"], ["cluster: 1 group of test images; an interval needs 5"]),
+        (["sweep={folder}/all", "pair=seeds"], ["the config cannot be used:", "pair: got 'seeds'; input should be"]),
         (["sweep={folder}/all", "output=/proc/nix"], ["cannot continue: "]),  # the answer is printed all the same
     ],
 )
@@ -162,6 +168,29 @@ def test_a_mistake_gets_clear_lines_and_exit_code_1(aggregate, folder, arguments
     assert len(lines) == len(said), refused.stderr
     for words, line in zip(said, lines, strict=True):
         assert line.strip().startswith(words.format(folder=folder))
+
+
+def test_groups_of_images_are_the_sample_and_equal_seeds_are_paired(aggregate, folder, tmp_path):
+    groups = tmp_path / "groups of images.csv"
+    rows = [f"Pet_{number},group {number // 8}" for number in range(40)]
+    groups.write_text("\n".join(["stem,group", *rows]) + "\n")
+    chosen = (f"sweep={folder}/all", f"output={tmp_path}", f"cluster={groups}")
+    done = aggregate(*chosen, "pair=seed", "claim_files=report_a")
+    assert done.returncode == 0, done.stderr
+    assert "Results hold for images of new groups: the sample is 5 groups (cluster)." in done.stdout
+    assert "Equal seeds are paired (pair=seed), which is valid only if chosen before results were seen." in done.stdout
+    report = (tmp_path / "report.md").read_text()
+    assert "Mean Dice by group for the best setting and the next, hardest groups first" in report
+    assert '"new images" are of new groups' in report
+    with (tmp_path / "verdicts.csv").open(newline="") as file:
+        tested = [row["images"] for row in csv.DictReader(file) if row["metric"] == "test Dice"]
+    assert set(filter(None, tested)) == {"5 groups"}
+    groups.write_text("stem,group\n" + "\n".join(rows[1:]))
+    refused = aggregate(*chosen)
+    assert (refused.returncode, refused.stderr) == (1, "cluster: 1 of 40 test images lack a group, such as Pet_0\n")
+    groups.write_text("stem,group\n" + "\n".join([*rows, rows[3]]))
+    refused = aggregate(*chosen)
+    assert (refused.returncode, refused.stderr) == (1, f"cluster: {groups} lists Pet_3 twice\n")
 
 
 PICTURE, TAG = "![x](http://evil.example/leak.png)", "<img src=x onerror=alert(1)>"

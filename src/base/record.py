@@ -31,6 +31,16 @@ EVALUATION, CONTACT_SHEET = "evaluation", "contact_sheet.png"  # a run's evaluat
 STORY = "src.story"  # the name of a logger for train.log only
 
 
+def breed_of(stem: str) -> str | None:
+    """The breed in the name of an Oxford-IIIT Pet image: all before its number; None without one."""
+    return stem.rpartition("_")[0] or None
+
+
+def species_of(stem: str) -> str:
+    """The species of an image of Oxford-IIIT Pet: its list of images says that names of cats begin with a capital."""
+    return "cat" if stem[:1].isupper() else "dog"
+
+
 class _Data(Section):
     model_config = ConfigDict(extra="ignore")
 

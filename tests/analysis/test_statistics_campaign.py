@@ -8,13 +8,22 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, special, stats
 
-from src.analysis.statistics.estimates import Estimate, VarianceComponents, contrast, power, variance_components
+from src.analysis.statistics.estimates import (
+    Estimate,
+    VarianceComponents,
+    contrast,
+    of_groups,
+    paired,
+    power,
+    variance_components,
+)
 from src.display.text import markdown_table
 from tests.analysis import stress
 
@@ -35,6 +44,7 @@ class World:
     interaction: float = 0.015  # what one setting does better on an image than on others, whatever the seed
     seeds_shape: float = 4.0  # of a gamma distribution, whose skewness is 2 / sqrt(shape)
     hard_images_vary_more: bool = False
+    correlation: float = 0.0  # of what varies between seeds, for equal seeds of two arms of equal spread
 
     def spread(self, counts: tuple[int, int], images: int) -> VarianceComponents:
         """The truth that `variance_components` estimates of a difference."""
@@ -109,12 +119,16 @@ def draw(world, counts, images, rng):
     scale = 1.0
     if world.hard_images_vary_more:
         scale = np.sqrt(np.maximum(0, 1 - difficulty / math.sqrt(IMAGES_SHAPE)))  # its square has mean 1
-    arms, own_means = [], []
+    arms, own_means, first = [], [], None
     for count, seeds_std, residual_std in zip(counts, world.seeds, world.residual, strict=True):
         own = world.interaction * scale * left_skewed(rng, images, 1.0)  # (images,)
         seeds = seeds_std * left_skewed(rng, (count, 1), world.seeds_shape)  # (seeds, 1)
         residual = residual_std * scale * left_skewed(rng, (count, images), 1.0)  # (seeds, images)
-        arms.append(IMAGES_STD * difficulty + own + seeds + residual)
+        varying = seeds + residual
+        if world.correlation and first is not None:
+            varying = world.correlation * first + math.sqrt(1 - world.correlation**2) * varying
+        first = varying
+        arms.append(IMAGES_STD * difficulty + own + varying)
         own_means.append(own.mean())
     return arms, own_means[0] - own_means[1]
 
@@ -225,6 +239,118 @@ def errors(hypothesis, count) -> list[float]:
     return list(100 * missed / SIMULATIONS)
 
 
+GROUPS_STD, GROUPS_SHAPE = 0.05, 4.0  # of groups' difficulty, in Dice, with skewness 1
+GROUPS_INTERACTION = 0.02  # what one setting does better in a group than in others
+CLUSTERED_ROWS = [  # groups, images in one, seeds
+    *((groups, images, seeds) for groups, images in ((5, 6), (10, 20), (37, 6), (37, 100)) for seeds in (3, 5, 10)),
+]
+CLUSTERED_COLUMNS = ["groups are the sample", "images are the sample", "a mean of groups", "a mean of images"]
+
+
+def draw_groups(groups, images, seeds, rng):
+    """Two arms (seeds, images) of the same true mean, 0, on groups of unequal size, and the number of each group."""
+    sizes = np.maximum(1, rng.poisson(images * rng.gamma(4, 0.25, groups)))
+    number = np.repeat(np.arange(groups), sizes)
+    difficulty = GROUPS_STD * left_skewed(rng, groups, GROUPS_SHAPE)[number]
+    arms, _ = draw(TYPICAL, (seeds, seeds), len(number), rng)
+    own = [GROUPS_INTERACTION * left_skewed(rng, groups, GROUPS_SHAPE)[number] for _ in arms]
+    return [arm + difficulty + interaction for arm, interaction in zip(arms, own, strict=True)], number
+
+
+def coverage_of_groups(groups, images, seeds) -> list[float]:
+    """The columns of the table: how often intervals of a difference and of a mean cover the truth, in percent."""
+    rng, covered = generator("groups", groups, images, seeds), np.zeros(len(CLUSTERED_COLUMNS))
+    for _ in range(SIMULATIONS):
+        arms, number = draw_groups(groups, images, seeds, rng)
+        grouped = [of_groups(arm, number) for arm in arms]
+        found = [(weights, samples) for weights in ((1, -1), (1,)) for samples in (grouped, arms)]
+        covered += [covers(contrast(own[: len(w)], w).interval(), 0) for w, own in found]
+    return list(100 * covered / SIMULATIONS)
+
+
+PAIRED_ROWS = [(correlation, seeds) for correlation in (0.0, 0.7, 0.99) for seeds in (3, 5, 10)]
+PAIRED_COLUMNS = ["new images", "these images", "power", "new images, unpaired", "power, unpaired"]
+
+
+def coverage_of_pairs(correlation, seeds) -> list[float]:
+    """The columns of the table, in percent, in the typical world on 229 images."""
+    world, rng = replace(TYPICAL, correlation=correlation), generator("pairs", correlation, seeds)
+    covered = np.zeros(len(PAIRED_COLUMNS))
+    for _ in range(SIMULATIONS):
+        arms, truth_here = draw(world, (seeds, seeds), 229, rng)
+        pairs = [paired(arms, (1, -1), [range(seeds)] * 2)]
+        one, other = contrast(pairs, (1,)), contrast(arms, (1, -1))
+        here = contrast(pairs, (1,), new_images=False)
+        found = [covers(one.interval(), 0), covers(here.interval(), truth_here), differs(shifted(one, EFFECT))]
+        covered += [*found, covers(other.interval(), 0), differs(shifted(other, EFFECT))]
+    return list(100 * covered / SIMULATIONS)
+
+
+SPREADS = {  # of the seeds of six settings, in units of the smallest
+    "equal": (1, 1, 1, 1, 1, 1),
+    "1:2": (1, 1, 1, 2, 2, 2),
+    "1:5": (1, 1, 1, 5, 5, 5),
+    "one of 5": (1, 1, 1, 1, 1, 5),
+}
+MODERATED_ROWS = [(spreads, seeds) for spreads in SPREADS for seeds in (3, 5, 10)]
+MODERATED_COLUMNS = ["own", "pooled", "moderated", "at least own", "weak prior"]
+
+
+def prior(variances, df):
+    """Scale and degrees of freedom that `variances`, (settings,), suggest, as limma's fitFDist (Smyth 2004)."""
+    logs = np.log(variances) - special.digamma(df / 2) + math.log(df / 2)
+    excess = logs.var(ddof=1) - special.polygamma(1, df / 2)
+    if excess <= 0:
+        return variances.mean(), math.inf
+    half = optimize.brentq(lambda half: special.polygamma(1, half) - excess, 1e-6, 1e9)
+    return math.exp(logs.mean() + special.digamma(half) - math.log(half)), 2 * half
+
+
+def moderations(variances, df) -> list[tuple[np.ndarray, float]]:
+    """For each column of the table the variances it uses, (settings,), and their degrees of freedom."""
+    most = df * len(variances)
+    scale, prior_df = prior(variances, df)
+    weight = min(prior_df, 1e9)
+    moderated = (weight * scale + df * variances) / (weight + df)
+    pooled = np.full_like(variances, variances.mean())
+    return [
+        (variances, df),
+        (pooled, most),
+        (moderated, min(prior_df + df, most)),
+        (np.maximum(variances, moderated), min(prior_df + df, most)),
+        ((pooled + df * variances) / (1 + df), 1 + df),
+    ]
+
+
+def errors_of_moderation(spreads, seeds) -> list[float]:
+    """For each column how often two equal settings differ, in percent, for the pair where it errs most."""
+    rng, found = generator("moderated", spreads, seeds), np.zeros((len(MODERATED_COLUMNS), 6, 6))
+    for _ in range(SIMULATIONS):
+        scores = np.array(SPREADS[spreads])[:, None] * left_skewed(rng, (6, seeds), TYPICAL.seeds_shape)
+        gaps = np.abs(np.subtract.outer(scores.mean(axis=1), scores.mean(axis=1)))
+        for column, (variances, df) in enumerate(moderations(scores.var(axis=1, ddof=1), seeds - 1)):
+            both = np.add.outer(variances, variances)
+            together = np.minimum(both**2 / (np.add.outer(variances**2, variances**2) / df), (seeds - 1) * 6)
+            found[column] += 2 * special.stdtr(together, -gaps / np.sqrt(both / seeds)) < 0.05
+    return list(100 * found.max(axis=(1, 2)) / SIMULATIONS)
+
+
+CELLS = {  # of the tables whose rows are two or three words, and the names of their columns
+    "clustered": (CLUSTERED_ROWS, ["groups", "images in each", "seeds"], CLUSTERED_COLUMNS, coverage_of_groups),
+    "paired": (PAIRED_ROWS, ["correlation", "seeds"], PAIRED_COLUMNS, coverage_of_pairs),
+    "moderated": (MODERATED_ROWS, ["spreads", "seeds"], MODERATED_COLUMNS, errors_of_moderation),
+}
+
+
+def table_of_cells(name) -> str:
+    """A table of `CELLS` as Markdown."""
+    rows, words, columns, simulate_row = CELLS[name]
+    left = dict(zip(words, [[str(word) for word in column] for column in zip(*rows, strict=True)], strict=True))
+    found = zip(*(simulate_row(*row) for row in rows), strict=True)
+    numbers = {column: [f"{number:.1f}" for number in own] for column, own in zip(columns, found, strict=True)}
+    return markdown_table(left | numbers, columns)
+
+
 def place_of(name) -> re.Pattern:
     """Where the document has its table `name`: from the comment before it to the empty line after it."""
     return re.compile(rf"<!-- {name} -->\n.*?\n\n", re.DOTALL)
@@ -234,7 +360,7 @@ def documented(name) -> dict[str, list[list[float]]]:
     """The table `name` of the document: for each row, by its words, the numbers of each of its cells."""
     _, _, _, *rows = place_of(name).search(DOCUMENT.read_text())[0].split("\n")[:-2]
     lines = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
-    words = 3 if name in ("promised", "stressed") else 1
+    words = len(CELLS[name][1]) if name in CELLS else 3 if name in ("promised", "stressed") else 1
     return {
         " | ".join(line[:words]): [list(map(_number, cell.split(" / "))) for cell in line[words:]] for line in lines
     }
@@ -283,11 +409,24 @@ def test_other_methods_err_as_often_as_the_document_says(hypothesis):
     assert max(distance(*both) for both in zip(found, said, strict=True)) <= TOLERANCE
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "row"), [(name, row) for name in CELLS for row in CELLS[name][0]])
+def test_groups_pairs_and_moderated_variances_err_as_often_as_the_document_says(name, row):
+    found = CELLS[name][3](*row)
+    assert distance([found], [[number for (number,) in documented(name)[" | ".join(map(str, row))]]]) <= TOLERANCE
+    if name == "clustered" and row[0] == 37:
+        assert 93 <= found[0] <= 97.5
+    if name == "paired":
+        assert all(93 <= share <= 97.5 for share in found[:2])
+
+
 def test_the_document_has_the_rows_that_are_simulated():
     assert list(documented("promised")) == [row.name for row in PROMISED_ROWS]
     assert list(documented("stressed")) == [row.name for row in STRESSED_ROWS]
     assert list(documented("methods")) == list(METHODS)
     assert list(documented("stress")) == list(stress.ROWS)
+    for name, (rows, *_) in CELLS.items():
+        assert list(documented(name)) == [" | ".join(map(str, row)) for row in rows]
 
 
 def text_of(numbers) -> str:
@@ -324,6 +463,7 @@ TABLES = {
     "stressed": lambda: table_of(STRESSED_ROWS, STRESSED_COLUMNS),
     "methods": table_of_methods,
     "stress": table_of_stress,
+    **{name: partial(table_of_cells, name) for name in CELLS},
 }
 
 

@@ -70,20 +70,56 @@ class Comparison:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The number of runs of each setting."""
-        return tuple(len(sample) for sample in self.samples)
+        """The number of runs of each setting, or of pairs."""
+        return tuple(len(sample if self.pairs is None else self.pairs) for sample in self.samples)
+
+    @cached_property
+    def pairs(self) -> Scores | None:
+        """With pair=seed the contrast for each seed that all settings have, (pairs, images); None without any."""
+        seeds = [setting.seeds for setting in self.settings]
+        if not self._shall_pair or list(map(len, seeds)) != list(map(len, self.samples)):
+            return None
+        pairs = estimates.paired(self.samples, self.hypothesis.weights, seeds)
+        return pairs if len(pairs) else None
+
+    @property
+    def pairs_problem(self) -> str | None:
+        """Why pairs of seeds do not allow a verdict, if they do not."""
+        description = self.hypothesis.metric.description
+        if not self._shall_pair:
+            return None
+        if self.pairs is None or len(self.pairs) < LEAST_SEEDS:
+            return f"pair=seed needs {LEAST_SEEDS} seeds that all settings have, and the {description} of every run"
+        if estimates.has_identical_seeds(self.pairs):
+            return f"the variance between pairs of seeds is unknown: they have identical differences in {description}"
+        return None
+
+    @property
+    def _shall_pair(self) -> bool:
+        return len(self.samples) > 1 and self.settings[0].pairs_seeds and not self.hypothesis.metric.cost
+
+    @property
+    def correlation_of_seeds(self) -> float:
+        """Of two settings; nan of others."""
+        if self.hypothesis.weights != DIFFERENCE or not self.samples:
+            return math.nan
+        return estimates.correlation_of_seeds(self.samples, [setting.seeds for setting in self.settings])
 
     @property
     def images(self) -> int | None:
-        """The number of test images, if the metric is per image."""
+        """The number of test images, or of their groups, if the metric is per image."""
         return self.samples[0].shape[1] if self.samples and self.hypothesis.metric.is_per_image else None
+
+    @property
+    def units(self) -> str:
+        """What is sampled: images, or groups of them."""
+        return self.settings[0].units if self.settings else "images"
 
     @cached_property
     def estimate(self) -> Estimate | None:
         """The effect, of a cost as a logarithm; None if a setting has no runs."""
         has_runs = self.samples and all(self.seeds)
-        weights, per_image = self.hypothesis.weights, self.hypothesis.metric.is_per_image
-        return estimate_contrast(self.samples, weights, per_image) if has_runs else None
+        return estimate_contrast(*self._tested, self.hypothesis.metric.is_per_image) if has_runs else None
 
     @property
     def is_level(self) -> bool:
@@ -128,7 +164,12 @@ class Comparison:
 
     def variance_components(self, new_images: bool) -> VarianceComponents:
         """Of the effect, for power analysis."""
-        return estimates.variance_components(self.samples, self.hypothesis.weights, new_images)
+        return estimates.variance_components(*self._tested, new_images)
+
+    @property
+    def _tested(self) -> tuple[Sequence[Scores], Sequence[float]]:
+        """The samples and weights of the estimate."""
+        return (self.samples, self.hypothesis.weights) if self.pairs is None else ([self.pairs], [1.0])
 
     def with_failures_against(self, region: Region) -> Estimate | None:
         """The effect if failed runs of the settings that `region` favors had scored 0; None if they have none."""
@@ -210,6 +251,7 @@ def compare_settings(
     with_failures = [with_failures_as_0(records, *arm, metric) for arm in zip(choice, samples, strict=True)]
     comparison = Comparison(hypothesis, choice, tuple(samples), problem, notes, tuple(with_failures))
     level = 1 - (1 - CONFIDENCE) / LEVEL_FACTOR
+    comparison = replace(comparison, problem=problem or comparison.pairs_problem)
     return replace(comparison, confidence=level) if comparison.is_level else comparison
 
 

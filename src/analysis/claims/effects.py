@@ -263,7 +263,8 @@ def _combined(contexts: Sequence[Comparison], context_weights: Sequence[float]) 
     problem = next((one.problem for one in contexts if one.problem), None)
     notes = dict.fromkeys(note for one in contexts for note in one.notes)
     hypothesis = replace(contexts[0].hypothesis, weights=tuple(weights.values()))
-    return Comparison(hypothesis, settings, samples, problem, tuple(notes), with_failures)
+    combined = Comparison(hypothesis, settings, samples, problem, tuple(notes), with_failures)
+    return replace(combined, problem=problem or combined.pairs_problem)
 
 
 def _context(comparison: Comparison, factor: str) -> str:

@@ -23,7 +23,7 @@ from src.analysis.statistics.estimates import (
     outlying,
     share_interval,
 )
-from src.analysis.statistics.metrics import METRICS
+from src.analysis.statistics.metrics import METRICS, unit_scores
 from src.analysis.statistics.ranks import letters, share_first
 
 LISTS = ("per_seed", "collapsed", "outlying")
@@ -96,7 +96,7 @@ def _add_selection(records: Records, ranked: Sequence[Setting], table: pd.DataFr
         comparison = compare_settings(records, (ranked[compared[first]], ranked[compared[second]]), BETTER)
         p_value = min(comparison.p_confirming, comparison.p_contradicting)
         differ[first, second] = _pairs(ranked) * p_value < LEVEL
-    samples = [records.per_image(ranked[row].folders, "dice") for row in compared]
+    samples = dice.samples(records, [ranked[row].folders for row in compared])
     counted = [with_failures_as_0(records, ranked[row], own, dice) for row, own in zip(compared, samples, strict=True)]
     table.loc[compared, "letters"] = letters(differ)
     table.loc[compared, "first"] = share_first(counted)
@@ -133,8 +133,12 @@ def _row(records: Records, setting: Setting) -> dict[str, object]:
     if not setting.folders:
         return {**facts, "per_seed": [], "identical_seeds": False, "collapsed": [], "images": 0}
     dice, iou = (records.per_image(setting.folders, column) for column in ("dice", "iou"))
-    low, high = np.clip(estimate_contrast([dice], [1.0], per_image=True).interval(), 0, 1)
-    iou_low, iou_high = np.clip(estimate_contrast([iou], [1.0], per_image=True).interval(), 0, 1)
+    (low, high), (iou_low, iou_high) = (
+        np.clip(
+            estimate_contrast([unit_scores(records, setting.folders, column)], [1.0], per_image=True).interval(), 0, 1
+        )
+        for column in ("dice", "iou")
+    )
     return {
         **facts,
         "mean": dice.mean(),

@@ -101,6 +101,20 @@ def _parse(content: bytes) -> Columns:
     return {str(name): column.to_numpy() for name, column in table.items()}
 
 
+def read_groups(path: Path) -> dict[str, str]:
+    """The group of each stem in a CSV file. Raises ValueError for one that cannot be read or lists a stem twice."""
+    try:
+        content = io.BytesIO(read_regular(path, LARGEST_IMAGES))
+        table = pd.read_csv(content, usecols=["stem", "group"], dtype="str", keep_default_na=False)
+    except Exception as error:  # as in _parse
+        allowed = "null, breed, or the path of a CSV file with the columns stem and group"
+        raise ValueError(f"cluster: got {str(path)!r}, which cannot be read; allowed: {allowed} ({error})") from error
+    stems = table["stem"].map(unquoted)
+    if stems.duplicated().any():
+        raise ValueError(f"cluster: {path} lists {one_line(stems[stems.duplicated()].iloc[0])} twice")
+    return dict(zip(stems, table["group"].map(unquoted), strict=True))
+
+
 def checked_scores(table: Columns | Exception, protocol: str, test_dice: float, orders: Orders) -> pd.DataFrame:
     """The rows of one protocol by sorted stem; `orders`: of `_order`, by the stems as they are in a file.
 

@@ -2,8 +2,8 @@
 
 import glob
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,11 @@ from tqdm import tqdm
 from src.analysis.records.image_scores import NUMBERS, Orders, checked_scores, read_tables
 from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.runs import LAYOUT, Configs, load_runs_and_epochs
+from src.base.errors import one_line
 from src.base.record import HEADLINE, SweepFolder
+from src.display.text import count_text
+
+LEAST_GROUPS = 5  # of test images, for an interval for new groups
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Records:
 
     `runs`: of `load_runs`, with `left_out`, why a finished run is excluded (missing if it is not), and `included`.
     `epochs`: one row per epoch of any run, `folder` and the keys of its line. `configs`: by config_id. `scores`: for
-    the folder of each included run dice, iou, tp, fp, fn (pixels) by sorted stem, under one protocol.
+    the folder of each included run dice, iou, tp, fp, fn (pixels) by sorted stem, under one protocol. `groups`: of each
+    stem, if images of a group belong together; empty if not.
     """
 
     runs: pd.DataFrame
@@ -33,6 +38,7 @@ class Records:
     configs: Configs
     scores: Mapping[str, pd.DataFrame]
     protocol: str
+    groups: Mapping[str, str] = field(default_factory=dict)
     _stacked: dict[tuple[str, ...], npt.NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -73,6 +79,24 @@ class Records:
     def stems(self, folder: str) -> list[str]:
         """The test images of an included run, in the order of `per_image`."""
         return self.scores[folder].index.tolist()
+
+    def grouped(self, group_of: Callable[[str], str | None]) -> "Records":
+        """The same with the group of each stem. Raises ValueError for a stem without one, and for too few groups."""
+        orders = {id(own.index): own.index for own in self.scores.values()}.values()
+        found = {stem: group_of(stem) for stems in orders for stem in stems}
+        if lacking := [stem for stem, group in found.items() if not group]:
+            raise ValueError(
+                f"cluster: {len(lacking):,} of {len(found):,} test images lack a group, such as {one_line(lacking[0])}"
+            )
+        groups = {stem: group for stem, group in found.items() if group}
+        fewest = min((stems.map(groups).nunique() for stems in orders), default=LEAST_GROUPS)
+        if fewest < LEAST_GROUPS:
+            raise ValueError(f"cluster: {count_text(fewest, 'group')} of test images; an interval needs {LEAST_GROUPS}")
+        return replace(self, groups=groups)
+
+    def group_numbers(self, folder: str) -> npt.NDArray[np.intp]:
+        """The number of the group of each test image of an included run, (images,), in the order of `per_image`."""
+        return pd.factorize(self.scores[folder].index.map(self.groups))[0]
 
     def curve(self, folder: str) -> dict[str, npt.NDArray[np.float64]]:
         """The numbers of a run's epochs, in order, by column. Raises KeyError if none is on record."""

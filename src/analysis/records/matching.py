@@ -28,7 +28,8 @@ class Setting:
     result, the fingerprint of the data and the number of training images. `folders`: of its included runs;
     `unfinished`: the number of seeds with other runs only. `failures`: the number of seeds that failed by their own
     fault, `failed_before`: the folders of those that finished in a later attempt; `counts_failures`: whether verdicts
-    take them into account.
+    take them into account. `seeds`: of `folders`; `pairs_seeds`: whether a comparison pairs them. `units`: what is
+    sampled, images or groups of them.
     """
 
     config_id: str
@@ -40,6 +41,9 @@ class Setting:
     failures: int = 0
     failed_before: tuple[str, ...] = ()
     counts_failures: bool = True
+    seeds: tuple[int, ...] = ()
+    pairs_seeds: bool = False
+    units: str = "images"
 
     @property
     def tried(self) -> int:
@@ -70,11 +74,11 @@ class Setting:
         return {key: comparable(value) for key, value in self.values.items()}
 
 
-def settings_of(records: Records, counts_failures: bool = True) -> list[Setting]:
+def settings_of(records: Records, counts_failures: bool = True, pairs_seeds: bool = False) -> list[Setting]:
     """Every setting with a known config, in the order of the runs.
 
     Runs whose data are not known yet are counted with the other runs of their config. `counts_failures`: whether runs
-    that failed by their own fault count in verdicts.
+    that failed by their own fault count in verdicts; `pairs_seeds`: whether comparisons pair equal seeds.
     """
     runs = records.runs.dropna(subset="config_id")
     data = runs["fingerprint"].fillna(runs.groupby("config_id")["fingerprint"].transform("first"))
@@ -100,6 +104,9 @@ def settings_of(records: Records, counts_failures: bool = True) -> list[Setting]
                 failed.nunique(),
                 tuple(counted.loc[counted["seed"].isin(failed), "folder"]),
                 counts_failures,
+                tuple(counted["seed"]),
+                pairs_seeds,
+                "groups" if records.groups else "images",
             )
         )
     return settings

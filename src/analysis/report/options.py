@@ -1,15 +1,18 @@
 """The options of an aggregation, and the folders and claim files that they name."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from src.analysis.claims.claim_file import ClaimFile, read_claims
+from src.analysis.records.image_scores import read_groups
 from src.analysis.records.loading import find_sweeps
 from src.base.config import Section
 from src.base.errors import ConfigError
 from src.base.files import refuse_links
+from src.base.record import breed_of
 
 CLAIMS = Path(__file__).resolve().parents[3] / "conf" / "claims"
 
@@ -23,6 +26,8 @@ class AggregateOptions(Section):
     protocol: str
     detect: float = Field(gt=0, le=100)
     failures: Literal["count", "exclude"]
+    cluster: str | None
+    pair: Literal["seed"] | None
 
     @field_validator("sweep")
     @classmethod
@@ -45,6 +50,12 @@ class AggregateOptions(Section):
         folder = sweeps[0] / "report" if len(sweeps) == 1 else sweeps[0].parent / "report"
         refuse_links(folder)
         return folder
+
+    def group_of(self) -> Callable[[str], str | None] | None:
+        """The group of a test image by its stem; None if images are the sample. Raises ValueError for a wrong file."""
+        if self.cluster is None:
+            return None
+        return breed_of if self.cluster == "breed" else read_groups(Path(self.cluster)).get
 
     def claims(self) -> list[ClaimFile]:
         """The claims to judge. Raises ConfigError with every file that is missing or wrong."""

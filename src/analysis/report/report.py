@@ -1,6 +1,6 @@
 """The results for some sweeps: loaded, ranked, compared and judged."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Report:
 
     `scores`: of settings_scores; `effects`: of each factor on test Dice; `verdicts`: on each file of claims for which
     there are runs, `without_runs`: the sources of the others; `printed`: of printed_beside_measured; `plan`: of
-    seed_plan, for `min_effect` (Dice). `counts_failures`: whether runs that failed by their own fault count.
+    seed_plan, for `min_effect` (Dice). `counts_failures`, `pairs_seeds`: of make_report.
     `looks`: of keep_looks, where looks are kept.
     """
 
@@ -38,6 +38,7 @@ class Report:
     plan: pd.DataFrame
     min_effect: float
     counts_failures: bool
+    pairs_seeds: bool = False
     looks: tuple[float, ...] = ()
 
 
@@ -49,14 +50,20 @@ def make_report(
     on_any_data: bool = True,
     counts_failures: bool = True,
     kept: KeptReads | None = None,
+    group_of: Callable[[str], str | None] | None = None,
+    pairs_seeds: bool = False,
 ) -> Report:
     """Loads the folders `sweeps` and computes all results. Raises ValueError for a folder that is not a sweep.
 
     `on_any_data`: whether `claims` are also judged with runs on another kind of data than they were reported with;
-    `kept`: what was read of the same folders earlier.
+    `counts_failures`: whether runs that failed by their own fault count;
+    `kept`: what was read of the same folders earlier; `group_of`: the group of a test image by its stem, if groups are
+    the sample; `pairs_seeds`: whether equal seeds are paired.
     """
     records = load_records(sweeps, protocol, kept)
-    settings = settings_of(records, counts_failures)
+    if group_of:
+        records = records.grouped(group_of)
+    settings = settings_of(records, counts_failures, pairs_seeds)
     known = records.runs[records.runs["config_id"].notna()]
     factors = [name for name in differing_columns(known) if name not in ("fingerprint", "config_id")]
     effects = factor_effects(records, settings, factors)
@@ -80,4 +87,5 @@ def make_report(
         plan=pd.concat([plan for plan in plans if len(plan)] or plans[:1], ignore_index=True),
         min_effect=min_effect,
         counts_failures=counts_failures,
+        pairs_seeds=pairs_seeds,
     )

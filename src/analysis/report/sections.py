@@ -18,6 +18,7 @@ from src.analysis.report.tables import (
     effect_columns,
     excluded_columns,
     extreme_images,
+    group_columns,
     plan_columns,
     printed_columns,
     ranking_columns,
@@ -32,7 +33,8 @@ MOST_CONTEXTS = 10  # of a claim, listed on the page
 MOST_EFFECTS = 100  # with more, the page lists main effects only: a browser must open it
 WORDS = {  # columns that are aligned to the left
     *("setting", "comparison", "image", "run", "sweep", "status", "reason", "verdict", "note", "name", "says"),
-    *("as tested", "reported", "claim", "letters", "part", "metric", "images", "scope", "notes", "fact", "value"),
+    *("as tested", "reported", "claim", "group", "letters", "part", "metric", "images", "scope", "notes", "fact"),
+    "value",
     *("other conditions", "model", "loss", "optimizer", "scheduler", "augmentation"),
 }
 CLAIMS = """\
@@ -55,10 +57,11 @@ Each number that a report prints for one of these settings, and the mean over th
 numbers are not of the same experiment."""
 EFFECTS = """\
 Differences in test Dice with all else equal; intervals and p-values cover new seeds and new images. Hedges' g is the \
-difference in units of the standard deviation between seeds. Indented are the contexts of a mean, with simultaneous \
-intervals: all of them are right in 95 % of cases. Where the effect differs between contexts (each against the mean, \
-Bonferroni- and Holm-adjusted), the verdict names them; "on average" means that it need not hold in each. Of a factor \
-with more than {most_levels} levels, each is compared with the best and with the baseline, adjusted for all pairs."""
+difference in units of the standard deviation between seeds; r is the correlation of equal seeds' scores. Indented \
+are the contexts of a mean, with simultaneous intervals: all of them are right in 95 % of cases. Where the effect \
+differs between contexts (each against the mean, Bonferroni- and Holm-adjusted), the verdict names them; "on average" \
+means that it need not hold in each. Of a factor with more than {most_levels} levels, each is compared with the best \
+and with the baseline, adjusted for all pairs."""
 PLAN = """\
 The number of seeds per setting with which the verdicts above would detect a true difference of {min_effect:g} points \
 with {power:g} % power, for each difference that is still undecided. It follows from the spread of the seeds seen so \
@@ -67,10 +70,16 @@ seeds do not help if there are too few test images; the last column gives the mi
 METHODS = """\
 Test Dice is the mean over test images of 2·|P∩G| / (|P| + |G|), at the network's input size, border class as \
 foreground, threshold 0.5, weights of the best epoch (by trainer.select_by); protocol {protocol}. Differences pair \
-the images and cross them with seeds; seeds are independent between settings. Their variance is s²/n of each setting, \
-plus that of the images minus what seeds contribute to it, with Student's quantile; docs/statistics.md describes and \
-checks this. An interval for "these test images" or "these validation images" does not include the variance between \
-images. A verdict needs at least 3 seeds per setting."""
+the images and cross them with seeds; {seeds}, plus that of the images minus what seeds contribute to it, with \
+Student's quantile; docs/statistics.md describes and checks this. An interval for "these test images" or "these \
+validation images" does not include the variance between images. {new_images} A verdict needs at least 3 seeds per \
+setting."""
+SAME_GROUPS = 'Where images belong together (breeds, patients), "new images" are of the same groups (see cluster).'
+NEW_GROUPS = 'The groups of test images are the sample (see cluster): "new images" are of new groups.'
+INDEPENDENT = "seeds are independent between settings. Their variance is s²/n of each setting"
+PAIRED = """\
+equal seeds are paired between settings (pair=seed: valid only if it was chosen before results were seen). Their \
+variance is s²/n of the pairs' differences"""
 
 
 @dataclass(frozen=True)
@@ -116,10 +125,12 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
     effects = Table(f"Effects on test Dice, in points (hundredths){in_file}", effect_columns(shown))
     effects_text = EFFECTS.format(most_levels=MOST_LEVELS)
     plan_text = PLAN.format(min_effect=POINTS * report.min_effect, power=100 * POWER)
-    plan = Table("Seeds needed", plan_columns(report.plan))
+    plan = Table("Seeds needed", plan_columns(report.plan, "groups" if records.groups else "test images"))
     excluded = Table("Failed, interrupted, unreadable or excluded runs", excluded_columns(records.runs))
     extremes = extreme_images(records, report.settings)
     images = [Table(f"The {name} test images over all runs", columns) for name, columns in extremes.items()]
+    if groups := group_columns(records, report.settings, report.scores):
+        images.append(Table("Mean Dice by group for the best setting and the next, hardest groups first", groups))
     facts = provenance_of(records)
     provenance = Table("Provenance of the included runs", {"fact": list(facts), "value": list(facts.values())})
     candidates = [
@@ -131,7 +142,7 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
         Section("images", "Images", "", images),
         Section("seeds", "Seeds needed", plan_text, [plan]),
         Section("excluded", "Excluded runs", "", [excluded]),
-        Section("methods", "Methods", METHODS.format(protocol=records.protocol)),
+        Section("methods", "Methods", _methods(report)),
         Section("repeat", "Provenance, and commands to repeat the runs", "", [provenance], code=commands_of(records)),
     ]
     return [
@@ -141,6 +152,14 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
         or any(picture.section == section.id for picture in pictures)
         or any(any(table.columns.values()) for table in section.tables)
     ]
+
+
+def _methods(report: Report) -> str:
+    return METHODS.format(
+        protocol=report.records.protocol,
+        seeds=PAIRED if report.pairs_seeds else INDEPENDENT,
+        new_images=NEW_GROUPS if report.records.groups else SAME_GROUPS,
+    )
 
 
 def _claims_text(report: Report) -> str:

@@ -31,6 +31,10 @@ def answer_sentences(report: Report) -> list[str]:
     sentences = best_setting_sentences(report.scores)
     if not report.counts_failures:
         sentences.append("Failed runs do not count in any verdict (failures=exclude).")
+    if groups := set(report.records.groups.values()):
+        sentences.append(f"Results hold for images of new groups: the sample is {len(groups)} groups (cluster).")
+    if report.pairs_seeds:
+        sentences.append("Equal seeds are paired (pair=seed), which is valid only if chosen before results were seen.")
     if len({effect.factor for effect in report.effects}) > 1:  # a single factor's effects are in the sentences above
         sentences += effect_sentences(report.effects)
     if len({setting.values.get("data.image_size") for setting in report.settings if setting.folders}) > 1:

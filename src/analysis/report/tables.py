@@ -15,6 +15,7 @@ from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.statistics.estimates import MOST_SEEDS
 from src.analysis.statistics.metrics import METRICS
+from src.base.record import breed_of, species_of
 from src.display.text import MISSING, Columns, cell_texts, collapse_whitespace, human_seconds, score_text, setting_text
 
 MOST_SAMPLES = 4  # of a comparison, whose seeds are listed one by one: an interaction has four
@@ -66,11 +67,15 @@ def effect_columns(effects: Sequence[Effect]) -> Columns:
         "95 % interval": [row["interval"] or MISSING for row in rows],
         "seeds": [row["seeds"] for row in rows],
         "Hedges' g": [row["hedges_g"] or MISSING for row in rows],
+        "r of seeds": cell_texts(
+            (effect.comparison.correlation_of_seeds for effect in effects), "{:.2f}".format, missing=""
+        ),
         "p (Holm)": [p_text(effect.p_adjusted) if effect.is_main else "" for effect in effects],
         "verdict": [effect_verdict(effect) for effect in effects],
         "note": [row["notes"] for row in rows],
     }
-    return columns if any(columns["note"]) else {name: columns[name] for name in list(columns)[:-1]}
+    needless = [name for name in ("r of seeds", "note") if not any(columns[name])]
+    return {name: column for name, column in columns.items() if name not in needless}
 
 
 def effect_verdict(effect: Effect) -> str:
@@ -94,15 +99,15 @@ def effect_verdict(effect: Effect) -> str:
     return verdict if effect.is_everywhere else f"{verdict} on average"
 
 
-def plan_columns(plan: pd.DataFrame) -> Columns:
-    """The seeds that each comparison would need."""
+def plan_columns(plan: pd.DataFrame, units: str = "test images") -> Columns:
+    """The seeds that each comparison would need, and the fewest `units`."""
     rows = plan.to_dict("records")
     return {
         "comparison": list(plan["comparison"]),
         "seeds now": [str(row["seeds"]) for row in rows],
         "for these images": [_seeds_and_hours(row, "these") for row in rows],
         "for new images": [_seeds_and_hours(row, "new") for row in rows],
-        "minimum test images": cell_texts(plan["images"], lambda images: f"{int(images):,}"),
+        f"minimum {units}": cell_texts(plan["images"], lambda images: f"{int(images):,}"),
     }
 
 
@@ -120,6 +125,32 @@ def extreme_images(records: Records, settings: Sequence[Setting]) -> dict[str, C
     return {
         end: {"image": list(rows["image"]), **{name: cell_texts(rows[name], score_text) for name in scores}}
         for end, rows in (("worst", table.head(MOST_IMAGES)), ("best", table.iloc[::-1].head(MOST_IMAGES)))
+    }
+
+
+def group_columns(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> Columns:
+    """Mean Dice by group of test images for the best setting and the next on its data, the hardest groups first.
+
+    Of Oxford-IIIT Pet species too, and breeds if there are no other groups; empty for other data without groups.
+    """
+    known = {(one.label, one.values["fingerprint"]): one for one in settings if one.folders}
+    ranked = [known[key] for key in zip(scores["setting"], scores["data"], strict=True) if key in known]
+    shown = [one for one in ranked if one.values["fingerprint"] == ranked[0].values["fingerprint"]][:2]
+    species = [species_of] if shown and shown[0].meets({"data.kind": "oxford_pet"}) else []
+    if not shown or not (records.groups or species):
+        return {}
+    dice = pd.DataFrame({one.label: records.per_image(one.folders, "dice").mean(axis=0) for one in shown})
+    stems = records.stems(shown[0].folders[0])
+    by_group = [
+        dice.groupby([of(stem) for stem in stems])
+        for of in (*species, records.groups.get if records.groups else breed_of)
+    ]
+    parts = [own.mean().assign(images=own.size()).sort_values(shown[0].label, kind="stable") for own in by_group]
+    table = pd.concat(parts)
+    return {
+        "group": cell_texts(table.index, setting_text),
+        "images": [f"{count:,}" for count in table["images"]],
+        **{one.label: cell_texts(table[one.label], score_text) for one in shown},
     }
 
 
@@ -219,8 +250,8 @@ def comparison_row(comparison: Comparison) -> dict[str, str]:
         "effect": "" if values is None else effect_text(metric, values[0]),
         "interval": "" if values is None else interval_text(metric, *values[1:]),
         "seeds": _seeds_text(comparison.seeds),
-        "images": f"{comparison.images:,} images" if comparison.images else "",
-        "scope": metric.scope,
+        "images": f"{comparison.images:,} {comparison.units}" if comparison.images else "",
+        "scope": metric.scope.replace("new images", f"new {comparison.units}"),
         "reported": "" if reported is None else effect_text(metric, hypothesis.to_display(reported)),
         "hedges_g": "" if math.isnan(g) else f"{round(g, 1) or 0.0:+.1f}".replace("+0.0", "0.0").replace("-", "−"),
         "notes": "; ".join(filter(None, [*comparison.notes, comparison.problem])),

@@ -130,6 +130,39 @@ def contrast(samples: Sequence[Scores], weights: Sequence[float], new_images: bo
     return Estimate(value, *variance_components(samples, weights, new_images).variance_and_df())
 
 
+def of_groups(scores: Scores, groups: npt.NDArray[np.intp]) -> Scores:
+    """`scores`, (seeds, images), as one column per group of images, so that an estimate holds for new groups.
+
+    `groups`: the number of each image's group, (images,), from 0 on. A group has the mean over all images plus its sum
+    of distances from that, times groups per image: the mean over groups is that over images, whatever their sizes, and
+    its variance that of a ratio of sums over a sample of groups (Cochran, Sampling Techniques, 1977, section 6.4).
+    """
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)
+    means = scores.mean(axis=1, keepdims=True)
+    sums = np.add.reduceat(scores[:, order] - means, np.cumsum(sizes) - sizes, axis=1)
+    return means + len(sizes) / len(groups) * sums
+
+
+def paired(samples: Sequence[Scores], weights: Sequence[float], seeds: Sequence[Sequence[int]]) -> Scores:
+    """sum(weight * sample) for each seed that all `samples` have, (pairs, images): one sample, however seeds correlate.
+
+    `seeds`: of the rows of each sample.
+    """
+    rows = [dict(zip(own, sample, strict=True)) for own, sample in zip(seeds, samples, strict=True)]
+    shared = sorted(set.intersection(*map(set, rows)))
+    sums = [sum(weight * row[seed] for weight, row in zip(weights, rows, strict=True)) for seed in shared]
+    return np.array(sums).reshape(len(shared), samples[0].shape[1])
+
+
+def correlation_of_seeds(samples: Sequence[Scores], seeds: Sequence[Sequence[int]]) -> float:
+    """Of the means of two samples over the seeds of both; nan with fewer than 3 of these, or without any spread."""
+    first, second = (paired(samples, weights, seeds).mean(axis=1) for weights in ((1.0, 0.0), (0.0, 1.0)))
+    if len(first) < LEAST_SEEDS or min(np.ptp(first), np.ptp(second)) == 0:
+        return math.nan
+    return float(np.corrcoef(first, second)[0, 1])
+
+
 def has_identical_seeds(sample: Scores) -> bool:
     """Whether seeds of `sample`, (seeds, images), have identical results, so that they do not show how seeds vary.
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from src.analysis.records.loading import Records
-from src.analysis.statistics.estimates import Scores
+from src.analysis.statistics.estimates import Scores, of_groups
 
 END = 0.1  # share of a run's epochs that "at the end" and "at the start" mean: the last and the first 5 of 50
 EARLY = 0.2  # and "early in training": the first 10 of 50
@@ -62,7 +62,7 @@ class Metric:
         return self.image_column is not None and self.of_images is None
 
     def samples(self, records: Records, folders: Sequence[Sequence[str]]) -> list[Scores]:
-        """The values of the included runs in each of `folders`: (runs, images) if per image, else (runs, 1).
+        """The values of the included runs in each of `folders`: of `unit_scores` if per image, else (runs, 1).
 
         Runs whose value is unknown are left out, so a sample may be empty. Raises ValueError if the runs were scored
         on different images.
@@ -73,8 +73,9 @@ class Metric:
 
     def _values(self, records: Records, folders: Sequence[str]) -> Scores:
         if self.image_column:
-            scores = records.per_image(folders, self.image_column)
-            return scores if self.of_images is None else np.array([[self.of_images(row)] for row in scores])
+            if self.of_images is None:
+                return unit_scores(records, folders, self.image_column)
+            return np.array([[self.of_images(row)] for row in records.per_image(folders, self.image_column)])
         if self.run_column:
             values = records.of_runs(folders, self.run_column)
             return values.to_numpy(np.float64, na_value=np.nan).reshape(-1, 1)
@@ -97,6 +98,12 @@ class Metric:
             return math.nan if len(curve["epoch"]) < self.least_epochs else self.of_curve(curve)
         except (KeyError, IndexError, ValueError, ZeroDivisionError):
             return math.nan
+
+
+def unit_scores(records: Records, folders: Sequence[str], column: str) -> Scores:
+    """`column` of the included runs in `folders` for each sampled unit: (runs, images), or (runs, groups of images)."""
+    scores = records.per_image(folders, column)
+    return of_groups(scores, records.group_numbers(folders[0])) if records.groups else scores
 
 
 def mean_over(column: str, share: float) -> Callable[[Curve], float]:

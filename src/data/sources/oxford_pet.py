@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.base.record import breed_of
 from src.data.decoding import PairDecoder
 from src.data.images import ImageReader
 from src.data.pairs import Pair, Splits, read_lines
@@ -58,12 +59,12 @@ def read_list(path: Path) -> list[str]:
 def breeds_of(pairs: Sequence[Pair]) -> dict[str, tuple[str, str]]:
     """Species and breed of each stem in the official `annotations/list.txt` beside the images; empty without that file.
 
-    A line is `<stem> <class> <species> <breed>`; the breed's name is the stem without its number.
+    A line is `<stem> <class> <species> <breed>`.
     """
     file = pairs[0].image.parent.parent / BREED_LIST
     lines = [line.split() for line in read_lines(file)] if file.is_file() else []
-    complete = [line for line in lines if len(line) >= 3 and line[2] in SPECIES and line[0].rpartition("_")[0]]
-    return {line[0]: (SPECIES[line[2]], line[0].rpartition("_")[0]) for line in complete}
+    complete = [line for line in lines if len(line) >= 3 and line[2] in SPECIES]
+    return {line[0]: (SPECIES[line[2]], breed) for line in complete if (breed := breed_of(line[0]))}
 
 
 def missing_files(root: Path) -> list[str]:

@@ -159,3 +159,46 @@ def test_a_side_that_only_lacks_what_the_other_has_is_called_by_that(tmp_path):
     finish(tmp_path, "model.attention=true", dice=[0.5])
     (found,) = compared(tmp_path, arms=({"model.attention": True}, {"model.attention": None}))
     assert arms_text(found) == "attention True − no attention"
+
+
+class TestPairsOfSeeds:
+    def compared(self, sweep, metric="test_dice"):
+        records = load_records([sweep])
+        hypothesis = Hypothesis(METRICS[metric], (UNET, RESNET), (1.0, -1.0), (0.0, math.inf), ((-math.inf, 0.0),))
+        (one,) = compare(records, settings_of(records, pairs_seeds=True), hypothesis)
+        return one
+
+    def test_differences_of_equal_seeds_are_the_sample(self, tmp_path):
+        luck = [0.0, 0.05, 0.1, 0.2]
+        for seed in (0, 1, 2):
+            finish(tmp_path, "model=unet", dice=[0.6 + luck[seed], 0.5], seed=seed)
+        for seed in (1, 2, 3, 0):
+            finish(tmp_path, "model=resnet34_unet", dice=[0.55 + luck[seed] + 0.001 * seed, 0.5], seed=seed)
+        one = self.compared(tmp_path)
+        differences = np.array([[0.05, 0], [0.049, 0], [0.048, 0]])
+        expected = contrast([differences], [1])
+        assert (one.seeds, one.problem) == ((3, 3), None)
+        assert one.estimate.value == pytest.approx(0.0245) and one.estimate.variance == pytest.approx(expected.variance)
+        assert one.correlation_of_seeds == pytest.approx(1, abs=0.01)
+        assert one.variance_components(True).counts == (3,)
+
+    def test_without_three_seeds_of_both_there_is_no_verdict(self, tmp_path):
+        for model, seeds in (("unet", (0, 1, 2)), ("resnet34_unet", (3, 4, 5))):
+            for seed in seeds:
+                finish(tmp_path, f"model={model}", dice=[0.5 + 0.01 * seed, 0.7], seed=seed)
+        one = self.compared(tmp_path)
+        assert one.problem == "pair=seed needs 3 seeds that all settings have, and the test Dice of every run"
+        assert (one.p_confirming, one.p_contradicting) == (1.0, 1.0) and one.estimate is not None
+
+    def test_identical_differences_show_nothing_about_other_seeds(self, tmp_path):
+        for model, less in (("unet", 0), ("resnet34_unet", 0.1)):
+            for seed in range(3):
+                finish(tmp_path, f"model={model}", dice=[0.5 + 0.01 * seed - less, 0.7], seed=seed)
+        problem = "the variance between pairs of seeds is unknown: they have identical differences in test Dice"
+        assert self.compared(tmp_path).problem == problem
+
+    def test_costs_are_not_paired(self, tmp_path):
+        for model in ("unet", "resnet34_unet"):
+            for seed in range(3):
+                finish(tmp_path, f"model={model}", dice=[0.5], seed=seed, seconds=10 + seed)
+        assert self.compared(tmp_path, "train_seconds").pairs is None

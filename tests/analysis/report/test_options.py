@@ -11,7 +11,7 @@ from src.base.errors import ConfigError
 from tests.analysis.sweeps import plan
 
 GIVEN = {"sweep": "demo", "output": None, "claim_files": None, "protocol": "headline", "detect": 0.2}
-GIVEN |= {"failures": "count"}
+GIVEN |= {"failures": "count", "cluster": None, "pair": None}
 
 
 def options(**changed):
@@ -70,5 +70,5 @@ def test_every_wrong_option_is_said():
         options(sweep="[ ]", detect=0, swep="x")
     assert [problem.partition(":")[0] for problem in raised.value.problems] == ["sweep", "detect", "swep"]
     assert raised.value.problems[2].endswith(
-        "did you mean 'sweep'? allowed: claim_files, detect, failures, output, protocol, sweep"
+        "did you mean 'sweep'? allowed: claim_files, cluster, detect, failures, output, pair, protocol, sweep"
     )

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from src.analysis.claims.claim_file import ClaimFile
@@ -23,6 +24,7 @@ from src.analysis.report.tables import (
     effect_columns,
     excluded_columns,
     extreme_images,
+    group_columns,
     plan_columns,
     settings_columns,
     verdict_table,
@@ -238,6 +240,7 @@ def test_the_table_of_effects(three):
         "95 % interval": ["+7.73 to +12.27", "+17.73 to +22.27", "+7.73 to +12.27"],
         "seeds": ["3 + 3"] * 3,
         "Hedges' g": ["+8.0", "+16.0", "+8.0"],
+        "r of seeds": ["1.00"] * 3,
         "p (Holm)": ["< 0.001"] * 3,
         "verdict": ["cosine is better", "onecycle is better", "onecycle is better"],
     }
@@ -359,3 +362,25 @@ def test_a_verdict_on_more_than_a_mean_says_that_it_is_for_these_images(three):
     tests = {"M": {"type": "difference", "measure": "test_dice_median", "higher": ONE, "lower": COS}}
     _, _, rows = rows_of(three, {}, **tests, D={**tests["M"], "measure": "test_dice"})
     assert (rows["M"]["says"], rows["D"]["says"]) == ("M! [for these test images only]", "D!")
+
+
+def test_dice_of_oxford_pets_by_species_and_breed(tmp_path):
+    stems = {"Pet_0": "Abyssinian_1", "Pet_1": "Abyssinian_2", "Pet_2": "beagle_1", "Pet_3": "Bengal_7"}
+    for scheduler, less in (("cosine", 0.0), ("onecycle", 0.1), ("constant", 0.3)):
+        for seed in range(3):
+            dice = np.array([0.9, 0.7, 0.6, 0.5]) - less
+            record = finish(tmp_path, "data=oxford_pet", f"scheduler={scheduler}", dice=dice, seed=seed)
+            table = record.folder / "test_images.csv"
+            table.write_text(re.sub(r"Pet_\d", lambda found: stems[found[0]], table.read_text()))
+    records, settings = known(tmp_path)
+    assert group_columns(records, settings, settings_scores(records, settings)) == {
+        "group": ["dog", "cat", "Bengal", "beagle", "Abyssinian"],
+        "images": ["1", "3", "1", "1", "2"],
+        "cosine": ["0.6000", "0.7000", "0.5000", "0.6000", "0.8000"],
+        "onecycle": ["0.5000", "0.6000", "0.4000", "0.5000", "0.7000"],
+    }
+
+
+def test_images_of_other_data_have_no_groups(three):
+    records, settings = known(three)
+    assert group_columns(records, settings, settings_scores(records, settings)) == {}

@@ -15,12 +15,15 @@ from src.analysis.statistics.estimates import (
     VarianceComponents,
     collapsed,
     contrast,
+    correlation_of_seeds,
     estimate_contrast,
     has_identical_seeds,
     hedges_g,
     holm,
     images_needed,
+    of_groups,
     outlying,
+    paired,
     power,
     seeds_needed,
     share_interval,
@@ -373,3 +376,33 @@ def test_collapsed_and_outlying_seeds():
         3 * [False],
     ]
     assert outlying([]) == []
+
+
+def test_groups_of_equal_size_are_their_means():
+    scores = np.array([[1.0, 3, 6, 8], [0, 4, 5, 5]])
+    assert of_groups(scores, np.array([0, 1, 0, 1])).tolist() == [[3.5, 5.5], [2.5, 4.5]]
+
+
+def test_groups_of_unequal_size_weigh_as_many_images_as_they_have():
+    # of 1, 3 and 8 the mean is 4: the group of two is 4 below it in sum, the other as much above; 2 groups of 3 images
+    grouped = of_groups(np.array([[1.0, 3, 8]]), np.array([0, 0, 1]))
+    assert grouped == pytest.approx(np.array([[4 - 8 / 3, 4 + 8 / 3]]))
+    # the variance of a ratio of sums (Cochran 1977, 6.4): G / (G - 1) * sum((sum of group - its size * mean)^2) / m^2
+    assert grouped.var(ddof=1) / 2 == pytest.approx(2 / 1 * (4**2 + 4**2) / 3**2)
+
+
+def test_pairs_of_seeds_are_a_paired_t_test_over_the_seeds_of_both():
+    first, second = np.array([[0.91], [0.95], [0.92], [0.99]]), np.array([[0.97], [0.90], [0.94], [0.89]])
+    pairs = paired([first, second], [1, -1], [(0, 1, 2, 3), (1, 0, 5, 2)])  # seeds of both: 0, 1 and 2
+    expected = stats.ttest_rel(first[:3, 0], second[[1, 0, 3], 0])
+    estimate = contrast([pairs], [1])
+    assert estimate.df == 2
+    assert min(estimate.p_within(0, math.inf), estimate.p_within(-math.inf, 0)) == pytest.approx(expected.pvalue)
+    correlation = stats.pearsonr(first[:3, 0], second[[1, 0, 3], 0]).statistic
+    assert correlation_of_seeds([first, second], [(0, 1, 2, 3), (1, 0, 5, 2)]) == pytest.approx(correlation)
+
+
+def test_two_seeds_of_both_have_no_correlation():
+    sample = np.array([[0.91], [0.95], [0.92]])
+    assert math.isnan(correlation_of_seeds([sample, sample], [(0, 1, 2), (1, 2, 3)]))
+    assert math.isnan(correlation_of_seeds([sample, 0 * sample], [(0, 1, 2), (0, 1, 2)]))
