@@ -75,6 +75,9 @@ def test_seconds_add_up_over_attempts_and_only_whoever_works_counts_them(record)
         ("FileNotFoundError: [Errno 2] No such file or directory: 'a.jpg'", "lost"),
         ("killed by SIGKILL (by hand, by a scheduler, or by the system because memory ran out)", "lost"),
         ("RuntimeError: DataLoader worker (pid(s) 12) exited unexpectedly", "lost"),
+        ("RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes", "lost"),
+        ("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "lost"),
+        ("AcceleratorError: CUDA error: uncorrectable ECC error encountered", "lost"),
     ],
 )
 def test_a_failure_is_the_runs_own_or_that_of_its_machine(record, reason, kind):

@@ -16,6 +16,7 @@ from src.base.files import read_regular, write_text
 
 LOOKS = "looks.jsonl"  # in a sweep's folder
 LARGEST = 10_000_000  # bytes that are read of it
+NODES, LEAST_STEP = 256, 1.001  # so many nodes are too far apart for a look at even fewer new runs
 
 
 class Look(BaseModel):
@@ -38,12 +39,14 @@ def keep_looks(included: pd.DataFrame, otherwise: Path) -> tuple[list[float], li
     histories, notes = [[]], []  # type: list[list[float]], list[str]
     for sweep, runs in included.groupby(included["folder"].map(lambda folder: Path(folder).parent), sort=True):
         try:
-            looks, file = _known(sweep / LOOKS, otherwise / LOOKS)
+            of_sweep = hashlib.sha256(str(sweep.absolute()).encode(errors="replace")).hexdigest()[:8]
+            files = sweep / LOOKS, otherwise / f"{of_sweep}-{LOOKS}"
+            looks = list({look.digest: look for file in files for look in _read(file)}.values())
             digest = hashlib.sha256(json.dumps(sorted(runs["run_id"])).encode()).hexdigest()[:16]
             if all(look.digest != digest for look in looks):
                 number = len(runs) / runs["config_id"].nunique()
                 looks.append(Look(time=datetime.now(UTC).isoformat(timespec="seconds"), runs=number, digest=digest))
-                notes += _save(looks, file, otherwise / LOOKS)
+                notes += _save(looks, *files)
             histories.append([look.runs for look in looks])
         except (OSError, ValueError) as error:
             notes.append(f"Earlier looks at {sweep} are not counted: {error}".partition("\n")[0])
@@ -53,13 +56,13 @@ def keep_looks(included: pd.DataFrame, otherwise: Path) -> tuple[list[float], li
 def error_over_looks(runs: Sequence[float]) -> float:
     """The chance that a test at 5 % finds a difference that does not exist at one or more of several looks.
 
-    `runs`: of a setting at each look; a look at no more runs than an earlier one adds nothing. By the recursive
+    `runs`: of a setting at each look; a look at no more runs than an earlier one, or hardly more, adds nothing. By the recursive
     integration of P. Armitage, C. K. McPherson and B. C. Rowe, J. R. Stat. Soc. A 132 (1969), for a known variance.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(128)
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
     inside, at, density, before = 1.0, np.zeros(1), np.ones(1), 0.0  # of the sum of the differences, at the start 0
     for number in runs:
-        if number <= before:
+        if number <= before * LEAST_STEP:
             continue
         edge = norm.isf(LEVEL / 2) * np.sqrt(number)  # where the test finds a difference
         reached = nodes * edge
@@ -81,16 +84,15 @@ def looks_sentence(runs: Sequence[float]) -> str | None:
     )
 
 
-def _known(*files: Path) -> tuple[list[Look], Path]:
-    """The looks in the first of `files` that exists, and that file; none and the first file if none exists."""
-    for file in files:
-        if file.exists():
-            lines = read_regular(file, LARGEST).decode().splitlines()
-            try:
-                return _LINES.validate_json(f"[{','.join(lines)}]"), file
-            except ValueError as error:
-                raise ValueError(f"{file} is damaged; move it away") from error
-    return [], files[0]
+def _read(file: Path) -> list[Look]:
+    """The looks in `file`; none if it does not exist."""
+    if not file.exists():
+        return []
+    lines = read_regular(file, LARGEST).decode().splitlines()
+    try:
+        return _LINES.validate_json(f"[{','.join(lines)}]")
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged; move it away") from error
 
 
 def _save(looks: Sequence[Look], file: Path, otherwise: Path) -> list[str]:

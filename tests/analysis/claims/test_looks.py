@@ -29,6 +29,13 @@ def test_a_look_at_no_more_runs_adds_nothing():
     assert looks_sentence([3, 3, 2]) is None and looks_sentence([]) is None
 
 
+def test_looks_that_are_close_to_each_other_cost_more_than_one_and_less_than_distant_ones():
+    """As of 200,000 simulated sums, to two standard errors."""
+    assert error_over_looks([3, 5, 10, 10.003]) == error_over_looks([3, 5, 10])
+    assert error_over_looks([3, 5, 10, 10.05]) == pytest.approx(0.1119, abs=0.0014)
+    assert error_over_looks([3, 3.0031]) == pytest.approx(0.0521, abs=0.001)
+
+
 def test_what_looks_cost_is_a_sentence():
     """400,000 simulated sums of normal numbers cross 1.96 standard errors after 3, 5 or 10 in 11.0 % (0.05)."""
     assert looks_sentence([3, 5, 10]) == (
@@ -64,11 +71,15 @@ def test_where_a_sweep_cannot_be_written_its_looks_are_kept_with_the_output(tmp_
         write(path, text)
 
     monkeypatch.setattr(looks, "write_text", refusing)
-    seen, notes = keep_looks(runs(sweep, 3), output)
-    assert seen == [3.0] and notes == [
-        f"{sweep / LOOKS} cannot be written; looks at these runs are kept in {output / LOOKS}."
-    ]
-    assert keep_looks(runs(sweep, 5), output)[0] == [3.0, 5.0]
+    seen, (note,) = keep_looks(runs(sweep, 3), output)
+    (file,) = output.iterdir()
+    assert note == f"{sweep / LOOKS} cannot be written; looks at these runs are kept in {file}."
+    assert seen == [3.0] and keep_looks(runs(sweep, 5), output)[0] == [3.0, 5.0]
+    monkeypatch.undo()  # and when it can be written again, they are there together
+    (tmp_path / "other").mkdir()
+    assert keep_looks(runs(tmp_path / "other", 9), output)[0] == [9.0]  # another sweep with the same output
+    assert keep_looks(runs(sweep, 10), output)[0] == [3.0, 5.0, 10.0]
+    assert len((sweep / LOOKS).read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"time": "now"}', "\xff"])
