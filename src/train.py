@@ -70,6 +70,10 @@ def train(composed: DictConfig) -> float:
             print("data.workers: 0 for each run, since joblib runs as many as there are cores", file=sys.stderr)
         config = config.model_copy(update={"data": config.data.model_copy(update={"workers": 0})})
     sweep = sweep_name(config.sweep.name, hydra.runtime.choices.get("experiment"), "adhoc" if in_sweep else "single")
+    if in_sweep and not config.sweep.retry_failed:
+        raise ConfigError(
+            ["sweep.retry_failed: got false; this launcher repeats failed runs, hydra/launcher=local not"]
+        )
     if in_sweep:
         write_plan([], Path(config.output) / sweep)
     if (note := note_of_old_runs(Path(config.output) / sweep)) is not None:

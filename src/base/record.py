@@ -50,6 +50,7 @@ class _Data(Section):
 LOST = (  # in the reason of a failure for which neither the network nor its training is to blame
     *("out of memory", "Errno", "cannot be written", "killed by", "exited unexpectedly", "stopped by"),
     *("MemoryError", "bad_alloc", "No space left", "allocate memory", "ALLOC_FAILED", "NOT_INITIALIZED", "ECC error"),
+    *("OUT_OF_MEMORY", "without an answer", "no CUDA-capable device", "ended with exit code"),
 )
 MOST_ATTEMPTS = 100  # failed ones, kept in run.json: the last ones
 

@@ -25,6 +25,7 @@ CLEAR = "\x1b[H\x1b[J"  # move to the upper left corner, erase everything after 
 INTERRUPTED = 128 + signal.SIGINT
 HYDRAS_OWN = "Error executing job with overrides: "  # it prints this before it raises what the command explains
 PATIENCE = 5.0  # seconds from Ctrl-C to the end, if something does not return
+STARTED = time.monotonic()  # of the command
 
 
 class _Interrupted(KeyboardInterrupt):

@@ -149,7 +149,7 @@ def errors_of_task() -> Iterator[None]:
 
 
 def _is_of_task(error: Exception) -> bool:
-    return isinstance(error, ConfigError) or hasattr(error, "of_task")
+    return isinstance(error, ConfigError | Ended) or hasattr(error, "of_task")
 
 
 @contextmanager

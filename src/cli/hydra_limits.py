@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from src.base.errors import ConfigError, shown
-from src.cli.overrides import CONF, option_names
+from src.cli.overrides import CONF, option_names, strip_plus
 
 # by key of hydra.sweeper: what makes a sweeper look for the largest objective, of Optuna, Ax and Nevergrad
 MAXIMIZES = {"direction": "maximize", "ax_config.experiment.minimize": "false", "optim.maximize": "true"}
@@ -123,7 +123,7 @@ def check_hydra(hydra: Any, overrides: Sequence[str] = ()) -> None:
 def _problems_of_one_run(hydra: Any, overrides: Sequence[str]) -> list[str]:
     unused = [one for one in overrides if re.match(r"[+~]*hydra[./](launcher|sweeper)\b", one)]
     problems = [f"{override}: one run has no launcher and no sweeper; -m makes a sweep" for override in unused]
-    if OmegaConf.select(hydra, "sweeper.params") and "hydra.mode=RUN" not in overrides:
+    if OmegaConf.select(hydra, "sweeper.params") and "hydra.mode=RUN" not in strip_plus(overrides):
         problems.append("hydra.sweeper.params: holds a grid, which one run does not use; -m makes a sweep of it")
     return problems
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from src.base.files import replacing
+from src.base.files import allowed, replacing
 from src.base.record import CONTACT_SHEET
 from src.display.panels import (
     GAP,
@@ -103,9 +103,9 @@ def write_gallery(
     return [*written, folder / CONTACT_SHEET]
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Whole or not at all, as PNG or JPEG; the same picture gives the same bytes."""
-    with replacing(path) as temporary:
+def save_picture(picture: Image.Image, path: Path, check: Callable[[], None] = allowed) -> None:
+    """Whole or not at all, as PNG or JPEG; the same picture gives the same bytes; `check` as for `replacing`."""
+    with replacing(path, check=check) as temporary:
         if path.suffix == ".jpg":
             picture.save(temporary, "JPEG", quality=80, subsampling=0)  # less would blur letters
         else:

@@ -16,6 +16,8 @@ from pydantic import Field
 from src.base.config import Section
 from src.base.environment import usable_cores
 from src.base.record import RunRecord, SweepFolder
+from src.cli.console import STARTED
+from src.display.text import count_text
 from src.sweep.follow import core_limits, follow, parse_settings
 from src.sweep.process import Job, JobProcess
 from src.sweep.progress import Progress
@@ -43,8 +45,8 @@ class LocalSettings(Section):
 class Budget:
     """Which runs are likely to end in time, by the seconds that finished runs of their sweep took."""
 
-    def __init__(self, hours: float | None) -> None:
-        self._end = None if hours is None else time.monotonic() + 3600 * hours
+    def __init__(self, hours: float | None, started: float = STARTED) -> None:
+        self._end = None if hours is None else started + 3600 * hours
         self._seconds: dict[str, list[float]] = defaultdict(list)  # by setting and by network
 
     def learn(self, record: RunRecord) -> None:
@@ -116,7 +118,7 @@ class LocalBackend:
         late = len(jobs) - self._submitted
         if late and stopped is None and not self.settings.gives_up(self._failures):
             progress.say(
-                f"not started  {late} runs: not likely to end within hydra.launcher.budget_hours="
+                f"not started  {count_text(late, 'run')}: not likely to end within hydra.launcher.budget_hours="
                 f"{self.settings.budget_hours:g}; the same command starts them"
             )
         return stopped

@@ -5,7 +5,7 @@ import logging
 import torch
 from PIL import Image
 
-from src.base.record import EXAMPLES, RunRecord
+from src.base.record import EXAMPLES, RunLost, RunRecord
 from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import EvalLoader
 from src.display.gallery import contact_sheet, save_picture, worst_median_best
@@ -27,7 +27,9 @@ def draw_examples(
     """
     try:
         sheet = _sheet(network, loader, stems, counts, number, record.folder.name)
-        save_picture(sheet, record.folder / EXAMPLES)
+        save_picture(sheet, record.folder / EXAMPLES, record.check)
+    except RunLost:
+        raise
     except Exception as error:
         log.warning("the test images are not drawn: %s", error)
 

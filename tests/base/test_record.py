@@ -77,6 +77,8 @@ def test_seconds_add_up_over_attempts_and_only_whoever_works_counts_them(record)
         ("RuntimeError: DataLoader worker (pid(s) 12) exited unexpectedly", "lost"),
         ("RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes", "lost"),
         ("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "lost"),
+        ("SLURM job 7 ended as OUT_OF_MEMORY without an answer", "lost"),
+        ("ended with exit code 1", "lost"),  # before it could record why: the run records what its own code raises
         ("AcceleratorError: CUDA error: uncorrectable ECC error encountered", "lost"),
     ],
 )

@@ -68,7 +68,7 @@ def test_wrong_settings_are_refused_together():
 def test_no_run_starts_that_is_not_likely_to_end_in_time(monkeypatch, tmp_path):
     now = 1000.0
     monkeypatch.setattr(local.time, "monotonic", lambda: now)
-    budget = Budget(hours=0.1)  # 360 seconds
+    budget = Budget(hours=0.1, started=now)  # 360 seconds
 
     def finished(name: str, config_id: str, model: str, seconds: float, status: str = "finished") -> None:
         run = {"schema": 2, "status": status, "config_id": config_id, "choices": {"model": model}, "seconds": seconds}
