@@ -57,7 +57,8 @@ def error_over_looks(runs: Sequence[float]) -> float:
     """The chance that a test at 5 % finds a difference that does not exist at one or more of several looks.
 
     `runs`: of a setting at each look; a look at no more runs than an earlier one, or hardly more, adds nothing. By the
-    recursive integration of P. Armitage, C. K. McPherson and B. C. Rowe, J. R. Stat. Soc. A 132 (1969), for a known variance.
+    recursive integration of P. Armitage, C. K. McPherson and B. C. Rowe, J. R. Stat. Soc. A 132 (1969), for a known
+    variance.
     """
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     inside, at, density, before = 1.0, np.zeros(1), np.ones(1), 0.0  # of the sum of the differences, at the start 0
