@@ -28,7 +28,7 @@ SETTLED = 2 * 10**9  # nanoseconds without a change: the next change then has an
 
 
 class Kept(NamedTuple):
-    """What was read of a file; `stamp`: size, times of the last change of content and of anything, and inode."""
+    """What was read of a file when it had this stamp."""
 
     stamp: list[int]
     columns: Columns
@@ -52,8 +52,7 @@ class KeptReads:
         if sweep not in self._places:
             return None
         with suppress(OSError):
-            found = file.stat()
-            self._stamps[file] = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+            self._stamps[file] = stamp_of(file)
             known = self._before[sweep].get(name)
             if known is not None and known.stamp == self._stamps[file]:
                 self._now[sweep][name] = known
@@ -76,6 +75,12 @@ class KeptReads:
             content = _encoded(now)
             if len(content) <= LARGEST:
                 _write(content, self._places[sweep])
+
+
+def stamp_of(file: Path) -> list[int]:
+    """Its size, the times of the last change of its content and of anything, and its inode: a copy has another one."""
+    found = file.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
 def _places(sweep: Path, spare: Path | None) -> list[Path]:

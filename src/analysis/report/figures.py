@@ -1,10 +1,14 @@
 """The figures of a sweep: those that its runs call for, each with a caption, drawn one at a time and saved."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,12 +16,17 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from src.analysis.claims.effects import Effect
+from src.analysis.records.kept_reads import stamp_of
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
+from src.analysis.report import plots
 from src.analysis.report.plots import CURVES, curves, dots, effects, paired, rows_height
 from src.analysis.statistics.estimates import Scores
+from src.base.files import read_json, write_json
+from src.display import figure_style
 from src.display.figure_style import COLUMN_WIDTH, LOOKS, legend_height, new_figure, saved
 
+DRAWN = ".drawn.json"
 MOST_ROWS = 30  # of a figure with a row per setting or effect
 MOST_PAIRS = 6  # scatter plots of single images
 PHASES = {"loss": "loss", "dice": "Dice", "accuracy": "accuracy"}  # recorded for training and for validation
@@ -31,7 +40,7 @@ class Picture:
     name: str
     caption: str
     section: str
-    draw: Callable[..., Axes]
+    draw: partial[Axes]
     height: float
 
     def figure(self) -> Figure:
@@ -55,9 +64,37 @@ def pictures_of(
 
 
 def save_pictures(pictures: Sequence[Picture], folder: Path) -> None:
-    """Writes each as SVG and PNG into `folder`."""
+    """Writes each as SVG and PNG into `folder`, unless the files there are untouched and show the same.
+
+    `.drawn.json` tells so; without it all are drawn again.
+    """
+    before, drawn = _drawn_before(folder), {}
     for picture in tqdm(pictures, "figures", unit="figure", disable=None, leave=False):
-        saved(picture.figure(), folder, picture.name)
+        shown, paths = _checksum(picture), [folder / f"{picture.name}.svg", folder / f"{picture.name}.png"]
+        if not all(path.is_file() for path in paths) or before.get(picture.name) != [shown, *map(stamp_of, paths)]:
+            saved(picture.figure(), folder, picture.name)
+        drawn[picture.name] = [shown, *map(stamp_of, paths)]
+    if drawn != before:
+        write_json(folder / DRAWN, drawn)
+
+
+def _drawn_before(folder: Path) -> dict[str, Any]:
+    """For each figure in `folder` what it shows, as a checksum, and the stamps of its files; empty if not known."""
+    try:
+        found = read_json(folder / DRAWN)
+    except (ValueError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _checksum(picture: Picture) -> str:
+    """Of all that the figure shows, and of the code that draws it."""
+    parts = [matplotlib.__version__, *(Path(str(code.__file__)).read_text() for code in (plots, figure_style))]
+    parts += [str(picture.height), picture.draw.func.__name__]
+    for name, value in picture.draw.keywords.items():
+        plain = value.to_json(orient="split", double_precision=15) if isinstance(value, pd.DataFrame) else value
+        parts += [name, repr(plain.tolist() if isinstance(plain, np.ndarray) else plain)]
+    return sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _dot_plot(scores: pd.DataFrame) -> Iterator[Picture]:

@@ -1,11 +1,46 @@
-"""Which of many rows a figure shows."""
+"""Which of many rows a figure shows, and when it is drawn."""
+
+from functools import partial
+
+import pandas as pd
 
 from src.analysis.claims.effects import factor_effects
 from src.analysis.claims.ranking import settings_scores
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
-from src.analysis.report.figures import pictures_of
+from src.analysis.report.figures import Picture, pictures_of, save_pictures
+from src.analysis.report.plots import dots
 from tests.analysis.recorded import finish
+
+SCORES = pd.DataFrame({"setting": ["unet"], "mean": [0.5], "low": [0.4], "high": [0.6], "per_seed": [[0.45, 0.55]]})
+
+
+def test_a_figure_is_drawn_again_only_if_it_shows_something_else_or_its_files_are_not_the_same(tmp_path, monkeypatch):
+    drawn: list[str] = []
+    figure = Picture.figure
+    monkeypatch.setattr(Picture, "figure", lambda picture: drawn.append(picture.name) or figure(picture))
+
+    def names_drawn(scores=SCORES, height=1.5):
+        drawn.clear()
+        pictures = [Picture(name, "", "settings", partial(dots, settings=scores), height) for name in ("a", "b")]
+        save_pictures(pictures, tmp_path)
+        return list(drawn)
+
+    assert names_drawn() == ["a", "b"]
+    bytes_of = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert names_drawn() == []
+    assert names_drawn(SCORES.assign(per_seed=[[0.45, 0.5500001]])) == ["a", "b"]
+    assert names_drawn(height=1.6) == ["a", "b"]
+    assert names_drawn() == ["a", "b"]
+    (tmp_path / "a.svg").write_bytes(bytes_of["a.svg"])  # touched, whatever it holds
+    (tmp_path / "b.png").unlink()
+    assert names_drawn() == ["a", "b"]
+    for broken in ("[]", "{", '{"a": 1}'):
+        (tmp_path / ".drawn.json").write_text(broken)
+        assert names_drawn() == ["a", "b"]
+    assert {name: (tmp_path / name).read_bytes() for name in bytes_of if name != ".drawn.json"} == {
+        name: content for name, content in bytes_of.items() if name != ".drawn.json"
+    }
 
 
 def test_without_room_for_all_effects_the_answers_stay_and_the_parts_of_means_go(tmp_path):
