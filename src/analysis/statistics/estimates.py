@@ -157,7 +157,8 @@ def paired(samples: Sequence[Scores], weights: Sequence[float], seeds: Sequence[
 
 def correlation_of_seeds(samples: Sequence[Scores], seeds: Sequence[Sequence[int]]) -> float:
     """Of the means of two samples over the seeds of both; nan with fewer than 3 of these, or without any spread."""
-    first, second = (paired(samples, weights, seeds).mean(axis=1) for weights in ((1.0, 0.0), (0.0, 1.0)))
+    means = [sample.mean(axis=1, keepdims=True) for sample in samples]
+    first, second = (paired(means, weights, seeds)[:, 0] for weights in ((1.0, 0.0), (0.0, 1.0)))
     if len(first) < LEAST_SEEDS or min(np.ptp(first), np.ptp(second)) == 0:
         return math.nan
     return float(np.corrcoef(first, second)[0, 1])
