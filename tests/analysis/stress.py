@@ -11,7 +11,7 @@ import numpy as np
 from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Comparison, Hypothesis
 from src.analysis.claims.effects import Effect, mean_effect
 from src.analysis.records.matching import Setting
-from src.analysis.statistics.estimates import Scores, contrast, outlying
+from src.analysis.statistics.estimates import Scores, contrast, hedges_g_interval, improvement, outlying
 from src.analysis.statistics.metrics import METRICS
 
 IMAGES = 229
@@ -146,6 +146,22 @@ def level_wrong(seeds: int, spread: float, above: bool) -> Event:
     return wrong
 
 
+def improvement_missed(seeds: int, shift: float) -> Event:
+    """The interval of the probability of improvement on these images misses its truth, for settings `shift` apart."""
+
+    def means(rng: np.random.Generator, count: int) -> Scores:
+        return 0.005 * skewed(rng, (count,), 4.0) + 0.04 / math.sqrt(IMAGES) * rng.normal(size=count)
+
+    rng = np.random.default_rng(0)
+    truth = float(np.mean(means(rng, 10**6) + shift > means(rng, 10**6)))
+
+    def missed(rng: np.random.Generator) -> bool:
+        low, high = map(improvement, hedges_g_interval(means(rng, seeds) + shift, means(rng, seeds)))
+        return not low <= truth <= high
+
+    return missed
+
+
 ROWS: dict[str, Event] = {
     "two equal settings, the lowest 3 of 9 seeds of one fail: found different": survivors,
     "the same with failures=exclude": survivors_alone,
@@ -164,6 +180,9 @@ ROWS: dict[str, Event] = {
     "a level that is the truth, 10 seeds: said to be exceeded": level_wrong(10, 0.005, True),
     "a level that is the truth, 3 seeds that dominate: said to be exceeded": level_wrong(3, 0.01, True),
     "a level that is the truth, 10 seeds: said not to be reached": level_wrong(10, 0.005, False),
+    "two equal settings, 3 seeds: the interval of the probability of improvement misses": improvement_missed(3, 0.0),
+    "one point apart, 3 seeds: the interval of the probability of improvement misses": improvement_missed(3, 0.01),
+    "one point apart, 10 seeds: the interval of the probability of improvement misses": improvement_missed(10, 0.01),
     "six equal settings, 5 seeds: two without a common letter": any_pair(6, 5),
 }
 NOT_PROMISED = (

@@ -156,11 +156,12 @@ class Comparison:
         return min(self._p(region) for region in self.hypothesis.contradicting)
 
     @property
-    def hedges_g(self) -> float:
-        """Hedges' g of a difference of two settings; nan for any other contrast."""
+    def hedges_g(self) -> tuple[float, float, float]:
+        """Hedges' g of a difference of two settings with the ends of its interval; nan for any other contrast."""
         if self.hypothesis.weights != DIFFERENCE or self.estimate is None:
-            return math.nan
-        return estimates.hedges_g(self.samples[0].mean(axis=1), self.samples[1].mean(axis=1))
+            return math.nan, math.nan, math.nan
+        first, second = (sample.mean(axis=1) for sample in self.samples)
+        return estimates.hedges_g(first, second), *estimates.hedges_g_interval(first, second)
 
     def variance_components(self, new_images: bool) -> VarianceComponents:
         """Of the effect, for power analysis."""

@@ -40,6 +40,7 @@ NUMBERS = (
     "reported",
     "reported_to",
 )
+SIZES = ("effect_size", "effect_size_low", "effect_size_high")
 MOST_COMPARED = 20  # settings, each with each
 BETTER = Hypothesis(METRICS["test_dice"], ({}, {}), DIFFERENCE, ABOVE, (BELOW,))
 
@@ -62,7 +63,8 @@ def settings_scores(records: Records, settings: Sequence[Setting], files: Sequen
 
     Against the best: behind, behind_low, behind_high (best minus this), p_behind
     (times the number of pairs, since the best was selected by the same scores), significant (whether p_behind is below
-    0.05), effect_size (Hedges' g). p_behind is missing with fewer than 3 seeds, or with identical seeds.
+    0.05), effect_size (Hedges' g) with effect_size_low and effect_size_high. p_behind is missing with fewer than 3
+    seeds, or with identical seeds.
     """
     rows = [_row(records, setting) | _reported(setting, files) for setting in settings]
     far = outlying([np.array(row["per_seed"]) for row in rows])
@@ -172,7 +174,7 @@ def _behind_the_best(records: Records, ranked: Sequence[Setting]) -> pd.DataFram
     for setting in ranked:
         best.setdefault(setting.values["fingerprint"], setting)
     rows = [_behind(records, best[setting.values["fingerprint"]], setting) for setting in ranked]
-    table = pd.DataFrame(rows, columns=["behind", "behind_low", "behind_high", "p_behind", "effect_size"])
+    table = pd.DataFrame(rows, columns=["behind", "behind_low", "behind_high", "p_behind", *SIZES])
     p_values = (_pairs(ranked) * table["p_behind"]).clip(upper=1.0)
     return table.assign(p_behind=p_values, significant=p_values < LEVEL)
 
@@ -188,7 +190,7 @@ def _behind(records: Records, best: Setting, setting: Setting) -> dict[str, floa
         "behind_low": low,
         "behind_high": high,
         "p_behind": math.nan if comparison.problem else comparison.p_confirming,
-        "effect_size": comparison.hedges_g,
+        **dict(zip(SIZES, comparison.hedges_g, strict=True)),
     }
 
 

@@ -204,11 +204,15 @@ def _duplicates(runs: pd.DataFrame, scores: Mapping[str, pd.DataFrame]) -> dict[
 def _of_other_images(runs: pd.DataFrame, scores: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     """The reason for each run to exclude because most runs on its data were scored on other images."""
     data = runs.set_index("folder").loc[list(scores), "fingerprint"]
-    reasons = {}
+    reasons: dict[str, str] = {}
     for _, own in data.groupby(data, dropna=False):
         stems_of = {folder: tuple(scores[folder].index.to_numpy()) for folder in own.index}
         counts = Counter(stems_of.values())
         usual = min(counts, key=lambda stems: (-counts[stems], stems))
+        if list(counts.values()).count(counts[usual]) > 1:
+            tied = "was scored on other test images than as many runs on its data, so none of them is included"
+            reasons |= dict.fromkeys(stems_of, tied)
+            continue
         for folder, stems in stems_of.items():
             if stems != usual:
                 sizes = (len(stems), len(usual))

@@ -56,12 +56,13 @@ Each number that a report prints for one of these settings, and the mean over th
 "other conditions" stands in what the runs differ from the report, with the report's own value in parentheses: such \
 numbers are not of the same experiment."""
 EFFECTS = """\
-Differences in test Dice with all else equal; intervals and p-values cover new seeds and new images. Hedges' g is the \
-difference in units of the standard deviation between seeds; r is the correlation of equal seeds' scores. Indented \
-are the contexts of a mean, with simultaneous intervals: all of them are right in 95 % of cases. Where the effect \
-differs between contexts (each against the mean, Bonferroni- and Holm-adjusted), the verdict names them; "on average" \
-means that it need not hold in each. Of a factor with more than {most_levels} levels, each is compared with the best \
-and with the baseline, adjusted for all pairs."""
+Differences in test Dice with all else equal; intervals and p-values cover new seeds and new images. "First wins": how \
+often a run of the first level would beat one of the second on these images (probability of improvement), with its \
+95 % interval, for normal seeds of equal spread; r is the correlation of equal seeds' scores. Indented are the \
+contexts of a mean, with simultaneous intervals: all of them are right in 95 % of cases. Where the effect differs \
+between contexts (each against the mean, Bonferroni- and Holm-adjusted), the verdict names them; "on average" means \
+that it need not hold in each. Of a factor with more than {most_levels} levels, each is compared with the best and \
+with the baseline, adjusted for all pairs."""
 PLAN = """\
 The number of seeds per setting with which the verdicts above would detect a true difference of {min_effect:g} points \
 with {power:g} % power, for each difference that is still undecided. It follows from the spread of the seeds seen so \
@@ -73,7 +74,9 @@ foreground, threshold 0.5, weights of the best epoch (by trainer.select_by); pro
 the images and cross them with seeds; {seeds}, plus that of the images minus what seeds contribute to it, with \
 Student's quantile; docs/statistics.md describes and checks this. An interval for "these test images" or "these \
 validation images" does not include the variance between images. {new_images} A verdict needs at least 3 seeds per \
-setting."""
+setting. Errors of 5 % are shared among the claims of one source (Holm), the effects of all factors (Holm), and all \
+pairs of settings, for the best and for the letters (Bonferroni); the contexts of each mean (Bonferroni) and the tests \
+whether effects depend on the context (Holm) have their own."""
 SAME_GROUPS = 'Where images belong together (breeds, patients), "new images" are of the same groups (see cluster).'
 NEW_GROUPS = 'The groups of test images are the sample (see cluster): "new images" are of new groups.'
 INDEPENDENT = "seeds are independent between settings. Their variance is s²/n of each setting"

@@ -13,7 +13,7 @@ from src.analysis.claims.verdicts import Verdict
 from src.analysis.claims.wording import arms_text, effect_text, interval_text, listed, p_text
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
-from src.analysis.statistics.estimates import MOST_SEEDS
+from src.analysis.statistics.estimates import MOST_SEEDS, improvement
 from src.analysis.statistics.metrics import METRICS
 from src.base.record import breed_of, species_of
 from src.display.text import MISSING, Columns, cell_texts, collapse_whitespace, human_seconds, score_text, setting_text
@@ -66,7 +66,7 @@ def effect_columns(effects: Sequence[Effect]) -> Columns:
         "points": [row["effect"].partition(" ")[0] or MISSING for row in rows],
         "95 % interval": [row["interval"] or MISSING for row in rows],
         "seeds": [row["seeds"] for row in rows],
-        "Hedges' g": [row["hedges_g"] or MISSING for row in rows],
+        "first wins, %": [_wins(effect.comparison) for effect in effects],
         "r of seeds": cell_texts(
             (effect.comparison.correlation_of_seeds for effect in effects), "{:.2f}".format, missing=""
         ),
@@ -245,7 +245,7 @@ def verdict_table(judged: Sequence[tuple[ClaimFile, Sequence[Verdict]]]) -> pd.D
 def comparison_row(comparison: Comparison) -> dict[str, str]:
     """The effect with its interval, what both cover, and what was reported."""
     hypothesis, metric, values = comparison.hypothesis, comparison.hypothesis.metric, comparison.display_values
-    reported, g = hypothesis.reported, comparison.hedges_g
+    reported, (g, *ends) = hypothesis.reported, comparison.hedges_g
     return {
         "effect": "" if values is None else effect_text(metric, values[0]),
         "interval": "" if values is None else interval_text(metric, *values[1:]),
@@ -253,9 +253,21 @@ def comparison_row(comparison: Comparison) -> dict[str, str]:
         "images": f"{comparison.images:,} {comparison.units}" if comparison.images else "",
         "scope": metric.scope.replace("new images", f"new {comparison.units}"),
         "reported": "" if reported is None else effect_text(metric, hypothesis.to_display(reported)),
-        "hedges_g": "" if math.isnan(g) else f"{round(g, 1) or 0.0:+.1f}".replace("+0.0", "0.0").replace("-", "−"),
+        "hedges_g": "" if math.isnan(g) else f"{_signed(g)} [{_signed(ends[0])}, {_signed(ends[1])}]",
         "notes": "; ".join(filter(None, [*comparison.notes, comparison.problem])),
     }
+
+
+def _signed(size: float) -> str:
+    return f"{round(size, 1) or 0.0:+.1f}".replace("+0.0", "0.0").replace("-", "−")
+
+
+def _wins(comparison: Comparison) -> str:
+    """`98 [80, 100]`: how often, in percent, a run of the first setting beats one of the second, by Hedges' g."""
+    if math.isnan(comparison.hedges_g[0]):
+        return MISSING
+    share, low, high = (100 * improvement(size) for size in comparison.hedges_g)
+    return f"{share:.0f} [{low:.0f}, {high:.0f}]"
 
 
 def with_interval(value: float, low: float, high: float) -> str:

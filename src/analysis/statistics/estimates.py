@@ -247,6 +247,26 @@ def hedges_g(first: Scores, second: Scores) -> float:
     return float(correction * (first.mean() - second.mean()) / math.sqrt(pooled))
 
 
+def hedges_g_interval(first: Scores, second: Scores, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The interval of the difference of means in units of the seeds' true spread.
+
+    Exact for normal seeds of equal spread, by the noncentral t distribution (Steiger and Fouladi, in What if there were
+    no significance tests?, 1997). nan as `hedges_g`.
+    """
+    df, each = len(first) + len(second) - 2, 1 / len(first) + 1 / len(second)
+    t_value = hedges_g(first, second) / (1 - 3 / (4 * df - 1)) / math.sqrt(each) if df > 0 else math.nan
+    if math.isnan(t_value):
+        return math.nan, math.nan
+    tail = (1 - confidence) / 2
+    low, high = (special.nctdtrinc(df, share, t_value) * math.sqrt(each) for share in (1 - tail, tail))
+    return float(low), float(high)
+
+
+def improvement(size: float) -> float:
+    """The probability that a seed of the first setting beats one of the second, if normal and `size` spreads apart."""
+    return float(special.ndtr(size / math.sqrt(2)))
+
+
 def power(seen: VarianceComponents, seeds: int, effect: float, confidence: float = CONFIDENCE) -> float:
     """The probability that a two-sided test with `seeds` in every sample finds a true `effect`; nan if unknown.
 

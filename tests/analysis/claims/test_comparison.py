@@ -151,7 +151,7 @@ def test_the_effect_size_is_in_units_of_the_spread_between_seeds(tmp_path):
         finish(tmp_path, "model=unet", dice=[first], seed=seed)
         finish(tmp_path, "model=resnet34_unet", dice=[second], seed=seed)
     (one,) = compared(tmp_path)
-    assert one.hedges_g == pytest.approx(2 * (1 - 3 / 15))  # 0.2 / 0.1, with 4 degrees of freedom
+    assert one.hedges_g[0] == pytest.approx(2 * (1 - 3 / 15))  # 0.2 / 0.1, with 4 degrees of freedom
 
 
 def test_a_side_that_only_lacks_what_the_other_has_is_called_by_that(tmp_path):

@@ -58,6 +58,13 @@ def test_a_run_that_was_scored_on_other_images_than_most_does_not_count(sweep):
     assert left_out(sweep) == {("sweep", 0): reason}
 
 
+def test_where_as_many_runs_were_scored_on_each_of_two_sets_of_images_there_is_no_majority(sweep):
+    for seed, dice in enumerate([[0.1, 0.2, 0.3], [0.1, 0.2]]):
+        finish(sweep, dice=dice, seed=seed)
+    reason = "was scored on other test images than as many runs on its data, so none of them is included"
+    assert left_out(sweep) == {("sweep", 0): reason, ("sweep", 1): reason}
+
+
 def test_a_run_in_two_sweeps_counts_once_whichever_is_named_first(tmp_path):
     record = finish(tmp_path / "b", dice=[0.5], seed=0)
     shutil.copytree(record.folder, tmp_path / "a" / record.folder.name, copy_function=os.link)

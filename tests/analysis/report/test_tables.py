@@ -170,7 +170,7 @@ def test_a_claim_and_its_comparison(three):
             "images": "2 images",
             "scope": "new seeds and new images",
             "reported": "+1.00 points",
-            "hedges_g": "+8.0",  # 0.1 / 0.01, times 1 - 3 / 15
+            "hedges_g": "+8.0 [+3.2, +16.9]",  # 0.1 / 0.01, times 1 - 3 / 15
             "notes": "",
         }
     ]
@@ -239,7 +239,7 @@ def test_the_table_of_effects(three):
         "points": ["+10.00", "+20.00", "+10.00"],
         "95 % interval": ["+7.73 to +12.27", "+17.73 to +22.27", "+7.73 to +12.27"],
         "seeds": ["3 + 3"] * 3,
-        "Hedges' g": ["+8.0", "+16.0", "+8.0"],
+        "first wins, %": ["100 [99, 100]", "100 [100, 100]", "100 [99, 100]"],
         "r of seeds": ["1.00"] * 3,
         "p (Holm)": ["< 0.001"] * 3,
         "verdict": ["cosine is better", "onecycle is better", "onecycle is better"],

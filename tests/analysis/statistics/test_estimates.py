@@ -19,8 +19,10 @@ from src.analysis.statistics.estimates import (
     estimate_contrast,
     has_identical_seeds,
     hedges_g,
+    hedges_g_interval,
     holm,
     images_needed,
+    improvement,
     of_groups,
     outlying,
     paired,
@@ -406,3 +408,18 @@ def test_two_seeds_of_both_have_no_correlation():
     sample = np.array([[0.91], [0.95], [0.92]])
     assert math.isnan(correlation_of_seeds([sample, sample], [(0, 1, 2), (1, 2, 3)]))
     assert math.isnan(correlation_of_seeds([sample, 0 * sample], [(0, 1, 2), (0, 1, 2)]))
+
+
+def test_the_interval_of_an_effect_size_is_where_the_noncentral_t_leaves_two_and_a_half_percent():
+    first, second = np.array([0.3, 0.4, 0.5]), np.array([0.1, 0.2, 0.3])
+    t_value = stats.ttest_ind(first, second).statistic
+    low, high = (end * math.sqrt(3 / 2) for end in hedges_g_interval(first, second))  # as noncentralities
+    assert stats.nct.sf(t_value, 4, low) == pytest.approx(0.025) and stats.nct.cdf(t_value, 4, high) == pytest.approx(
+        0.025
+    )
+    assert all(map(math.isnan, hedges_g_interval(first, second[:1])))
+
+
+def test_the_probability_of_improvement():
+    # the difference of two runs is normal around 1 with standard deviation sqrt(2)
+    assert improvement(1.0) == pytest.approx(stats.norm.cdf(1 / math.sqrt(2))) and improvement(0.0) == 0.5
