@@ -238,14 +238,25 @@ class Named(Section):
 @cache
 def neutral_keys(section: str) -> frozenset[str]:
     """The keys of a section that do not count for ids, of each kind of data; none of one whose keys are free."""
-    fields = RunConfig.model_fields[section]
-    models = [option for option in (fields.annotation, *typing.get_args(fields.annotation)) if _is_section(option)]
     return frozenset(
         name
-        for model in models
+        for model in _models_of(section)
         for name, field in model.model_fields.items()
         if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("neutral")
     )
+
+
+def is_key(key: str) -> bool:
+    """Whether a run has the dotted `key`, as far as its sections say which keys there are."""
+    section, _, inner = key.partition(".")
+    models = _models_of(section) if section in RunConfig.model_fields else []
+    known = not models or not inner or any(inner.partition(".")[0] in model.model_fields for model in models)
+    return section in RunConfig.model_fields and known
+
+
+def _models_of(section: str) -> list[type[BaseModel]]:
+    annotation = RunConfig.model_fields[section].annotation
+    return [option for option in (annotation, *typing.get_args(annotation)) if _is_section(option)]
 
 
 def parse_data(plain: dict[str, Any]) -> OxfordPetData | SyntheticData | FolderData:

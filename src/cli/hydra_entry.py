@@ -21,6 +21,7 @@ from hydra.errors import (
 )
 from omegaconf import DictConfig, OmegaConf
 
+from src.base.config import is_key
 from src.base.errors import ConfigError, Ended, shown
 from src.base.record import RunBusy, RunLost
 from src.base.renamed import OPTIONS
@@ -32,6 +33,7 @@ from src.cli.overrides import (
     choose_settings,
     error_message,
     force_overrides,
+    keys_forced,
     parse_arguments,
     quote_paths,
     quoted_path,
@@ -95,7 +97,10 @@ def _start(task: Task, name: str, paths: Sequence[str]) -> None:
         overrides.append(f"hydra.searchpath=[{quoted_path(f'file://{CONF}')}]")
     job = _as_job(task, overrides)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else hydra.main prints errors itself
-    given, forced = overrides, force_overrides(overrides, folders)
+    given = overrides
+    forced = overrides if asked.shell_completion else force_overrides(overrides, folders)
+    if name == "train" and not all(map(is_key, keys_forced(forced))):
+        given = forced  # Hydra takes half a second to refuse it
     with as_config_errors(overrides):
         while True:
             try:

@@ -59,6 +59,11 @@ def force_overrides(arguments: Sequence[str], folders: Sequence[Path] = (CONF,))
     return forced
 
 
+def keys_forced(overrides: Iterable[str]) -> list[str]:
+    """The keys that `force_overrides` made `++key=value` of."""
+    return [override.lstrip("+").partition("=")[0] for override in overrides if override.startswith("++")]
+
+
 def _with_home(argument: str) -> str:
     """`argument` with the user's folder for each ~ that begins a path: Hydra's grammar has no such sign."""
     match = _VALUE_OVERRIDE.match(argument)
