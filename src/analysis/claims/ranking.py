@@ -57,7 +57,7 @@ def settings_scores(records: Records, settings: Sequence[Setting], files: Sequen
     images of all runs), minutes (mean over runs), reported and reported_to (what a report of `files` printed for just
     this setting; a range has both). Dice and IoU are in [0, 1]; unknown is missing.
 
-    Of the best on its data, the first row: best_low, the lower end of the interval of its own score, corrected for its
+    Of the best on its data, the first row: best_low, the lower end of the interval of that score, corrected for its
     selection (Bonferroni over the settings that could have been it). Of up to 20 with enough seeds: letters (settings
     that share none differ, adjusted over all pairs) and first (the share of resamples in which it is the best).
 
