@@ -260,9 +260,9 @@ def with_failures_as_0(records: Records, setting: Setting, sample: Scores, metri
     """`sample` with 0 for each run of `setting` that failed by its own fault, also if it finished later."""
     if not (setting.has_failures and metric.quality and len(sample)):
         return sample
-    (clean,) = metric.samples(records, [[one for one in setting.folders if one not in setting.failed_before]])
-    zeros = np.zeros((setting.failures, sample.shape[1]))
-    return np.concatenate([clean.reshape(-1, sample.shape[1]), zeros])
+    clean = [one for one in setting.folders if one not in setting.failed_before]
+    known = metric.samples(records, [clean])[0] if clean else sample[:0]
+    return np.concatenate([known.reshape(-1, sample.shape[1]), np.zeros((setting.failures, sample.shape[1]))])
 
 
 def _failures_problem(choice: Sequence[Setting], hypothesis: Hypothesis) -> str | None:

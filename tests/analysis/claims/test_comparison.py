@@ -1,5 +1,6 @@
 """One hypothesis put to recorded runs: what is compared, what is said beside it, and why there may be no answer."""
 
+import json
 import math
 
 import numpy as np
@@ -159,6 +160,16 @@ def test_a_side_that_only_lacks_what_the_other_has_is_called_by_that(tmp_path):
     finish(tmp_path, "model.attention=true", dice=[0.5])
     (found,) = compared(tmp_path, arms=({"model.attention": True}, {"model.attention": None}))
     assert arms_text(found) == "attention True − no attention"
+
+
+def test_a_setting_whose_runs_all_failed_at_first_scores_0_with_its_failures(tmp_path):
+    replicates(tmp_path, "model=resnet34_unet", mean=0.5)
+    for record in replicates(tmp_path, "model=unet", mean=0.8):
+        failed = {"status": "failed", "error": "NonFiniteLoss: nan", "failure_kind": "own"}
+        record.run_file.write_text(json.dumps({**record.read(), "attempts": [failed]}))
+    (one,) = compared(tmp_path)
+    assert one.with_failures[0].tolist() == np.zeros((3, 40)).tolist()
+    assert one.p_confirming == 1.0
 
 
 class TestPairsOfSeeds:
