@@ -1,7 +1,7 @@
 """Hypotheses about settings, and the comparisons of recorded runs that test them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -127,11 +127,6 @@ class Comparison:
         return self.hypothesis.metric.quality and len(self.hypothesis.arms) == 1
 
     @property
-    def is_barred(self) -> bool:
-        """Whether failed runs rule out a verdict."""
-        return _failures_problem(self.settings, self.hypothesis) is not None
-
-    @property
     def display_values(self) -> tuple[float, float, float] | None:
         """The effect and the ends of its interval in display units; None if a setting has no runs."""
         if self.estimate is None:
@@ -196,8 +191,10 @@ class Comparison:
 
 
 def decisive(contexts: Sequence[Comparison]) -> Sequence[Comparison]:
-    """Those with enough seeds, or with failed runs that rule a verdict out; all if there are none."""
-    return [one for one in contexts if one.problem is None or one.is_barred] or contexts
+    """Those with enough seeds, or with runs that failed by their own fault; all if there are none."""
+    return [
+        one for one in contexts if one.problem is None or any(setting.has_failures for setting in one.settings)
+    ] or contexts
 
 
 def compare(records: Records, settings: Sequence[Setting], hypothesis: Hypothesis) -> list[Comparison]:
@@ -238,6 +235,8 @@ def compare_settings(
 ) -> Comparison:
     """`hypothesis` tested with the runs of `choice`, a setting for each arm; `folders`: of these runs only."""
     metric, folders = hypothesis.metric, folders or [setting.folders for setting in choice]
+    if not all(folders):
+        return Comparison(hypothesis, choice, problem=_too_few_seeds(choice, folders), notes=notes)
     samples = metric.samples(records, folders)
     unknown = sum(len(own) for own in folders) - sum(len(sample) for sample in samples)
     if unknown:
@@ -290,15 +289,19 @@ def _too_short(records: Records, metric: Metric, folders: Sequence[str]) -> str 
 
 def _seeds_problem(choice: Sequence[Setting], samples: Sequence[Scores], metric: Metric) -> str | None:
     """Why the seeds do not allow a verdict, if they do not: too few, or identical scores."""
-    of_label = [(setting.label, sample) for setting, sample in zip(choice, samples, strict=True)]
-    few = [f"{len(sample)} of {label}" for label, sample in of_label if len(sample) < LEAST_SEEDS]
-    if few:
-        return f"too few seeds ({', '.join(few)}); a verdict needs {LEAST_SEEDS} of each"
-    same = [label for label, sample in of_label if estimates.has_identical_seeds(sample)]
+    if few := _too_few_seeds(choice, samples):
+        return few
+    same = [one.label for one, sample in zip(choice, samples, strict=True) if estimates.has_identical_seeds(sample)]
     if same:
         seeds = " and of ".join(same)
         return f"the variance between seeds is unknown: seeds of {seeds} have identical {metric.description}"
     return None
+
+
+def _too_few_seeds(choice: Sequence[Setting], runs: Sequence[Sized]) -> str | None:
+    """That settings have too few `runs`, if they do."""
+    few = [f"{len(own)} of {one.label}" for one, own in zip(choice, runs, strict=True) if len(own) < LEAST_SEEDS]
+    return f"too few seeds ({', '.join(few)}); a verdict needs {LEAST_SEEDS} of each" if few else None
 
 
 def _missing(settings: Sequence[Setting], arms: Sequence[Filter]) -> str:

@@ -158,10 +158,10 @@ def seed_plan(
 
 
 def _levels(settings: Sequence[Setting], factor: str) -> list[list[Setting]]:
-    """The settings with finished runs of each level, in the order of the settings."""
+    """The settings of each level that finished or failed by their own fault, in the order of the settings."""
     by_value: dict[str, list[Setting]] = {}
     for setting in settings:
-        if setting.folders:
+        if setting.folders or setting.has_failures:
             by_value.setdefault(json.dumps(setting.values.get(factor)), []).append(setting)
     return list(by_value.values())
 
@@ -208,7 +208,7 @@ def _of_two_levels(records: Records, factor: str, first: Level, second: Level) -
     found: list[Comparison] = []
     for may_differ in ((), ("trainer",)):
         hypothesis = Hypothesis(METRICS["test_dice"], arms, DIFFERENCE, ABOVE, (BELOW,), may_differ)
-        found = found or [one for one in compare(records, [*first, *second], hypothesis) if one.samples]
+        found = found or [one for one in compare(records, [*first, *second], hypothesis) if one.settings]
     by_data: dict[Any, list[Comparison]] = {}
     for comparison in found:
         by_data.setdefault(comparison.settings[0].values["fingerprint"], []).append(comparison)
@@ -243,7 +243,7 @@ def mean_effect(factor: str, names: tuple[str, str], contexts: Sequence[Comparis
 def _p_depends(contexts: Sequence[Comparison]) -> float:
     """That the effect is the same in all `contexts`: each against the mean of all, Bonferroni-adjusted."""
     count = len(contexts)
-    if count < 2 or count > MOST_CONTEXTS or contexts[0].problem:
+    if count < 2 or count > MOST_CONTEXTS or any(one.problem for one in contexts):
         return 1.0
     tests = range(count) if count > 2 else range(1)  # of two, one differs from the mean as the other does
     against = [_combined(contexts, [(one == number) - 1 / count for one in range(count)]) for number in tests]
@@ -251,7 +251,12 @@ def _p_depends(contexts: Sequence[Comparison]) -> float:
 
 
 def _combined(contexts: Sequence[Comparison], context_weights: Sequence[float]) -> Comparison:
-    """One comparison with each setting once: one that is in several contexts has more weight, not more runs."""
+    """One comparison with each setting once: one that is in several contexts has more weight, not more runs.
+
+    A context without any runs of one level leaves no mean: it is returned, for its problem.
+    """
+    if lacking := [one for one in contexts if not one.samples]:
+        return lacking[0]
     weights: dict[tuple[str, ...], float] = {}
     parts: dict[tuple[str, ...], tuple[Setting, Scores, Scores]] = {}
     for arm, sign in ((0, 1.0), (1, -1.0)):

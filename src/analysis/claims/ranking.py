@@ -77,7 +77,7 @@ def settings_scores(records: Records, settings: Sequence[Setting], files: Sequen
     order = best.sort_values(["enough", "counted_mean"], ascending=False).index
     ranked = [settings[index] for index in order]
     table = pd.concat([table.loc[order].reset_index(drop=True), _behind_the_best(records, ranked)], axis=1)
-    for _, own in table[table["n"] >= LEAST_SEEDS].groupby("data", sort=False):
+    for _, own in table[table["n"] >= LEAST_SEEDS].groupby("data", sort=False, dropna=False):
         _add_selection(records, ranked, table, own.index)
     return table
 

@@ -129,7 +129,7 @@ def matched(
 
     The others are all but the keys in which the arms differ (the name of a group stands for its whole section) and
     `may_differ`. If several arms have variants of one of these (two learning rates of each optimizer), equal variants
-    are matched if possible. Only settings with included runs.
+    are matched if possible. Only settings with included runs, or with failures that count.
     """
     differing = {key for arm in arms for key in arm if any(other.get(key) != arm[key] for other in arms)}
     free = differing | set(may_differ)
@@ -138,7 +138,7 @@ def matched(
     groups: dict[Hashable, list[list[Setting]]] = {}
     for number, arm in enumerate(arms):
         for setting in settings:
-            if setting.folders and setting.meets(arm):
+            if (setting.folders or setting.has_failures) and setting.meets(arm):
                 groups.setdefault(_rest(setting, equal), [[] for _ in arms])[number].append(setting)
     return [choice for group in groups.values() for choice in _with_equal_variants(group)]
 

@@ -51,11 +51,16 @@ def answer_sentences(report: Report) -> list[str]:
 
 def best_setting_sentences(scores: pd.DataFrame) -> list[str]:
     """For each data set its best setting, and how the others compare with it; `scores` of settings_scores."""
-    data_sets = scores[scores["n"] > 0].groupby("data", sort=False)
+    data_sets = scores.groupby("data", sort=False, dropna=False)
     return [sentence for _, own in data_sets for sentence in _best_of(own.to_dict("records"))]
 
 
-def _best_of(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
+def _best_of(settings: Sequence[Mapping[Any, Any]]) -> list[str]:
+    failed = [f"{row['setting']} in {failures_cell(row)}" for row in settings if row["failed"]]
+    failures = [f"Runs failed by their own fault: {listed(failed, MOST_NAMES)}."] if failed else []
+    rows = [row for row in settings if row["n"]]
+    if not rows:
+        return failures
     best = rows[0]
     tested = [row for row in rows[1:] if not pd.isna(row["p_behind"])]
     worse = [f"{row['setting']} (by {POINTS * row['behind']:.2f} points)" for row in tested if row["significant"]]
@@ -81,9 +86,7 @@ def _best_of(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
         ],
     }
     score = with_interval(best["mean"], best["low"], best["high"])
-    failed = [f"{row['setting']} in {failures_cell(row)}" for row in rows if row["failed"]]
-    others |= {
-        "Runs failed by their own fault:": failed,
+    seeds = {
         "Collapsed seeds, below half the median of their setting:": _seeds_of(rows, "collapsed"),
         "Outlying seeds, far from the median of their setting:": _seeds_of(rows, "outlying"),
     }
@@ -93,8 +96,15 @@ def _best_of(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
         f"({count_text(best['n'], 'seed')}).",
         *_selection_sentences(best, rows),
         *(["No verdict on new images: a single test image is not a sample of them."] if best["images"] == 1 else []),
-        *(f"{beginning} {listed(names, MOST_NAMES)}." for beginning, names in others.items() if names),
+        *_lists(others),
+        *failures,
+        *_lists(seeds),
     ]
+
+
+def _lists(names_of: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence for each beginning that has names."""
+    return [f"{beginning} {listed(names, MOST_NAMES)}." for beginning, names in names_of.items() if names]
 
 
 def _selection_sentences(best: Mapping[Any, Any], rows: Sequence[Mapping[Any, Any]]) -> list[str]:

@@ -61,7 +61,7 @@ def test_runs_that_are_there_but_not_finished_are_said(tmp_path):
         "protocol,stem,dice,iou,tp,fp,fn\nheadline,a,0.5,0.3,1,1,1\n"
     )
     for seed in (0, 1):
-        record = sweeps.fail(tmp_path, "boom", model="resnet34_unet", seed=seed)
+        record = sweeps.fail(tmp_path, "killed by SIGKILL", model="resnet34_unet", seed=seed)
         config = (record.folder / "config.yaml").read_text()
         (record.folder / "config.yaml").write_text(config + "model: {name: resnet34_unet}\n")
     config = tmp_path / "unet-seed0" / "config.yaml"

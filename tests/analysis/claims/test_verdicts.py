@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from src.analysis.claims.claim_file import ClaimFile
+from src.analysis.claims.effects import factor_effects
+from src.analysis.claims.ranking import settings_scores
 from src.analysis.claims.verdicts import judge
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
+from src.analysis.report.sentences import best_setting_sentences
 from src.analysis.statistics.estimates import holm
 from tests.analysis.recorded import fail, finish, replicates
 
@@ -285,6 +288,36 @@ def test_a_context_with_failures_is_not_ignored_where_others_have_none(tmp_path)
     records = load_records([tmp_path])
     (counted,), (excluded,) = (judge(records, settings_of(records, counts), file) for counts in (True, False))
     assert (counted.status, excluded.status) == ("undecided", "holds")
+
+
+@pytest.mark.parametrize("survivors", [3, 2, 0])
+def test_the_more_runs_of_a_context_fail_the_less_a_claim_holds(tmp_path, survivors):
+    means = {("unet", "onecycle"): 0.85, ("unet", "cosine"): 0.80, ("resnet34_unet", "onecycle"): 0.85}
+    means |= {("resnet34_unet", "cosine"): 0.80}
+    for (model, scheduler), mean in means.items():
+        seeds = survivors if (model, scheduler) == ("unet", "onecycle") else 5
+        replicates(tmp_path, f"model={model}", f"scheduler={scheduler}", mean=mean, seeds=seeds)
+    for seed in range(survivors, 5):
+        fail(tmp_path, "model=unet", "scheduler=onecycle", seed=seed)
+    claims = {"larger": {"says": "larger", "test": LARGER}}
+    file = ClaimFile.model_validate({"source": "me", "where": {}, "reported_with": {}, "claims": claims})
+    records = load_records([tmp_path])
+    settings = settings_of(records)
+    effects = [one for one in factor_effects(records, settings, ["scheduler"]) if one.is_main]
+    assert [judge(records, settings, file)[0].status, *(one.status for one in effects)] == ["undecided"] * 2
+    failed = f"Runs failed by their own fault: unet, onecycle in {5 - survivors} of 5 ("
+    assert any(one.startswith(failed) for one in best_setting_sentences(settings_scores(records, settings)))
+
+
+@pytest.mark.parametrize("metric", ["test_dice", "valid_dice_end"])
+def test_a_setting_whose_finished_runs_all_failed_before_scores_0(tmp_path, metric):
+    for seed in range(3):
+        fail(tmp_path, "scheduler=onecycle", seed=seed)
+    for scheduler, seeds in (("onecycle", 3), ("cosine", 4)):
+        replicates(tmp_path, f"scheduler={scheduler}", seeds=seeds, curves={"valid_dice": [0.5] * 6})
+    ((one,),) = judged(tmp_path, larger={**LARGER, "measure": metric})["larger"].results
+    assert [len(sample) for sample in one.samples] == [3, 4]
+    assert (one.with_failures[0] == 0).all() and one.p_confirming == 1
 
 
 def test_a_level_is_judged_more_strictly_since_scores_are_skewed(apart):
