@@ -264,6 +264,14 @@ def with_failures_as_0(records: Records, setting: Setting, sample: Scores, metri
     return np.concatenate([known.reshape(-1, sample.shape[1]), np.zeros((setting.failures, sample.shape[1]))])
 
 
+def counted_mean(records: Records, setting: Setting) -> float:
+    """Mean test Dice, with 0 for each run that failed by its own fault if these count, as in `with_failures_as_0`."""
+    if not setting.has_failures:
+        return float(records.per_image(setting.folders, "dice").mean())
+    clean = [folder for folder in setting.folders if folder not in setting.failed_before]
+    return float(records.per_image(clean, "dice").mean(axis=1).sum()) / setting.tried if clean else 0.0
+
+
 def _failures_problem(choice: Sequence[Setting], hypothesis: Hypothesis) -> str | None:
     """Why failed runs rule out a verdict, if they do: they can be scored 0 only for a larger Dice, IoU or accuracy."""
     failed = [failures_text(setting) for setting in choice if setting.has_failures]

@@ -10,7 +10,16 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Comparison, Hypothesis, compare, decisive
+from src.analysis.claims.comparison import (
+    ABOVE,
+    BELOW,
+    DIFFERENCE,
+    Comparison,
+    Hypothesis,
+    compare,
+    counted_mean,
+    decisive,
+)
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.records.runs import is_same
@@ -50,7 +59,7 @@ class Effect:
     `context`: what else the settings share; for a mean, the number of contexts. `is_main`: whether it is the result
     for the two levels; the single contexts of a mean, its `parts`, are only listed with it, with simultaneous intervals
     and `p_adjusted` by Bonferroni. Of a main effect it is by Holm over all of them. `p_depends`: that the effect is the
-    same in all parts, by Holm over all means.
+    same in all parts, by Holm over all means of which it was tested; nan if it was not.
     """
 
     factor: str
@@ -61,14 +70,14 @@ class Effect:
     is_main: bool = True
     p_adjusted: float = 1.0
     parts: tuple["Effect", ...] = ()
-    p_depends: float = 1.0
+    p_depends: float = math.nan
 
     @property
     def name(self) -> str:
         """For example `scheduler: onecycle − cosine (unet)`."""
         return f"{self.factor}: {self.first} − {self.second}{f' ({self.context})' if self.context else ''}"
 
-    def adjusted(self, p_adjusted: float, p_depends: float = 1.0) -> "Effect":
+    def adjusted(self, p_adjusted: float, p_depends: float = math.nan) -> "Effect":
         """The same with these p-values."""
         return replace(self, p_adjusted=p_adjusted, p_depends=p_depends)
 
@@ -117,10 +126,10 @@ def factor_effects(records: Records, settings: Sequence[Setting], factors: Seque
     tested = [number for number, effect in enumerate(effects) if effect.is_main and not effect.comparison.problem]
     # the best of many levels was selected by the same scores, so all pairs of its factor count
     adjusted = dict(zip(tested, holm([effects[number].p for number in tested] + untested * [1.0]), strict=False))
-    means = [number for number in tested if effects[number].parts]
+    means = [number for number in tested if not math.isnan(effects[number].p_depends)]
     depends = dict(zip(means, holm([effects[number].p_depends for number in means]), strict=True))
     return [
-        effect.adjusted(adjusted.get(number, 1.0), depends.get(number, 1.0)) if effect.is_main else effect
+        effect.adjusted(adjusted.get(number, 1.0), depends.get(number, math.nan)) if effect.is_main else effect
         for number, effect in enumerate(effects)
     ]
 
@@ -172,15 +181,17 @@ def _pairs(records: Records, levels: Sequence[Level], factor: str) -> list[tuple
         return [(second, first) for first, second in itertools.combinations(levels, 2)]
     best, baseline = _best(records, levels), _baseline(levels, factor)
     pairs = [(best, level) for level in levels if level is not best] if best else []
+    if best is baseline:
+        return pairs
     return pairs + [(level, baseline) for level in levels if level is not baseline and level is not best]
 
 
 def _best(records: Records, levels: Sequence[Level]) -> Level | None:
-    """The level with the highest mean test Dice of settings with enough seeds; None if there is none."""
+    """The level with the highest mean test Dice of settings with enough seeds, failed runs scored 0; None if none."""
     scores = []
     for number, level in enumerate(levels):
-        known = [records.per_image(one.folders, "dice").mean() for one in level if len(one.folders) >= LEAST_SEEDS]
-        if known:
+        known = [counted_mean(records, one) for one in level if len(one.folders) >= LEAST_SEEDS or one.has_failures]
+        if any(known):
             scores.append((float(np.mean(known)), number))
     return levels[max(scores)[1]] if scores else None
 
@@ -241,10 +252,13 @@ def mean_effect(factor: str, names: tuple[str, str], contexts: Sequence[Comparis
 
 
 def _p_depends(contexts: Sequence[Comparison]) -> float:
-    """That the effect is the same in all `contexts`: each against the mean of all, Bonferroni-adjusted."""
+    """That the effect is the same in all `contexts`: each against the mean of all, Bonferroni-adjusted.
+
+    nan if that is not tested: of one context, of too many, of one without a verdict.
+    """
     count = len(contexts)
     if count < 2 or count > MOST_CONTEXTS or any(one.problem for one in contexts):
-        return 1.0
+        return math.nan
     tests = range(count) if count > 2 else range(1)  # of two, one differs from the mean as the other does
     against = [_combined(contexts, [(one == number) - 1 / count for one in range(count)]) for number in tests]
     return min(1.0, len(against) * min(min(one.p_confirming, one.p_contradicting) for one in against))

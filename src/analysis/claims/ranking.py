@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 
 from src.analysis.claims.claim_file import ClaimFile
-from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Hypothesis, compare_settings, with_failures_as_0
+from src.analysis.claims.comparison import (
+    ABOVE,
+    BELOW,
+    DIFFERENCE,
+    Hypothesis,
+    compare_settings,
+    counted_mean,
+    with_failures_as_0,
+)
 from src.analysis.claims.effects import Effect
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
@@ -144,7 +152,7 @@ def _row(records: Records, setting: Setting) -> dict[str, object]:
     return {
         **facts,
         "mean": dice.mean(),
-        "counted_mean": _counted(records, setting) if setting.has_failures else dice.mean(),
+        "counted_mean": counted_mean(records, setting),
         "low": low,
         "high": high,
         "per_seed": dice.mean(axis=1).tolist(),
@@ -160,12 +168,6 @@ def _row(records: Records, setting: Setting) -> dict[str, object]:
         "max": dice.max(),
         "minutes": records.of_runs(setting.folders, "seconds").mean() / 60,
     }
-
-
-def _counted(records: Records, setting: Setting) -> float:
-    """Mean test Dice with 0 for each run that failed by its own fault, also if it finished in a later attempt."""
-    clean = [folder for folder in setting.folders if folder not in setting.failed_before]
-    return float(records.per_image(clean, "dice").mean(axis=1).sum()) / setting.tried if clean else 0.0
 
 
 def _behind_the_best(records: Records, ranked: Sequence[Setting]) -> pd.DataFrame:

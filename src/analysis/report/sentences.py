@@ -90,10 +90,12 @@ def _best_of(settings: Sequence[Mapping[Any, Any]]) -> list[str]:
         "Collapsed seeds, below half the median of their setting:": _seeds_of(rows, "collapsed"),
         "Outlying seeds, far from the median of their setting:": _seeds_of(rows, "outlying"),
     }
-    counted = any(row["counted_mean"] != row["mean"] for row in rows)
+    best_text = f"Best mean test Dice: {best['setting']} with {score} ({count_text(best['n'], 'seed')})."
+    if any(row["counted_mean"] != row["mean"] for row in rows):
+        over = f"mean test Dice {score} over {count_text(best['n'], 'finished seed')}"
+        best_text = f"Best, ranked with failed runs scored 0: {best['setting']} with {over}."
     return [
-        f"Best mean test Dice{', failed runs scored 0' if counted else ''}: {best['setting']} with {score} "
-        f"({count_text(best['n'], 'seed')}).",
+        best_text,
         *_selection_sentences(best, rows),
         *(["No verdict on new images: a single test image is not a sample of them."] if best["images"] == 1 else []),
         *_lists(others),
@@ -113,7 +115,9 @@ def _selection_sentences(best: Mapping[Any, Any], rows: Sequence[Mapping[Any, An
     if candidates < 2 or pd.isna(best["best_low"]):
         return []
     low, high, first = score_text(best["best_low"]), score_text(best["high"]), 100 * best["first"]
-    return [f"As the best of {candidates} its 95 % interval is {low} to {high}; first in {first:.0f} % of resamples."]
+    of = " of finished seeds" if best["counted_mean"] != best["mean"] else ""
+    interval = f"As the best of {candidates} its 95 % interval{of} is {low} to {high}"
+    return [f"{interval}; first in {first:.0f} % of resamples."]
 
 
 def _seeds_of(rows: Sequence[Mapping[Any, Any]], kind: str) -> list[str]:

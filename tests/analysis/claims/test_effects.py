@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from src.analysis.claims.effects import factor_effects, seed_plan
+from src.analysis.claims.effects import factor_effects, mean_effect, seed_plan
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
 from src.analysis.statistics.estimates import contrast, holm, power
-from tests.analysis.recorded import finish, replicates
+from tests.analysis.recorded import fail, finish, replicates
 
 
 def effects_of(sweep, *factors):
@@ -217,6 +217,29 @@ def test_one_lost_seed_leaves_the_verdicts_of_the_other_contexts(tmp_path):
     assert mean.context == "mean of 2 of 3" and mean.status == "better" and mean.is_everywhere
     assert [bool(part.comparison.problem) for part in parts] == [False, False, True]
     assert mean.comparison.seeds == (3, 3, 3, 3)
+
+
+def test_each_tested_interaction_shares_the_5_percent_whatever_its_p_value(tmp_path):
+    for model in ("unet", "resnet34_unet", "unet_bias"):
+        for scheduler in ("cosine", "onecycle"):
+            replicates(tmp_path, f"model={model}", f"scheduler={scheduler}", spread=0.01, images=10)
+    for scheduler, seeds in (("cosine", 3), ("onecycle", 2)):
+        replicates(tmp_path, "model=unet", "loss=dice", f"scheduler={scheduler}", seeds=seeds, images=10)
+    means = [one for one in effects_of(tmp_path, "scheduler", "model", "loss") if one.parts]
+    raw = [mean_effect("any", ("a", "b"), [part.comparison for part in one.parts], False).p_depends for one in means]
+    assert [one.context for one in means] == ["mean of 3 of 4", *["mean of 2"] * 3, "mean of 1 of 2"]
+    assert raw[0] == 1.0 and math.isnan(raw[-1])  # clipped by Bonferroni, and not tested
+    assert [one.p_depends for one in means[:-1]] == holm(raw[:-1]) and math.isnan(means[-1].p_depends)
+
+
+def test_a_best_level_that_is_the_baseline_is_compared_with_each_once_and_survivors_do_not_make_it(tmp_path):
+    means = {0.0005: 0.6, 0.001: 0.8, 0.002: 0.7, 0.003: 0.65, 0.004: 0.9, 0.005: 0.5}
+    for lr, mean in means.items():
+        replicates(tmp_path, f"optimizer.lr={lr}", mean=mean)
+    for seed in range(3, 5):
+        fail(tmp_path, "optimizer.lr=0.004", seed=seed)  # 3 * 0.9 / 5 = 0.54
+    found = effects_of(tmp_path, "optimizer.lr")
+    assert [(one.first, one.second) for one in found] == [("lr 0.001", f"lr {lr}") for lr in means if lr != 0.001]
 
 
 def test_of_many_levels_each_is_compared_with_the_best_and_with_the_baseline(tmp_path):
