@@ -131,14 +131,14 @@ class Comparison:
         """The effect and the ends of its interval in display units; None if a setting has no runs."""
         if self.estimate is None:
             return None
-        low, high = self.estimate.interval(self.confidence)
+        return self.hypothesis.to_display(self.estimate.value), *self.display_interval(self.estimate)
+
+    def display_interval(self, estimate: Estimate) -> tuple[float, float]:
+        """The ends of the interval of `estimate` in display units, of a level within its bounds."""
+        low, high = estimate.interval(self.confidence)
         if self.is_level:
             low, high = np.clip((low, high), 0, 1)
-        return (
-            self.hypothesis.to_display(self.estimate.value),
-            self.hypothesis.to_display(low),
-            self.hypothesis.to_display(high),
-        )
+        return self.hypothesis.to_display(low), self.hypothesis.to_display(high)
 
     @property
     def p_confirming(self) -> float:

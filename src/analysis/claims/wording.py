@@ -38,7 +38,7 @@ def unmet_text(comparison: Comparison, how: str) -> str:
     with_failures = comparison.with_failures_against(hypothesis.confirming)
     if with_failures is not None and estimate.p_within(*hypothesis.confirming) < 1 - comparison.confidence:
         estimate, condition = with_failures, "with failed runs scored 0, "
-    interval = interval_text(hypothesis.metric, *map(hypothesis.to_display, estimate.interval(comparison.confidence)))
+    interval = interval_text(hypothesis.metric, *comparison.display_interval(estimate))
     arms = arms_text(comparison)
     return f"{f'{arms}: ' if arms else ''}{condition}the interval, {interval}, is {how} {region_text(comparison)}"
 

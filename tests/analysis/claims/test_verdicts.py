@@ -329,6 +329,15 @@ def test_a_level_is_judged_more_strictly_since_scores_are_skewed(apart):
     assert one.display_values[1:] == pytest.approx((100 * low, 100 * min(1, high)))
 
 
+def test_the_reason_of_a_level_stays_within_its_bounds(tmp_path):
+    replicates(tmp_path, "scheduler=onecycle", mean=0.9)
+    for seed in range(3, 5):
+        fail(tmp_path, "scheduler=onecycle", seed=seed)
+    level = {"type": "level", "measure": "test_dice", "side": ONE, "at_least": 0.8}
+    reason = judged(tmp_path, level=level)["level"].reason
+    assert reason.endswith("with failed runs scored 0, the interval, +0.00 to +100.00, is not entirely above 80")
+
+
 def test_a_single_test_image_is_not_a_sample_of_images(tmp_path):
     for scheduler, mean in (("onecycle", 0.9), ("cosine", 0.8)):
         for seed, offset in enumerate((-0.01, 0.0, 0.01)):
