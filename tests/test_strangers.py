@@ -79,7 +79,7 @@ def test_shapes_that_no_evaluation_writes_are_named_and_stay(run_copy, commands)
     assert commands["evaluate"]().returncode == 0
 
 
-@pytest.mark.parametrize("count", [24, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [8, pytest.param(500, marks=pytest.mark.long)])
 def test_damage_to_any_file_is_answered_in_lines_and_never_gives_another_answer(
     run_copy, trained_run, commands, tmp_path, count
 ):

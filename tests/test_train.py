@@ -38,6 +38,7 @@ def test_one_run_then_the_same_again(train, command, small, tmp_path):
     assert {path.name for path in set(PROJECT.iterdir()) - before} <= {".cache"}  # Hydra writes nothing
 
 
+@pytest.mark.long
 def test_a_sweep_and_its_report(train, command, small, tmp_path):
     swept = train("-m", *small, "scheduler=cosine,onecycle", "hydra.launcher.jobs=2")
     assert swept.returncode == 0, swept.stderr

@@ -166,6 +166,7 @@ def process_as_image(pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.broadcast_to(color, (size, size, 3)), np.ones((size, size), np.uint8)
 
 
+@pytest.mark.long
 def test_a_worker_lives_through_all_epochs(pairs: list[Pair]) -> None:
     loader = eval_loader(pairs, process_as_image, 8, batch_size=5, workers=1, pin_memory=False)
     first, second = (next(iter(loader)).images[0, :, 0, 0].tolist() for _ in range(2))
@@ -293,6 +294,7 @@ def test_too_little_shared_memory_is_said_with_the_remedy(pairs: list[Pair]) -> 
     assert str(error).endswith("(--shm-size=2g), or set data.workers=0")
 
 
+@pytest.mark.long
 def test_other_errors_stay_as_they_are(pairs: list[Pair]) -> None:
     error = RuntimeError("unable to open shared memory object: Too many open files (24)")
     with pytest.raises(RuntimeError) as raised:

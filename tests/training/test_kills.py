@@ -88,6 +88,7 @@ def rows_written_since(moment: float, config) -> bool:
     return any(file.stat().st_mtime > moment for file in Path(config.output).rglob("epochs.jsonl"))
 
 
+@pytest.mark.long
 def test_a_signal_leaves_a_checkpoint_in_the_middle_of_an_epoch_and_no_image_is_repeated_or_skipped(config):
     # 18 images, one at a time, two of which make a step
     overrides = ("augmentation=flip_jitter", "trainer.accumulate=2", "trainer.epochs=6", "trainer.batch_size=1")
