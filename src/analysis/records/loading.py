@@ -64,6 +64,7 @@ class Records:
         key = (column, *folders)
         if key not in self._stacked:
             self._stacked[key] = np.stack([self.scores[folder][column].to_numpy() for folder in folders])
+            self._stacked[key].flags.writeable = False
         return self._stacked[key]
 
     def check_same_images(self, folders: Iterable[str]) -> None:

@@ -1,14 +1,18 @@
 """Estimates with intervals and p-values, and power analysis, as functions of arrays; docs/statistics.md checks them."""
 
 import math
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special, stats  # `special` has the same quantiles in a hundredth of the time that `stats` takes
 
 Scores = npt.NDArray[np.float64]
+Result = TypeVar("Result")
 LEVEL = 0.05  # the error rate that all verdicts of one file share
 CONFIDENCE = 0.95
 LEAST_SEEDS = 3  # of each setting for a verdict
@@ -17,6 +21,22 @@ FAR, SEEDS_FOR_OUTLIERS = 10, 5  # robust standard deviations of outlying seeds,
 POWER = 0.8
 MOST_SEEDS = 1000  # of each sample; if these are too few, another experiment is needed
 FARTHEST = 1e6  # standard errors; the power is 1 long before, and scipy's noncentral t is nan from about 1e10 on
+
+
+def _once(function: Callable[[Scores], Result]) -> Callable[[Scores], Result]:
+    """`function` of a sample, kept as long as the sample if that is read-only: hundreds of contrasts share samples."""
+    kept: dict[int, Result] = {}
+
+    @wraps(function)
+    def of_sample(sample: Scores) -> Result:
+        if sample.flags.writeable:
+            return function(sample)
+        if id(sample) not in kept:
+            kept[id(sample)] = function(sample)
+            weakref.finalize(sample, kept.pop, id(sample)).atexit = False
+        return kept[id(sample)]
+
+    return of_sample
 
 
 @dataclass(frozen=True)
@@ -108,11 +128,11 @@ def variance_components(samples: Sequence[Scores], weights: Sequence[float], new
     shapes = [sample.shape for sample in samples]
     assert len({images for _, images in shapes}) == 1, f"samples must share their images, got {shapes}"
     weighted = list(zip(samples, weights, strict=True))
-    seeds = tuple(weight**2 * float(_variance(sample.mean(axis=1))) for sample, weight in weighted)
+    seeds = tuple(weight**2 * _variance_of_seeds(sample) for sample, weight in weighted)
     counts, images = tuple(len(sample) for sample in samples), samples[0].shape[1]
     if not new_images or images < 2:
         return VarianceComponents(seeds, counts, 0.0, images)
-    profile = sum(weight * sample.mean(axis=0) for sample, weight in weighted)  # (images,)
+    profile = sum((weight * _image_means(sample) for sample, weight in weighted), np.zeros(images))  # (images,)
     # seeds disagree about single images too; that part is in the seeds' variance already, so it is subtracted here
     noise = sum(weight**2 * _residual(sample) / len(sample) for sample, weight in weighted)
     return VarianceComponents(seeds, counts, max(0.0, float(_variance(profile) - noise) / images), images)
@@ -125,7 +145,8 @@ def contrast(samples: Sequence[Scores], weights: Sequence[float], new_images: bo
     is a sample of one column.
     """
     origin = samples[0][0]  # (images,); runs that agree differ from it by exactly 0, but their means by rounding
-    value = sum(weight * float((sample - origin).mean()) for sample, weight in zip(samples, weights, strict=True))
+    distances = [(sample[0] - origin + _beyond_first(sample)).mean() for sample in samples]
+    value = sum(weight * float(distance) for distance, weight in zip(distances, weights, strict=True))
     value += sum(weights) * float(origin.mean())
     return Estimate(value, *variance_components(samples, weights, new_images).variance_and_df())
 
@@ -164,6 +185,7 @@ def correlation_of_seeds(samples: Sequence[Scores], seeds: Sequence[Sequence[int
     return float(np.corrcoef(first, second)[0, 1])
 
 
+@_once
 def has_identical_seeds(sample: Scores) -> bool:
     """Whether seeds of `sample`, (seeds, images), have identical results, so that they do not show how seeds vary.
 
@@ -321,6 +343,23 @@ def _variance(values: Scores) -> np.float64:
     return (values - values[0]).var(ddof=1) if len(values) > 1 else np.float64(np.nan)
 
 
+@_once
+def _variance_of_seeds(sample: Scores) -> float:
+    return float(_variance(sample.mean(axis=1)))
+
+
+@_once
+def _image_means(sample: Scores) -> Scores:
+    return np.asarray(sample.mean(axis=0))
+
+
+@_once
+def _beyond_first(sample: Scores) -> Scores:
+    """The mean over seeds less the first seed, (images,); exactly 0 if all agree."""
+    return np.asarray((sample - sample[0]).mean(axis=0))
+
+
+@_once
 def _residual(sample: Scores) -> float:
     """Mean square of what neither the seed nor the image explains, of (seeds, images); nan with one seed."""
     if min(sample.shape) < 2:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
+from src.analysis.statistics import estimates
 from src.analysis.statistics.estimates import (
     Estimate,
     VarianceComponents,
@@ -122,6 +123,28 @@ def test_how_hard_an_image_is_cancels_in_a_difference_but_not_in_a_mean():
     before, after = contrast([A, B], (1, -1)), contrast([A + harder, B + harder], (1, -1))
     assert (after.value, after.variance, after.df) == pytest.approx((before.value, before.variance, before.df))
     assert contrast([A + harder], (1,)).variance > contrast([A], (1,)).variance
+
+
+def test_what_many_contrasts_share_is_computed_once_for_a_read_only_sample(monkeypatch):
+    samples = [A.copy(), A[::-1] + 1.0]
+    expected = contrast(samples, [1.0, -1.0])
+    for sample in samples:
+        sample.flags.writeable = False
+    seen, variance = [], estimates._variance
+    monkeypatch.setattr(estimates, "_variance", lambda values: seen.append(len(values)) or variance(values))
+    assert [contrast(samples, [1.0, -1.0]) for _ in range(5)] == 5 * [expected]
+    assert sorted(seen) == [2, 2, 3, 3, 3, 3, 3]  # of each sample's seeds once, of the images of each contrast
+
+
+def test_a_sample_that_changes_or_takes_the_place_of_another_has_its_own_estimate():
+    for offset in range(20):
+        sample = A + offset  # each may lie where the one before lay
+        sample.flags.writeable = bool(offset % 2)
+        assert contrast([sample], [1.0]).value == pytest.approx(6 + offset)
+        if offset % 2:
+            sample[:] = B
+            assert contrast([sample], [1.0]).value == pytest.approx(1) and has_identical_seeds(sample)
+        del sample
 
 
 def test_an_interaction_adds_the_variances_of_four_arms():
