@@ -214,6 +214,8 @@ INGREDIENTS = {
     "best/flip_tta": {"trainer": {"flip_tta": True}},
 }
 
+LARGE = ("best/ingredients", "ideas/loss")  # take seconds to compose
+EXPERIMENTS = [pytest.param(name, marks=pytest.mark.long) if name in LARGE else name for name in RUNS]
 RECIPES = {f"best/{model}": {"trainer": {"flip_tta": True}} for model in ("unet", "resnet34_unet")}
 
 # What a report printed for a setting, in part
@@ -325,13 +327,13 @@ def test_no_file_is_forgotten():
     assert (len(RUNS), len(SETTINGS)) == (29, 29)
 
 
-@pytest.mark.parametrize("experiment", RUNS)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_asks_for_exactly_these_runs_each_once(runs, experiment):
     assert [row(run) for run in runs(experiment)] == [line.split() for line in RUNS[experiment].strip().split("\n")]
     assert len(ids(runs(experiment))) == len(runs(experiment))
 
 
-@pytest.mark.parametrize("experiment", [name for name in RUNS if name not in ("demo", *RECIPES)])
+@pytest.mark.parametrize("experiment", [one for one in EXPERIMENTS if one not in ("demo", *RECIPES)])
 def test_what_an_experiment_does_not_vary_is_its_report_s_protocol(runs, experiment):
     for run in runs(experiment):
         trainer, augmentation = run.trainer, run.augmentation
@@ -363,7 +365,7 @@ def test_factors_that_have_no_name(runs):
     assert [run.data.border for run in runs("report_e/border")] == ["foreground", "random"]
 
 
-@pytest.mark.parametrize("experiment", RUNS)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_the_config_that_cfg_job_prints_is_one_of_the_runs(runs, experiment):
     _, printed = asked(experiment)
     assert choices(printed) in [choices(run) for run in runs(experiment)]
@@ -394,6 +396,7 @@ def test_a_setting_by_itself_is_the_same_run_as_in_its_experiment(runs, composed
     assert ids(alone) == set.union(*(ids(runs(experiment)) for experiment in experiments))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["unet", "resnet34_unet"])
 def test_each_ingredient_differs_from_the_starting_point_in_one_thing(runs, model):
     plain, *others = [setting_of(run) for run in runs("best/ingredients") if run.model["name"] == model]

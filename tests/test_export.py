@@ -67,6 +67,7 @@ def test_the_recipe_in_the_documentation_gives_what_segsweep_gives(network, trai
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / "mask.png")), expected.mask)
 
 
+@pytest.mark.long
 def test_the_file_says_what_it_is_of_and_what_it_expects(network, trained_run):
     model = onnx.load(network)
     onnx.checker.check_model(model, full_check=True)

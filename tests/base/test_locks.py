@@ -112,7 +112,7 @@ def test_who_waits_gets_the_lock_when_the_other_machine_is_done(lock, elsewhere,
     assert not heartbeat(tmp_path).exists()
 
 
-@pytest.mark.parametrize("begun", ["anew", "after a dead one"])
+@pytest.mark.parametrize("begun", ["anew", pytest.param("after a dead one", marks=pytest.mark.long)])
 def test_of_machines_that_come_at_the_same_moment_one_gets_the_lock(elsewhere, tmp_path, begun):
     if begun == "after a dead one":
         heartbeat(tmp_path).write_text('{"host": "gone", "name": "gone", "pid": 1, "beat": "1"}')
@@ -135,7 +135,8 @@ def test_on_this_machine_the_lock_is_believed_and_no_heartbeat(lock, tmp_path):
             pass
 
 
-@pytest.mark.parametrize("rubbish", [b"", pytest.param(b'{"host": 3', marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("rubbish", [b"", b'{"host": 3'])
 def test_a_heartbeat_that_cannot_be_read_is_outlived_like_any_other(lock, tmp_path, rubbish):
     heartbeat(tmp_path).write_bytes(rubbish)
     assert lock.is_held()  # perhaps by another machine, for SILENCE

@@ -82,7 +82,8 @@ def test_what_cuda_raises_is_recorded_with_the_batch_that_would_fit(start, tmp_p
     assert "Tried to allocate 2.00 GiB" in outcome.error
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_machine_that_runs_out_of_memory_is_recorded_likewise(composed, small, tmp_path, workers):
     # one layer's output takes 200 MB; threads need room for their stacks and heaps too
     large = ("data.image_size=512", "trainer.batch_size=6", "model.width=32", f"data.workers={workers}")
