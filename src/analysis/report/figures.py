@@ -92,8 +92,12 @@ def _checksum(picture: Picture) -> str:
     parts = [matplotlib.__version__, *(Path(str(code.__file__)).read_text() for code in (plots, figure_style))]
     parts += [str(picture.height), picture.draw.func.__name__]
     for name, value in picture.draw.keywords.items():
-        plain = value.to_json(orient="split", double_precision=15) if isinstance(value, pd.DataFrame) else value
-        parts += [name, repr(plain.tolist() if isinstance(plain, np.ndarray) else plain)]
+        if isinstance(value, pd.DataFrame):
+            try:
+                value = value.to_json(orient="split", double_precision=15)
+            except (ValueError, OverflowError):  # a label of a record may hold what no encoding has
+                value = value.to_dict("split")
+        parts += [name, repr(value.tolist() if isinstance(value, np.ndarray) else value)]
     return sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -43,6 +43,12 @@ def test_a_figure_is_drawn_again_only_if_it_shows_something_else_or_its_files_ar
     }
 
 
+def test_a_figure_of_a_name_that_no_encoding_has_is_drawn(tmp_path):
+    scores = SCORES.assign(setting=["a\udcff"])
+    save_pictures([Picture("a", "", "settings", partial(dots, settings=scores), 1.5)], tmp_path)
+    assert (tmp_path / "a.svg").stat().st_size > 1000
+
+
 def test_without_room_for_all_effects_the_answers_stay_and_the_parts_of_means_go(tmp_path):
     for model in ("unet", "resnet34_unet"):
         for scheduler in ("cosine", "onecycle"):
