@@ -275,11 +275,10 @@ def hedges_g_interval(first: Scores, second: Scores, confidence: float = CONFIDE
     Exact for normal seeds of equal spread, by the noncentral t distribution (Steiger and Fouladi, in What if there were
     no significance tests?, 1997). nan as `hedges_g`.
     """
-    df, each = len(first) + len(second) - 2, 1 / len(first) + 1 / len(second)
-    t_value = hedges_g(first, second) / (1 - 3 / (4 * df - 1)) / math.sqrt(each) if df > 0 else math.nan
-    if math.isnan(t_value):
+    if math.isnan(size := hedges_g(first, second)):
         return math.nan, math.nan
-    tail = (1 - confidence) / 2
+    df, each = len(first) + len(second) - 2, 1 / len(first) + 1 / len(second)
+    t_value, tail = size / (1 - 3 / (4 * df - 1)) / math.sqrt(each), (1 - confidence) / 2
     low, high = (special.nctdtrinc(df, share, t_value) * math.sqrt(each) for share in (1 - tail, tail))
     return float(low), float(high)
 

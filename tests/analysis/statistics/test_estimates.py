@@ -269,6 +269,8 @@ def test_hedges_g_by_hand():
 
 def test_hedges_g_needs_two_seeds_an_arm_and_some_spread():
     assert math.isnan(hedges_g(FIRST, SECOND[:1])) and math.isnan(hedges_g(FIRST[:1], SECOND))
+    for counts in ((0, 2), (1, 1), (1, 2), (2, 1), (1, 5)):
+        assert np.isnan(hedges_g_interval(*(np.linspace(0.1, 0.2, count) for count in counts))).all()
     assert math.isnan(hedges_g(np.full(3, 0.1), np.full(5, 0.1)))  # whatever rounding makes of their means
     assert math.isnan(hedges_g(np.full(3, 0.1), np.full(5, 0.2)))
 
