@@ -20,6 +20,7 @@ SAME = 1e-9  # relative; means of seeds that differ by less differ by rounding
 FAR, SEEDS_FOR_OUTLIERS = 10, 5  # robust standard deviations of outlying seeds, and the fewest seeds to tell
 POWER = 0.8
 MOST_SEEDS = 1000  # of each sample; if these are too few, another experiment is needed
+LARGEST_T = 1000  # beyond, only the spread's own error counts (chi-squared), and scipy's noncentral t takes hours
 FARTHEST = 1e6  # standard errors; the power is 1 long before, and scipy's noncentral t is nan from about 1e10 on
 
 
@@ -279,8 +280,11 @@ def hedges_g_interval(first: Scores, second: Scores, confidence: float = CONFIDE
         return math.nan, math.nan
     df, each = len(first) + len(second) - 2, 1 / len(first) + 1 / len(second)
     t_value, tail = size / (1 - 3 / (4 * df - 1)) / math.sqrt(each), (1 - confidence) / 2
-    low, high = (special.nctdtrinc(df, share, t_value) * math.sqrt(each) for share in (1 - tail, tail))
-    return float(low), float(high)
+    if abs(t_value) > LARGEST_T:
+        ends = sorted(t_value * math.sqrt(2 * special.gammaincinv(df / 2, share) / df) for share in (tail, 1 - tail))
+    else:
+        ends = [special.nctdtrinc(df, share, t_value) for share in (1 - tail, tail)]
+    return float(ends[0] * math.sqrt(each)), float(ends[1] * math.sqrt(each))
 
 
 def improvement(size: float) -> float:

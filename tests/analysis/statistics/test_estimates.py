@@ -267,6 +267,17 @@ def test_hedges_g_by_hand():
     assert hedges_g(second, first) == pytest.approx(-0.8 * 3 / math.sqrt(2.5))
 
 
+def test_the_interval_of_hedges_g_has_an_end_for_seeds_that_hardly_differ():
+    """At t = 1,000 the chi-squared limit and the noncentral t distribution agree to 0.1 %."""
+    seeds = np.array([-1.0, 0.0, 1.0])
+    ends = [np.array(hedges_g_interval(t + seeds * math.sqrt(1.5), seeds * math.sqrt(1.5))) / t for t in (999, 1001)]
+    assert ends[0] == pytest.approx(ends[1], rel=0.001)
+    low, high = hedges_g_interval(0.9 + 1e-9 * seeds, 0.4 + 1e-9 * seeds)
+    size = hedges_g(0.9 + 1e-9 * seeds, 0.4 + 1e-9 * seeds)
+    assert 0 < low < size < high < math.inf
+    assert hedges_g_interval(0.4 + 1e-9 * seeds, 0.9 + 1e-9 * seeds) == pytest.approx((-high, -low))
+
+
 def test_hedges_g_needs_two_seeds_an_arm_and_some_spread():
     assert math.isnan(hedges_g(FIRST, SECOND[:1])) and math.isnan(hedges_g(FIRST[:1], SECOND))
     for counts in ((0, 2), (1, 1), (1, 2), (2, 1), (1, 5)):
