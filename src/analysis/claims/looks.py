@@ -15,7 +15,7 @@ from src.analysis.statistics.estimates import LEVEL
 from src.base.files import read_regular, write_text
 
 LOOKS = "looks.jsonl"  # in a sweep's folder
-LARGEST = 10_000_000  # bytes that are read of it
+LARGEST = 100_000  # bytes that are read of it: about 1,000 looks, which take seconds
 NODES, LEAST_STEP = 256, 1.001  # so many nodes are too far apart for a look at even fewer new runs
 
 
@@ -23,7 +23,7 @@ class Look(BaseModel):
     """`runs`: of a setting, the mean over settings; `digest`: of the ids of all runs; `time`: UTC."""
 
     time: str
-    runs: float = Field(gt=0)
+    runs: float = Field(gt=0, allow_inf_nan=False)
     digest: str
 
 

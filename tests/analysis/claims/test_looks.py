@@ -82,7 +82,19 @@ def test_where_a_sweep_cannot_be_written_its_looks_are_kept_with_the_output(tmp_
     assert len((sweep / LOOKS).read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"time": "now"}', "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[1]",
+        '{"time": "now"}',
+        "\xff",
+        '{"time": "now", "runs": Infinity, "digest": "a"}',
+        '{"time": "now", "runs": NaN, "digest": "a"}',
+        '{"time": "now", "runs": -1, "digest": "a"}',
+        '{"time": "now", "runs": 1, "digest": "a"}\n' * 5000,  # a stranger's file must not take hours
+    ],
+)
 def test_a_damaged_file_stays_and_earlier_looks_are_said_not_to_count(tmp_path, text):
     (tmp_path / LOOKS).write_text(text, encoding="latin-1")
     seen, (note,) = keep_looks(runs(tmp_path, 3), tmp_path)
