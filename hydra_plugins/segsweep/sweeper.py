@@ -1,8 +1,8 @@
-"""The sweeper: every combination of the values given, handed to the launcher at once."""
+"""The sweeper: every combination of the values given, less those left out, handed to the launcher at once."""
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -10,17 +10,32 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from pydantic import ConfigDict, Field
 
 from hydra_plugins.segsweep.launchers import SegsweepLauncher
-from src.base.errors import ConfigError, shown
+from src.base.config import Section, parse_section
+from src.base.errors import ConfigError, did_you_mean, shown
 from src.cli.hydra_entry import as_config_errors
 from src.cli.overrides import force_overrides
+
+Values = dict[str, list[str]]  # of each key, in its place in the grid, the overrides that give it its values
+
+
+class Grid(Section):
+    """What hydra.sweeper says of the combinations; see conf/hydra/sweeper/grid.yaml."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    params: dict[str, Any] | None = None
+    grids: list[dict[str, Any]] | None = None
+    pairs: list[Annotated[list[str], Field(min_length=2)]] | None = None
+    exclude: list[Annotated[dict[str, Any], Field(min_length=1)]] | None = None
 
 
 class GridSweeper(Sweeper):
     """The product of all values, as of Hydra's basic sweeper, but each run resolves interpolations with its own values.
 
-    `params`: values by key; `dry_run`, `skip_invalid`: see conf/hydra/sweeper/grid.yaml. All are read in the config.
+    Its settings, all read in the config: conf/hydra/sweeper/grid.yaml.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -32,32 +47,22 @@ class GridSweeper(Sweeper):
         self.launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
-        """Launches the product of `hydra.sweeper.params` and `arguments`, which replace params of the same key.
+        """Launches the combinations of the grid and `arguments`, which replace what the grid has for the same key.
 
         Ends the program if a run failed.
         """
         assert self.hydra_context is not None and self.launcher is not None and self.config is not None
         # not the settings, whose interpolations Hydra has resolved: each job resolves them with its own values
         sweeper: Any = OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)
-        if not isinstance(sweeper["params"], dict | None):
-            raise ConfigError([f"hydra.sweeper.params: got {shown(sweeper['params'])}; it takes key: values"])
+        grid = parse_section(Grid, sweeper, "hydra.sweeper.")
         self._check_switches()
-        params = [f"{key}={value}" for key, value in (sweeper["params"] or {}).items()]
+        params = grid.params or {}
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = [*force_overrides(params), *arguments]
-        with as_config_errors(overrides):
-            values: dict[str, list[str]] = {}
-            for override in parser.parse_overrides(overrides):
-                key, given = override.get_key_element(), [override.input_line]
-                if override.is_interval_sweep():
-                    got = f"{key.lstrip('+')}: got {shown(override.get_value_string())}"
-                    raise ConfigError([f"{got}; a grid takes a,b, choice(…), range(…) or glob(…); a search, intervals"])
-                if override.is_sweep_override():
-                    given = [f"{key}={value}" for value in override.sweep_string_iterator()]
-                values[key] = given
-        jobs = [list(job) for job in itertools.product(*values.values())]
-        if not jobs:
+        grids = [_values(parser, {**params, **_as_choices(own)}, arguments) for own in grid.grids or [{}]]
+        jobs = [job for values in grids for job in _combinations(values, grid.pairs or [])]
+        if not jobs or any([] in own.values() for own in grid.grids or []):
             raise ConfigError(["the grid is empty: a range or list without values was given"])
+        jobs = _without(jobs, grid.exclude or [], parser)
         returns = self.launcher.launch(jobs, initial_job_idx=0)
         failed = [job for job in returns if job.status != JobStatus.COMPLETED]
         if failed and isinstance(self.launcher, SegsweepLauncher):  # which has said how each run ended
@@ -77,3 +82,82 @@ class GridSweeper(Sweeper):
                 problems.append(f"hydra.sweeper.{key}: this launcher cannot do it; hydra/launcher=local does")
         if problems:
             raise ConfigError(problems)
+
+
+def _as_choices(grid: Mapping[str, Any]) -> dict[str, Any]:
+    """`grid` with each list of values, as YAML has it, in the form of an override: `a,b`."""
+    joined = {key: map(str, value) for key, value in grid.items() if isinstance(value, list)}
+    return {**grid, **{key: ",".join(values).replace("None", "null") for key, values in joined.items()}}
+
+
+def _values(parser: OverridesParser, params: Mapping[str, Any], arguments: Sequence[str]) -> Values:
+    """The values of `params` and of `arguments`, which replace params of the same key."""
+    overrides = [*force_overrides([f"{key}={value}" for key, value in params.items()]), *arguments]
+    values: Values = {}
+    with as_config_errors(overrides):
+        for override in parser.parse_overrides(overrides):
+            key, given = override.get_key_element().lstrip("+"), [override.input_line]
+            if override.is_interval_sweep():
+                got = f"{key}: got {shown(override.get_value_string())}"
+                raise ConfigError([f"{got}; a grid takes a,b, choice(…), range(…) or glob(…); a search, intervals"])
+            if override.is_sweep_override():
+                prefix = override.get_key_element()
+                given = [f"{prefix}={value}" for value in override.sweep_string_iterator()]
+            values[key] = given
+    return values
+
+
+def _combinations(values: Values, pairs: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The product of all values; the keys of each of `pairs` move together. Raises ConfigError for unfit pairs."""
+    problems = []
+    for key in {key for pair in pairs for key in pair if sum(other.count(key) for other in pairs) > 1}:
+        problems.append(f"hydra.sweeper.pairs: got {shown(key)} twice; a key moves with one pair")
+    for pair in pairs:
+        lengths = {key: len(values.get(key, ())) for key in pair}
+        for key in [key for key in pair if key not in values]:
+            problems.append(
+                f"hydra.sweeper.pairs: got {shown(key)}, which is not swept; {did_you_mean(key, [*values])}"
+            )
+        if not problems and len(set(lengths.values())) > 1:
+            got = ", ".join(f"{length} of {key}" for key, length in lengths.items())
+            problems.append(f"hydra.sweeper.pairs: got {got}; values that move together are equally many")
+    if problems:
+        raise ConfigError(problems)
+    pair_of = {key: tuple(pair) for pair in pairs for key in pair}
+    groups = dict.fromkeys(pair_of.get(key, (key,)) for key in values)
+    axes = [list(zip(*(values[key] for key in group), strict=True)) for group in groups]
+    return [list(itertools.chain.from_iterable(point)) for point in itertools.product(*axes)]
+
+
+def _without(jobs: list[list[str]], rules: Sequence[Mapping[str, Any]], parser: OverridesParser) -> list[list[str]]:
+    """`jobs` but those that have all the values of one of `rules`, in which a list is any of its values.
+
+    Raises ConfigError for a key that no job has, a rule that leaves out nothing, and rules that leave out everything.
+    """
+    if not rules:
+        return jobs
+    parsed = {one: parser.parse_override(one) for one in {one for job in jobs for one in job}}
+    points = [{parsed[one].get_key_element().lstrip("+"): parsed[one].value() for one in job} for job in jobs]
+    keys = sorted({key for point in points for key in point})
+    unknown = dict.fromkeys(key for rule in rules for key in rule if key not in keys)
+    problems = [
+        f"hydra.sweeper.exclude: got {shown(key)}, which is not swept; {did_you_mean(key, keys)}" for key in unknown
+    ]
+    left_out = [{number for number, point in enumerate(points) if _has(point, rule)} for rule in rules]
+    if not problems:
+        problems = [
+            f"hydra.sweeper.exclude: got {shown(dict(rule))}, which leaves out nothing; no combination has these values"
+            for rule, numbers in zip(rules, left_out, strict=True)
+            if not numbers
+        ]
+    kept = [job for number, job in enumerate(jobs) if not any(number in numbers for numbers in left_out)]
+    if problems or not kept:
+        raise ConfigError(problems or ["hydra.sweeper.exclude: leaves out every combination"])
+    return kept
+
+
+def _has(point: Mapping[str, Any], rule: Mapping[str, Any]) -> bool:
+    return all(
+        key in point and (point[key] == value or (isinstance(value, list) and point[key] in value))
+        for key, value in rule.items()
+    )

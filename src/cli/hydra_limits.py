@@ -123,8 +123,9 @@ def check_hydra(hydra: Any, overrides: Sequence[str] = ()) -> None:
 def _problems_of_one_run(hydra: Any, overrides: Sequence[str]) -> list[str]:
     unused = [one for one in overrides if re.match(r"[+~]*hydra[./](launcher|sweeper)\b", one)]
     problems = [f"{override}: one run has no launcher and no sweeper; -m makes a sweep" for override in unused]
-    if OmegaConf.select(hydra, "sweeper.params") and "hydra.mode=RUN" not in strip_plus(overrides):
-        problems.append("hydra.sweeper.params: holds a grid, which one run does not use; -m makes a sweep of it")
+    grids = [key for key in ("params", "grids") if OmegaConf.select(hydra, f"sweeper.{key}")]
+    if grids and "hydra.mode=RUN" not in strip_plus(overrides):
+        problems.append(f"hydra.sweeper.{grids[0]}: holds a grid, which one run does not use; -m makes a sweep of it")
     return problems
 
 
