@@ -165,8 +165,10 @@ RUNS = {
     "ideas/pretrained": """
         resnet34_unet_plain  flip_jitter  cosine  adamw  0.001  bce  32  50  0""",
     "demo": """
+        unet           none         cosine    adamw  0.001  bce  4  6  0
         unet           flip_jitter  cosine    adamw  0.001  bce  4  6  0
         unet           flip_jitter  onecycle  adamw  0.001  bce  4  6  0
+        resnet34_unet  none         cosine    adamw  0.001  bce  4  6  0
         resnet34_unet  flip_jitter  cosine    adamw  0.001  bce  4  6  0
         resnet34_unet  flip_jitter  onecycle  adamw  0.001  bce  4  6  0""",
 }
@@ -510,7 +512,7 @@ def test_a_head_tells_the_command_the_cost_and_what_was_reported(file):
 def test_typed_values_replace_those_of_the_experiment():
     assert len(jobs_of("report_b/learning_rate", "optimizer.lr=1e-3,1e-4,1e-5")) == 3
     assert len(jobs_of("report_a/scheduler", "model=unet")) == 2
-    assert len(jobs_of("demo", "seed=7")) == 4
+    assert len(jobs_of("demo", "seed=7")) == 6
     assert len(jobs_of("report_a/all", "seed=0,1,2,3,4")) == 30
     assert len(jobs_of("report_b/learning_rate", "model=unet_bias,resnet34_unet_plain")) == 4
 

@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
 from src.base.config import RunConfig, build
+from src.base.progress import ProgressBar
 from src.base.runtime import Numerics, seed_everything
 from src.benchmarking.baseline_loop import baseline_epoch, baseline_loader, load_make_step, naming_script
 from src.data.datasets import PairReader
@@ -169,7 +169,7 @@ def measure_in_turns(
         works[name]()
         memory[name] = None if before is None else torch.cuda.max_memory_allocated(device) - before
     found: dict[str, list[float]] = {name: [] for name in works}
-    for _ in tqdm(range(repeats), what, unit="turn", disable=None, leave=False):
+    for _ in ProgressBar(range(repeats), what, unit="turn", leave=False):
         for name, take_turn in works.items():
             found[name].append(take_turn())
     return found, memory

@@ -13,11 +13,11 @@ from typing import Any
 import cv2
 import numpy as np
 import PIL
-from tqdm import tqdm
 
 from src.base.environment import usable_cores
 from src.base.files import flush_to_disk, making, read_json, write_json
 from src.base.locks import HostAwareLock
+from src.base.progress import ProgressBar
 from src.data.datasets import FileReader, PairReader
 from src.data.pairs import Pair, Splits
 
@@ -171,9 +171,8 @@ def _fill(workplace: Path, pairs: Sequence[Pair], files: FileReader, size: int) 
                 if os.pwrite(file.fileno(), content, start + rows[pair.stem] * len(content)) != len(content):
                     raise OSError(f"{pair.stem} was only written in part")
 
-        # disable=None: a bar only if stderr is a terminal
         description = f"decoding images to {size} pixels"
-        for _ in tqdm(pool.map(write, pairs), total=len(pairs), desc=description, unit=" images", disable=None):
+        for _ in ProgressBar(pool.map(write, pairs), total=len(pairs), desc=description, unit=" images"):
             pass
     for path in paths:
         flush_to_disk(path)

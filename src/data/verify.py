@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from tqdm import tqdm
 
 from src.base.errors import one_line
 from src.base.files import read_regular, write_text
+from src.base.progress import ProgressBar
 from src.data.decoding import PairContent, PairDecoder
 from src.data.images import Decoded, decode, read_file
 from src.data.pairs import Facts, OnError, Pair, Splits
@@ -133,8 +133,7 @@ def _check_all(splits: Splits) -> _Verification:
     pairs = splits.pairs
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         checks = pool.map(lambda pair: _check(pair, splits.decoder), pairs)
-        # disable=None: a bar only if stderr is a terminal
-        bar = tqdm(checks, desc="checking the data", total=len(pairs), unit=" images", disable=None)
+        bar = ProgressBar(checks, desc="checking the data", total=len(pairs), unit=" images")
         judged, decoder = _judged(list(bar), splits.decoder)
     facts = {check.pair.stem: _facts(check, decoder) for check in judged if not check.problems}
     if facts and (settings := decoder.masks.settings()) and not any(each.foreground for each in facts.values()):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
 from src.base.files import allowed, replacing
+from src.base.progress import ProgressBar
 from src.base.record import CONTACT_SHEET
 from src.display.panels import (
     GAP,
@@ -91,7 +91,7 @@ def write_gallery(
     written: list[Path] = []
 
     def saved(group: str, examples: Iterable[Example]) -> Iterator[Example]:
-        for rank, example in enumerate(tqdm(examples, f"{group} images", unit="image", disable=None, leave=False), 1):
+        for rank, example in enumerate(ProgressBar(examples, f"{group} images", unit="image", leave=False), 1):
             for style in styles:
                 written.append(folder / "gallery" / _file_name(group, rank, example.stem, style))
                 save_picture(draw_figure(example, style), written[-1])

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from src.base.progress import ProgressBar
 from src.data.images import FOREGROUND, IGNORED, BorderPolicy, resize_mask, trimap_to_target
 from src.data.loaders import NativeBatch
 from src.data.pairs import Pair
@@ -83,7 +83,7 @@ class Scored:
 
 def predictions(predictor: Predictor, batches: Iterable[NativeBatch], tta: Tta, what: str) -> Iterator[Prediction]:
     """Every image of `batches` in its order; a bar named `what` shows how far it is."""
-    for batch in tqdm(batches, desc=what, unit="batch", disable=None, leave=False):
+    for batch in ProgressBar(batches, desc=what, unit="batch", leave=False):
         probabilities = predictor.probabilities(batch.images, tta).cpu().numpy()  # (B, S, S)
         yield from map(Prediction, probabilities, batch.trimaps)
 

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field
-from tqdm import tqdm
 
 from src.base.config import PackageName, Section, UserPath
 from src.base.environment import usable_cores
 from src.base.errors import ConfigError, attempt
+from src.base.progress import ProgressBar
 from src.data.decoding import PairDecoder
 from src.data.images import FOREGROUND, IGNORED, trimap_to_target
 from src.data.pairs import Pair
@@ -132,7 +132,7 @@ class Inference:
         self.outputs.folder.mkdir(parents=True, exist_ok=True)
         stop = StopRequest()
         try:
-            with stop.listening(), tqdm(total=len(self.inputs.photos), unit="photo", disable=None) as progress:
+            with stop.listening(), ProgressBar(total=len(self.inputs.photos), desc="photos", unit="photo") as progress:
                 for batch in self.batches():
                     outcomes += batch
                     progress.update(len(batch))

@@ -79,7 +79,7 @@ class JobProcess:
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path), **environment},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "TQDM_DISABLE": "1", **environment},
             start_new_session=True,
         )
         if job is not None:

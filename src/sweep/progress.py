@@ -1,9 +1,8 @@
-"""Progress of a running sweep on standard error: a bar on a terminal, and a line for each event."""
+"""Progress of a running sweep on standard error: how many have ended, and a line for each event."""
 
 import sys
 
-from tqdm import tqdm
-
+from src.base.progress import ProgressBar
 from src.sweep.process import Job
 
 
@@ -11,7 +10,7 @@ class Progress:
     """Counts the jobs that have ended and prints each event; `src.status watch=true` shows the epochs of the others."""
 
     def __init__(self, jobs: int) -> None:
-        self._bar = tqdm(total=jobs, unit="run", disable=None, dynamic_ncols=True, smoothing=0)
+        self._bar = ProgressBar(total=jobs, desc="runs", unit="run", dynamic_ncols=True, smoothing=0)
 
     def started(self, job: Job) -> None:
         """A process has started `job`."""
@@ -26,8 +25,8 @@ class Progress:
             how = "another process is working on it"
         else:
             how = str(run.get("error"))
-        self.say(f"{status:<12} {job.title}: {how}")
         self._bar.update()
+        self.say(f"{status:<12} {job.title}: {how}")
 
     def close(self) -> None:
         """Ends the bar."""

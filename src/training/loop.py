@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from src.base.config import TrainerSection
 from src.base.device_sharing import count_runs
+from src.base.progress import ProgressBar
 from src.base.record import RunRecord
 from src.base.runtime import device_key, device_name
 from src.data.loaders import Batch, EvalLoader, TrainLoader
@@ -50,7 +50,7 @@ def fit(
     record.write_epochs(state.history)
     with (
         CheckpointWriter(state, record, trainer.checkpoint_seconds) as writer,
-        tqdm(total=trainer.epochs, initial=state.epoch - 1, desc="epochs", unit="epoch", disable=None) as bar,
+        ProgressBar(total=trainer.epochs, initial=state.epoch - 1, desc="epochs", unit="epoch") as bar,
     ):
 
         def after_step() -> None:
@@ -106,7 +106,7 @@ def train_epoch(
     if batches is None:
         batches = loader.start(state.epoch, state.batch)
     what, done = f"epoch {state.epoch}", state.batch
-    bar = tqdm(batches, what, len(sizes), False, unit="batch", disable=None, initial=done)
+    bar = ProgressBar(batches, what, len(sizes), False, unit="batch", initial=done)
     shown = time.monotonic()
     for batch in bar:
         first = state.batch - state.batch % every
@@ -114,7 +114,7 @@ def train_epoch(
         (loss * (len(batch.images) / sum(sizes[first : first + every]))).backward()
         state.tally.add(loss, counts)
         state.batch += 1
-        if not bar.disable and time.monotonic() - shown >= 1:  # seldom, since reading them waits for the device
+        if bar.on_terminal and time.monotonic() - shown >= 1:  # seldom, since reading them waits for the device
             running, shown = state.tally.read(), time.monotonic()
             bar.set_postfix(loss=f"{running.loss:.4f}", dice=f"{running.dice:.4f}", lr=f"{state.lr:.1e}")
         if state.batch % every == 0 or state.batch == len(sizes):
@@ -134,7 +134,7 @@ def evaluate(
     network.model.eval()
     network.numerics.tune(whole_batch=False)
     tally = MetricAccumulator()
-    for batch in tqdm(loader, desc=what, unit="batch", disable=None, leave=False):
+    for batch in ProgressBar(loader, desc=what, unit="batch", leave=False):
         tally.add(*score(network, loss, batch.images, batch.targets))
         after_batch()
     return tally.read()

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm import tqdm
 
 from src.analysis.records.image_scores import NUMBERS, Orders, checked_scores, read_tables
 from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.runs import LAYOUT, Configs, load_runs_and_epochs
 from src.base.errors import one_line
+from src.base.progress import ProgressBar
 from src.base.record import HEADLINE, SweepFolder
 from src.display.text import count_text
 
@@ -154,7 +154,7 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE, kept: KeptRea
     scores: dict[str, pd.DataFrame] = {}
     candidates = runs.loc[_can_be_included(runs), ["folder", "test_dice"]]
     tables = read_tables([Path(folder) / "test_images.csv" for folder in candidates["folder"]], kept)
-    progress = tqdm(candidates.itertuples(), "test images", len(candidates), unit="run", disable=None, leave=False)
+    progress = ProgressBar(candidates.itertuples(), "test images", len(candidates), unit="run", leave=False)
     orders: Orders = {}
     for (index, folder, test_dice), table in zip(progress, tables, strict=True):
         try:

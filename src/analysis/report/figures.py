@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from src.analysis.claims.effects import Effect
 from src.analysis.records.kept_reads import stamp_of
@@ -23,6 +22,7 @@ from src.analysis.report import plots
 from src.analysis.report.plots import CURVES, curves, dots, effects, paired, rows_height
 from src.analysis.statistics.estimates import Scores
 from src.base.files import read_json, write_json
+from src.base.progress import ProgressBar
 from src.display import figure_style
 from src.display.figure_style import COLUMN_WIDTH, LOOKS, legend_height, new_figure, saved
 
@@ -69,7 +69,7 @@ def save_pictures(pictures: Sequence[Picture], folder: Path) -> None:
     `.drawn.json` tells so; without it all are drawn again.
     """
     before, drawn = _drawn_before(folder), {}
-    for picture in tqdm(pictures, "figures", unit="figure", disable=None, leave=False):
+    for picture in ProgressBar(pictures, "figures", unit="figure", leave=False):
         shown, paths = _checksum(picture), [folder / f"{picture.name}.svg", folder / f"{picture.name}.png"]
         if not all(path.is_file() for path in paths) or before.get(picture.name) != [shown, *map(stamp_of, paths)]:
             saved(picture.figure(), folder, picture.name)

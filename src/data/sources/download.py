@@ -13,8 +13,8 @@ import zlib
 from pathlib import Path
 
 from filelock import FileLock
-from tqdm import tqdm
 
+from src.base.progress import ProgressBar
 from src.data.sources.oxford_pet import missing_files
 
 OFFICIAL_ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
@@ -127,7 +127,7 @@ def _receive(url: str, part: Path) -> str | None:
 def _append(response: http.client.HTTPResponse, part: Path, start: int) -> str | None:
     length = response.headers.get("Content-Length")
     total = start + int(length) if length else None
-    bar = tqdm(desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, disable=None)
+    bar = ProgressBar(desc=part.stem, initial=start, total=total, unit="B", unit_scale=True)
     with part.open("ab" if start else "wb") as file, bar:
         while chunk := response.read1(CHUNK):  # what has come, so that nothing is lost when the rest does not
             file.write(chunk)
