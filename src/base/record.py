@@ -55,6 +55,16 @@ LOST = (  # in the reason of a failure for which neither the network nor its tra
 MOST_ATTEMPTS = 100  # failed ones, kept in run.json: the last ones
 
 
+class _Removed(Section):
+    """What a clean-up took from a run; `files`: bytes by name."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    at: str
+    keep: str
+    files: dict[str, int]
+
+
 class _Run(Section):
     """The keys of run.json that decide what becomes of a run; docs/record.md has all of them."""
 
@@ -69,6 +79,7 @@ class _Run(Section):
     error: str | None = None
     data: _Data = Field(default_factory=_Data)
     attempts: list[dict[str, Any]] = Field(default_factory=list)
+    removed: list[_Removed] = Field(default_factory=list)
 
 
 class RunBusy(RuntimeError):
@@ -166,6 +177,15 @@ class RunRecord:
             return run
         run = self.read() or run  # its process may have ended well between the two looks
         return {**run, "status": "interrupted"} if run["status"] == "running" else run
+
+    def why_missing(self, checkpoint: str) -> str | None:
+        """When and how a clean-up removed `checkpoint`; None if none did, or the record does not tell."""
+        with suppress(ValueError, OSError):
+            for removed in reversed((self.read() or {}).get("removed", [])):
+                if checkpoint in removed["files"]:
+                    command = f"src.clean keep={removed['keep']}"
+                    return one_line(f"{checkpoint} was removed by {command} ({removed['at']}); train the run again")
+        return None
 
     def status(self) -> str | None:
         """The status as of now, or None if no run has begun."""

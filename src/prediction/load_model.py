@@ -91,7 +91,8 @@ def load_model(folder: Path, device: str = "auto", allow_targets: Sequence[str] 
     _check_identity(config, folder)
     weights_file = folder / "checkpoints" / "best.pt"
     if not weights_file.exists():
-        raise ValueError(f"{folder}: has no checkpoints/best.pt; a run has one from its first checkpoint on")
+        why = RunRecord(folder).why_missing("best.pt") or "a run has one from its first checkpoint on"
+        raise ValueError(f"{folder}: has no checkpoints/best.pt; {why}")
     needed = sum(value.nbytes for value in model.state_dict().values())
     _fill(model, load_weights(weights_file, 2 * needed + 1_000_000, oldest_checkpoint(model)), weights_file)
     if any(buffer.is_meta for buffer in model.buffers()):  # no part of the weights: its constructor computes it

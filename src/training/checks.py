@@ -18,6 +18,7 @@ from src.base.config import (
 )
 from src.base.errors import ConfigError, attempt, one_line, shown
 from src.base.identity import BUILT_SECTIONS
+from src.base.record import RunRecord
 from src.base.runtime import pick_device
 from src.data.augment import check_transforms
 from src.data.datasets import augmentation_problem
@@ -146,9 +147,9 @@ def _weights_problems(config: RunConfig, model: nn.Module) -> list[str]:
     path = Path(config.init_from)
     try:
         if not path.is_file():
-            raise ValueError(
-                f"got {shown(str(path))}, which is not a file; give a run's checkpoints/best.pt or a .pth of weights"
-            )
+            removed = RunRecord(path.parent.parent).why_missing(path.name)
+            advice = removed or "give a run's checkpoints/best.pt or a .pth of weights"
+            raise ValueError(f"got {shown(str(path))}, which is not a file; {advice}")
         fitting_weights(path, model.state_dict(), oldest_checkpoint(model))
     except (ValueError, OSError) as error:
         return [f"init_from: {error}"]

@@ -63,7 +63,7 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
     """Raises ValueError if weights, curves or images are missing, or the scores do not follow from them."""
     for file in (record.config_file, record.epochs_file, record.checkpoints / BEST):
         if not file.exists():
-            raise ValueError(f"{file} is missing")
+            raise ValueError(record.why_missing(file.name) or f"{file} is missing")
     config = parse_section(RunConfig, read_yaml(record.config_file))
     identity = identify(config, run["data"]["fingerprint"], run.get("init_digest"))
     if not identity.run_id == run["run_id"] == record.folder.name:

@@ -7,7 +7,18 @@ import yaml
 
 from src.cli.overrides import CONF
 
-COMMANDS = ("train", "aggregate", "status", "evaluate", "inference", "export", "benchmark", "prepare", "summary")
+COMMANDS = (
+    "train",
+    "aggregate",
+    "status",
+    "evaluate",
+    "inference",
+    "export",
+    "benchmark",
+    "prepare",
+    "summary",
+    "clean",
+)
 TITLE = "Groups, as group=option"
 
 

@@ -12,7 +12,18 @@ import pytest
 from src.cli.console import _Stream, console
 from tests.conftest import PROJECT
 
-COMMANDS = ("aggregate", "benchmark", "evaluate", "export", "inference", "prepare", "status", "summary", "train")
+COMMANDS = (
+    "aggregate",
+    "benchmark",
+    "clean",
+    "evaluate",
+    "export",
+    "inference",
+    "prepare",
+    "status",
+    "summary",
+    "train",
+)
 
 
 @pytest.fixture
@@ -22,6 +33,7 @@ def arguments(trained_run, small, tmp_path):
     return {
         "aggregate": [f"sweep={trained_run.parent}", f"output={tmp_path}/report"],
         "benchmark": ["device=cpu", f"output={tmp_path}/benchmark", *small[:-1]],
+        "clean": [f"sweep={trained_run.parent}", "keep=best"],
         "evaluate": [run, f"output={tmp_path}/evaluation", "device=cpu"],
         "export": [run, "format=torch_export", f"output={tmp_path}/net.pt2"],
         "inference": [run, f"input={trained_run}/../../../data", f"output={tmp_path}/masks", "device=cpu"],

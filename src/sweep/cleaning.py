@@ -1,0 +1,125 @@
+"""Checkpoints that finished runs can do without: found and counted, then removed, with a note in each run's record."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from src.base.config import Section, UserPath
+from src.base.errors import one_line
+from src.base.record import RunBusy, RunRecord, SweepFolder
+from src.display.text import count_text
+
+KEPT = {"best": ["best.pt"], "weights": ["best.pt", "epoch_*.pt"], "records": []}  # patterns of checkpoints
+UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+Age = Annotated[str, Field(pattern=r"^\d{1,4}[hdw]$")]
+
+
+class CleanOptions(Section):
+    """See conf/clean.yaml."""
+
+    sweep: UserPath = Field(min_length=1)
+    keep: Literal["best", "weights", "records"]
+    older_than: Age | None
+    go: bool
+
+
+def clean(options: CleanOptions) -> Iterator[str]:
+    """Lines that say what goes, how much space that frees, and what stays and why; with `go` it is removed.
+
+    Raises ValueError for a folder that is not a sweep.
+    """
+    records = [RunRecord(file.parent) for file in SweepFolder(Path(options.sweep)).run_files()]
+    if not records:
+        raise ValueError(f"{options.sweep}: does not hold runs; give a sweep, for example sweep=multirun_outputs/demo")
+    found: dict[Path, os.stat_result] = {}
+    stays = Counter[str]()
+    for record in records:
+        try:
+            if record.is_held():
+                raise RunBusy("another process holds the run")
+            files, linked = _removable(record, options)
+            if options.go and files:
+                with record.locked():
+                    files, linked = _removable(record, options)  # as it is now, and no other process can change it
+                    sizes = {file: file.lstat() for file in files}
+                    _remove(record, options.keep, files)
+            else:
+                sizes = {file: file.lstat() for file in files}
+        except (RunBusy, ValueError) as error:
+            stays[one_line(str(error))] += 1
+            continue
+        stays.update(f"{file}, linked from another sweep" for file in linked)
+        found |= sizes
+        if sizes:
+            names = ", ".join(file.name for file in sizes)
+            yield f"{record.folder.name}: {names} ({_megabytes(list(sizes.values()))})"
+    yield from (f"stays: {count} × {reason}" for reason, count in stays.items())
+    yield _total(found, options.go)
+
+
+def _removable(record: RunRecord, options: CleanOptions) -> tuple[list[Path], list[Path]]:
+    """The checkpoints of a run that may go, and those that stay since another sweep's symbolic link leads to them.
+
+    Raises ValueError with the reason why the run keeps all of them.
+    """
+    own = record.folder.parent.resolve() / record.folder.name / record.checkpoints.name
+    if record.checkpoints.resolve() != own:
+        raise ValueError("a link leads out of the sweep, nothing is deleted through it")
+    run = record.read_now() or {}
+    if run.get("status") != "finished":
+        raise ValueError(f"{run.get('status')}, resumes from its checkpoints")
+    if options.older_than is not None and not _is_older(run.get("finished"), options.older_than):
+        raise ValueError(f"did not finish {options.older_than} ago or earlier")
+    present = sorted(record.checkpoints.glob("*.pt"))
+    regular = [file for file in present if stat.S_ISREG(file.lstat().st_mode)]
+    unwanted = [file for file in regular if not any(fnmatch(file.name, kept) for kept in KEPT[options.keep])]
+    linked = [file for file in unwanted if _is_linked_to(file)]
+    return [file for file in unwanted if file not in linked], linked
+
+
+def _is_linked_to(file: Path) -> bool:
+    """Whether the path of the same run's file in another sweep beside this one leads to `file` itself.
+
+    A hard link, as a run that is reused has, is another name of the same content, which outlives this one.
+    """
+    run, own = file.parent.parent, file.resolve()
+    others = run.parent.parent.glob(f"*/{run.name}/{file.parent.name}/{file.name}")
+    return any(other.resolve() == own for other in others if other.parts[-4] != run.parent.name)
+
+
+def _is_older(finished: object, age: str) -> bool:
+    try:
+        since = datetime.now(UTC) - datetime.fromisoformat(str(finished))
+    except (ValueError, TypeError):  # unknown, or without a time zone
+        return False
+    return since >= timedelta(**{UNITS[age[-1]]: int(age[:-1])})
+
+
+def _remove(record: RunRecord, keep: str, files: Sequence[Path]) -> None:
+    """Notes in run.json what goes, and then deletes it: nothing is ever missing without a note."""
+    sizes = {file.name: file.lstat().st_size for file in files}
+    note = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "keep": keep, "files": sizes}
+    record.update(removed=[*(record.read() or {}).get("removed", []), note])
+    for file in files:
+        record.check()
+        file.unlink()
+
+
+def _total(found: dict[Path, os.stat_result], gone: bool) -> str:
+    names = Counter(size.st_ino for size in found.values())
+    freed = {size.st_ino: size for size in found.values() if names[size.st_ino] == size.st_nlink}
+    elsewhere = len(names) - len(freed)
+    also = f"; {count_text(elsewhere, 'file')} of them also in other sweeps, where they stay" if elsewhere else ""
+    what = f"{count_text(len(found), 'checkpoint')}, {_megabytes(list(freed.values()))} of space{also}"
+    return f"removed: {what}" if gone else f"would be removed: {what}; go=true removes them"
+
+
+def _megabytes(sizes: Sequence[os.stat_result]) -> str:
+    return f"{sum(size.st_size for size in sizes) / 1e6:,.1f} MB"
