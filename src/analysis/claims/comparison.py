@@ -150,7 +150,7 @@ class Comparison:
         """The p-value of "the effect is in a contradicting region"; 1 without a verdict."""
         return min(self._p(region) for region in self.hypothesis.contradicting)
 
-    @property
+    @cached_property
     def hedges_g(self) -> tuple[float, float, float]:
         """Hedges' g of a difference of two settings with the ends of its interval; nan for any other contrast."""
         if self.hypothesis.weights != DIFFERENCE or self.estimate is None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field, TypeAdapter
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from src.analysis.statistics.estimates import LEVEL
 from src.base.files import read_regular, write_text
@@ -65,9 +66,11 @@ def error_over_looks(runs: Sequence[float]) -> float:
     for number in runs:
         if number <= before * LEAST_STEP:
             continue
-        edge = norm.isf(LEVEL / 2) * np.sqrt(number)  # where the test finds a difference
+        edge = -ndtri(LEVEL / 2) * np.sqrt(number)  # where the test finds a difference
         reached = nodes * edge
-        density = norm.pdf(reached[:, None], at[None, :], np.sqrt(number - before)) @ density
+        spread = math.sqrt(number - before)
+        distance = (reached[:, None] - at[None, :]) / spread
+        density = np.exp(-(distance**2) / 2) @ density / (spread * math.sqrt(2 * math.pi))
         inside = float(density @ weights * edge)
         at, density, before = reached, density * weights * edge, number
     return 1 - inside

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats  # `special` has the same quantiles in a hundredth of the time that `stats` takes
+from scipy import special  # it has the same quantiles as scipy.stats, whose import alone takes 0.6 s
 
 Scores = npt.NDArray[np.float64]
 Result = TypeVar("Result")
@@ -306,8 +306,9 @@ def power(seen: VarianceComponents, seeds: int, effect: float, confidence: float
         return 1.0
     critical = special.stdtrit(df, (1 + confidence) / 2)
     shift = min(abs(effect) / math.sqrt(variance), FARTHEST)
-    # the far tail as a survival function too: scipy's nct.cdf is nan there
-    return float(stats.nct.sf(critical, df, shift) + stats.nct.sf(critical, df, -shift))
+    # scipy's function is nan where it is almost 0
+    below, far_below = np.nan_to_num(special.nctdtr(df, shift, [critical, -critical]), nan=0.0)
+    return float(1 - below + far_below)
 
 
 def seeds_needed(
