@@ -119,7 +119,7 @@ def test_a_crash_between_note_and_removal_leaves_nothing_missing_without_a_note(
 def test_what_needs_the_weights_later_says_when_they_were_removed(run_copy, composed, caplog):
     fingerprint = RunRecord(run_copy).read()["data"]["fingerprint"]
     said(run_copy.parent, "records", go=True)
-    with pytest.raises(ValueError, match=r"has no checkpoints/best.pt; best.pt was removed by src.clean keep=records \("):
+    with pytest.raises(ValueError, match=r"has no checkpoints/best.pt; best.pt was removed by src.clean keep=rec"):
         load_model(run_copy)
     weights = f"init_from={run_copy}/checkpoints/best.pt"
     with pytest.raises(ConfigError, match=r"init_from: got .*, which is not a file; best.pt was removed by src.clean"):
