@@ -24,7 +24,7 @@ TRAINING = (  # of a setting, one column each
     *("trainer.batch_size", "trainer.epochs", "trainer.early_stop_patience"),
 )
 SHORT = ("name", "verdict", "says")  # of a claim
-RESULTS = ("settings", "effects", "curves", "printed", "images")  # sections that a lab report takes over
+RESULTS = ("settings", "pairs", "effects", "curves", "printed", "images")  # sections that a lab report takes over
 QUESTIONS = (  # of the discussion
     "Which setting would you use, and why?",
     "What differs from what you expected, and what could explain it?",
@@ -83,7 +83,7 @@ def _short_claim_tables(report: Report) -> list[Table]:
     """For each source of claims its verdicts alone."""
     return [
         Table(f"Verdicts on {file.source}", {key: [row[key] for row in claim_rows(own)] for key in SHORT})
-        for file, own in report.verdicts
+        for file, own in report.verdicts_with_runs
     ]
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,12 +14,13 @@ from src.analysis.report.lab_report import lab_report, write_draft
 from src.analysis.report.provenance import Sheet, contact_sheets
 from src.analysis.report.report import Report
 from src.analysis.report.sections import Section, Table, introduction, markdown_parts, sections_of
-from src.analysis.report.sentences import answer_sentences
+from src.analysis.report.sentences import answer_sentences, without_runs_text
 from src.analysis.report.tables import (
     MOST_NAMES,
     claim_rows,
     effect_columns,
-    excluded_columns,
+    factor_columns,
+    run_columns,
     settings_columns,
     verdict_table,
 )
@@ -28,7 +29,8 @@ from src.base.files import refuse_links, replacing, write_text
 from src.display.text import latex_table, markdown_text, plain_table, shortened, write_csv
 
 TEMPLATES = Path(__file__).parent / "templates"
-TERMINAL = ("setting", "seeds", "failed", "test Dice", "points behind the best [95 %]", "time per run")  # columns
+PAGE_ONLY = ("test IoU", "median", "std", "min", "max", "reported Dice")  # columns that a terminal has no room for
+FACTOR_WIDTH = 20  # characters of a level of a factor that are never cut off in a terminal
 LONGEST = 600  # characters of a line about an excluded run
 
 
@@ -42,7 +44,7 @@ def write_report(report: Report, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     pictures = pictures_of(report.records, report.settings, report.scores, report.effects)
     save_pictures(pictures, folder / "figures")
-    sections = sections_of(report, pictures)
+    sections = sections_of(report, pictures, folder)
     sheets = contact_sheets(report.records, report.settings, report.scores)
     examples = "\n\n".join(_saved_sheet(folder / "figures", *sheet) for sheet in enumerate(sheets, 1))
     write_text(folder / "report.md", printable(_markdown(report, sections, pictures, examples)))
@@ -57,7 +59,8 @@ def write_report(report: Report, folder: Path) -> Path:
     svgs = {picture.name: (folder / "figures" / f"{picture.name}.svg").read_bytes() for picture in pictures}
     sources = {name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in svgs.items()}
     page = folder / "index.html"
-    write_text(page, printable(_html(report, sections, pictures, sources, sheets)))
+    answer = answer_sentences(report)
+    write_text(page, render_page(report.title, introduction(report), answer, sections, pictures, sources, sheets))
     return page
 
 
@@ -73,34 +76,44 @@ def _saved_sheet(folder: Path, number: int, sheet: Sheet) -> str:
 
 
 def terminal_text(report: Report) -> str:
-    """The report for a terminal: the answer, a line per claim, the table of settings, the excluded runs."""
-    rows = [row for _, verdicts in report.verdicts for row in claim_rows(verdicts)]
+    """The report for a terminal: the answer, the table of settings, a line per claim, the excluded runs."""
+    rows = [row for _, verdicts in report.verdicts_with_runs for row in claim_rows(verdicts)]
     width = max((len(row["name"]) for row in rows), default=0)
     claims = [f"{row['name']:{width}}   {row['verdict']:9}  {row['says']}" for row in rows]
-    table = Table("", {name: texts for name, texts in settings_columns(report.scores).items() if name in TERMINAL})
+    columns = settings_columns(report.scores, report.settings)
+    table = Table("", {name: texts for name, texts in columns.items() if name not in PAGE_ONLY})
     terminal = shutil.get_terminal_size(fallback=(160, 24)).columns
-    settings = plain_table(table.columns, table.right, {"setting": 20}, terminal)
-    parts = [answer_sentences(report), claims, settings, _excluded_lines(report.records.runs)]
-    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+    floors = dict.fromkeys(factor_columns(report.scores["setting"], report.settings), FACTOR_WIDTH)
+    settings = plain_table(table.columns, table.right, floors, terminal)
+    if claims:
+        claims.append(without_runs_text(report))
+    parts = [answer_sentences(report), settings, claims, _excluded_lines(report.records.runs)]
+    return "\n\n".join("\n".join(filter(None, part)) for part in parts if part) + "\n"
 
 
 def _excluded_lines(runs: pd.DataFrame) -> list[str]:
     """A line for each of the first runs that are unreadable or excluded, with the reason."""
-    columns = excluded_columns(runs[runs["status"].eq("unreadable") | runs["left_out"].notna()])
+    columns = run_columns(runs[runs["status"].eq("unreadable") | runs["left_out"].notna()])
     rows = zip(columns["run"], columns["sweep"], columns["reason"], strict=True)
     lines = [shortened(f"excluded: {run} in {sweep}: {reason}", LONGEST) for run, sweep, reason in rows]
     more = len(lines) - MOST_NAMES
     return [*lines[:MOST_NAMES], *([f"and {more} more, listed in the report"] if more > 0 else [])]
 
 
-def _html(
-    report: Report,
+def render_page(
+    title: str,
+    introduction: str,
+    answer: Sequence[str],
     sections: Sequence[Section],
-    pictures: Sequence[Picture],
-    sources: dict[str, str],
-    sheets: Sequence[Sheet],
+    pictures: Sequence[Picture] = (),
+    sources: Mapping[str, str] | None = None,
+    sheets: Sequence[Sheet] = (),
 ) -> str:
-    """The page; text from records is escaped."""
+    """A page, in which text from records is escaped.
+
+    `answer`: sentences; `pictures`: each stands in the section of its id, with its address among `sources` by name;
+    `sheets`: stand in the section "images".
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -108,16 +121,17 @@ def _html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("index.html.jinja").render(
-        title=report.title,
-        runs=introduction(report),
-        answer=answer_sentences(report),
+    text = environment.get_template("index.html.jinja").render(
+        title=title,
+        introduction=introduction,
+        answer=answer,
         sections=sections,
         pictures=pictures,
-        sources=sources,
+        sources=sources or {},
         sheets=sheets,
         zip=zip,
     )
+    return printable(text)
 
 
 def _markdown(report: Report, sections: Sequence[Section], pictures: Sequence[Picture], examples: str) -> str:

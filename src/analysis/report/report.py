@@ -41,6 +41,11 @@ class Report:
     pairs_seeds: bool = False
     looks: tuple[float, ...] = ()
 
+    @property
+    def verdicts_with_runs(self) -> list[tuple[ClaimFile, list[Verdict]]]:
+        """`verdicts` without the claims for which there are no runs."""
+        return [(file, [verdict for verdict in own if verdict.has_runs]) for file, own in self.verdicts]
+
 
 def make_report(
     sweeps: Sequence[Path],

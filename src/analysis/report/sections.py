@@ -1,8 +1,11 @@
 """The sections of a report with their texts and tables, and the same as Markdown."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -11,32 +14,29 @@ from src.analysis.records.runs import shared_and_differing
 from src.analysis.report.figures import Picture
 from src.analysis.report.provenance import commands_of, provenance_of
 from src.analysis.report.report import Report
-from src.analysis.report.sentences import conditions_text, runs_text
+from src.analysis.report.sentences import conditions_text, runs_text, without_runs_text
 from src.analysis.report.tables import (
     POINTS,
     claim_rows,
     effect_columns,
-    excluded_columns,
     extreme_images,
     group_columns,
+    needs_reason,
     plan_columns,
     printed_columns,
     ranking_columns,
+    run_columns,
     settings_columns,
     verdict_table,
 )
 from src.analysis.statistics.estimates import POWER
-from src.base.record import HEADLINE
-from src.display.text import Columns, mapping_text, markdown_table, markdown_text
+from src.base.record import HEADLINE, RunRecord
+from src.display.text import MISSING, Columns, mapping_text, markdown_table, markdown_text
 
 MOST_CONTEXTS = 10  # of a claim, listed on the page
 MOST_EFFECTS = 100  # with more, the page lists main effects only: a browser must open it
-WORDS = {  # columns that are aligned to the left
-    *("setting", "comparison", "image", "run", "sweep", "status", "reason", "verdict", "note", "name", "says"),
-    *("as tested", "reported", "claim", "group", "letters", "part", "metric", "images", "scope", "notes", "fact"),
-    "value",
-    *("other conditions", "model", "loss", "optimizer", "scheduler", "augmentation"),
-}
+MOST_RUNS = 200  # listed: a browser must open the page
+NUMBER = re.compile(r"[<+−-]? ?\d")  # what a cell with a number begins with
 CLAIMS = """\
 Intervals are 95 %; that of a level (one mean Dice, IoU or accuracy) is 98.3 %, since its p-value is multiplied by 3. \
 A claim holds if its interval lies entirely in the claimed region, also after Holm's adjustment over the claims of its \
@@ -51,7 +51,7 @@ over all pairs, so an interval that excludes 0 is not enough. "Failed" counts th
 setting must also hold with each scored 0."""
 RANKING = """\
 Settings that share a letter do not differ significantly (all pairs, Bonferroni-adjusted); "first" is the share of \
-resamples (seeds and images) in which a setting is the best"""
+resamples (seeds and images) in which a setting is the best."""
 PRINTED = """\
 Each number that a report prints for one of these settings, and the mean over these runs with its 95 % interval. Under \
 "other conditions" stands in what the runs differ from the report, with the report's own value in parentheses: such \
@@ -88,11 +88,17 @@ variance is s²/n of the pairs' differences"""
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption; `best_first`: whether the first row is emphasized."""
+    """A table with its caption.
+
+    `best_first`: whether the first row is emphasized; `sortable`: whether a reader can sort and filter the rows;
+    `links`: for each row the addresses of files relative to the page, by the text of the link; only shown on a page.
+    """
 
     caption: str
     columns: Columns
     best_first: bool = False
+    sortable: bool = False
+    links: Sequence[Mapping[str, str]] = ()
 
     @property
     def bold(self) -> list[int]:
@@ -101,8 +107,8 @@ class Table:
 
     @property
     def right(self) -> list[str]:
-        """The columns that are aligned to the right."""
-        return [name for name in self.columns if name not in WORDS]
+        """The columns that are aligned to the right: numbers, and cells without one."""
+        return [name for name, cells in self.columns.items() if all(map(_is_number_or_nothing, cells)) and any(cells)]
 
 
 @dataclass(frozen=True)
@@ -117,20 +123,24 @@ class Section:
     code: Sequence[str] = ()
 
 
-def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
-    """The sections with content."""
+def _is_number_or_nothing(cell: str) -> bool:
+    return cell in ("", MISSING) or NUMBER.match(cell) is not None
+
+
+def sections_of(report: Report, pictures: Sequence[Picture], folder: Path) -> list[Section]:
+    """The sections with content, for a page in `folder`."""
     records, has_scores = report.records, bool(report.scores["n"].any())
     protocol = "" if records.protocol == HEADLINE else f" (protocol {records.protocol})"
-    scores = Table(f"Test scores of each setting, best first{protocol}", settings_columns(report.scores), has_scores)
+    columns = settings_columns(report.scores, report.settings)
+    scores = Table(f"Test scores of each setting, best first{protocol}", columns, has_scores, sortable=True)
     ranked = ranking_columns(report.scores)
-    ranking = [Table(RANKING, ranked)] if len(ranked["setting"]) > 1 else []
+    ranking = [Table("Letters and ranks", ranked)] if len(ranked["setting"]) > 1 else []
     shown = [one for one in report.effects if one.is_main or len(report.effects) <= MOST_EFFECTS]
     in_file = "" if len(shown) == len(report.effects) else "; effects.csv has those in single contexts"
     effects = Table(f"Effects on test Dice, in points (hundredths){in_file}", effect_columns(shown))
     effects_text = EFFECTS.format(most_levels=MOST_LEVELS)
     plan_text = PLAN.format(min_effect=POINTS * report.min_effect, power=100 * POWER)
     plan = Table("Seeds needed", plan_columns(report.plan, "groups" if records.groups else "test images"))
-    excluded = Table("Failed, interrupted, unreadable or excluded runs", excluded_columns(records.runs))
     extremes = extreme_images(records, report.settings)
     images = [Table(f"The {name} test images over all runs", columns) for name, columns in extremes.items()]
     if groups := group_columns(records, report.settings, report.scores):
@@ -138,16 +148,17 @@ def sections_of(report: Report, pictures: Sequence[Picture]) -> list[Section]:
     facts = provenance_of(records)
     provenance = Table("Provenance of the included runs", {"fact": list(facts), "value": list(facts.values())})
     candidates = [
-        Section("claims", "Claims", _claims_text(report), _claim_tables(report)),
+        Section("settings", "Settings", "", [scores], PER_SETTING if has_scores else ""),
+        Section("pairs", "Pairs of settings", RANKING, ranking),
         Section("effects", "Effect of each factor", effects_text, [effects]),
-        Section("settings", "Settings", "", [scores, *ranking], PER_SETTING if has_scores else ""),
-        Section("printed", "What the reports print, and these runs", PRINTED, _printed_tables(report)),
         Section("curves", "Curves"),
         Section("images", "Images", "", images),
+        Section("runs", "Runs", "", [_runs_table(records.runs, folder)]),
         Section("seeds", "Seeds needed", plan_text, [plan]),
-        Section("excluded", "Excluded runs", "", [excluded]),
+        Section("claims", "Claims", _claims_text(report), _claim_tables(report)),
+        Section("printed", "What the reports print, and these runs", PRINTED, _printed_tables(report)),
+        Section("repeat", "Repeat the runs", "", [provenance], code=commands_of(records)),
         Section("methods", "Methods", _methods(report)),
-        Section("repeat", "Provenance, and commands to repeat the runs", "", [provenance], code=commands_of(records)),
     ]
     return [
         section
@@ -168,14 +179,13 @@ def _methods(report: Report) -> str:
 
 def _claims_text(report: Report) -> str:
     conditions = [conditions_text(file, verdicts) for file, verdicts in report.verdicts]
-    without = [f"There are no runs for the claims of {source}." for source in report.without_runs]
-    return " ".join(filter(None, [CLAIMS, *conditions, *without]))
+    return " ".join(filter(None, [CLAIMS, *conditions, without_runs_text(report)]))
 
 
 def _claim_tables(report: Report) -> list[Table]:
     """For each source of claims its verdicts, and the comparisons with runs: the first contexts of each claim."""
     tables = []
-    for file, verdicts in report.verdicts:
+    for file, verdicts in report.verdicts_with_runs:
         compared = verdict_table([(file, verdicts)])
         compared = compared[compared["effect"] != ""].groupby(["claim", "part"], sort=False).head(MOST_CONTEXTS)
         tables.append(Table(f"Verdicts on {file.source}", _filled(pd.DataFrame(claim_rows(verdicts)))))
@@ -184,6 +194,24 @@ def _claim_tables(report: Report) -> list[Table]:
             shown = compared.drop(columns=["source", "verdict", "reason", "p", "hedges_g"])
             tables.append(Table(caption, _filled(shown)))
     return tables
+
+
+def _runs_table(runs: pd.DataFrame, folder: Path) -> Table:
+    """The first runs, those with a reason on top, with links from a page in `folder`."""
+    order = (~needs_reason(runs)).sort_values(kind="stable").index
+    shown = runs.loc[order].head(MOST_RUNS)
+    records = [RunRecord(Path(run)) for run in shown["folder"]]
+    needless = "sweep" if runs["sweep"].nunique() == 1 else None
+    columns = {name: cells for name, cells in run_columns(shown).items() if name != needless}
+    files = [{"folder": run.folder, "config": run.config_file, "log": run.log_file} for run in records]
+    links = [{name: _address(file, folder) for name, file in own.items() if file.exists()} for own in files]
+    of_all = "" if len(shown) == len(runs) else f", {MOST_RUNS} of {len(runs):,}; runs.csv has all"
+    return Table(f"Runs, those that failed or are excluded first{of_all}", columns, sortable=True, links=links)
+
+
+def _address(file: Path, folder: Path) -> str:
+    """The address of `file` relative to a page in `folder`."""
+    return quote(os.fsencode(os.path.relpath(file, folder)))
 
 
 def _printed_tables(report: Report) -> list[Table]:

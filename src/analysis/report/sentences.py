@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from src.analysis.claims.claim_file import ClaimFile
+from src.analysis.claims.comparison import decisive
 from src.analysis.claims.effects import Effect
 from src.analysis.claims.looks import looks_sentence
 from src.analysis.claims.verdicts import Verdict
@@ -15,7 +16,7 @@ from src.analysis.report.report import Report
 from src.analysis.report.tables import (
     MOST_NAMES,
     POINTS,
-    comparison_row,
+    behind_cell,
     effect_verdict,
     failures_cell,
     with_interval,
@@ -23,27 +24,36 @@ from src.analysis.report.tables import (
 from src.analysis.statistics.estimates import LEAST_SEEDS
 from src.display.text import count_text, score_text, status_counts_text
 
+PLURALS = {
+    "model": "networks",
+    "loss": "losses",
+    "optimizer": "optimizers",
+    "scheduler": "schedulers",
+    "augmentation": "augmentations",
+}
+
 
 def answer_sentences(report: Report) -> list[str]:
-    """The answer in a few sentences: the best setting, the effects of factors, the verdicts on each source's claims."""
+    """The answer in a few sentences: the effects of factors, the best setting, the verdicts on each source's claims."""
     if not report.scores["n"].any():
         return ["No run is finished and included yet, so there is nothing to compare."]
-    sentences = best_setting_sentences(report.scores)
+    sentences = []
+    if len({effect.factor for effect in report.effects}) > 1:  # a single factor's effects are those of its settings
+        sentences += effect_sentences(report.effects)
+    sentences += best_setting_sentences(report.scores)
     if not report.counts_failures:
         sentences.append("Failed runs do not count in any verdict (failures=exclude).")
     if groups := set(report.records.groups.values()):
         sentences.append(f"Results hold for images of new groups: the sample is {len(groups)} groups (cluster).")
     if report.pairs_seeds:
         sentences.append("Equal seeds are paired (pair=seed), which is valid only if chosen before results were seen.")
-    if len({effect.factor for effect in report.effects}) > 1:  # a single factor's effects are in the sentences above
-        sentences += effect_sentences(report.effects)
     if len({setting.values.get("data.image_size") for setting in report.settings if setting.folders}) > 1:
         sentences.append("The settings differ in data.image_size, and each is scored at its own size.")
     return (
         sentences
         + [
-            f"{file.source}: {verdict_counts_text(verdicts)} of {count_text(len(verdicts), 'claim')}."
-            for file, verdicts in report.verdicts
+            f"{file.source}: {verdict_counts_text(verdicts)} of {count_text(len(verdicts), 'claim')} with runs."
+            for file, verdicts in report.verdicts_with_runs
         ]
         + [*filter(None, [looks_sentence(report.looks)])]
     )
@@ -63,20 +73,22 @@ def _best_of(settings: Sequence[Mapping[Any, Any]]) -> list[str]:
         return failures
     best = rows[0]
     tested = [row for row in rows[1:] if not pd.isna(row["p_behind"])]
-    worse = [f"{row['setting']} (by {POINTS * row['behind']:.2f} points)" for row in tested if row["significant"]]
+    second = tested[0] if tested and tested[0] is rows[1] else None
+    others = [row for row in tested if row is not second]
+    worse = [f"{row['setting']} (by {POINTS * row['behind']:.2f} points)" for row in others if row["significant"]]
     ahead = [
         f"{row['setting']} ({score_text(row['mean'])})"
         for row in rows
         if row["n"] < LEAST_SEEDS <= best["n"] and row["mean"] > best["mean"]
     ]
-    others = {
+    lists = {
         "Tied with it:": [
             row["setting"] for row in rows[1:] if score_text(row["counted_mean"]) == score_text(best["counted_mean"])
         ],
         f"With a higher mean, but fewer than {LEAST_SEEDS} seeds:": ahead,
         "It is better than": worse,
         "Not significantly different from it, adjusted for all pairs:": [
-            row["setting"] for row in tested if not row["significant"]
+            row["setting"] for row in others if not row["significant"]
         ],
         f"No verdict{' on the best' if best['identical_seeds'] else ''}, since seeds have identical scores:": [
             row["setting"] for row in rows if row["identical_seeds"]
@@ -96,12 +108,21 @@ def _best_of(settings: Sequence[Mapping[Any, Any]]) -> list[str]:
         best_text = f"Best, ranked with failed runs scored 0: {best['setting']} with {over}."
     return [
         best_text,
+        *([_next_sentence(second)] if second else []),
         *_selection_sentences(best, rows),
         *(["No verdict on new images: a single test image is not a sample of them."] if best["images"] == 1 else []),
-        *_lists(others),
+        *_lists(lists),
         *failures,
         *_lists(seeds),
     ]
+
+
+def _next_sentence(row: Mapping[Any, Any]) -> str:
+    points, _, interval = behind_cell(row).partition(" ")
+    by = " ".join(filter(None, [points, "points", interval]))
+    return (
+        f"It is {'' if row['significant'] else 'not '}significantly better than the next, {row['setting']} (by {by})."
+    )
 
 
 def _lists(names_of: Mapping[str, Sequence[str]]) -> list[str]:
@@ -127,18 +148,51 @@ def _seeds_of(rows: Sequence[Mapping[Any, Any]], kind: str) -> list[str]:
 
 
 def effect_sentences(effects: Sequence[Effect]) -> list[str]:
-    """A sentence for each significant effect of a factor, of very many the first."""
-    significant = [one for one in effects if one.is_main and (one.status != "undecided" or one.depends)]
-    more = len(significant) - MOST_NAMES
-    return [
-        *map(_effect_sentence, significant[:MOST_NAMES]),
-        *([f"{more} more effects of factors are significant."] if more > 0 else []),
-    ]
+    """What each factor does: a sentence for each significant effect, of very many the first, and one for the rest."""
+    tested = [one for one in effects if one.is_main and not one.comparison.problem]
+    significant = [one for one in tested if one.status != "undecided" or one.depends]
+    sentences = list(map(_effect_sentence, significant[:MOST_NAMES]))
+    if (more := len(significant) - MOST_NAMES) > 0:
+        sentences.append(f"{more} more effects of factors are significant.")
+    for factor in dict.fromkeys(one.factor for one in tested):
+        rest = [one for one in tested if one.factor == factor and one not in significant]
+        if len(rest) == 1:
+            sentences.append(_effect_sentence(rest[0]))
+        elif rest:
+            pairs = listed((f"{one.first} and {one.second}" for one in rest), MOST_NAMES)
+            sentences.append(f"Not significantly different in {factor}: {pairs}.")
+    return sentences
 
 
 def _effect_sentence(effect: Effect) -> str:
-    row, name = comparison_row(effect.comparison), effect.name.replace(" − ", " minus ", 1)
-    return f"{name} is {row['effect']} [{row['interval']}]: {effect_verdict(effect)}."
+    """`unet beats resnet34_unet by 16.80 points [6.20, 27.40] over both schedulers.`"""
+    assert effect.comparison.display_values is not None, "it was tested"
+    value, low, high = effect.comparison.display_values
+    names, where = (effect.first, effect.second), _where(effect)
+    if effect.status == "worse":
+        names, value, low, high = names[::-1], -value, -high, -low
+    points = f"{value:.2f} points [{low:.2f}, {high:.2f}]".replace("-", "−")
+    if effect.depends and not (effect.status != "undecided" and effect.is_everywhere):
+        return f"{names[0]} − {names[1]} is {points}{where}: {effect_verdict(effect)}."
+    if effect.status == "undecided":
+        why = " with failed runs scored 0" if any(one.has_failures for one in effect.comparison.settings) else ""
+        return f"{names[0]} and {names[1]} do not differ significantly{where}{why} ({names[0]} − {names[1]}: {points})."
+    return f"{names[0]} beats {names[1]} by {points}{'' if effect.is_everywhere else ' on average'}{where}."
+
+
+def _where(effect: Effect) -> str:
+    """` over both schedulers`, ` over all 6 combinations of model and optimizer.lr`, ` (unet)` for a single context."""
+    if not effect.parts:
+        return f" ({effect.context})" if effect.context else ""
+    labels = [part.comparison.settings[0].labels for part in effect.parts]
+    names = dict.fromkeys(name for own in labels for name in own if name != effect.factor)
+    factors = [name for name in names if len({own.get(name) for own in labels}) > 1]
+    total, counted = len(labels), len(decisive([part.comparison for part in effect.parts]))
+    many = f"{counted} of {total}" if counted < total else "both" if total == 2 else f"all {total}"
+    _, _, data = effect.context.partition(", ")
+    kind = "values" if len(factors) == 1 else "combinations"
+    what = PLURALS.get("".join(factors), f"{kind} of {', '.join(factors)}")
+    return f" over {many} {what}" + (f" ({data})" if data else "")
 
 
 def verdict_counts_text(verdicts: Sequence[Verdict]) -> str:
@@ -158,6 +212,14 @@ def conditions_text(file: ClaimFile, verdicts: Sequence[Verdict]) -> str:
         if any(value != wanted for value in values):
             differing.append(f"{key} {', '.join(map(str, values))} (reported: {wanted})")
     return f"Conditions differ from {file.source}: {'; '.join(differing)}." if differing else ""
+
+
+def without_runs_text(report: Report) -> str:
+    """One sentence with all claims for which there are no runs; empty if there are none."""
+    names = {file.source: [one.name for one in own if not one.has_runs] for file, own in report.verdicts}
+    parts = [f"{', '.join(own)} of {source}" for source, own in names.items() if own]
+    parts += [f"all of {source}" for source in report.without_runs]
+    return f"Claims without runs: {'; '.join(parts)}." if parts else ""
 
 
 def runs_text(runs: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """The tables of a report: every number as a reader sees it, for the page, Markdown, LaTeX, CSV and the terminal."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,11 +25,11 @@ POINTS = 100  # a Dice or IoU of 1 in points
 EXCLUDED = ("failed", "interrupted", "unreadable")  # statuses
 
 
-def settings_columns(scores: pd.DataFrame) -> Columns:
-    """The table of settings: report A's Table 1 with intervals, and the distance of each to the best."""
+def settings_columns(scores: pd.DataFrame, settings: Sequence[Setting]) -> Columns:
+    """The table of settings: its factors, report A's Table 1 with intervals, and the distance of each to the best."""
     rows = scores.to_dict("records")
     columns = {
-        "setting": list(scores["setting"]),
+        **factor_columns(scores["setting"], settings),
         "seeds": [
             f"{row['n']} of {row['n'] + row['unfinished']}" if row["unfinished"] else str(row["n"]) for row in rows
         ],
@@ -37,7 +37,7 @@ def settings_columns(scores: pd.DataFrame) -> Columns:
         "test Dice": [with_interval(row["mean"], row["low"], row["high"]) for row in rows],
         "test IoU": [with_interval(row["iou"], row["iou_low"], row["iou_high"]) for row in rows],
         **{name: cell_texts(scores[name], score_text) for name in ("median", "std", "min", "max")},
-        "points behind the best [95 %]": [_behind(row) for row in rows],
+        "points behind the best [95 %]": [behind_cell(row) for row in rows],
         "time per run": cell_texts(60 * scores["minutes"], human_seconds),
         "reported Dice": [
             " to ".join(score_text(row[end]) for end in ("reported", "reported_to") if not pd.isna(row[end]))
@@ -46,6 +46,21 @@ def settings_columns(scores: pd.DataFrame) -> Columns:
     }
     absent = {"failed": not scores["failed"].any(), "reported Dice": scores["reported"].isna().all()}
     return {name: column for name, column in columns.items() if not absent.get(name)}
+
+
+def factor_columns(labels: Iterable[str], settings: Sequence[Setting]) -> Columns:
+    """A column for each factor with its level in the settings of these `labels`; `setting` if they do not differ."""
+    by_label = {one.label: one for one in settings}
+    rows = [by_label[label] for label in labels]
+    names = dict.fromkeys(name for one in rows for name in (*one.labels, *one.null_labels))
+    return {name: [_level(one, name) for one in rows] for name in names} or {"setting": [one.label for one in rows]}
+
+
+def _level(setting: Setting, factor: str) -> str:
+    """`unet`, `0.001`, `off` for null, `-` where the setting lacks it: its label without the name of the factor."""
+    name = "data" if factor == "fingerprint" else factor.rpartition(".")[2]
+    text = setting.labels.get(factor, MISSING).removeprefix(f"{name} ")
+    return "off" if factor in setting.null_labels else text
 
 
 def ranking_columns(scores: pd.DataFrame) -> Columns:
@@ -154,15 +169,24 @@ def group_columns(records: Records, settings: Sequence[Setting], scores: pd.Data
     }
 
 
-def excluded_columns(runs: pd.DataFrame) -> Columns:
-    """The runs that did not finish or are excluded, and why."""
-    rows = runs[runs["status"].isin(EXCLUDED) | runs["left_out"].notna()]
+def run_columns(runs: pd.DataFrame) -> Columns:
+    """A row for each run, with why it did not finish or is excluded."""
     return {
-        "run": cell_texts(rows["run_id"], setting_text),
-        "sweep": list(rows["sweep"]),
-        "status": list(rows["status"]),
-        "reason": cell_texts(rows["left_out"].fillna(rows["error"]), collapse_whitespace, missing=""),
+        "run": cell_texts(runs["run_id"], setting_text),
+        "sweep": list(runs["sweep"]),
+        "status": list(runs["status"]),
+        "reason": cell_texts(runs["left_out"].fillna(runs["error"]), collapse_whitespace, missing=""),
+        "test Dice": cell_texts(runs["test_dice"], score_text),
+        "valid Dice": cell_texts(runs["valid_dice"], score_text),
+        "best epoch": cell_texts(runs["best_epoch"], str),
+        "epochs": cell_texts(runs["epoch"], str),
+        "time": cell_texts(runs["seconds"], human_seconds),
     }
+
+
+def needs_reason(runs: pd.DataFrame) -> pd.Series:
+    """Whether each run did not finish, cannot be read or is excluded."""
+    return runs["status"].isin(EXCLUDED) | runs["left_out"].notna()
 
 
 def printed_columns(printed: pd.DataFrame) -> Columns:
@@ -297,7 +321,8 @@ def _seeds_text(seeds: Sequence[int]) -> str:
     return f"{' to '.join(map(str, sorted({min(seeds), max(seeds)})))} each"
 
 
-def _behind(row: Mapping[Any, Any]) -> str:
+def behind_cell(row: Mapping[Any, Any]) -> str:
+    """`10.00 [9.43, 10.57]`: points behind the best with their interval; empty for the best itself."""
     if pd.isna(row["behind"]):
         return MISSING if row["n"] == 0 else ""
     text = f"{POINTS * row['behind']:.2f}"

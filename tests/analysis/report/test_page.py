@@ -4,6 +4,8 @@ import itertools
 import json
 import os
 import shutil
+from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import pytest
 from selenium import webdriver
@@ -144,11 +146,15 @@ def test_headings_begin_with_one_title_and_jump_over_no_level(shown):
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
-def test_every_link_leads_to_a_place_in_the_page(shown):
+def test_every_link_leads_to_a_place_in_the_page_or_to_a_file_of_a_run(shown):
     links = [link.get_dom_attribute("href") for link in shown.find_elements(By.TAG_NAME, "a")]
     places = {element.get_dom_attribute("id") for element in shown.find_elements(By.CSS_SELECTOR, "[id]")}
     assert "#main" in links and "#settings" in links
-    assert [link for link in links if link.removeprefix("#") not in places or not link.startswith("#")] == []
+    page = Path(unquote(urlparse(shown.current_url).path))
+    assert [one for one in links if one[:1] == "#" and one[1:] not in places] == []
+    assert [one for one in links if one[:1] != "#" and not (page.parent / unquote(one)).exists()] == []
+    config = next(page.parent.parent.glob("*/config.yaml"))
+    assert f"../{config.parent.name}/config.yaml" in map(unquote, links)
 
 
 def test_no_part_of_the_page_is_empty(shown):
@@ -206,7 +212,7 @@ def test_scripts_in_any_file_of_a_run_are_harmless_text(browser, strange_page):
     assert shown.find_elements(By.CSS_SELECTOR, "img[src=x], iframe, object, embed, [onerror], [onload]") == []
     text = shown.find_element(By.TAG_NAME, "body").get_property("textContent")
     assert text.count(IMAGE) > 10  # shown as it was written
-    for place in ("#settings", "#images", "#excluded", "#repeat"):
+    for place in ("#settings", "#images", "#runs", "#repeat"):
         section = shown.find_element(By.CSS_SELECTOR, place).find_element(By.XPATH, "..")
         assert IMAGE in section.get_property("textContent"), place
 
@@ -221,8 +227,15 @@ def test_a_figure_opened_by_itself_runs_no_script(browser, strange_page):
         assert shown.execute_script("return document.querySelectorAll('script').length") == 0
 
 
-def test_verdicts_come_first_as_words_with_their_numbers(full):
-    assert full.find_element(By.TAG_NAME, "section").get_dom_attribute("aria-labelledby") == "claims"
+def test_the_answer_comes_first_and_then_the_tables_from_the_question_to_the_method(full):
+    assert "Best mean test Dice: unet, adamw, onecycle" in full.find_element(By.CSS_SELECTOR, "header .answer").text
+    sections = [one.get_dom_attribute("aria-labelledby") for one in full.find_elements(By.TAG_NAME, "section")]
+    assert sections == [
+        *("settings", "pairs", "effects", "curves", "images", "runs", "claims", "printed", "repeat", "methods")
+    ]
+
+
+def test_verdicts_are_words_with_their_numbers_and_claims_without_runs_are_one_line(full):
     verdicts, comparisons = (
         [row.text for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
         for table in full.find_elements(By.CSS_SELECTOR, "#claims ~ .tables table")

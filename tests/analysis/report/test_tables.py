@@ -14,6 +14,7 @@ from src.analysis.records.matching import settings_of
 from src.analysis.report.page import terminal_text
 from src.analysis.report.report import make_report
 from src.analysis.report.sentences import (
+    answer_sentences,
     best_setting_sentences,
     conditions_text,
     effect_sentences,
@@ -22,10 +23,11 @@ from src.analysis.report.sentences import (
 from src.analysis.report.tables import (
     claim_rows,
     effect_columns,
-    excluded_columns,
     extreme_images,
     group_columns,
+    needs_reason,
     plan_columns,
+    run_columns,
     settings_columns,
     verdict_table,
 )
@@ -56,8 +58,8 @@ def three(tmp_path):
 # of a difference sqrt(2) times that, with 4 degrees of freedom 2.776
 def test_the_table_of_settings(three):
     records, settings = known(three)
-    assert settings_columns(settings_scores(records, settings)) == {
-        "setting": ["onecycle", "cosine", "constant"],
+    assert settings_columns(settings_scores(records, settings), settings) == {
+        "scheduler": ["onecycle", "cosine", "constant"],
         "seeds": ["3", "3", "3"],
         "test Dice": ["0.8000 ± 0.0248", "0.7000 ± 0.0248", "0.6000 ± 0.0248"],
         "test IoU": ["0.6667 ± 0.0345", "0.5385 ± 0.0294", "0.4286 ± 0.0253"],
@@ -80,7 +82,7 @@ def test_what_was_reported_stands_beside_where_there_is_something(three):
     file = ClaimFile.model_validate(
         {"source": "me", "where": {}, "reported_with": {}, "printed": printed, "claims": {"X": claim}}
     )
-    assert settings_columns(settings_scores(records, settings, [file]))["reported Dice"] == [
+    assert settings_columns(settings_scores(records, settings, [file]), settings)["reported Dice"] == [
         "",
         "0.9209",
         "0.9226 to 0.9242",
@@ -90,7 +92,7 @@ def test_what_was_reported_stands_beside_where_there_is_something(three):
 def test_unfinished_runs_show_in_the_number_of_seeds(tmp_path):
     sweeps.plan(tmp_path, {"seed": 0}, {"seed": 1})
     records, settings = known(tmp_path)
-    table = settings_columns(settings_scores(records, settings))
+    table = settings_columns(settings_scores(records, settings), settings)
     assert {name: cells for name, (cells,) in table.items()} == {
         "setting": "all runs",
         "seeds": "0 of 2",
@@ -106,9 +108,10 @@ def test_the_answer(three):
     records, settings = known(three)
     assert best_setting_sentences(settings_scores(records, settings)) == [
         "Best mean test Dice: onecycle with 0.8000 ± 0.0248 (3 seeds).",
+        # the seeds of poly differ by 0.0075, and Student's quantile with 3.7 degrees of freedom is 2.86
+        "It is not significantly better than the next, poly (by 0.20 points [−1.87, 2.27]).",
         "As the best of 4 its 95 % interval is 0.7488 to 0.8248; first in 67 % of resamples.",
         "It is better than cosine (by 10.00 points); constant (by 20.00 points).",
-        "Not significantly different from it, adjusted for all pairs: poly.",
         "No verdict on settings with fewer than 3 seeds: plateau.",
     ]
 
@@ -250,10 +253,33 @@ def test_what_is_settled_is_said_in_the_answer(three):
     replicates(three, "scheduler=cosine", "optimizer.lr=0.5", mean=0.7, spread=0.05)
     records, settings = known(three)
     assert effect_sentences(factor_effects(records, settings, ["scheduler"])) == [
-        "scheduler: cosine minus constant (lr 0.001) is +10.00 points [+7.73 to +12.27]: cosine is better.",
-        "scheduler: onecycle minus constant (lr 0.001) is +20.00 points [+17.73 to +22.27]: onecycle is better.",
-        "scheduler: onecycle minus cosine (lr 0.001) is +10.00 points [+7.73 to +12.27]: onecycle is better.",
+        "cosine beats constant by 10.00 points [7.73, 12.27] (lr 0.001).",
+        "onecycle beats constant by 20.00 points [17.73, 22.27] (lr 0.001).",
+        "onecycle beats cosine by 10.00 points [7.73, 12.27] (lr 0.001).",
     ]
+
+
+def test_the_answer_tells_what_each_factor_does_and_over_what(tmp_path):
+    for model, mean in (("unet", 0.8), ("resnet34_unet", 0.7)):
+        for scheduler in ("cosine", "onecycle"):
+            replicates(tmp_path, f"model={model}", f"scheduler={scheduler}", mean=mean)
+    first, second, best, *_ = answer_sentences(make_report([tmp_path]))
+    assert re.fullmatch(
+        r"unet beats resnet34_unet by 9\.\d\d points \[9\.\d\d, 10\.\d\d\] over both schedulers\.", first
+    )
+    assert second.startswith("onecycle and cosine do not differ significantly over both networks (onecycle − cosine: ")
+    assert best.startswith("Best mean test Dice: unet, ")
+
+
+def test_a_factor_of_several_contexts_names_what_they_combine(tmp_path):
+    for model in ("unet", "resnet34_unet"):
+        for scheduler in ("cosine", "onecycle"):
+            for lr, mean in (("0.1", 0.7), ("0.01", 0.8)):
+                replicates(tmp_path, f"model={model}", f"scheduler={scheduler}", f"optimizer.lr={lr}", mean=mean)
+    records, settings = known(tmp_path)
+    (sentence,) = effect_sentences(factor_effects(records, settings, ["optimizer.lr"]))
+    assert sentence.startswith("lr 0.01 beats lr 0.1 by ")
+    assert sentence.endswith(" over all 4 combinations of model, scheduler.")
 
 
 def test_the_table_of_seeds(tmp_path):
@@ -294,7 +320,7 @@ def test_runs_that_do_not_count_and_why(tmp_path):
     sweeps.fail(tmp_path, "CUDA\nout of memory")
     sweeps.fail(tmp_path, "stopped by SIGTERM", "interrupted", seed=1)
     records, _ = known(tmp_path)
-    columns = excluded_columns(records.runs)
+    columns = run_columns(records.runs[needs_reason(records.runs)])
     assert dict(zip(columns["status"], columns["reason"], strict=True)) == {
         "finished": "a debug run: it saw only a few batches",
         "failed": "CUDA out of memory",
@@ -317,9 +343,9 @@ def test_a_terminal_gets_the_columns_that_matter_most(three, monkeypatch):
         monkeypatch.setenv("COLUMNS", str(columns))
         lines = terminal_text(report).strip().splitlines()
         assert re.split(" {2,}", lines[-4]) == [
-            *("setting", "seeds", "test Dice", "points behind the best [95 %]", "time per run")
+            *("scheduler", "seeds", "test Dice", "points behind the best [95 %]", "time per run")
         ]
-        assert max(map(len, lines)) <= 88
+        assert max(map(len, lines[-4:])) <= 88
 
 
 def verdicts_over_contexts(sweep, **gains):
