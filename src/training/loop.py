@@ -118,7 +118,7 @@ def train_epoch(
             running, shown = state.tally.read(), time.monotonic()
             bar.set_postfix(loss=f"{running.loss:.4f}", dice=f"{running.dice:.4f}", lr=f"{state.lr:.1e}")
         if state.batch % every == 0 or state.batch == len(sizes):
-            _step(state, trainer.clip_norm)
+            _step(state, trainer.clip_norm, is_first=first == 0)
             state.seconds = time.perf_counter() - started
             after_step()
     if network.numerics.device.type == "cuda":
@@ -140,8 +140,12 @@ def evaluate(
     return tally.read()
 
 
-def _step(state: TrainState, clip_norm: float | None) -> None:
+def _step(state: TrainState, clip_norm: float | None, is_first: bool) -> None:
     state.lr, state.momentum = lr_and_momentum(state.optimizer)
+    if is_first:
+        state.lr_first = state.lr_max = state.lr
+    elif state.lr_max is not None:
+        state.lr_max = max(state.lr_max, state.lr)
     if clip_norm is not None:
         nn.utils.clip_grad_norm_(state.network.model.parameters(), clip_norm)
     state.optimizer.step()
@@ -165,6 +169,8 @@ def _finish_epoch(
     row = {
         "epoch": state.epoch,
         "lr": state.lr,
+        "lr_first": state.lr_first,
+        "lr_max": state.lr_max,
         "momentum": state.momentum,
         "train_loss": train.loss,
         "valid_loss": valid.loss,

@@ -133,7 +133,10 @@ def _averaged_and_copied(model: nn.Module) -> tuple[list[torch.Tensor], list[tor
 
 
 # What of a TrainState is plain values; each other part has its own state_dict.
-PLAIN_STATE = ("epoch", "batch", "seconds", "lr", "momentum", "best_epoch", "best_dice", "best_score", "history")
+PLAIN_STATE = (
+    *("epoch", "batch", "seconds", "lr", "lr_first", "lr_max", "momentum"),
+    *("best_epoch", "best_dice", "best_score", "history"),
+)
 
 
 @dataclass
@@ -157,6 +160,8 @@ class TrainState:
     tally: MetricAccumulator = field(default_factory=MetricAccumulator)  # of the epoch in progress
     seconds: float = 0.0  # spent training in the epoch in progress
     lr: float = 0.0  # of the last step taken
+    lr_first: float | None = None  # of the first step of the epoch in progress; unknown in checkpoints of before
+    lr_max: float | None = None  # the largest of its steps
     momentum: float = 0.0  # of the last step taken; beta1 of Adam and AdamW
 
     def __post_init__(self) -> None:
@@ -214,6 +219,7 @@ class TrainState:
         self.loss.load_state_dict(state.get("loss", {}))  # ours have no state, and checkpoints of before no such key
         set_random_state(state["random"], device)
         self.tally = MetricAccumulator.from_state_dict(state["tally"], device)
-        state = {"best_score": state["best_dice"], **state}  # checkpoints of before were always chosen by Dice
+        # checkpoints of before were always chosen by Dice
+        state = {"best_score": state["best_dice"], "lr_first": None, "lr_max": None, **state}
         for key in PLAIN_STATE:
             setattr(self, key, state[key])

@@ -84,6 +84,15 @@ def test_a_run_leaves_a_record_that_explains_itself(start):
     assert scores_of_test(folder)["accuracy"] == pytest.approx(1 - wrong / (6 * 32 * 32))
 
 
+def test_an_epoch_records_the_learning_rate_of_its_first_step_and_the_largest(start):
+    # ten steps, the highest at the fourth, in the middle of the first epoch
+    outcome = start("scheduler=onecycle", "scheduler.pct_start=0.4", "optimizer.lr=0.001", "trainer.epochs=2")
+    first, second = RunRecord(outcome.folder).read_epochs()
+    assert (first["lr_first"], first["lr_max"]) == pytest.approx((0.001 / 25, 0.001))
+    assert first["lr"] < first["lr_max"] and second["lr_first"] == second["lr_max"] < first["lr"]
+    assert second["lr"] == pytest.approx(0.001 / 25 / 10_000)
+
+
 def test_a_finished_run_is_left_as_it_is(start):
     first = start()
     before = snapshot(first.folder)

@@ -55,6 +55,8 @@ class _Epoch(_FromRecord):
 
     epoch: int
     lr: Number | None = None
+    lr_first: Number | None = None
+    lr_max: Number | None = None
     momentum: Number | None = None
     train_loss: Number | None = None
     valid_loss: Number | None = None
