@@ -6,7 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-PAUSE = 30.0  # seconds before the first line, and between two
+PAUSE = 30.0  # seconds from the start of the outermost bar to its first line, and between two
 
 
 class ProgressBar(tqdm):
@@ -15,7 +15,7 @@ class ProgressBar(tqdm):
     `TQDM_DISABLE=1` in the environment turns off both.
     """
 
-    last_line = time.monotonic()
+    last_line = 0.0
     open_bars: "dict[ProgressBar, None]" = {}  # noqa: RUF012, of all instances, the outermost first
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -23,6 +23,8 @@ class ProgressBar(tqdm):
         if not self.on_terminal:
             options["bar_format"] = "{desc}: {n_fmt} of {total_fmt}, {remaining} left"
         super().__init__(*args, **options)
+        if not self.open_bars:
+            ProgressBar.last_line = time.monotonic()
         if not self.on_terminal and not self.disable:
             self.open_bars[self] = None
 
@@ -30,7 +32,7 @@ class ProgressBar(tqdm):
         """Draws the bar, or prints the line if it is due; tqdm calls it whenever the count has changed."""
         if self.on_terminal:
             return super().display(msg, pos)
-        if self.open_bars and time.monotonic() - ProgressBar.last_line >= PAUSE:
+        if self in self.open_bars and time.monotonic() - ProgressBar.last_line >= PAUSE:
             ProgressBar.last_line = time.monotonic()
             print("; ".join(map(str, self.open_bars)), file=sys.stderr, flush=True)
 
