@@ -14,7 +14,6 @@ if __name__ == "__main__":  # the imports below take seconds
     expect_ctrl_c()
 
 import sys
-from dataclasses import replace
 
 from omegaconf import DictConfig
 
@@ -28,30 +27,14 @@ NEEDED = {"sweep": "a folder of runs, for example sweep=multirun_outputs/demo"}
 def aggregate(config: DictConfig) -> None:
     """Check, load, judge, print the answer, write the report."""
     # pandas, scipy and matplotlib take a second to import: --help must not wait for them
-    from src.analysis.claims.looks import keep_looks
     from src.analysis.records.kept_reads import KeptReads
     from src.analysis.report.options import AggregateOptions
     from src.analysis.report.page import terminal_text, write_report
-    from src.analysis.report.report import make_report
 
     options = parse_options(AggregateOptions, config, NEEDED)
     sweeps = options.sweeps()
     folder = options.folder(sweeps)
-    on_any_data = options.claim_files != "auto"  # claims that are named are judged with runs on any data
-    counts_failures = options.failures == "count"
-    report = make_report(
-        sweeps,
-        options.claims(),
-        options.protocol,
-        options.detect / 100,
-        on_any_data,
-        counts_failures,
-        KeptReads(sweeps, folder),
-        options.group_of(),
-        options.pair == "seed",
-    )
-    looks, notes = keep_looks(report.records.included, folder)
-    report = replace(report, looks=tuple(looks))
+    report, notes = options.report(sweeps, folder, KeptReads(sweeps, folder))
     for note in notes:
         print(note, file=sys.stderr)
     print(terminal_text(report), flush=True)  # before the figures, which take seconds

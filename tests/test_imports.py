@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "evaluation": TRAINING | {"prediction"},
     "exporting": TRAINING | {"prediction"},
     "benchmarking": TRAINING,
+    "publishing": RECORDS | {"analysis.report"},
     "analysis.records": RECORDS,
     "analysis.statistics": RECORDS,
     "analysis.claims": RECORDS | {"analysis.statistics"},
@@ -81,6 +82,7 @@ def test_only_commands_and_their_entry_know_hydra(path):
         "src.train",
         "src.aggregate",
         "src.status",
+        "src.publishing.publishing",
     ],
 )
 def test_what_must_open_fast_does_without_torch(module):

@@ -18,6 +18,7 @@ COMMANDS = (
     "prepare",
     "summary",
     "clean",
+    "publish",
 )
 TITLE = "Groups, as group=option"
 

@@ -20,6 +20,7 @@ COMMANDS = (
     "export",
     "inference",
     "prepare",
+    "publish",
     "status",
     "summary",
     "train",

@@ -1,14 +1,18 @@
 """The options of an aggregation, and the folders and claim files that they name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from src.analysis.claims.claim_file import ClaimFile, read_claims
+from src.analysis.claims.looks import keep_looks
 from src.analysis.records.image_scores import read_groups
+from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.loading import find_sweeps
+from src.analysis.report.report import Report, make_report
 from src.base.config import Section
 from src.base.errors import ConfigError
 from src.base.files import refuse_links
@@ -68,6 +72,25 @@ class AggregateOptions(Section):
         if missing:
             raise ConfigError([f"claim_files: got {name!r}; {allowed}" for name in missing])
         return [read_claims(known.get(name, Path(name))) for name in names]
+
+    def report(self, sweeps: list[Path], folder: Path, kept: KeptReads | None = None) -> tuple[Report, list[str]]:
+        """The results for `sweeps`, which count as a look at them, and what a user must know about earlier looks.
+
+        `folder`: where looks are kept if a sweep cannot be written; `kept`: of make_report.
+        """
+        report = make_report(
+            sweeps,
+            self.claims(),
+            self.protocol,
+            self.detect / 100,
+            self.claim_files != "auto",  # claims that are named are judged with runs on any data
+            self.failures == "count",
+            kept,
+            self.group_of(),
+            self.pair == "seed",
+        )
+        looks, notes = keep_looks(report.records.included, folder)
+        return replace(report, looks=tuple(looks)), notes
 
 
 def _listed(text: str) -> list[str]:

@@ -80,28 +80,34 @@ def _contact_sheet(label: str, dice: pd.Series) -> Sheet:
         return Sheet("", f"To see test images of a typical run of {label}, run {command} and aggregate again.")
     name = Path(folder).name
     try:
-        source, width = _source(file)
-    except Exception as error:  # decoders raise nearly anything on damaged files, also SyntaxError and struct.error
-        reason = collapse_whitespace(str(error).replace(str(file), file.name))
-        return Sheet("", f"The pictures of {name} are left out: {file.name} cannot be read ({reason}).")
+        picture, width = read_picture(file)
+    except ValueError as error:
+        return Sheet("", f"The pictures of {name} are left out: {error}.")
     caption = (
         f"Test images of {name} (test Dice {dice[folder]:.4f}), the run of {label} with pictures that is nearest to "
         "the median test Dice. From left to right: image, truth, prediction, probability, and errors (blue: missed; "
         "orange: falsely predicted)."
     )
-    return Sheet(source, caption, width)
+    return Sheet("data:image/jpeg;base64," + base64.b64encode(picture).decode(), caption, width)
 
 
-def _source(path: Path) -> tuple[str, int]:
-    """A picture as a JPEG of at most SHEET_WIDTH, without color subsampling, which blurs letters, and its width."""
-    with open_regular(path) as file, Image.open(file, formats=["PNG", "JPEG"]) as image:
-        if image.width * image.height > MOST_PIXELS:
-            raise ValueError(f"it has {image.width} × {image.height} pixels; at most {MOST_PIXELS:,} are read")
-        sheet = image.convert("RGB")
-    sheet.thumbnail((SHEET_WIDTH, sheet.height), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=80, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode(), sheet.width
+def read_picture(path: Path) -> tuple[bytes, int]:
+    """A picture as a JPEG of at most SHEET_WIDTH, without color subsampling, which blurs letters, and its width.
+
+    Raises ValueError, naming the file, for one that cannot be read.
+    """
+    try:
+        with open_regular(path) as file, Image.open(file, formats=["PNG", "JPEG"]) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"it has {image.width} × {image.height} pixels; at most {MOST_PIXELS:,} are read")
+            sheet = image.convert("RGB")
+        sheet.thumbnail((SHEET_WIDTH, sheet.height), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        sheet.save(buffer, "JPEG", quality=80, subsampling=0)
+    except Exception as error:  # decoders raise nearly anything on damaged files, also SyntaxError and struct.error
+        reason = collapse_whitespace(str(error).replace(str(path), path.name))
+        raise ValueError(f"{path.name} cannot be read ({reason})") from error
+    return buffer.getvalue(), sheet.width
 
 
 def _part_text(part: Any) -> str:
