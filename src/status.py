@@ -1,4 +1,4 @@
-"""Shows the state of a sweep's runs: `python -m src.status sweep=multirun_outputs/demo`.
+"""Shows the state of a sweep's runs: `python -m src.status sweep=multirun_outputs/demo`; or, with run=, one run.
 
 Reads records only, so it changes nothing and needs no right to write; `watch=true` refreshes. Keys: conf/status.yaml.
 Exit code 0: shown; 1: the folder is not a sweep, or a key is wrong; 130: Ctrl-C, which ends a watch.
@@ -24,25 +24,36 @@ from omegaconf import DictConfig
 from pydantic import Field
 
 from src.base.config import Section
+from src.base.errors import ConfigError
 from src.cli.console import clear_screen
 from src.cli.hydra_entry import hydra_command
 from src.cli.overrides import parse_options
 
-NEEDED = {"sweep": "the folder of a sweep, for example sweep=multirun_outputs/demo"}
+NEEDED = "sweep: missing; it takes the folder of a sweep, for example sweep=multirun_outputs/demo; or run=<its folder>"
 
 
 class StatusOptions(Section):
     """See conf/status.yaml. `interval`: seconds."""
 
-    sweep: str = Field(min_length=1)
+    sweep: str | None = Field(min_length=1)
+    run: str | None = Field(min_length=1)
     watch: bool
     interval: float = Field(gt=0)
 
 
-@hydra_command("status")
+@hydra_command("status", paths=("sweep", "run"))
 def status(config: DictConfig) -> None:
     """Check, then look once or again and again."""
-    options = parse_options(StatusOptions, config, NEEDED)
+    options = parse_options(StatusOptions, config, {})
+    if options.run is not None:
+        if options.sweep is not None or options.watch:
+            raise ConfigError(["run: got it beside sweep or watch, which are about a sweep; give one of them"])
+        from src.analysis.status.run_status import run_text
+
+        print(run_text(Path(options.run)))
+        return
+    if options.sweep is None:
+        raise ConfigError([NEEDED])
     look(Path(options.sweep), options.interval if options.watch else None)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from src.analysis.records.runs import load_runs
 from src.analysis.status.sweep_status import status_text
+from src.base.record import RunRecord
 from src.status import status
 from tests.analysis.sweeps import another_process, begin, fail, finish, holding, plan
 from tests.conftest import PROJECT
@@ -84,6 +85,19 @@ def test_what_launched_a_sweep_is_printed_for_a_shell(here, sweep):
     said = here(status, f"sweep={sweep}").stdout
     assert said.endswith(f"\n\nlaunched by\npython -m src.train -m seed=0,1\n{PASTED}\n")
     assert shlex.split(PASTED)[-1] == "notes='a b'"
+
+
+def test_one_run_is_told_with_what_it_was_made_with(here, trained_run, tmp_path):
+    done = here(status, f"run={trained_run}")
+    assert done.returncode == 0, done.stderr
+    lines = {line.split("  ")[0]: line for line in done.stdout.splitlines()}
+    assert lines["status"].split()[1] == "finished" and "test_dice 0." in lines["scores"]
+    assert "packages" in lines["made with"] and lines["code"].split()[1] in ("commit", "not")
+    assert lines["provenance"].endswith(f"{RunRecord(trained_run).read()['provenance']}.json")
+    assert lines["again"].endswith(f"python -m src.repeat run={trained_run}")
+    refused = here(status, f"run={tmp_path}")
+    assert refused.returncode == 1 and "is not the folder of a run, it has no run.json" in refused.stderr
+    assert "run: got it beside sweep or watch" in here(status, f"run={trained_run}", "watch=true").stderr
 
 
 def test_watching_shows_the_run_that_ends_meanwhile_and_then_stops(sweep):
@@ -160,7 +174,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(sweep):
                 "the config cannot be used:",
                 "watch: got 'perhaps'; input should be a valid boolean",
                 "interval: got 0; input should be greater than 0",
-                "wach: unknown key (got True); did you mean 'watch'? allowed: interval, sweep, watch",
+                "wach: unknown key (got True); did you mean 'watch'? allowed: interval, run, sweep, watch",
             ],
         ),
     ],

@@ -1,15 +1,16 @@
 """Where a run happened: package versions, machine and git state, found without importing torch."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+ARGUMENTS = "SEGSWEEP_ARGUMENTS"  # name of an environment variable
+FIELDS = {"1 ": 8, "2 ": 9, "u ": 10}  # of git status, before the name of a changed, renamed or unmerged file
 PACKAGES = ("torch", "hydra-core", "omegaconf", "albumentations", "opencv-python-headless", "numpy")
-
-
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -36,20 +37,40 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of the checkout at `folder` and whether tracked files differ from it; None outside a checkout."""
+class Checkout(NamedTuple):
+    """A git checkout: its commit, the tracked files that differ from it, and those that git does not know."""
+
+    commit: str
+    changed: list[str]
+    untracked: list[str]
+
+
+def checkout_at(folder: Path) -> Checkout | None:
+    """The checkout that `folder` lies in; None outside of one, or without git."""
+    command = ["git", "--no-optional-locks", "-C", str(folder), "status", "--porcelain=v2", "--branch", "-z"]
     try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        return {
-            "commit": commit,
-            "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
-        }
+        done = subprocess.run(command, capture_output=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
+    entries = iter(done.stdout.decode(errors="backslashreplace").split("\0"))
+    commit, names = "(initial)", {"changed": list[str](), "untracked": list[str]()}
+    for entry in entries:
+        if entry.startswith("# branch.oid "):
+            commit = entry.split(" ")[2]
+        elif entry[:2] in FIELDS:
+            names["changed"].append(entry.split(" ", FIELDS[entry[:2]])[-1])
+            if entry.startswith("2 "):
+                next(entries)  # its name before it was renamed
+        elif entry.startswith("? "):
+            names["untracked"].append(entry[2:])
+    return None if commit == "(initial)" else Checkout(commit, **names)
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
-    )
-    return done.stdout.strip()
+def git_state(checkout: Checkout | None) -> dict[str, Any] | None:
+    """What run.json says of the code: its commit, and whether tracked files differ from it; None without git."""
+    return checkout and {"commit": checkout.commit, "changed": bool(checkout.changed)}
+
+
+def typed_arguments() -> list[str] | None:
+    """The arguments of the `src.train` that this process is or was started by; None in a notebook, for example."""
+    return json.loads(os.environ.get(ARGUMENTS, "null"))

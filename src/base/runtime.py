@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,16 @@ def pick_device(wanted: str) -> torch.device:
 def device_name(device: torch.device) -> str:
     """What the device calls itself, for example the GPU's model."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def accelerator_versions(device: torch.device) -> dict[str, str | None]:
+    """The versions of CUDA, cuDNN and NVIDIA's driver that a run on `device` uses; None for those that it does not."""
+    if device.type != "cuda":
+        return {"cuda": None, "cudnn": None, "driver": None}
+    about = Path("/proc/driver/nvidia/version")
+    driver = re.search(r"\s(\d+\.[\d.]+)\s", about.read_text() if about.exists() else "")
+    cudnn = torch.backends.cudnn.version()
+    return {"cuda": torch.version.cuda, "cudnn": cudnn and str(cudnn), "driver": driver and driver[1]}
 
 
 def device_key(device: torch.device) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from src.base.config import RunConfig, Section, UserPath
-from src.base.environment import PROJECT, git_state, machine, versions
+from src.base.environment import PROJECT, checkout_at, git_state, machine, versions
 from src.base.files import write_json
 from src.base.runtime import Numerics, device_name, pick_device
 from src.benchmarking.baseline_loop import load_make_step
@@ -61,7 +61,7 @@ def run_benchmark(options: BenchmarkOptions, configs: Sequence[RunConfig]) -> di
         "device": device_name(numerics.device),
         "machine": {key: value for key, value in machine().items() if key != "host"},  # to be published
         "versions": versions(),
-        "git": git_state(PROJECT),
+        "git": git_state(checkout_at(PROJECT)),
         "numerics": config.numerics.model_dump(),
         "data": config.data.name,
         "repeats": options.repeats,

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from src.base.environment import ARGUMENTS
 from src.base.errors import one_line
 
-ARGUMENTS = "SEGSWEEP_ARGUMENTS"  # name of an environment variable
 COLOR = r"\x1b\[(?:0|(?:01;)?3[1-6])m"  # of letters, and back to the usual one
 CLEAR = "\x1b[H\x1b[J"  # move to the upper left corner, erase everything after it
 INTERRUPTED = 128 + signal.SIGINT
@@ -95,11 +95,6 @@ class _Stream:
 def remember_arguments() -> None:
     """Keeps the arguments of this command for itself and for the processes that it starts, see `typed_arguments`."""
     os.environ[ARGUMENTS] = json.dumps([word.encode(errors="replace").decode() for word in sys.argv[1:]])
-
-
-def typed_arguments() -> list[str] | None:
-    """The arguments of the `src.train` that this process is or was started by; None in a notebook, for example."""
-    return json.loads(os.environ.get(ARGUMENTS, "null"))
 
 
 def clear_screen() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from src.base.config import RunConfig
+from src.base.environment import typed_arguments
 from src.base.errors import ConfigError, attempt, shown
 from src.base.files import check_writable, read_json, write_json
 from src.base.identity import CHOICE_SECTIONS, Identity, choices_of, identify, setting_of
 from src.base.record import SCHEMA, SweepFolder
-from src.cli.console import typed_arguments
 from src.cli.overrides import sweep_name
 from src.data.open_data import open_verified
 from src.sweep.process import Job

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from src.base.config import RunConfig, parse_section
-from src.base.environment import PROJECT, git_state
 from src.base.errors import one_line
 from src.base.files import link_or_copy, making, read_json, read_yaml
 from src.base.identity import identify
+from src.base.provenance import copy_provenance
 from src.base.record import HEADLINE, LARGEST_RUN, SCHEMA, RunBusy, RunRecord, SweepFolder
 from src.training.checkpoint import BEST, load_checkpoint
 from src.training.metrics import dice_per_image, iou_per_image, pooled
@@ -121,13 +121,13 @@ def link_finished_run(record: RunRecord, data_fingerprint: str) -> dict[str, Any
         return None
     with making(record.folder, record.check) as workplace:
         shutil.copytree(source, workplace, copy_function=_take, dirs_exist_ok=True)
+    copy_provenance((record.read() or {}).get("provenance"), source.parent, record.folder.parent)
     log.info("taken over from %s, where it was finished", source)
     return record.read()
 
 
-def warn_of_other_code(record: RunRecord, run: dict[str, Any]) -> None:
-    """Warns if a run resumes under another state of the code."""
-    state = git_state(PROJECT)
+def warn_of_other_code(record: RunRecord, run: dict[str, Any], state: dict[str, Any] | None) -> None:
+    """Warns if a run resumes under another `state` of the code."""
     if run.get("git") != state:
         log.warning("%s: was begun at the git state %s and resumes at %s", record.folder, run.get("git"), state)
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from src.base.config import RunConfig
 from src.base.device_sharing import announced
-from src.base.environment import PROJECT, git_state, machine, versions
+from src.base.environment import PROJECT, checkout_at, git_state, machine, versions
 from src.base.files import CannotWrite, check_writable
 from src.base.identity import Identity, choices_of, identify
+from src.base.provenance import keep_provenance
 from src.base.record import STORY, RunRecord, SweepFolder
-from src.base.runtime import Numerics, device_key, device_name, pick_device, switches_restored
+from src.base.runtime import Numerics, accelerator_versions, device_key, device_name, pick_device, switches_restored
 from src.data.open_data import open_verified
 from src.data.pairs import Splits
 from src.data.verify import skipped_text
@@ -67,7 +68,8 @@ def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
             return Outcome(record.folder, "finished", done["scores"], ran=False)
         numerics = Numerics(pick_device(config.device), config.numerics)
         log.debug("%s with data %s in %s", identity.run_id, data_fingerprint, config.data.root)
-        _begin(record, config, overrides, _facts(config, identity, data_fingerprint, splits, numerics))
+        facts = _facts(config, identity, data_fingerprint, splits, numerics)
+        _begin(record, config, overrides, facts | _made_with(sweep_folder, numerics))
         with record.logging(), announced(device_key(numerics.device)):
             return _attempt(config, splits, data_fingerprint, numerics, record)
 
@@ -123,7 +125,7 @@ def _end(record: RunRecord, status: str, **facts: Any) -> None:
 
 def _begin(record: RunRecord, config: RunConfig, overrides: list[str], facts: dict[str, Any]) -> None:
     if (begun := record.read()) is not None:
-        warn_of_other_code(record, begun)
+        warn_of_other_code(record, begun, facts["git"])
     labels = united_labels(begun or {}, config, overrides)
     record.begin(facts | labels, config.model_dump(mode="json"), overrides)
 
@@ -147,7 +149,14 @@ def _facts(
         },
         "device": device_name(numerics.device),
         "numerics": config.numerics.model_dump(),
-        "git": git_state(PROJECT),
+    }
+
+
+def _made_with(sweep: Path, numerics: Numerics) -> dict[str, Any]:
+    checkout = checkout_at(PROJECT)
+    return {
+        "git": git_state(checkout),
         "versions": versions(),
         "machine": machine(),
+        "provenance": keep_provenance(sweep, checkout, accelerator_versions(numerics.device)),
     }

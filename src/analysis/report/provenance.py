@@ -3,7 +3,7 @@
 import base64
 import io
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from src.analysis.records.files import read_commands
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.base.files import open_regular, read_json, read_yaml
+from src.base.provenance import read_provenance
 from src.base.record import CONTACT_SHEET, EVALUATION, EXAMPLES
 from src.display.text import collapse_whitespace, human_seconds, mapping_text
 
@@ -30,8 +31,18 @@ def provenance_of(records: Records) -> dict[str, str]:
         return {}
     facts = {name: _each(_part_text(run.get(name)) for run in runs) for name in RECORDED}
     started = _each(str(run.get("started", ""))[:10] for run in runs)
+    facts |= _made_with(runs, list(records.included["folder"]))
     facts["time"] = f"{human_seconds(records.included['seconds'].sum())} in {len(runs)} runs, {started}"
     return {name: text for name, text in facts.items() if text}
+
+
+def _made_with(runs: Sequence[Mapping[str, Any]], folders: Sequence[str]) -> dict[str, str]:
+    """Code, packages and drivers as the sweeps keep them: see `Provenance.described`."""
+    names = dict.fromkeys(
+        (Path(folder).parent, run.get("provenance")) for run, folder in zip(runs, folders, strict=True)
+    )
+    found = [one.described() for sweep, name in names if (one := read_provenance(sweep, name)) is not None]
+    return {name: _each(one[name] for one in found) for name in ("code", "made with")}
 
 
 def commands_of(records: Records) -> list[str]:

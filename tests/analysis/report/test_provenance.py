@@ -12,6 +12,8 @@ from src.analysis.claims.ranking import settings_scores
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
 from src.analysis.report.provenance import SHEET, commands_of, contact_sheets, provenance_of
+from src.base.environment import Checkout
+from src.base.provenance import keep_provenance
 from src.base.record import EXAMPLES
 from tests.analysis import sweeps
 from tests.analysis.recorded import finish
@@ -28,6 +30,18 @@ def test_what_is_known_of_the_runs_that_are_included(tmp_path):
     assert facts["machine"] == "host here, system Linux, cores 2" and facts["numerics"].startswith("name exact, ")
     assert facts["git"] == "commit 0123456789abcdef, changed False" and facts["versions"] == "torch 2.13.0"
     assert facts["time"].startswith("21m 00s in 3 runs, 20")
+
+
+def test_what_the_runs_were_made_with_is_told_once(tmp_path):
+    computing = {"cuda": "12.8", "cudnn": "91000", "driver": "550.54"}
+    name = keep_provenance(tmp_path, Checkout("c0ffee", ["a.py"], ["<b>.py"]), computing)
+    for seed in (0, 1):
+        record = finish(tmp_path, dice=[0.5], seed=seed)
+        with record.locked():
+            record.update(provenance=name)
+    facts = provenance_of(load_records([tmp_path]))
+    assert facts["code"].startswith("commit c0ffee; 1 changed files, ") and facts["code"].endswith("untracked: <b>.py")
+    assert "CUDA 12.8, cuDNN 91000, driver 550.54, " in facts["made with"] and facts["made with"].count("Python") == 1
 
 
 def test_a_line_for_each_setting_with_all_its_seeds(tmp_path):
