@@ -1,7 +1,7 @@
 """Turns runs into an answer: `python -m src.aggregate sweep=multirun_outputs/demo`, several as `a,b` or as a glob.
 
 Prints verdicts and the table of settings, and writes a report, by default into `<sweep>/report`: index.html, report.md,
-table.csv, table.tex and figures. Keys: conf/aggregate.yaml. Exit code 0: written; 1: not, and why; 130: Ctrl-C.
+tables (CSV, LaTeX) and figures. Keys: conf/aggregate.yaml. Exit code 0: written; 1: not, and why; 130: Ctrl-C.
 """
 
 if __name__ == "__main__":  # the imports below take seconds

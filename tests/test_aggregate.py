@@ -1,6 +1,7 @@
 """`python -m src.aggregate` as a user meets it: from folders of runs to a report, or what is wrong in a few lines."""
 
 import csv
+import gzip
 import json
 import re
 import shutil
@@ -67,10 +68,19 @@ def test_the_answer_is_printed_and_the_report_written(command, folder):
     written = {
         path.relative_to(folder / "all" / "report").as_posix() for path in (folder / "all" / "report").rglob("*")
     }
-    files = {"index.html", "report.md", "table.csv", "table.tex", "effects.csv", "verdicts.csv", "figures"}
+    files = {
+        "index.html",
+        "report.md",
+        "runs.csv",
+        "images.csv.gz",
+        "table.tex",
+        "settings.csv",
+        "verdicts.csv",
+        "figures",
+    }
     assert files <= written and {"figures/settings.svg", "figures/settings.png"} <= written
-    numbers = pd.read_csv(folder / "all" / "report" / "table.csv").set_index("setting")
-    assert numbers["n"].to_dict() == {"onecycle": 3, "cosine": 3}
+    numbers = pd.read_csv(folder / "all" / "report" / "settings.csv").set_index("setting")
+    assert numbers["seeds"].to_dict() == {"onecycle": 3, "cosine": 3}
     assert numbers.loc["cosine", "behind"] == pytest.approx(0.15, abs=0.01)
 
 
@@ -81,7 +91,7 @@ def test_a_reader_that_has_seen_enough_does_not_lose_the_report(folder, tmp_path
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROJECT, text=True) as process:
         process.stdout.close()  # before the first line is there
         assert (process.wait(60), process.stderr.read()) == (0, "")
-    assert (tmp_path / "index.html").exists() and (tmp_path / "effects.csv").exists()
+    assert (tmp_path / "index.html").exists() and (tmp_path / "comparisons.csv").exists()
 
 
 def test_a_report_is_no_run_of_the_sweep_it_lies_in(aggregate, folder):
@@ -182,9 +192,8 @@ def test_groups_of_images_are_the_sample_and_equal_seeds_are_paired(aggregate, f
     report = (tmp_path / "report.md").read_text()
     assert "Mean Dice by group for the best setting and the next, hardest groups first" in report
     assert '"new images" are of new groups' in report
-    with (tmp_path / "verdicts.csv").open(newline="") as file:
-        tested = [row["images"] for row in csv.DictReader(file) if row["metric"] == "test Dice"]
-    assert set(filter(None, tested)) == {"5 groups"}
+    tested = pd.read_csv(tmp_path / "verdicts.csv").query("metric == 'test Dice'").dropna(subset="images")
+    assert set(tested["images"]) == {5} and set(tested["scope"]) == {"new seeds and new groups"}
     groups.write_text("stem,group\n" + "\n".join(rows[1:]))
     refused = aggregate(*chosen)
     assert (refused.returncode, refused.stderr) == (1, "cluster: 1 of 40 test images lack a group, such as Pet_0\n")
@@ -221,10 +230,12 @@ def test_what_records_say_is_text_in_every_file_and_on_the_terminal(aggregate_wi
         prose, block, _ = re.split(r"(?m)^````$", (report / name).read_text())  # a fence longer than the one in it
         assert TAG in block and not re.search(r"(?<!\\)<img|(?<!\\)\]\(http", prose) and "\\<img" in prose
     written = [path for path in report.rglob("*") if path.is_file()]
-    assert all("\x1b" not in path.read_text() for path in written if path.suffix != ".png")
+    assert all("\x1b" not in path.read_text() for path in written if path.suffix not in (".png", ".gz"))
     assert {path.parent for path in written} == {report, report / "figures"}
-    for path in report.glob("*.csv"):
-        cells = [cell for row in csv.reader(path.open(newline="")) for cell in row]
+    for path in report.glob("*.csv*"):
+        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
+        assert "\x1b" not in text
+        cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
         assert not [cell for cell in cells if re.match(r"[=@\t\r]|[+-](?![\d.]+( |$))", cell) and cell != "-"]
 
 

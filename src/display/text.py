@@ -1,5 +1,6 @@
 """Numbers, durations, values and names as people read them; and tables for a terminal, Markdown, LaTeX and CSV."""
 
+import gzip
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -146,11 +147,16 @@ def latex_table(columns: Columns, right: Collection[str] = (), bold: Collection[
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Writes `table` to `path`; texts that a spreadsheet would read as formulas get a leading quote."""
-    words = table.select_dtypes(["object", "string"]).columns
+    """Writes `table` to `path`; texts that a spreadsheet would read as formulas get a leading quote.
+
+    A name that ends in `.gz` is compressed, fast rather than small, and equal tables give equal bytes.
+    """
+    words = table.select_dtypes(["object", "string"])
+    formulas = [name for name in words if any(quoted(text) != text for text in words[name].dropna().unique())]
+    cells = table.assign(**{str(name): table[name].map(quoted) for name in formulas}).rename(columns=quoted)
+    content = cells.to_csv(index=False).encode(errors="backslashreplace")
     with replacing(path) as temporary:
-        cells = table.assign(**{name: table[name].map(quoted) for name in words}).rename(columns=quoted)
-        cells.to_csv(temporary, index=False, errors="backslashreplace")
+        temporary.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)
 
 
 def shortened(text: str, width: int) -> str:

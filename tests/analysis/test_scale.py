@@ -201,7 +201,7 @@ def test_a_thousand_runs_take_under_a_minute_and_2_gb_and_fewer_take_less_in_pro
     folders = write_sweep(sweep, grid((0.0001, 0.0003, 0.001, 0.003, 0.01)), seeds=5, images=IMAGES)
     parts = {runs: sweep_of(folders[:runs], tmp_path / f"{runs}_runs") for runs in (250, 500, 1000)}
     costs = {runs: aggregate(part, part / "report") for runs, part in parts.items()}
-    assert len(rows_of(parts[1000] / "report" / "table.csv")) == 200
+    assert len(rows_of(parts[1000] / "report" / "settings.csv")) == 200
     assert costs[1000].cpu < MOST_SECONDS and costs[1000].memory < MOST_BYTES
     added = [costs[runs].memory - costs[runs // 2].memory for runs in (500, 1000)]  # by 250 and by 500 runs
     assert added[1] < 1.5 * 2 * added[0]
@@ -240,8 +240,8 @@ def test_a_thousand_runs_of_any_shape_stay_a_report_that_a_browser_opens(sweep, 
     configs = make_configs()
     write_sweep(sweep, configs, seeds, images=100)
     assert aggregate(sweep, tmp_path / "report", "claim_files=null").cpu < MOST_SECONDS
-    assert len(rows_of(tmp_path / "report" / "table.csv")) == len(configs)
-    found = rows_of(tmp_path / "report" / "effects.csv")
+    assert len(rows_of(tmp_path / "report" / "settings.csv")) == len(configs)
+    found = rows_of(tmp_path / "report" / "comparisons.csv")
     assert len(found) == effects
     assert (tmp_path / "report" / "index.html").stat().st_size < 4 * 10**6
 
@@ -253,7 +253,7 @@ def test_nor_does_a_random_search_take_longer(sweep, tmp_path):
     assert aggregate(sweep, tmp_path / "report", "claim_files=null").cpu < MOST_SECONDS
     # every learning rate with the first, where they share all else but the trainer: the settings first in the table
     alike = [(one.model["name"], one.scheduler["name"], one.augmentation.name) for one in configs]
-    assert len(rows_of(tmp_path / "report" / "effects.csv")) == alike.count(min(alike)) - 1
+    assert len(rows_of(tmp_path / "report" / "comparisons.csv")) == alike.count(min(alike)) - 1
 
 
 def write_lines(sweep: Path, **lines: Sequence[float]) -> None:
@@ -285,6 +285,6 @@ def test_more_than_five_levels_are_compared_with_the_first_only(tmp_path):
 def test_a_page_with_very_many_effects_lists_the_main_ones(tmp_path):
     write_lines(tmp_path, cosine=[0.5] * 52, onecycle=[0.6] * 52)
     effects = next(one for one in sections_of(make_report([tmp_path]), []) if one.id == "effects").tables[0]
-    assert "effects.csv has" in effects.caption
+    assert "comparisons.csv has" in effects.caption
     names = effects.columns["comparison"]
     assert "scheduler: onecycle − cosine (mean of 52)" in names and len(names) == 1 + 51

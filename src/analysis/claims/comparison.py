@@ -115,6 +115,11 @@ class Comparison:
         """What is sampled: images, or groups of them."""
         return self.settings[0].units if self.settings else "images"
 
+    @property
+    def scope(self) -> str:
+        """What its interval covers."""
+        return self.hypothesis.metric.scope.replace("new images", f"new {self.units}")
+
     @cached_property
     def estimate(self) -> Estimate | None:
         """The effect, of a cost as a logarithm; None if a setting has no runs."""
@@ -205,11 +210,11 @@ def compare(records: Records, settings: Sequence[Setting], hypothesis: Hypothesi
     choices = matched(settings, hypothesis.arms, hypothesis.may_differ)
     if not choices:
         return [Comparison(hypothesis, (), problem=_missing(settings, hypothesis.arms))]
-    return [comparison for choice in choices for comparison in _comparisons(records, choice, hypothesis)]
+    return [comparison for choice in choices for comparison in compare_choice(records, choice, hypothesis)]
 
 
-def _comparisons(records: Records, choice: tuple[Setting, ...], hypothesis: Hypothesis) -> list[Comparison]:
-    """One; for a cost one for each kind of device."""
+def compare_choice(records: Records, choice: tuple[Setting, ...], hypothesis: Hypothesis) -> list[Comparison]:
+    """`hypothesis` tested with the runs of `choice`, a setting for each arm: once, a cost once per kind of device."""
     notes = tuple(
         f"{name} differs too: {' and '.join('off' if value is None else str(value) for value in values)}"
         for name, values in also_differing(choice, {key for arm in hypothesis.arms for key in arm}).items()

@@ -220,16 +220,24 @@ def _of_two_levels(records: Records, factor: str, first: Level, second: Level) -
     for may_differ in ((), ("trainer",)):
         hypothesis = Hypothesis(METRICS["test_dice"], arms, DIFFERENCE, ABOVE, (BELOW,), may_differ)
         found = found or [one for one in compare(records, [*first, *second], hypothesis) if one.settings]
+    return effects_in_contexts(factor, names, found)
+
+
+def effects_in_contexts(factor: str, names: tuple[str, str], found: Sequence[Comparison]) -> list[Effect]:
+    """The comparisons `found` of two levels as effects: several contexts on the same data after their mean.
+
+    Costs on several devices have no mean.
+    """
     by_data: dict[Any, list[Comparison]] = {}
     for comparison in found:
         by_data.setdefault(comparison.settings[0].values["fingerprint"], []).append(comparison)
     effects = []
     for own in by_data.values():
-        if len(own) > 1:
+        if len(own) > 1 and not own[0].hypothesis.metric.cost:
             mean = mean_effect(factor, names, own, len(by_data) > 1)
             effects += [mean, *mean.parts]
         else:
-            effects.append(Effect(factor, *names, _context(own[0], factor), own[0]))
+            effects += [Effect(factor, *names, _context(one, factor), one) for one in own]
     return effects
 
 

@@ -1,6 +1,6 @@
 """The options of an aggregation, and the folders and claim files that they name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -65,13 +65,7 @@ class AggregateOptions(Section):
         """The claims to judge. Raises ConfigError with every file that is missing or wrong."""
         if self.claim_files is None:
             return []
-        known = {path.stem: path for path in sorted(CLAIMS.glob("*.yaml"))}
-        names = list(known) if self.claim_files == "auto" else _listed(self.claim_files) or [self.claim_files]
-        allowed = f"allowed: auto, null, {', '.join(known)}, or the path of a YAML file"
-        missing = [name for name in names if name not in known and not Path(name).is_file()]
-        if missing:
-            raise ConfigError([f"claim_files: got {name!r}; {allowed}" for name in missing])
-        return [read_claims(known.get(name, Path(name))) for name in names]
+        return claims_named(None if self.claim_files == "auto" else _listed(self.claim_files) or [self.claim_files])
 
     def report(self, sweeps: list[Path], folder: Path, kept: KeptReads | None = None) -> tuple[Report, list[str]]:
         """The results for `sweeps`, which count as a look at them, and what a user must know about earlier looks.
@@ -91,6 +85,17 @@ class AggregateOptions(Section):
         )
         looks, notes = keep_looks(report.records.included, folder)
         return replace(report, looks=tuple(looks)), notes
+
+
+def claims_named(names: Sequence[str] | None) -> list[ClaimFile]:
+    """The claims of files, each a name in conf/claims (None: all of them) or a path. Raises ConfigError for others."""
+    known = {path.stem: path for path in sorted(CLAIMS.glob("*.yaml"))}
+    names = list(known) if names is None else names
+    allowed = f"allowed: auto, null, {', '.join(known)}, or the path of a YAML file"
+    missing = [name for name in names if name not in known and not Path(name).is_file()]
+    if missing:
+        raise ConfigError([f"claim_files: got {name!r}; {allowed}" for name in missing])
+    return [read_claims(known.get(name, Path(name))) for name in names]
 
 
 def _listed(text: str) -> list[str]:

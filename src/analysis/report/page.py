@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from src.analysis.claims.ranking import LISTS
 from src.analysis.report.figures import Picture, pictures_of, save_pictures
 from src.analysis.report.lab_report import lab_report, write_draft
 from src.analysis.report.provenance import Sheet, contact_sheets
@@ -18,12 +17,11 @@ from src.analysis.report.sentences import answer_sentences, without_runs_text
 from src.analysis.report.tables import (
     MOST_NAMES,
     claim_rows,
-    effect_columns,
     factor_columns,
     run_columns,
     settings_columns,
-    verdict_table,
 )
+from src.analysis.report.tidy import tidy_tables
 from src.base.errors import printable
 from src.base.files import refuse_links, replacing, write_text
 from src.display.text import latex_table, markdown_text, plain_table, shortened, write_csv
@@ -51,11 +49,8 @@ def write_report(report: Report, folder: Path) -> Path:
     write_draft(folder / "lab_report.md", printable(lab_report(report, sections, pictures, examples)))
     settings = next(section.tables[0] for section in sections if section.id == "settings")
     write_text(folder / "table.tex", printable(latex_table(settings.columns, settings.right, settings.bold)))
-    lists = report.scores[[*LISTS]].map(lambda values: " ".join(map(str, values)))
-    write_csv(folder / "table.csv", report.scores.assign(**lists))
-    write_csv(folder / "effects.csv", pd.DataFrame(effect_columns(report.effects)))
-    write_csv(folder / "verdicts.csv", verdict_table(report.verdicts))
-    write_csv(folder / "printed.csv", report.printed)
+    for name, table in tidy_tables(report).items():
+        write_csv(folder / name, table)
     svgs = {picture.name: (folder / "figures" / f"{picture.name}.svg").read_bytes() for picture in pictures}
     sources = {name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in svgs.items()}
     page = folder / "index.html"

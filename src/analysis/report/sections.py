@@ -136,7 +136,7 @@ def sections_of(report: Report, pictures: Sequence[Picture], folder: Path) -> li
     ranked = ranking_columns(report.scores)
     ranking = [Table("Letters and ranks", ranked)] if len(ranked["setting"]) > 1 else []
     shown = [one for one in report.effects if one.is_main or len(report.effects) <= MOST_EFFECTS]
-    in_file = "" if len(shown) == len(report.effects) else "; effects.csv has those in single contexts"
+    in_file = "" if len(shown) == len(report.effects) else "; comparisons.csv has those in single contexts"
     effects = Table(f"Effects on test Dice, in points (hundredths){in_file}", effect_columns(shown))
     effects_text = EFFECTS.format(most_levels=MOST_LEVELS)
     plan_text = PLAN.format(min_effect=POINTS * report.min_effect, power=100 * POWER)

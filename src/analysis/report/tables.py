@@ -275,7 +275,7 @@ def comparison_row(comparison: Comparison) -> dict[str, str]:
         "interval": "" if values is None else interval_text(metric, *values[1:]),
         "seeds": _seeds_text(comparison.seeds),
         "images": f"{comparison.images:,} {comparison.units}" if comparison.images else "",
-        "scope": metric.scope.replace("new images", f"new {comparison.units}"),
+        "scope": comparison.scope,
         "reported": "" if reported is None else effect_text(metric, hypothesis.to_display(reported)),
         "hedges_g": "" if math.isnan(g) else f"{_signed(g)} [{_signed(ends[0])}, {_signed(ends[1])}]",
         "notes": "; ".join(filter(None, [*comparison.notes, comparison.problem])),
