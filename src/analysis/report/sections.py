@@ -186,13 +186,12 @@ def _claim_tables(report: Report) -> list[Table]:
     """For each source of claims its verdicts, and the comparisons with runs: the first contexts of each claim."""
     tables = []
     for file, verdicts in report.verdicts_with_runs:
-        compared = verdict_table([(file, verdicts)])
+        compared = verdict_table(verdicts)
         compared = compared[compared["effect"] != ""].groupby(["claim", "part"], sort=False).head(MOST_CONTEXTS)
         tables.append(Table(f"Verdicts on {file.source}", _filled(pd.DataFrame(claim_rows(verdicts)))))
         if len(compared):
             caption = f"Comparisons for {file.source}, at most {MOST_CONTEXTS} contexts of each; verdicts.csv has all"
-            shown = compared.drop(columns=["source", "verdict", "reason", "p", "hedges_g"])
-            tables.append(Table(caption, _filled(shown)))
+            tables.append(Table(caption, _filled(compared)))
     return tables
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.comparison import Comparison
 from src.analysis.claims.effects import Effect
 from src.analysis.claims.verdicts import Verdict
@@ -241,24 +240,19 @@ def _scope_text(verdict: Verdict) -> str:
     return " [for these test images only]" if is_narrow and verdict.status != "undecided" else ""
 
 
-def verdict_table(judged: Sequence[tuple[ClaimFile, Sequence[Verdict]]]) -> pd.DataFrame:
-    """One row per comparison, with the verdict on its claim; `part`: the number of its hypothesis if there are several.
+def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row per comparison of a claim; `part`: the number of its hypothesis if there are several.
 
     What was compared, the effect with its interval, what both cover, and what was reported.
     """
     rows = [
         {
-            "source": file.source,
             "claim": verdict.name,
-            "verdict": verdict.status,
-            "reason": verdict.reason,
-            "p": _verdict_p(verdict),
             "part": str(number) if len(verdict.results) > 1 else "",
             "metric": one.hypothesis.metric.description,
             "comparison": arms_text(one),
             **comparison_row(one),
         }
-        for file, verdicts in judged
         for verdict in verdicts
         for number, contexts in enumerate(verdict.results, start=1)
         for one in contexts
@@ -269,7 +263,7 @@ def verdict_table(judged: Sequence[tuple[ClaimFile, Sequence[Verdict]]]) -> pd.D
 def comparison_row(comparison: Comparison) -> dict[str, str]:
     """The effect with its interval, what both cover, and what was reported."""
     hypothesis, metric, values = comparison.hypothesis, comparison.hypothesis.metric, comparison.display_values
-    reported, (g, *ends) = hypothesis.reported, comparison.hedges_g
+    reported = hypothesis.reported
     return {
         "effect": "" if values is None else effect_text(metric, values[0]),
         "interval": "" if values is None else interval_text(metric, *values[1:]),
@@ -277,13 +271,8 @@ def comparison_row(comparison: Comparison) -> dict[str, str]:
         "images": f"{comparison.images:,} {comparison.units}" if comparison.images else "",
         "scope": comparison.scope,
         "reported": "" if reported is None else effect_text(metric, hypothesis.to_display(reported)),
-        "hedges_g": "" if math.isnan(g) else f"{_signed(g)} [{_signed(ends[0])}, {_signed(ends[1])}]",
         "notes": "; ".join(filter(None, [*comparison.notes, comparison.problem])),
     }
-
-
-def _signed(size: float) -> str:
-    return f"{round(size, 1) or 0.0:+.1f}".replace("+0.0", "0.0").replace("-", "−")
 
 
 def _wins(comparison: Comparison) -> str:

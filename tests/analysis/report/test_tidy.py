@@ -132,14 +132,14 @@ def test_a_comparison_has_its_numbers_and_its_sides(read):
     (row,) = (
         read["comparisons.csv"].query("factor == 'scheduler' and not first.str.contains('poly')").to_dict("records")
     )
-    assert row["comparison"].startswith("scheduler: onecycle - cosine") or row["comparison"].startswith(
-        "scheduler: cosine - onecycle"
-    )
     sign = 1 if row["first"] == "onecycle" else -1
+    assert row["comparison"].startswith(f"scheduler: {row['first']} - {row['second']}")
     assert row["estimate"] == pytest.approx(sign * 0.1) and row["se"] == pytest.approx(SE)
     assert row["df"] == pytest.approx(4)
     assert (row["low"], row["high"]) == pytest.approx((sign * 0.1 - 2.776 * SE, sign * 0.1 + 2.776 * SE), abs=1e-5)
     assert (row["seeds_first"], row["seeds_second"], row["images"]) == (3, 3, 2)
+    sizes = sorted(abs(row[name]) for name in ("hedges_g_low", "hedges_g", "hedges_g_high"))
+    assert sizes == pytest.approx([3.2, 8.0, 16.9], abs=0.05)  # 0.1 / 0.01, times 1 - 3 / 15
     assert row["scope"] == "new seeds and new images" and row["p"] <= row["p_adjusted"] < 0.05
 
 
