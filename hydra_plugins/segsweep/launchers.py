@@ -30,6 +30,7 @@ class SegsweepLauncher(Launcher):
     """What all launchers share: every run is composed before the first one starts; `backend` executes them."""
 
     backend: str  # the class in src/sweep that executes the jobs
+    not_of_runs: Sequence[str] = ()  # keys of the composed config that a sweeper reads
 
     def __init__(self, **settings: Any) -> None:
         plain: Any = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
@@ -72,7 +73,8 @@ class SegsweepLauncher(Launcher):
             if others not in composed:
                 composed[others] = loader.load_sweep_config(self.config, list(others))
                 OmegaConf.set_struct(composed[others], False)
-                del composed[others]["hydra"]  # as for a task function
+                for key in ("hydra", *self.not_of_runs):  # as for a task function
+                    del composed[others][key]
             for seed in filter(None, map(SEED.fullmatch, overrides)):
                 composed[others].seed = int(seed[1])
             plain = plain_values(composed[others])

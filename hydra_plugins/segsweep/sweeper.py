@@ -47,10 +47,19 @@ class GridSweeper(Sweeper):
         self.launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
-        """Launches the combinations of the grid and `arguments`, which replace what the grid has for the same key.
+        """Launches the combinations of the grid and `arguments`; ends the program if a run failed."""
+        jobs = self.grid(arguments)
+        assert self.launcher is not None
+        returns = self.launcher.launch(jobs, initial_job_idx=0)
+        failed = [job for job in returns if job.status != JobStatus.COMPLETED]
+        if failed and isinstance(self.launcher, SegsweepLauncher):  # which has said how each run ended
+            raise SystemExit(1)
+        for job in failed:
+            _ = job.return_value  # raises what the job raised
+        return returns
 
-        Ends the program if a run failed.
-        """
+    def grid(self, arguments: list[str]) -> list[list[str]]:
+        """The combinations of the grid and `arguments`, which replace what the grid has for the same key."""
         assert self.hydra_context is not None and self.launcher is not None and self.config is not None
         # not the settings, whose interpolations Hydra has resolved: each job resolves them with its own values
         sweeper: Any = OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)
@@ -62,14 +71,7 @@ class GridSweeper(Sweeper):
         jobs = [job for values in grids for job in _combinations(values, grid.pairs or [])]
         if not jobs or any([] in own.values() for own in grid.grids or []):
             raise ConfigError(["the grid is empty: a range or list without values was given"])
-        jobs = _without(jobs, grid.exclude or [], parser)
-        returns = self.launcher.launch(jobs, initial_job_idx=0)
-        failed = [job for job in returns if job.status != JobStatus.COMPLETED]
-        if failed and isinstance(self.launcher, SegsweepLauncher):  # which has said how each run ended
-            raise SystemExit(1)
-        for job in failed:
-            _ = job.return_value  # raises what the job raised
-        return returns
+        return _without(jobs, grid.exclude or [], parser)
 
     def _check_switches(self) -> None:
         """Raises ConfigError for a switch that is not one, or that the launcher does not know."""

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,5 +73,13 @@ def git_state(checkout: Checkout | None) -> dict[str, Any] | None:
 
 
 def typed_arguments() -> list[str] | None:
-    """The arguments of the `src.train` that this process is or was started by; None in a notebook, for example."""
+    """The arguments of the `src.train` that this process is or was started by; None in a notebook, for example.
+
+    Those of another command follow its name, as `src.settle`.
+    """
     return json.loads(os.environ.get(ARGUMENTS, "null"))
+
+
+def shell_command(arguments: list[str]) -> str:
+    """The command with these `typed_arguments`, for a shell."""
+    return shlex.join(["python", "-m", *([] if arguments[:1] == ["src.settle"] else ["src.train"]), *arguments])

@@ -4,7 +4,6 @@ import hashlib
 import json
 import platform
 import re
-import shlex
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from src.base.config import Section, parse_section
-from src.base.environment import PROJECT, Checkout, typed_arguments
+from src.base.environment import PROJECT, Checkout, shell_command, typed_arguments
 from src.base.errors import one_line
 from src.base.files import read_json, read_regular, replacing
 
@@ -55,7 +54,7 @@ class Provenance(Section):
             if value
         ]
         made = [f"Python {self.python}", f"{len(self.packages)} packages", *gpu, str(self.host), str(self.system)]
-        command = {} if self.command is None else {"command": shlex.join(["python", "-m", "src.train", *self.command])}
+        command = {} if self.command is None else {"command": shell_command(self.command)}
         texts = {
             "code": "; ".join(filter(None, code)) if self.commit else "not a git checkout",
             "made with": ", ".join(made),

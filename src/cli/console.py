@@ -92,9 +92,10 @@ class _Stream:
             return None
 
 
-def remember_arguments() -> None:
+def remember_arguments(name: str = "train") -> None:
     """Keeps the arguments of this command for itself and for the processes that it starts, see `typed_arguments`."""
-    os.environ[ARGUMENTS] = json.dumps([word.encode(errors="replace").decode() for word in sys.argv[1:]])
+    words = [*([] if name == "train" else [f"src.{name}"]), *sys.argv[1:]]
+    os.environ[ARGUMENTS] = json.dumps([word.encode(errors="replace").decode() for word in words])
 
 
 def clear_screen() -> None:

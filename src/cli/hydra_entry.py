@@ -27,7 +27,7 @@ from src.base.record import RunBusy, RunLost
 from src.base.renamed import OPTIONS
 from src.cli import command_help
 from src.cli.console import console, remember_arguments
-from src.cli.hydra_limits import check_arguments, check_hydra, check_sweeps, config_folders
+from src.cli.hydra_limits import SWEEPS, check_arguments, check_hydra, check_sweeps, config_folders
 from src.cli.overrides import (
     CONF,
     choose_settings,
@@ -84,8 +84,8 @@ def _exit(end: Ended) -> None:
 def _start(task: Task, name: str, paths: Sequence[str]) -> None:
     """Checks sys.argv and gives it to hydra.main, flags first: Hydra 1.3 takes no override after a flag."""
     asked, flags, overrides = parse_arguments(sys.argv[1:])
-    if name == "train":
-        remember_arguments()
+    if name in SWEEPS:
+        remember_arguments(name)
     folders = config_folders(asked)
     if not asked.shell_completion:
         overrides = quote_paths(choose_settings(overrides, folders), paths)
@@ -99,7 +99,7 @@ def _start(task: Task, name: str, paths: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else hydra.main prints errors itself
     given = overrides
     forced = overrides if asked.shell_completion else force_overrides(overrides, folders)
-    if name == "train" and not all(map(is_key, keys_forced(forced))):
+    if name in SWEEPS and not all(map(is_key, keys_forced(forced))):
         given = forced  # Hydra takes half a second to refuse it
     with as_config_errors(overrides):
         while True:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.base.errors import ConfigError, shown
 from src.cli.overrides import CONF, option_names, strip_plus
 
+SWEEPS = ("train", "settle")  # commands that make sweeps
 # by key of hydra.sweeper: what makes a sweeper look for the largest objective, of Optuna, Ax and Nevergrad
 MAXIMIZES = {"direction": "maximize", "ax_config.experiment.minimize": "false", "optim.maximize": "true"}
 
@@ -38,9 +39,9 @@ def check_arguments(asked: argparse.Namespace, overrides: Sequence[str], name: s
     problems += [f"{key}: not taken; output=<folder> and sweep.name=<name> say where runs are kept" for key in places]
     if any(re.match(r"[+~]*claims[=@/]", override) for override in overrides):
         problems.append("claims: unknown key; python -m src.aggregate takes claim_files, as claim_files=report_a")
-    if name != "train" and (asked.multirun or any(re.match(r"\+*hydra\.mode=MULTIRUN", one) for one in overrides)):
+    if name not in SWEEPS and (asked.multirun or any(re.match(r"\+*hydra\.mode=MULTIRUN", one) for one in overrides)):
         problems.append("-m: this command makes no sweeps; python -m src.train does")
-    if name == "train" and not problems:
+    if name in SWEEPS and not problems:
         problems = _group_problems(overrides)
         if not any(override.startswith("hydra.searchpath") for override in overrides):
             problems += _experiment_problems(overrides, folders)

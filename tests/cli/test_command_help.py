@@ -19,6 +19,7 @@ COMMANDS = (
     "summary",
     "clean",
     "publish",
+    "settle",
 )
 TITLE = "Groups, as group=option"
 
@@ -33,9 +34,9 @@ def test_the_help_of_each_command_has_an_example_its_groups_and_all_its_keys(her
     keys = yaml.safe_load((CONF / f"{name}.yaml").read_text()).keys() - {"defaults", "hydra"}
     assert keys == {line.partition(":")[0] for line in lines if line.partition(":")[0] in keys}
     assert "claims/" not in done.stdout and "$$" not in done.stdout
-    assert (TITLE in done.stdout) == (name in ("train", "prepare", "summary", "benchmark"))
-    assert ("\nmodel  " in done.stdout) == (name in ("train", "summary", "benchmark"))
-    assert ("hydra/launcher" in done.stdout) == (name == "train")
+    assert (TITLE in done.stdout) == (name in ("train", "prepare", "summary", "benchmark", "settle"))
+    assert ("\nmodel  " in done.stdout) == (name in ("train", "summary", "benchmark", "settle"))
+    assert ("hydra/launcher" in done.stdout) == (name in ("train", "settle"))
 
 
 def test_the_keys_of_a_group_are_those_of_its_chosen_option_with_their_comments(train):
@@ -46,7 +47,7 @@ def test_the_keys_of_a_group_are_those_of_its_chosen_option_with_their_comments(
     assert "\ndata.exif: apply           # rotate images as their EXIF orientation says" in text
     assert "\ndata.fold: 0               # which tenth of trainval is the validation split" in text  # of data/base.yaml
     assert "\nhydra.launcher.jobs: null            # runs at a time" in text
-    assert "\nhydra/sweeper   grid*\nhydra/launcher  local*, ray, slurm\n" in text
+    assert "\nhydra/sweeper   grid*, settle\nhydra/launcher  local*, ray, slurm\n" in text
 
 
 def test_own_options_groups_and_configs_are_listed(train, tmp_path):

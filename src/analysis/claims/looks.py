@@ -88,6 +88,11 @@ def looks_sentence(runs: Sequence[float]) -> str | None:
     )
 
 
+def read_looks(sweep: Path) -> list[Look]:
+    """The looks at a sweep. Raises ValueError for a damaged file."""
+    return _read(sweep / LOOKS)
+
+
 def _read(file: Path) -> list[Look]:
     """The looks in `file`; none if it does not exist."""
     if not file.exists():

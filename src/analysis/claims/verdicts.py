@@ -12,7 +12,7 @@ from src.analysis.records.matching import Setting
 from src.analysis.statistics.estimates import LEVEL, holm
 
 MOST_REASONS = 3  # listed for one verdict: a claim may concern a thousand settings
-Status = Literal["holds", "reversed", "undecided"]
+Status = Literal["holds", "reversed", "equivalent", "undecided"]  # equivalent: of src.settle only
 Results = tuple[tuple[Comparison, ...], ...]  # for each hypothesis of a claim its comparisons, one per context
 
 
@@ -56,7 +56,7 @@ def judge(records: Records, settings: Sequence[Setting], file: ClaimFile) -> lis
         for name in file.claims
     }
     tested = [name for name, own in results.items() if any(one.problem is None for group in own for one in group)]
-    raw = {name: min(_p_holds(results[name]), _p_reversed(results[name])) for name in tested}
+    raw = {name: min(p_holds(results[name]), p_reversed(results[name])) for name in tested}
     adjusted = dict(zip(tested, holm(list(raw.values())), strict=True))
     return [
         _verdict(name, file.claims[name], own, raw.get(name, 1.0), adjusted.get(name, 1.0))
@@ -64,12 +64,12 @@ def judge(records: Records, settings: Sequence[Setting], file: ClaimFile) -> lis
     ]
 
 
-def _p_holds(results: Results) -> float:
+def p_holds(results: Results) -> float:
     """All must be confirmed, so the weakest decides (Berger, Technometrics 24, 1982)."""
     return max(one.p_confirming for contexts in results for one in decisive(contexts))
 
 
-def _p_reversed(results: Results) -> float:
+def p_reversed(results: Results) -> float:
     """One contradicted hypothesis is enough, so p is multiplied by their number (Bonferroni)."""
     return min(1.0, len(results) * min(map(_p_contradicting, results)))
 
@@ -81,7 +81,7 @@ def _p_contradicting(contexts: Sequence[Comparison]) -> float:
 def _verdict(name: str, claim: Claim, results: Results, p: float, p_adjusted: float) -> Verdict:
     if p_adjusted >= LEVEL:
         return Verdict(name, claim, "undecided", _why_undecided(results, p, p_adjusted), p, p_adjusted, results)
-    if p == _p_holds(results):
+    if p == p_holds(results):
         return Verdict(name, claim, "holds", "", p, p_adjusted, results)
     contradicted = [contexts for contexts in results if len(results) * _p_contradicting(contexts) < LEVEL]
     reasons = [unmet_text(one, "nowhere") for contexts in contradicted for one in decisive(contexts)]

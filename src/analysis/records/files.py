@@ -2,7 +2,6 @@
 
 import json
 import math
-import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from src.analysis.records.kept_reads import Columns, KeptReads
 from src.base.config import AnySection, Section, parse_section
+from src.base.environment import shell_command
 from src.base.errors import ConfigError, one_line
 from src.base.files import read_json, read_yaml
 from src.base.identity import CHOICE_SECTIONS
@@ -145,7 +145,7 @@ def read_commands(sweep: Path) -> list[str]:
         commands = _plan(sweep).commands
     except (ValueError, OSError):
         return []
-    return [shlex.join(["python", "-m", "src.train", *arguments]) for arguments in commands]
+    return list(map(shell_command, commands))
 
 
 def _plan(sweep: Path) -> _Plan:

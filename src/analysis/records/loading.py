@@ -170,6 +170,13 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE, kept: KeptRea
     return Records(runs, epochs, configs, scores, protocol)
 
 
+def no_records() -> Records:
+    """Those of a sweep that has not begun."""
+    columns = ["run_id", "config_id", "seed", "status", "failure_kind", "fingerprint", "included", "folder"]
+    runs = pd.DataFrame(columns=columns).astype({"included": "bool", "seed": "Int64"})
+    return Records(runs, pd.DataFrame(), {}, {}, HEADLINE)
+
+
 def _is_sweep(folder: Path) -> bool:
     sweep = SweepFolder(folder)
     return sweep.plan_file.exists() or bool(sweep.run_files())

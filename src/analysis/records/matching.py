@@ -120,6 +120,15 @@ def settings_of(records: Records, counts_failures: bool = True, pairs_seeds: boo
     return settings
 
 
+def planned_settings(configs: Mapping[str, tuple[Mapping[str, Any], str]]) -> list[Setting]:
+    """Settings without runs, by config_id of a config and the fingerprint of its data, as if each had a run."""
+    values_of = _with_absent_keys({setting: _values_of(config) for setting, (config, _) in configs.items()})
+    return [
+        Setting(setting, {}, {**values_of[setting], "fingerprint": data, "train_images": None}, (setting,), 0)
+        for setting, (_, data) in configs.items()
+    ]
+
+
 def differing_columns(runs: pd.DataFrame) -> list[str]:
     """The columns that distinguish the settings of `runs`, with the data if they differ."""
     _, differing = shared_and_differing(runs)

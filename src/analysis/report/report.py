@@ -10,6 +10,7 @@ from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.effects import MIN_EFFECT, Effect, factor_effects, seed_plan
 from src.analysis.claims.printed import printed_beside_measured
 from src.analysis.claims.ranking import best_and_second, settings_scores
+from src.analysis.claims.settled import answers_lines, read_rules, settled_answers, settled_sentence, with_answers
 from src.analysis.claims.verdicts import Verdict, judge
 from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.loading import Records, load_records
@@ -24,7 +25,7 @@ class Report:
     `scores`: of settings_scores; `effects`: of each factor on test Dice; `verdicts`: on each file of claims for which
     there are runs, `without_runs`: the sources of the others; `printed`: of printed_beside_measured; `plan`: of
     seed_plan, for `min_effect` (Dice). `counts_failures`, `pairs_seeds`: of make_report.
-    `looks`: of keep_looks, where looks are kept.
+    `looks`: of keep_looks, where looks are kept; `settled`: what src.settle found, in sentences.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Report:
     counts_failures: bool
     pairs_seeds: bool = False
     looks: tuple[float, ...] = ()
+    settled: tuple[str, ...] = ()
 
     @property
     def verdicts_with_runs(self) -> list[tuple[ClaimFile, list[Verdict]]]:
@@ -79,7 +81,12 @@ def make_report(
         first, pairs = best_and_second(records, settings, scores)
         plans.append(seed_plan(records, first, min_effect, family=pairs))
     asked = [(file, settings if on_any_data else file.on_its_data(settings)) for file in claims]
-    judged = [(file, judge(records, own, file)) for file, own in asked]
+    rules = read_rules(sweeps[0]) if len(sweeps) == 1 else None
+    answers = {file.source: settled_answers(sweeps, records, file) for file in claims}
+    on_best = settled_answers(sweeps, records, None)
+    judged = [(file, with_answers(judge(records, own, file), answers[file.source])) for file, own in asked]
+    settled = [settled_sentence(rules, [*on_best, *(one for own in answers.values() for one in own)])]
+    settled += answers_lines(on_best, records, rules)[:1] if rules else []
     return Report(
         title=", ".join(sweep.absolute().name for sweep in sweeps),
         records=records,
@@ -93,4 +100,5 @@ def make_report(
         min_effect=min_effect,
         counts_failures=counts_failures,
         pairs_seeds=pairs_seeds,
+        settled=tuple(filter(None, settled)),
     )

@@ -55,7 +55,7 @@ def answer_sentences(report: Report) -> list[str]:
             f"{file.source}: {verdict_counts_text(verdicts)} of {count_text(len(verdicts), 'claim')} with runs."
             for file, verdicts in report.verdicts_with_runs
         ]
-        + [*filter(None, [looks_sentence(report.looks)])]
+        + [*report.settled, *filter(None, [looks_sentence(report.looks)])]
     )
 
 
@@ -199,7 +199,7 @@ def verdict_counts_text(verdicts: Sequence[Verdict]) -> str:
     """`2 hold, 1 reversed, 5 undecided`."""
     counts = Counter[str](verdict.status for verdict in verdicts)
     texts = [f"{counts['holds']} hold{'s' if counts['holds'] == 1 else ''}" if counts["holds"] else ""]
-    texts += [f"{counts[status]} {status}" for status in ("reversed", "undecided") if counts[status]]
+    texts += [f"{counts[status]} {status}" for status in ("reversed", "equivalent", "undecided") if counts[status]]
     return ", ".join(filter(None, texts))
 
 

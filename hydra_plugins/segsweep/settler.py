@@ -1,0 +1,74 @@
+"""The sweeper of `python -m src.settle`: it hands rounds of seeds to the launcher until the questions are settled."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from hydra_plugins.segsweep.launchers import SegsweepLauncher
+from hydra_plugins.segsweep.sweeper import GridSweeper
+from src.base.errors import ConfigError
+from src.cli.hydra_entry import as_config_errors, errors_of_task
+from src.cli.overrides import parse_options, sweep_name
+
+if TYPE_CHECKING:
+    from src.settle import SettleOptions
+    from src.sweep.plan import Point
+
+
+class SettleSweeper(GridSweeper):
+    """Settings are the product of all values given, as of the grid; their seeds are chosen round by round."""
+
+    def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
+        """Looks at the runs, launches those that the next look needs, and so on; prints the answers."""
+        from src.settle import KEYS, NEEDED, SettleOptions  # Hydra imports this module at every start
+
+        assert self.config is not None
+        keys_of = [one.lstrip("+").partition("=")[0] for one in arguments]
+        options = parse_options(SettleOptions, OmegaConf.masked_copy(self.config, [*KEYS]), NEEDED)
+        grid = self.grid([one for key, one in zip(keys_of, arguments, strict=True) if key not in KEYS])
+        launcher, problems = self.launcher, []
+        if not isinstance(launcher, SegsweepLauncher):
+            problems.append("hydra/launcher: settling takes local, slurm or ray")
+        if any(one.lstrip("+").startswith("seed=") for job in grid for one in job):
+            problems.append("seed: not taken; seeds are chosen round by round, from first_seed on")
+        if problems or not isinstance(launcher, SegsweepLauncher):
+            raise ConfigError(problems)
+        launcher.not_of_runs = KEYS
+        setup_globals()
+        with as_config_errors([]):
+            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        with as_config_errors(arguments):
+            points = launcher.compose([[*job, f"++seed={options.first_seed}"] for job in grid])
+        with errors_of_task():
+            self._settle(options, grid, points)
+        return []
+
+    def _settle(self, options: "SettleOptions", grid: Sequence[list[str]], points: Sequence["Point"]) -> None:
+        """`points`: the first run of each setting of `grid`."""
+        from src.analysis.report.options import named_claims
+        from src.analysis.settle import Planned, Run, Settling
+        from src.sweep.plan import make_jobs
+
+        assert self.config is not None and isinstance(self.launcher, SegsweepLauncher)
+        files, launcher = named_claims(options.claim_files), self.launcher
+        if len(files) > 1:
+            raise ConfigError([f"claim_files: got {options.claim_files}; one file, whose claims share the 5 %"])
+        name = sweep_name(None, self.config.hydra.runtime.choices.get("experiment"), "adhoc")
+        device_here = get_class(launcher.backend).device_here
+        jobs = make_jobs(points, name, device_here, make_data=not options.dry_run)
+        overrides = {job.identity.config_id: own for job, own in zip(jobs, grid, strict=True)}
+        settings = {
+            job.identity.config_id: Planned(
+                job.swept or job.identity.run_id, job.config.model_dump(mode="json"), job.data_fingerprint
+            )
+            for job in jobs
+        }
+
+        def train(runs: Sequence[Run]) -> None:
+            launcher.launch([[*overrides[setting], f"++seed={seed}"] for setting, seed in runs], 0)
+
+        folder, file = jobs[0].record.folder.parent, files[0] if files else None
+        Settling(folder, file, settings, options.budget, options.margin, options.first_seed, train).run(options.dry_run)

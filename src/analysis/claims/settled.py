@@ -1,0 +1,208 @@
+"""What a sweep keeps of the questions that it settles, their rules and since when; and the answers in words."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from src.analysis.claims.claim_file import ClaimFile
+from src.analysis.claims.looks import read_looks
+from src.analysis.claims.settling import (
+    Answer,
+    Rules,
+    beaten,
+    begun_seeds,
+    ended_seeds,
+    leader,
+    questions_on_best,
+    questions_on_claims,
+    settle,
+)
+from src.analysis.claims.verdicts import Verdict
+from src.analysis.claims.wording import arms_text, effect_text, interval_text, listed, p_text
+from src.analysis.records.loading import Records
+from src.analysis.records.matching import settings_of
+from src.analysis.statistics.sequential import LADDER
+from src.base.config import Section
+from src.base.errors import ConfigError
+from src.base.files import read_json, write_json
+from src.base.record import RunRecord
+from src.display.text import count_text
+
+FILE = "settle.json"  # in a sweep's folder
+BEST = "best"
+NEW = "take new seeds in a new sweep, for example first_seed=1000 sweep.name=<name>"
+MOST_EFFECTS = 3  # of one answer
+
+
+class _Kept(Section):
+    """The content of the file. `since`: UTC."""
+
+    since: str
+    rules: Rules
+
+
+def asked_of(file: ClaimFile | None) -> str:
+    """What rules have as `asked`: the digest of the claims in `file`, or that it is about the best setting."""
+    if file is None:
+        return BEST
+    return hashlib.sha256(file.model_dump_json(include={"where", "claims"}).encode()).hexdigest()[:16]
+
+
+def check_rules(sweep: Path, rules: Rules, records: Records) -> None:
+    """Raises ConfigError if `sweep` is settled by other rules, or if its runs were judged before it was by any."""
+    kept = _read(sweep)
+    if kept is not None:
+        before, now = ({**one.model_dump(), "settings": set(one.settings)} for one in (kept.rules, rules))
+        differing = [
+            f"{key}={before[key]}" if key in ("margin", "first_seed") else f"other {key.replace('asked', 'questions')}"
+            for key in now
+            if before[key] != now[key]
+        ]
+        if differing:
+            raise ConfigError(
+                [f"{sweep}: its runs have been judged by other rules ({', '.join(differing)}); keep those, or {NEW}"]
+            )
+    runs = records.included
+    runs = runs[runs["config_id"].isin(rules.settings) & runs["seed"].ge(rules.first_seed)]
+    since = _now() if kept is None else kept.since
+    judged = sum(_was_judged(Path(folder), since) for folder in runs["folder"])
+    if judged:
+        raise ConfigError(
+            [
+                f"{sweep}: {count_text(judged, 'run')} had been judged by other rules, at 5 % each time (looks.jsonl), "
+                f"before settling began, so the answers could err more often; {NEW}"
+            ]
+        )
+
+
+def keep_rules(sweep: Path, rules: Rules) -> None:
+    """Records the rules, once, before the first look."""
+    if _read(sweep) is None:
+        sweep.mkdir(parents=True, exist_ok=True)
+        write_json(sweep / FILE, _Kept(since=_now(), rules=rules).model_dump())
+
+
+def settled_answers(sweeps: Sequence[Path], records: Records, file: ClaimFile | None) -> list[Answer]:
+    """The answers to what `src.settle` asks about the claims of `file`, or about the best setting, in a sweep.
+
+    Empty if it asks something else, or if there are several `sweeps`, or before its first look.
+    """
+    kept = _read(sweeps[0]) if len(sweeps) == 1 else None
+    if kept is None or kept.rules.asked != asked_of(file):
+        return []
+    ended = ended_seeds(records, kept.rules.first_seed)
+    if any(ended.get(setting, 0) < LADDER[0] for setting in kept.rules.settings):
+        return []
+    settings = [one for one in settings_of(records) if one.config_id in kept.rules.settings]
+    questions = questions_on_best(kept.rules.settings) if file is None else questions_on_claims(file, settings)[0]
+    return settle(records, questions, kept.rules)
+
+
+def with_answers(verdicts: Sequence[Verdict], answers: Sequence[Answer]) -> list[Verdict]:
+    """`verdicts` as they were settled: those on claims that are no questions of these answers stay."""
+    by_name = {answer.question.name: answer for answer in answers}
+    return [
+        replace(
+            verdict,
+            status=by_name[verdict.name].status,
+            reason=_state(by_name[verdict.name]),
+            p_adjusted=by_name[verdict.name].p_adjusted,
+            results=by_name[verdict.name].results,
+        )
+        if verdict.name in by_name
+        else verdict
+        for verdict in verdicts
+    ]
+
+
+def answers_lines(answers: Sequence[Answer], records: Records, rules: Rules, is_over: bool = True) -> list[str]:
+    """A line for each question; of pairs only those that the leader is in, after a line that names the leader.
+
+    `is_over`: whether no more seeds come, so that what is undecided would take more than the budget.
+    """
+    lines, begun = [], begun_seeds(records, rules.first_seed)
+    first = None
+    if answers and not answers[0].question.hypotheses and answers[0].look >= 0:
+        first, lost = leader(answers, records, rules), beaten(answers)
+        others = {one for one in rules.settings if one not in {first, *lost}}
+        equal = {one for answer in answers if answer.status == "equivalent" for one in answer.question.settings}
+        rest = {"equivalent": others & equal if first in equal else set(), "worse": lost}
+        rest["undecided"] = others - rest["equivalent"]
+        told = [f"{word}: {', '.join(rules.settings[one] for one in sorted(own))}" for word, own in rest.items() if own]
+        lines.append(f"{'best' if not rest['undecided'] else 'leading'}: {rules.settings[first]}; {'; '.join(told)}")
+    for answer in answers:
+        if first is not None and first not in answer.question.settings:
+            continue
+        name = " − ".join(rules.settings[one] for one in answer.question.settings) if first else answer.question.name
+        effects = [
+            f"{arms_text(one)}{': ' if arms_text(one) else ''}{effect_text(one.hypothesis.metric, values[0])} "
+            f"[{one.confidence:.2%}: {interval_text(one.hypothesis.metric, *values[1:])}]"
+            for contexts in answer.results
+            for one in contexts
+            if (values := one.display_values) is not None
+        ]
+        more = _more(answer, begun) if is_over and answer.status == "undecided" else ""
+        lines.append(f"{name}: {answer.status}{more}, {_state(answer)}; {listed(effects, MOST_EFFECTS)}".rstrip("; "))
+    return lines
+
+
+def settled_sentence(rules: Rules | None, answers: Sequence[Answer]) -> str | None:
+    """What a report says of a sweep that is settled; None of another."""
+    if rules is None:
+        return None
+    looks = f" (so far {max(answer.look for answer in answers) + 1})" if answers else ""
+    return (
+        f"Seeds are added to this sweep by src.settle: the verdicts on what it asks allow for all of its looks{looks}, "
+        "and so do their intervals; all other intervals and p-values here do not."
+    )
+
+
+def read_rules(sweep: Path) -> Rules | None:
+    """The rules by which `sweep` is settled; None if it is not. Raises ValueError for a damaged file."""
+    kept = _read(sweep)
+    return None if kept is None else kept.rules
+
+
+def _state(answer: Answer) -> str:
+    """`look 3 with 8 seeds of each setting, p = 0.012 over all looks and questions`."""
+    if answer.look < 0:
+        return "no look yet"
+    p = p_text(answer.p_adjusted)
+    return (
+        f"look {answer.look + 1} with {answer.seeds} seeds of each setting, p {p if p.startswith('<') else f'= {p}'} "
+        f"over all looks and questions{f'; {answer.problem}' if answer.problem else ''}"
+    )
+
+
+def _more(answer: Answer, begun: Mapping[str, int]) -> str:
+    """What an undecided question would take."""
+    if not len(answer.needs):
+        return ""
+    low, middle, high = np.quantile(answer.runs_needed(begun), [0.1, 0.5, 0.9], method="nearest")
+    about = f"about {middle:.0f} more runs" if np.isfinite(middle) else "more runs than anyone has"
+    return f": would take more than the budget ({about} [{low:.0f}, {high:.0f}])".replace("inf", "no end")
+
+
+def _read(sweep: Path) -> _Kept | None:
+    path = sweep / FILE
+    if not path.exists():
+        return None
+    try:
+        return _Kept.model_validate(read_json(path))
+    except ValidationError as error:
+        raise ValueError(f"{path}: is not what src.settle keeps; restore a backup, or {NEW}") from error
+
+
+def _was_judged(run: Path, since: str) -> bool:
+    """Whether an aggregation before `since` saw this finished run, in the sweep in which it was trained."""
+    looks = [look.time for look in read_looks(run.resolve().parent) if look.time < since]
+    return bool(looks) and str((RunRecord(run).read() or {}).get("finished")) <= max(looks)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
