@@ -48,14 +48,13 @@ class SettleSweeper(GridSweeper):
 
     def _settle(self, options: "SettleOptions", grid: Sequence[list[str]], points: Sequence["Point"]) -> None:
         """`points`: the first run of each setting of `grid`."""
-        from src.analysis.report.options import named_claims
+        from src.analysis.report.options import claims_named
         from src.analysis.settle import Planned, Run, Settling
         from src.sweep.plan import make_jobs
 
         assert self.config is not None and isinstance(self.launcher, SegsweepLauncher)
-        files, launcher = named_claims(options.claim_files), self.launcher
-        if len(files) > 1:
-            raise ConfigError([f"claim_files: got {options.claim_files}; one file, whose claims share the 5 %"])
+        launcher, asked = self.launcher, options.claim_files
+        file = None if asked is None else claims_named([asked])[0]
         name = sweep_name(None, self.config.hydra.runtime.choices.get("experiment"), "adhoc")
         device_here = get_class(launcher.backend).device_here
         jobs = make_jobs(points, name, device_here, make_data=not options.dry_run)
@@ -70,5 +69,5 @@ class SettleSweeper(GridSweeper):
         def train(runs: Sequence[Run]) -> None:
             launcher.launch([[*overrides[setting], f"++seed={seed}"] for setting, seed in runs], 0)
 
-        folder, file = jobs[0].record.folder.parent, files[0] if files else None
+        folder = jobs[0].record.folder.parent
         Settling(folder, file, settings, options.budget, options.margin, options.first_seed, train).run(options.dry_run)

@@ -87,20 +87,19 @@ def keep_rules(sweep: Path, rules: Rules) -> None:
         write_json(sweep / FILE, _Kept(since=_now(), rules=rules).model_dump())
 
 
-def settled_answers(sweeps: Sequence[Path], records: Records, file: ClaimFile | None) -> list[Answer]:
-    """The answers to what `src.settle` asks about the claims of `file`, or about the best setting, in a sweep.
+def settled_answers(rules: Rules | None, records: Records, file: ClaimFile | None) -> list[Answer]:
+    """The answers to what is asked by `rules`, if that is about the claims of `file`, or without it about the best.
 
-    Empty if it asks something else, or if there are several `sweeps`, or before its first look.
+    Empty if it is something else, and before the first look.
     """
-    kept = _read(sweeps[0]) if len(sweeps) == 1 else None
-    if kept is None or kept.rules.asked != asked_of(file):
+    if rules is None or rules.asked != asked_of(file):
         return []
-    ended = ended_seeds(records, kept.rules.first_seed)
-    if any(ended.get(setting, 0) < LADDER[0] for setting in kept.rules.settings):
+    ended = ended_seeds(records, rules.first_seed)
+    if any(ended.get(setting, 0) < LADDER[0] for setting in rules.settings):
         return []
-    settings = [one for one in settings_of(records) if one.config_id in kept.rules.settings]
-    questions = questions_on_best(kept.rules.settings) if file is None else questions_on_claims(file, settings)[0]
-    return settle(records, questions, kept.rules)
+    settings = [one for one in settings_of(records) if one.config_id in rules.settings]
+    questions = questions_on_best(rules.settings) if file is None else questions_on_claims(file, settings)[0]
+    return settle(records, questions, rules)
 
 
 def with_answers(verdicts: Sequence[Verdict], answers: Sequence[Answer]) -> list[Verdict]:

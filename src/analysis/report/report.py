@@ -81,9 +81,10 @@ def make_report(
         first, pairs = best_and_second(records, settings, scores)
         plans.append(seed_plan(records, first, min_effect, family=pairs))
     asked = [(file, settings if on_any_data else file.on_its_data(settings)) for file in claims]
-    rules = read_rules(sweeps[0]) if len(sweeps) == 1 else None
-    answers = {file.source: settled_answers(sweeps, records, file) for file in claims}
-    on_best = settled_answers(sweeps, records, None)
+    is_settled = len(sweeps) == 1 and protocol == HEADLINE and counts_failures and not (group_of or pairs_seeds)
+    rules = read_rules(sweeps[0]) if is_settled else None
+    answers = {file.source: settled_answers(rules, records, file) for file in claims}
+    on_best = settled_answers(rules, records, None)
     judged = [(file, with_answers(judge(records, own, file), answers[file.source])) for file, own in asked]
     settled = [settled_sentence(rules, [*on_best, *(one for own in answers.values() for one in own)])]
     settled += answers_lines(on_best, records, rules)[:1] if rules else []

@@ -9,6 +9,7 @@ from src.analysis.claims.settled import (
     asked_of,
     check_rules,
     keep_rules,
+    read_rules,
     settled_answers,
     settled_sentence,
     with_answers,
@@ -170,17 +171,17 @@ def test_an_aggregation_has_the_settled_verdicts(tmp_path):
     replicates(tmp_path, "scheduler=cosine", seeds=5, spread=0.0005)
     file = file_of(larger=LARGER, missing={**LARGER, "where": {"model": "none"}})
     records, _, rules = asked(tmp_path, file)
-    assert settled_answers([tmp_path], records, file) == [] and settled_sentence(None, []) is None
+    assert settled_answers(None, records, file) == [] and settled_sentence(None, []) is None
     keep_rules(tmp_path, rules)
-    answers = settled_answers([tmp_path], records, file)
+    answers = settled_answers(read_rules(tmp_path), records, file)
     verdicts = with_answers(judge(records, settings_of(records), file), answers)
     assert [one.status for one in verdicts] == ["equivalent", "undecided"]
     assert "over all looks and questions" in verdicts[0].reason
     assert "2" in settled_sentence(rules, answers) or answers[0].look == 0
-    assert settled_answers([tmp_path, tmp_path], records, file) == settled_answers([tmp_path], records, None) == []
+    assert settled_answers(rules, records, None) == []
     (tmp_path / "settle.json").write_text("[]")
     with pytest.raises(ValueError, match=r"is not what src\.settle keeps"):
-        settled_answers([tmp_path], records, file)
+        read_rules(tmp_path)
 
 
 def test_config_of_settings_has_the_values_of_recorded_ones(tmp_path):
