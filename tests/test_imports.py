@@ -88,6 +88,7 @@ def test_the_facade_of_the_analysis_opens_without_pandas():
         "src.analysis.report.report",
         "src.train",
         "src.aggregate",
+        "src.compare",
         "src.status",
         "src.publishing.publishing",
     ],

@@ -34,6 +34,7 @@ from src.cli.overrides import (
     error_message,
     force_overrides,
     keys_forced,
+    name_words,
     parse_arguments,
     quote_paths,
     quoted_path,
@@ -48,10 +49,13 @@ with warnings.catch_warnings():
 Task = Callable[[DictConfig], Any]  # what it returns is the objective of a search
 
 
-def hydra_command(config_name: str, paths: Sequence[str] = ()) -> Callable[[Task], Callable[[], None]]:
+def hydra_command(
+    config_name: str, paths: Sequence[str] = (), words: Sequence[str] = ()
+) -> Callable[[Task], Callable[[], None]]:
     """Decorator: makes `task(config)` a command that composes conf/<config_name>.yaml with the overrides in sys.argv.
 
-    `paths`: keys whose values are taken as they are, without Hydra's grammar. The exit code is that of Ended; 1, with
+    `paths`: keys whose values are taken as they are, without Hydra's grammar; `words`: keys whose values may be given
+    without the key, in this order. The exit code is that of Ended; 1, with
     the reason, for ValueError and OSError, which stand for mistakes of users and refusals of disks, and for a run that
     another process holds; 130 for Ctrl-C and for a run that another process has taken over.
     """
@@ -61,7 +65,7 @@ def hydra_command(config_name: str, paths: Sequence[str] = ()) -> Callable[[Task
         def main() -> None:
             with console():
                 try:
-                    _start(task, config_name, paths)
+                    _start(task, config_name, paths, words)
                 except Ended as end:
                     _exit(end)
                 except (ValueError, OSError) as error:
@@ -81,14 +85,14 @@ def _exit(end: Ended) -> None:
     sys.exit(end.code)
 
 
-def _start(task: Task, name: str, paths: Sequence[str]) -> None:
+def _start(task: Task, name: str, paths: Sequence[str], words: Sequence[str]) -> None:
     """Checks sys.argv and gives it to hydra.main, flags first: Hydra 1.3 takes no override after a flag."""
     asked, flags, overrides = parse_arguments(sys.argv[1:])
     if name in SWEEPS:
         remember_arguments(name)
     folders = config_folders(asked)
     if not asked.shell_completion:
-        overrides = quote_paths(choose_settings(overrides, folders), paths)
+        overrides = quote_paths(choose_settings(name_words(overrides, words), folders), paths)
     check_arguments(asked, overrides, name)
     if asked.config_path:
         flags.append(f"--config-path={folders[0]}")  # Hydra would look for it beside this program's files

@@ -104,6 +104,16 @@ def choose_settings(arguments: Sequence[str], folders: Sequence[Path]) -> list[s
     return [choices.get(argument, argument) for argument in arguments]
 
 
+def name_words(arguments: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """`arguments` with the next of `keys` that is not given in front of each word: a path, or what has no `=`."""
+    free = (key for key in keys if not any(argument.startswith(f"{key}=") for argument in arguments))
+    named = []
+    for argument in arguments:
+        key = next(free, None) if "=" not in argument or argument.startswith(("/", ".")) else None
+        named.append(argument if key is None else f"{key}={argument}")
+    return named
+
+
 def quote_paths(arguments: Sequence[str], keys: Collection[str]) -> list[str]:
     """`arguments` with the values of `keys` in quotes, so that Hydra takes any path as it is, without its grammar.
 

@@ -24,11 +24,11 @@ from src.display.panels import (
     text_width,
     write_line,
 )
+from src.display.text import file_name_text
 
 MOST_ROWS = 10  # of a group on the sheet
 THUMBNAIL = 238  # pixels of the longer side: five make a sheet 1,280 pixels wide
 HEADING = 23  # pixels; of letters
-LONGEST_STEM = 120  # bytes in the name of a file: with the rest of it and a temporary ending, far below 255
 
 
 def worst_median_best(dice: Sequence[float], k: int) -> dict[str, list[int]]:
@@ -69,7 +69,7 @@ def contact_sheet(title: str, groups: Mapping[str, Iterable[Example]], side: int
                 is_first = len(blocks) == 1 and not rows
                 rows.append(draw_panels(example, "panels", side, names=is_first))
         shown = f" (the first {MOST_ROWS} of {count})" if count > MOST_ROWS else "" if count else ": too few images"
-        blocks += [_heading(f"{group.capitalize()}{shown}", width), *rows]
+        blocks += [_heading(f"{group[:1].upper()}{group[1:]}{shown}", width), *rows]
     tops = [0, *accumulate(block.height + GAP for block in blocks)]
     sheet = Image.new("RGB", (width, tops[-1]), WHITE)
     for block, top in zip(blocks, tops, strict=False):
@@ -121,8 +121,7 @@ def _heading(text: str, width: int) -> Image.Image:
 
 
 def _file_name(group: str, rank: int, stem: str, style: str) -> str:
-    safe = re.sub(r"[^\w.-]+", "_", stem).encode()[:LONGEST_STEM].decode(errors="ignore")
-    return f"{group}_{rank:02}_{safe}_{style}.png"
+    return f"{group}_{rank:02}_{file_name_text(stem)}_{style}.png"
 
 
 def _delete_earlier(folder: Path, kept: set[Path]) -> None:

@@ -14,6 +14,7 @@ from src.base.files import replacing
 STATUS_ORDER = ("finished", "running", "planned", "interrupted", "failed", "unreadable")
 MISSING = "-"
 GAP = "  "
+LONGEST_NAME = 120  # bytes in the name of a file: two of them and a temporary ending are below 255
 LAST_WIDTH = 20  # characters to which the last column of a Markdown table is padded at most
 # what pdflatex's default font lacks, or shows as another letter
 LATEX_LETTERS = {
@@ -78,6 +79,11 @@ def score_text(value: float) -> str:
 def collapse_whitespace(text: Any) -> str:
     """`text` in one line with single spaces; characters that a terminal would act on are escaped."""
     return " ".join(one_line(str(text)).split())
+
+
+def file_name_text(text: str) -> str:
+    """`text` as a part of a file's name: a `_` for what is not a letter, digit, `.`, `-` or `_`; at most 120 bytes."""
+    return re.sub(r"[^\w.-]+", "_", text).encode()[:LONGEST_NAME].decode(errors="ignore")
 
 
 def human_seconds(seconds: float) -> str:

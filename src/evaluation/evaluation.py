@@ -1,7 +1,7 @@
 """A finished run under every protocol: predict once, score, add to the record, write the table and the pictures."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -75,6 +75,22 @@ def evaluate_run(options: EvaluateOptions) -> tuple[dict[str, dict[str, Any]], P
     return entries, target
 
 
+def predicted_images(options: EvaluateOptions, dice: Mapping[str, float]) -> list[Example]:
+    """The images that `dice` names, with their recorded scores, as the run predicts them at their own size.
+
+    Raises ValueError as `evaluate_run` does; writes nothing.
+    """
+    predictor = load_model(Path(options.run), options.device, options.allow_targets)
+    splits = open_own_data(Path(options.run), predictor.config, options.root, options.cache)
+    predictor.runner.numerics.set_up(Path(options.cache))
+    evaluation = _Evaluation(options, predictor, splits)
+    at = {pair.stem: position for position, pair in enumerate(evaluation.pairs)}
+    if missing := [stem for stem in dice if stem not in at]:
+        raise ValueError(f"{options.run}: its {options.split} images lack {missing[0]}")
+    scores = {at[stem]: score for stem, score in dice.items()}
+    return list(evaluation.examples(Protocol(), list(scores), scores))
+
+
 @dataclass(frozen=True)
 class _Evaluation:
     """The network of a run and the splits it is scored on."""
@@ -104,12 +120,13 @@ class _Evaluation:
             groups = {"first": list(range(min(count, len(dice))))}
         positions = [position for group in groups.values() for position in group]
         # they come in the order of the groups, one at a time: photos may be large
-        examples = self._examples(scored.protocol, positions, dice)
+        examples = self.examples(scored.protocol, positions, dict(enumerate(dice)))
         each = {name: islice(examples, len(group)) for name, group in groups.items()}
         title = f"{self.options.split} images of {Path(self.options.run).resolve().name}"
         write_gallery(target, each, self.options.styles, title)
 
-    def _examples(self, protocol: Protocol, positions: Sequence[int], dice: Sequence[float]) -> Iterator[Example]:
+    def examples(self, protocol: Protocol, positions: Sequence[int], dice: Mapping[int, float]) -> Iterator[Example]:
+        """The images at these `positions` of the split, predicted again, at their own size."""
         native, threshold = replace(protocol, size="native"), float(np.float32(protocol.threshold))
         pairs = [self.pairs[position] for position in positions]
         for prediction, pair, position in zip(self._predictions(pairs, "pictures"), pairs, positions, strict=True):

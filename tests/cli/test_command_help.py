@@ -10,6 +10,7 @@ from src.cli.overrides import CONF
 COMMANDS = (
     "train",
     "aggregate",
+    "compare",
     "status",
     "evaluate",
     "inference",

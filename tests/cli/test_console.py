@@ -15,6 +15,7 @@ from tests.conftest import PROJECT
 COMMANDS = (
     "aggregate",
     "benchmark",
+    "compare",
     "clean",
     "evaluate",
     "export",
@@ -35,6 +36,7 @@ def arguments(trained_run, small, tmp_path):
         "aggregate": [f"sweep={trained_run.parent}", f"output={tmp_path}/report"],
         "benchmark": ["device=cpu", f"output={tmp_path}/benchmark", *small[:-1]],
         "clean": [f"sweep={trained_run.parent}", "keep=best"],
+        "compare": ["seed 0", "seed 1", f"sweep={trained_run.parent}", f"output={tmp_path}/compare"],
         "evaluate": [run, f"output={tmp_path}/evaluation", "device=cpu"],
         "export": [run, "format=torch_export", f"output={tmp_path}/net.pt2"],
         "inference": [run, f"input={trained_run}/../../../data", f"output={tmp_path}/masks", "device=cpu"],

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from src.base.errors import ConfigError, attempt
-from src.cli.overrides import CONF, check_by_model, force_overrides, quote_paths
+from src.cli.overrides import CONF, check_by_model, force_overrides, name_words, quote_paths
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,10 @@ def test_what_by_model_says_is_read_by_something(composed, overrides, said):
         lambda: check_by_model(composed(*overrides), overrides, ["resnet34_unet", "resnet34_unet_plain", "unet"]),
     )
     assert problems == said
+
+
+def test_words_take_the_keys_that_are_not_given_in_their_order():
+    assert name_words(["x, y", "sweep=s", "/runs/a=1"], ["a", "b"]) == ["a=x, y", "sweep=s", "b=/runs/a=1"]
+    assert name_words(["b=x", "y"], ["a", "b"]) == ["b=x", "a=y"]
+    assert name_words(["x", "y", "z"], ["a", "b"]) == ["a=x", "b=y", "z"]
+    assert name_words(["x"], []) == ["x"]

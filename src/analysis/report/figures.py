@@ -1,5 +1,6 @@
 """The figures of a sweep: those that its runs call for, each with a caption, drawn one at a time and saved."""
 
+import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,19 @@ def pictures_of(
     ]
 
 
+def pictures_of_two(
+    records: Records, settings: tuple[Setting, Setting], scores: pd.DataFrame, first: Scores, second: Scores
+) -> list[Picture]:
+    """The figures of two settings on the same images; `first`, `second`: mean Dice of each image, (images,)."""
+    labels = settings[0].label, settings[1].label
+    caption = f"Each test image under {labels[0]} and {labels[1]}: mean Dice; above the line {labels[0]} is better."
+    return [
+        *_dot_plot(scores),
+        *_curves(records, settings, scores),
+        _scatter("images", caption, labels, first, second),
+    ]
+
+
 def save_pictures(pictures: Sequence[Picture], folder: Path) -> None:
     """Writes each as SVG and PNG into `folder`, unless the files there are untouched and show the same.
 
@@ -76,6 +90,12 @@ def save_pictures(pictures: Sequence[Picture], folder: Path) -> None:
         drawn[picture.name] = [shown, *map(stamp_of, paths)]
     if drawn != before:
         write_json(folder / DRAWN, drawn)
+
+
+def sources_of(pictures: Sequence[Picture], folder: Path) -> dict[str, str]:
+    """The source of an `<img>` for each of the `pictures` that were saved in `folder`, by name."""
+    svgs = {picture.name: (folder / f"{picture.name}.svg").read_bytes() for picture in pictures}
+    return {name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in svgs.items()}
 
 
 def _drawn_before(folder: Path) -> dict[str, Any]:
@@ -142,8 +162,12 @@ def _pairs(found: Sequence[Effect]) -> Iterator[Picture]:
             f"Each test image under {effect.first} and {effect.second}: mean Dice over {over}; above the line "
             f"{effect.first} is better.{_of(min(len(main), MOST_PAIRS), len(main), 'such figures', 'first')}"
         )
-        draw = partial(paired, first=second, second=first, names=(effect.second, effect.first))
-        yield Picture(f"images_{number}", caption, "images", draw, 3.4)
+        yield _scatter(f"images_{number}", caption, (effect.first, effect.second), first, second)
+
+
+def _scatter(name: str, caption: str, names: tuple[str, str], first: Scores, second: Scores) -> Picture:
+    """Dice of each image, (images,) each: the first upwards, so that it is better above the line."""
+    return Picture(name, caption, "images", partial(paired, first=second, second=first, names=names[::-1]), 3.4)
 
 
 def _curves(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> Iterator[Picture]:

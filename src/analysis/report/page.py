@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from src.analysis.report.figures import Picture, pictures_of, save_pictures
+from src.analysis.report.figures import Picture, pictures_of, save_pictures, sources_of
 from src.analysis.report.lab_report import lab_report, write_draft
 from src.analysis.report.provenance import Sheet, contact_sheets
 from src.analysis.report.report import Report
@@ -51,8 +51,7 @@ def write_report(report: Report, folder: Path) -> Path:
     write_text(folder / "table.tex", printable(latex_table(settings.columns, settings.right, settings.bold)))
     for name, table in tidy_tables(report).items():
         write_csv(folder / name, table)
-    svgs = {picture.name: (folder / "figures" / f"{picture.name}.svg").read_bytes() for picture in pictures}
-    sources = {name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in svgs.items()}
+    sources = sources_of(pictures, folder / "figures")
     page = folder / "index.html"
     answer = answer_sentences(report)
     write_text(page, render_page(report.title, introduction(report), answer, sections, pictures, sources, sheets))

@@ -99,7 +99,12 @@ def _contact_sheet(label: str, dice: pd.Series) -> Sheet:
         "the median test Dice. From left to right: image, truth, prediction, probability, and errors (blue: missed; "
         "orange: falsely predicted)."
     )
-    return Sheet("data:image/jpeg;base64," + base64.b64encode(picture).decode(), caption, width)
+    return Sheet(jpeg_source(picture), caption, width)
+
+
+def jpeg_source(picture: bytes) -> str:
+    """The source of an `<img>`."""
+    return "data:image/jpeg;base64," + base64.b64encode(picture).decode()
 
 
 def read_picture(path: Path) -> tuple[bytes, int]:
