@@ -29,11 +29,12 @@ def test_it_is_kept_short_and_committed_with_the_results_of_the_demo(notebook):
     assert [cell.metadata for cell in notebook.cells if cell.metadata] == []
 
 
-def test_it_defines_nothing(notebook):
+def test_it_defines_nothing_and_imports_one_name(notebook):
     lines = [line for cell in _code_cells(notebook) for line in cell.source.splitlines() if not line.startswith("%")]
     nodes = list(ast.walk(ast.parse("\n".join(lines))))
     assert [node for node in nodes if isinstance(node, DEFINITIONS)] == []
-    assert [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module.startswith("src.")] != []
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module.startswith("src")]
+    assert [(node.module, [name.name for name in node.names]) for node in imports] == [("src.analysis", ["load"])]
 
 
 def test_it_runs_on_the_demo_sweep_and_shows_tables_and_figures(notebook, tmp_path, monkeypatch):
@@ -48,10 +49,10 @@ def test_it_runs_on_the_demo_sweep_and_shows_tables_and_figures(notebook, tmp_pa
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
     shown = [output.data for cell in _code_cells(notebook) for output in cell.outputs if "data" in output]
     tables = [data["text/html"] for data in shown if "text/html" in data]
-    assert len(tables) == 5  # runs, scores, verdicts, effects, plan
+    assert len(tables) == 5  # runs, settings, effects, a comparison, claims
     assert tables[1].index("unet, onecycle") < tables[1].index("resnet34_unet, cosine")
-    assert "onecycle is better" in tables[3]
-    assert sum("image/png" in data for data in shown) == 3  # scores, curves, images
+    assert "scheduler: onecycle - cosine (mean of 2)" in tables[2] and "better" in tables[2]
+    assert sum("image/png" in data for data in shown) == 4  # settings, curves, effects, images
     assert (sweep / "report" / "index.html").exists()
 
 

@@ -22,14 +22,18 @@ from src.analysis.report.report import Report
 from src.analysis.report.tables import MOST_NAMES
 from src.analysis.statistics.metrics import METRICS, Metric
 from src.base.errors import did_you_mean
+from src.display.figure_style import new_figure
 from src.display.text import count_text, mapping_text, value_text
+
+WIDTH = 5  # inches of a new figure
 
 
 @dataclass(frozen=True)
 class Sweep:
     """Of `load`. The columns of all tables are in docs/aggregation.md; Dice is in [0, 1].
 
-    `report`: what everything here is taken from.
+    `report`: what everything here is taken from. Figures are drawn into the axes that they are given, by default into
+    those of a new figure, and return them.
     """
 
     report: Report
@@ -93,24 +97,24 @@ class Sweep:
         effects = effects_in_contexts(factor, names, found)
         return tidy.comparisons(one.adjusted(one.p, one.p_depends) if one.is_main else one for one in effects)
 
-    def plot_settings(self, ax: Axes) -> Axes:
+    def plot_settings(self, ax: Axes | None = None) -> Axes:
         """The mean test Dice of each setting with its interval and seeds."""
         return self._draw("settings", ax)
 
-    def plot_effects(self, ax: Axes) -> Axes:
+    def plot_effects(self, ax: Axes | None = None) -> Axes:
         """The effect of each factor on test Dice with its interval."""
         return self._draw("effects", ax)
 
-    def plot_curves(self, ax: Axes, column: str = "valid_dice") -> Axes:
+    def plot_curves(self, ax: Axes | None = None, column: str = "valid_dice") -> Axes:
         """A column of `epochs`, such as train_loss, for the best settings: the mean and range of their seeds."""
         return self._draw(f"curves_{column}", ax)
 
-    def plot_images(self, ax: Axes, first: str | Filter, second: str | Filter) -> Axes:
+    def plot_images(self, first: str | Filter, second: str | Filter, ax: Axes | None = None) -> Axes:
         """Mean Dice of each test image under one setting (x) against another (y), named as in `compare`."""
         records, x, y = self.report.records, self._setting(first), self._setting(second)
         records.check_same_images([*x.folders, *y.folders])
         of_x, of_y = (records.per_image(setting.folders, "dice").mean(axis=0) for setting in (x, y))
-        return paired(ax, of_x, of_y, (x.label, y.label))
+        return paired(ax or new_figure(WIDTH, WIDTH)[1], of_x, of_y, (x.label, y.label))
 
     def answer(self) -> str:
         """What `python -m src.aggregate` prints."""
@@ -139,10 +143,11 @@ class Sweep:
         own = self.report
         return {one.name: one for one in pictures_of(own.records, own.settings, own.scores, own.effects)}
 
-    def _draw(self, name: str, ax: Axes) -> Axes:
+    def _draw(self, name: str, ax: Axes | None) -> Axes:
         if name not in self._pictures:
             raise ValueError(f"figure: got {name!r}; {did_you_mean(name, list(self._pictures))}")
-        return self._pictures[name].draw(ax)
+        picture = self._pictures[name]
+        return picture.draw(ax or new_figure(WIDTH, picture.height)[1])
 
 
 def _factors(setting: Setting) -> Filter:

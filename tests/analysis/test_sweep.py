@@ -1,5 +1,7 @@
 """The facade: one import from a folder to tables, answers and figures."""
 
+from functools import partial
+
 import pandas as pd
 import pytest
 
@@ -90,15 +92,15 @@ def test_settings_on_different_data_are_not_compared(tmp_path):
         both.compare({"scheduler": "cosine"}, {"scheduler": "onecycle"})
 
 
-def test_each_plot_takes_axes_and_returns_them(sweep):
+def test_each_plot_takes_axes_or_makes_some_and_returns_them(sweep):
     for draw in (
         sweep.plot_settings,
         sweep.plot_effects,
-        lambda ax: sweep.plot_curves(ax, "train_loss"),
-        lambda ax: sweep.plot_images(ax, "unet, cosine", "unet, onecycle"),
+        partial(sweep.plot_curves, column="train_loss"),
+        partial(sweep.plot_images, "unet, cosine", "unet, onecycle"),
     ):
         _, ax = new_figure()
-        assert draw(ax) is ax and ax.has_data()
-    _, ax = new_figure()
+        assert draw(ax=ax) is ax and ax.has_data()
+        assert draw().figure is not ax.figure
     with pytest.raises(ValueError, match="figure: got 'curves_loss'; did you mean "):
-        sweep.plot_curves(ax, "loss")
+        sweep.plot_curves(column="loss")

@@ -13,7 +13,7 @@ DIGITS = {"points": 2, "%": 1, "epochs": 1}
 
 def effect_text(metric: Metric, value: float) -> str:
     """An effect in display units: `+0.62 points`, `1.88 times`, `−0.0123`."""
-    return f"{_number(metric, value)} {'times' if metric.cost else metric.unit}".rstrip()
+    return f"{_number(metric, value)} {_unit(metric)}".rstrip()
 
 
 def interval_text(metric: Metric, low: float, high: float) -> str:
@@ -39,6 +39,7 @@ def unmet_text(comparison: Comparison, how: str) -> str:
     if with_failures is not None and estimate.p_within(*hypothesis.confirming) < 1 - comparison.confidence:
         estimate, condition = with_failures, "with failed runs scored 0, "
     interval = interval_text(hypothesis.metric, *comparison.display_interval(estimate))
+    interval = f"{interval} {_unit(hypothesis.metric)}".rstrip()
     arms = arms_text(comparison)
     return f"{f'{arms}: ' if arms else ''}{condition}the interval, {interval}, is {how} {region_text(comparison)}"
 
@@ -77,6 +78,10 @@ def _number(metric: Metric, value: float) -> str:
     if metric.cost:
         return f"{value:.3g}"
     return f"{value:+.{DIGITS.get(metric.unit, 4)}f}".replace("-", "−")
+
+
+def _unit(metric: Metric) -> str:
+    return "times" if metric.cost else metric.unit
 
 
 def _arm_text(setting: Setting, names: set[str]) -> str:

@@ -335,7 +335,7 @@ def test_the_reason_of_a_level_stays_within_its_bounds(tmp_path):
         fail(tmp_path, "scheduler=onecycle", seed=seed)
     level = {"type": "level", "measure": "test_dice", "side": ONE, "at_least": 0.8}
     reason = judged(tmp_path, level=level)["level"].reason
-    assert reason.endswith("with failed runs scored 0, the interval, +0.00 to +100.00, is not entirely above 80")
+    assert reason.endswith("with failed runs scored 0, the interval, +0.00 to +100.00 points, is not entirely above 80")
 
 
 def test_a_single_test_image_is_not_a_sample_of_images(tmp_path):
