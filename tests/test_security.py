@@ -22,6 +22,7 @@ from src.data.augment import check_transforms
 from src.evaluate import evaluate
 from src.export import export
 from src.inference import inference, load_model
+from src.repeat import repeat
 from src.training.checks import checked
 from tests.conftest import PROJECT
 from tests.prediction.strangers import disguise
@@ -217,6 +218,16 @@ def test_what_a_runs_own_config_allows_is_a_strangers_word(run_copy, here, evil,
         done = here(main, run, *typed)
         assert done.returncode == 1 and "_target_: got 'evil.Network'" in done.stderr, done
     assert not proof.exists() and "evil" not in sys.modules
+
+
+def test_a_run_that_is_repeated_is_built_from_what_the_caller_allows(run_copy, here, evil, proof, tmp_path):
+    disguise(
+        run_copy,
+        lambda config: config["model"].update(_target_="evil.Network") or config.update(allow_targets=["evil"]),
+    )
+    done = here(repeat, f"run={run_copy}", "go=true", f"output={tmp_path}/again")
+    assert done.returncode == 1 and "model._target_: got 'evil.Network'; allowed are names" in done.stderr, done
+    assert not proof.exists() and "evil" not in sys.modules and not (tmp_path / "again").exists()
 
 
 def test_a_network_of_ones_own_is_loaded_where_the_caller_allows_it(run_copy, here, own, tmp_path):

@@ -18,6 +18,7 @@ from src.base.identity import identify
 from src.evaluate import evaluate
 from src.export import export
 from src.inference import inference
+from src.repeat import repeat
 
 NASTY = [None, True, -1, 0, 1, 0.5, 1e308, 2**62, "", "x" * 3000, "\x1b[5m", "../..", [], {}, [1, [2]], {"mean": "x"}]
 NASTY += [{"a/b": {}}, "0" * 64, "é", ["unet", None]]
@@ -38,6 +39,7 @@ def commands(here, run_copy, photo, tmp_path):
     return {
         "inference": partial(here, inference, run, f"input={photo}", f"output={masks}", "device=cpu", "overwrite=true"),
         "evaluate": partial(here, evaluate, run, "device=cpu", "images=0", "workers=0", f"output={scores}"),
+        "repeat": partial(here, repeat, run, f"output={tmp_path}/again"),
         "export": partial(here, export, run, "format=torch_export", f"output={model}", "overwrite=true"),
     }
 
@@ -92,7 +94,7 @@ def test_damage_to_any_file_is_answered_in_lines_and_never_gives_another_answer(
     for number in range(count):
         shutil.rmtree(run_copy)
         shutil.copytree(trained_run, run_copy)
-        file, name = run_copy / draw.choice(FILES), draw.choice(["inference"] * 4 + ["evaluate", "export"])
+        file, name = run_copy / draw.choice(FILES), draw.choice(["inference"] * 4 + ["evaluate", "export", "repeat"])
         how = draw.choice([damage, change, change, change_with_id])
         told = f"{number}: {how.__name__} {file.name} {name}"
         known = how(file, draw)

@@ -88,7 +88,7 @@ def load_model(folder: Path, device: str = "auto", allow_targets: Sequence[str] 
     """
     config = read_config(folder)
     model = _blueprint(config, folder, allow_targets)
-    _check_identity(config, folder)
+    check_identity(config, folder)
     weights_file = folder / "checkpoints" / "best.pt"
     if not weights_file.exists():
         why = RunRecord(folder).why_missing("best.pt") or "a run has one from its first checkpoint on"
@@ -127,7 +127,7 @@ def open_own_data(folder: Path, config: RunConfig, root: str | None, cache: str)
     return splits
 
 
-def _check_identity(config: RunConfig, folder: Path) -> None:
+def check_identity(config: RunConfig, folder: Path) -> None:
     """Raises ValueError where `config` is not the one that the run was begun with: its id tells."""
     run = RunRecord(folder).read()
     before = folder.resolve().name if run is None else run.get("run_id")
@@ -219,7 +219,7 @@ def _fill(model: nn.Module, weights: dict[str, torch.Tensor], file: Path) -> Non
     """Puts `weights` in the place of the parameters and buffers of `model`, which were never in memory."""
     wanted = model.state_dict()
     try:
-        odd = [name for name in wanted if name in weights and not _is_like(weights[name], wanted[name])]
+        odd = [name for name in wanted if name in weights and not is_like(weights[name], wanted[name])]
         if odd:
             raise RuntimeError(f"{odd[0]} holds other numbers than the network has there")
         model.load_state_dict(weights, assign=True)
@@ -231,7 +231,7 @@ def _fill(model: nn.Module, weights: dict[str, torch.Tensor], file: Path) -> Non
     model.float()
 
 
-def _is_like(value: torch.Tensor, wanted: torch.Tensor) -> bool:
+def is_like(value: torch.Tensor, wanted: torch.Tensor) -> bool:
     """Whether `value` is in memory, dense, and of whole numbers or of fractions as `wanted` is."""
     dense = value.device.type == "cpu" and value.layout == torch.strided and not value.is_quantized
     return dense and (value.dtype in FRACTIONS if wanted.is_floating_point() else value.dtype == wanted.dtype)

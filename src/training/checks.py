@@ -36,14 +36,15 @@ BASES: dict[str, tuple[type | UnionType, tuple[str, ...]]] = {
 }
 
 
-def checked(plain: dict[str, Any], device_here: bool = True) -> RunConfig:
+def checked(plain: dict[str, Any], device_here: bool = True, is_ours: bool = True) -> RunConfig:
     """The typed config of `plain` (as composed, fully resolved), its built sections cast to their signatures' types.
 
     Raises ConfigError with every problem: unknown or missing keys, wrong types, values out of range, combinations that
     cannot work, devices and weights that are not there. Reads no data and writes nothing. `device_here`: False for a
-    run that another machine will do, whose devices this one cannot know.
+    run that another machine will do, whose devices this one cannot know. `is_ours`: False for the config of a record,
+    which cannot allow the packages that it names.
     """
-    plain = with_named_packages(plain)
+    plain = with_named_packages(plain) if is_ours else plain
     problems = problems_of(RunConfig, plain)
     misnamed = any(problem.startswith("allow_targets") for problem in problems)
     allowed = () if misnamed else tuple(plain.get("allow_targets", ()))

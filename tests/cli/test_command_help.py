@@ -19,6 +19,7 @@ COMMANDS = (
     "prepare",
     "summary",
     "clean",
+    "repeat",
     "publish",
     "settle",
 )

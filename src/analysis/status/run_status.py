@@ -7,9 +7,11 @@ from typing import Any
 
 from src.base.provenance import FOLDER, read_provenance
 from src.base.record import RunRecord
-from src.display.text import collapse_whitespace, human_seconds, mapping_text
+from src.display.text import collapse_whitespace, human_seconds, mapping_text, shortened
 
 RECORDED = ("device", "numerics", "data", "git", "versions", "machine", "tags", "notes", "error")  # keys of run.json
+
+LONGEST = 2000  # characters of a fact, which a record may have any number of
 
 
 def run_text(folder: Path) -> str:
@@ -44,4 +46,4 @@ def _made_with(folder: Path, name: object) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return collapse_whitespace(mapping_text(value) if isinstance(value, Mapping) else value)
+    return shortened(collapse_whitespace(mapping_text(value) if isinstance(value, Mapping) else value), LONGEST)

@@ -1,0 +1,197 @@
+"""A finished run done again from its record, in another folder, and compared with what it was."""
+
+import logging
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from src.base.config import PackageName, RunConfig, Section, UserPath
+from src.base.environment import PROJECT, checkout_at, git_state, machine, versions
+from src.base.errors import Ended, one_line, shown
+from src.base.files import read_yaml
+from src.base.provenance import FOLDER, read_provenance
+from src.base.record import RunRecord
+from src.base.runtime import device_name, pick_device
+from src.display.text import human_seconds
+from src.prediction.load_model import check_identity, is_like, open_own_data, read_config
+from src.training.checkpoint import BEST, init_digest, load_weights
+from src.training.checks import checked
+from src.training.run import run
+
+SWEEP = "repeat"  # of the repeated run, in an output that no other run shares: else that would be reused
+COSTS = {"train_seconds", "images_per_second", "peak_memory_bytes", "device", "device_jobs"}  # of an epoch
+KEPT = {"patch", "cuda", "cudnn", "driver"}  # keys of the provenance
+SHOWN = 5
+
+
+class RepeatOptions(Section):
+    """See conf/repeat.yaml."""
+
+    run: UserPath = Field(min_length=1)
+    go: bool
+    output: UserPath = Field(min_length=1)
+    allow_targets: tuple[PackageName, ...] = ()
+    root: UserPath | None
+    cache: UserPath
+    device: str | None
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """A finished run and the config that does it again."""
+
+    before: RunRecord
+    facts: Mapping[str, Any]  # its run.json
+    config: RunConfig
+
+    @property
+    def now(self) -> RunRecord:
+        """The record of the repeated run, which may not exist yet."""
+        return RunRecord(Path(self.config.output) / SWEEP / str(self.facts["run_id"]))
+
+
+def plan_repetition(options: RepeatOptions) -> Repetition:
+    """What repeats the run of `options`: its config with the paths, the device and the packages of the caller.
+
+    Raises ValueError for a folder that is not a finished run's, for data or weights that are not those it had, and for
+    a config that is not its own or names a class that is not allowed.
+    """
+    folder = Path(options.run)
+    config, before = read_config(folder), RunRecord(folder)
+    facts = before.read_now() or {}
+    if facts.get("status") != "finished" or facts["schema"] == 1:
+        got = f"schema {facts.get('schema')} and status {facts.get('status')}"
+        raise ValueError(f"{folder}: has {got}; only a finished run of schema 2 is repeated")
+    check_identity(config, folder)
+    before.read_scores("test"), before.read_test_images(), before.read_epochs()  # a damaged record is refused at once
+    # nothing is drawn or downloaded for a record
+    open_own_data(folder, config, options.root, options.cache)
+    data = {"root": options.root or config.data.root, "cache_dir": options.cache}
+    neutral = {"device": options.device or config.device, "allow_targets": options.allow_targets}
+    plain = config.model_copy(update=neutral | {"data": config.data.model_copy(update=data)}).model_dump(mode="json")
+    config = checked({**plain, "output": str(_output(options, str(facts["run_id"])))}, is_ours=False)
+    if init_digest(config) != facts.get("init_digest"):
+        raise ValueError(f"{config.init_from}: holds other weights than those that {folder} began from")
+    return Repetition(before, facts, config)
+
+
+def _output(options: RepeatOptions, run_id: str) -> Path:
+    """The first of `<output>/<sweep>-1`, -2, … in which the run is not finished: one that was interrupted resumes."""
+    name, number = Path(options.run).resolve().parent.name, 1
+    while RunRecord(place := Path(options.output) / f"{name}-{number}" / SWEEP / run_id).status() == "finished":
+        number += 1
+    return place.parent.parent
+
+
+def intention(plan: Repetition) -> Iterator[str]:
+    """Lines that say what is repeated, where, and what is not as it was."""
+    yield f"run        {plan.before.folder}: {human_seconds(plan.facts.get('seconds', 0))}, {_scores_text(plan.facts)}"
+    yield f"again in   {plan.now.folder}"
+    here = {
+        "device": device_name(pick_device(plan.config.device)),
+        "git": git_state(checkout_at(PROJECT)),
+        "versions": versions(),
+        "machine": machine(),
+    }
+    yield from (f"differs    {line}" for line in _made_otherwise(plan.facts, here))
+    kept = read_provenance(plan.before.folder.absolute().parent, plan.facts.get("provenance"))
+    if kept is not None and kept.commit is not None:
+        patch = plan.before.folder.absolute().parent / FOLDER / str(kept.patch)
+        apply = f" && git -C <folder> apply {shlex.quote(str(patch))}  # read it first" if kept.patch else ""
+        yield one_line(f"its code   git worktree add <folder> {shlex.quote(kept.commit)}{apply}")
+
+
+def repeat(plan: Repetition) -> Iterator[str]:
+    """Does it again, and yields lines that compare both; raises Ended if it fails, or has other bits in exact mode."""
+    try:
+        overrides = [str(word) for word in read_yaml(plan.before.folder / "overrides.yaml")]
+    except (OSError, ValueError, TypeError):  # they decide nothing
+        overrides = []
+    root = logging.getLogger()
+    with logging_redirect_tqdm([root] if root.handlers else []):
+        outcome = run(plan.config, SWEEP, overrides)
+    if outcome.signal_number is not None:
+        raise Ended(f"interrupted: {outcome.folder}; the same command resumes", outcome.exit_code)
+    if outcome.status == "failed":
+        raise Ended(f"failed: {outcome.error}; the traceback is in {outcome.folder / 'train.log'}")
+    now = plan.now.read() or {}
+    yield f"before     {_scores_text(plan.facts)}"
+    yield f"now        {_scores_text(now)}, {outcome.folder}"
+    different = list(_different(plan.before, plan.now))
+    if not different:
+        has_weights = (plan.before.checkpoints / BEST).exists()
+        weights = " and the weights" if has_weights else "; the weights of the first run were removed"
+        yield f"equal to the bit: {len(now['scores'])} scores, all epochs, all test images{weights}"
+        return
+    yield from (f"differs    {line}" for line in different)
+    causes = [*_made_otherwise(plan.facts, now), *_kept_otherwise(plan)]
+    yield from (f"made with  {line}" for line in causes or ["the same code, versions and machine"])
+    if plan.config.numerics.deterministic:
+        raise Ended("not equal to the bit, though numerics.deterministic is true")
+    yield "numerics.deterministic is false, so equal bits are not promised"
+
+
+def _different(before: RunRecord, now: RunRecord) -> Iterator[str]:
+    """Where two records of one run are not equal, in what both have: a later evaluation or version adds more."""
+    old, new = before.read() or {}, now.read() or {}
+    for key in ("scores", "best_epoch"):
+        yield from _otherwise(*(_as_mapping(key, run.get(key)) for run in (old, new)))
+    epochs = before.read_epochs(), now.read_epochs()
+    if len(epochs[0]) != len(epochs[1]):
+        yield f"epochs: {len(epochs[0])} before, {len(epochs[1])} now"
+    for rows in zip(*epochs, strict=False):
+        if lines := [line for line in _otherwise(*rows) if line.partition(":")[0] not in COSTS]:
+            yield f"epoch {rows[1]['epoch']}, the first that differs: {'; '.join(lines)}"
+            break
+    protocols = before.read_scores("test"), now.read_scores("test")
+    for name in protocols[1]:
+        yield from (f"test.json {name} {line}" for line in _otherwise(protocols[0].get(name, {}), protocols[1][name]))
+    images = [{(row["protocol"], row["stem"]): row for row in one.read_test_images()} for one in (before, now)]
+    if count := sum(images[0].get(key) != row for key, row in images[1].items()):
+        yield f"test_images.csv: {count} of {len(images[1])} rows"
+    if (before.checkpoints / BEST).exists():
+        weights, largest = load_weights(now.checkpoints / BEST), 2 * (now.checkpoints / BEST).stat().st_size
+        there = load_weights(before.checkpoints / BEST, largest)
+        equal = (
+            key in there and is_like(there[key], weights[key]) and torch.equal(there[key], weights[key])
+            for key in weights
+        )
+        if count := len(weights) - sum(equal):
+            yield f"best.pt: {count} of {len(weights)} tensors"
+
+
+def _otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each key that both have with another value."""
+    for key in [key for key in now if key in before and before[key] != now[key]]:
+        yield one_line(f"{key}: {shown(before[key])} before, {shown(now[key])} now")
+
+
+def _made_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("device", "git", "versions", "machine"):
+        both = [_as_mapping(key, run.get(key)) for run in (before, now)]
+        absent = dict.fromkeys([*both[0], *both[1]])
+        yield from _otherwise(absent | both[0], absent | both[1])
+
+
+def _as_mapping(key: str, value: Any) -> dict[str, Any]:
+    return {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
+
+
+def _kept_otherwise(plan: Repetition) -> Iterator[str]:
+    records = (plan.before, plan.facts), (plan.now, plan.now.read() or {})
+    old, new = (read_provenance(record.folder.absolute().parent, run.get("provenance")) for record, run in records)
+    if old is None or new is None:
+        return
+    yield from _otherwise(old.model_dump(include=KEPT), new.model_dump(include=KEPT))
+    if changed := sorted({*old.packages} ^ {*new.packages}):
+        yield one_line(f"packages: {len(changed)} differ, as {', '.join(changed[:SHOWN])}")
+
+
+def _scores_text(run: Mapping[str, Any]) -> str:
+    return f"test Dice {run.get('scores', {}).get('test_dice')}, best epoch {run.get('best_epoch')}"
