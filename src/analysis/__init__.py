@@ -19,9 +19,9 @@ def load(
 ) -> "Sweep":
     """The runs in one folder or several (globs too) with all results, as `python -m src.aggregate` computes them.
 
-    Nothing is written. `protocol`: how test images were scored; `min_effect`: the Dice difference that `plan` is for;
-    `counts_failures`, `pairs_seeds`, `group_of`: the options failures, pair and cluster of the command. Raises
-    ValueError for a folder that is not a sweep.
+    Nothing is written, so it does not count as a look at the runs. `protocol`: how test images were scored;
+    `min_effect`: the Dice difference that `plan` is for; `counts_failures`, `pairs_seeds`, `group_of`: the options
+    failures, pair and cluster of the command. Raises ValueError for a folder that is not a sweep.
     """
     # pandas, scipy and matplotlib take a second to import: a command's --help must not wait for them
     from src.analysis.records.loading import find_sweeps

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Hypothesis, compare, compare_choice
 from src.analysis.claims.effects import effects_in_contexts
-from src.analysis.claims.verdicts import judge
 from src.analysis.claims.wording import listed
 from src.analysis.records.matching import Filter, Setting
 from src.analysis.report import tidy
@@ -18,7 +17,7 @@ from src.analysis.report.figures import Picture, pictures_of
 from src.analysis.report.options import claims_named
 from src.analysis.report.page import terminal_text, write_report
 from src.analysis.report.plots import paired
-from src.analysis.report.report import Report
+from src.analysis.report.report import Report, verdicts_on
 from src.analysis.report.tables import MOST_NAMES
 from src.analysis.statistics.metrics import METRICS, Metric
 from src.base.errors import did_you_mean
@@ -68,8 +67,7 @@ class Sweep:
 
     def claims(self, *names: str) -> pd.DataFrame:
         """The verdicts on the claims of files, each a name in conf/claims or a path. Raises ValueError for others."""
-        records, settings = self.report.records, self.report.settings
-        return tidy.verdicts([(file, judge(records, settings, file)) for file in claims_named(names)])
+        return tidy.verdicts([(file, verdicts_on(self.report, file)) for file in claims_named(names)])
 
     def compare(self, first: str | Filter, second: str | Filter, metric: str = "dice") -> pd.DataFrame:
         """`first` minus `second`, of a time or memory the ratio, with p-values that are not adjusted.

@@ -1,11 +1,15 @@
 """The facade: one import from a folder to tables, answers and figures."""
 
+import json
 from functools import partial
 
 import pandas as pd
 import pytest
 
 from src.analysis import load
+from src.analysis.claims.claim_file import read_claims
+from src.analysis.claims.settled import asked_of, keep_rules
+from src.analysis.claims.settling import Rules
 from src.analysis.report import tidy
 from src.display.figure_style import new_figure
 from tests.analysis.recorded import finish, replicates
@@ -104,3 +108,18 @@ def test_each_plot_takes_axes_or_makes_some_and_returns_them(sweep):
         assert draw().figure is not ax.figure
     with pytest.raises(ValueError, match="figure: got 'curves_loss'; did you mean "):
         sweep.plot_curves(column="loss")
+
+
+def test_claims_of_a_settled_sweep_have_the_settled_verdicts(tmp_path):
+    for scheduler in ("onecycle", "cosine"):
+        replicates(tmp_path / "sweep", f"scheduler={scheduler}", seeds=5, spread=0.0005)
+    test = {"type": "difference", "measure": "test_dice", "higher": {"scheduler": "onecycle"}}
+    test["lower"] = {"scheduler": "cosine"}
+    claims = {"source": "me", "where": {}, "reported_with": {}, "claims": {"larger": {"says": "x", "test": test}}}
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(claims))
+    before = load(tmp_path / "sweep")
+    names = {one.config_id: one.label for one in before.report.settings}
+    keep_rules(tmp_path / "sweep", Rules(asked=asked_of(read_claims(path)), settings=names, first_seed=0, margin=0.005))
+    assert before.claims(str(path))["verdict"].tolist() == ["undecided"]
+    assert load(tmp_path / "sweep").claims(str(path))["verdict"].tolist() == ["equivalent"]

@@ -11,6 +11,7 @@ from src.analysis.claims.effects import MIN_EFFECT, Effect, factor_effects, seed
 from src.analysis.claims.printed import printed_beside_measured
 from src.analysis.claims.ranking import best_and_second, settings_scores
 from src.analysis.claims.settled import answers_lines, read_rules, settled_answers, settled_sentence, with_answers
+from src.analysis.claims.settling import Rules
 from src.analysis.claims.verdicts import Verdict, judge
 from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.loading import Records, load_records
@@ -25,7 +26,7 @@ class Report:
     `scores`: of settings_scores; `effects`: of each factor on test Dice; `verdicts`: on each file of claims for which
     there are runs, `without_runs`: the sources of the others; `printed`: of printed_beside_measured; `plan`: of
     seed_plan, for `min_effect` (Dice). `counts_failures`, `pairs_seeds`: of make_report.
-    `looks`: of keep_looks, where looks are kept; `settled`: what src.settle found, in sentences.
+    `looks`: of keep_looks, where looks are kept; `settled`: what src.settle found, in sentences, `rules`: by which.
     """
 
     title: str
@@ -42,11 +43,18 @@ class Report:
     pairs_seeds: bool = False
     looks: tuple[float, ...] = ()
     settled: tuple[str, ...] = ()
+    rules: Rules | None = None
 
     @property
     def verdicts_with_runs(self) -> list[tuple[ClaimFile, list[Verdict]]]:
         """`verdicts` without the claims for which there are no runs."""
         return [(file, [verdict for verdict in own if verdict.has_runs]) for file, own in self.verdicts]
+
+
+def verdicts_on(report: Report, file: ClaimFile) -> list[Verdict]:
+    """The verdicts on other claims than those that `report` was made with, on any data."""
+    records = report.records
+    return with_answers(judge(records, report.settings, file), settled_answers(report.rules, records, file))
 
 
 def make_report(
@@ -102,4 +110,5 @@ def make_report(
         counts_failures=counts_failures,
         pairs_seeds=pairs_seeds,
         settled=tuple(filter(None, settled)),
+        rules=rules,
     )

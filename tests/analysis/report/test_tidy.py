@@ -2,12 +2,12 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from src.analysis.claims.claim_file import ClaimFile
-from src.analysis.records.loading import load_records
 from src.analysis.report import tidy
 from src.analysis.report.report import make_report
 from src.display.text import write_csv
@@ -205,12 +205,9 @@ def test_the_same_images_give_the_same_file(report, tmp_path):
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
 
 
-def test_groups_of_images_are_a_column(sweep):
-    report = make_report([sweep])
-    grouped = load_records([sweep])
-    object.__setattr__(grouped, "groups", {"Pet_0": "a", "Pet_1": "b"})
-    object.__setattr__(report, "records", grouped)
-    assert tidy.images(report)["group"].tolist() == ["a", "b"] * 8
+def test_groups_of_images_are_a_column(report):
+    grouped = replace(report.records, groups={"Pet_0": "a", "Pet_1": "b"})
+    assert tidy.images(replace(report, records=grouped))["group"].tolist() == ["a", "b"] * 8
 
 
 def test_each_column_is_documented(report):
