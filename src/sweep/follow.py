@@ -2,6 +2,7 @@
 
 import importlib.util
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -32,6 +33,7 @@ class Executor(Protocol):
     """What runs jobs: processes here, SLURM, Ray."""
 
     device_here: bool  # whether the jobs run on this machine, so that their device can be checked
+    restarts: int  # how often a run that the cluster ended starts again, if the cluster does not see to it
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Runs all `jobs`, with `follow`; returns the signal that stopped it, if any."""
@@ -78,7 +80,7 @@ class _Followed:
 
 def follow(jobs: Sequence[Job], executor: Executor, progress: Progress) -> int | None:
     """Has `executor` run all `jobs`, reporting to `progress`; returns the signal that stopped it, if any."""
-    waiting, followed, stop = list(jobs), list[_Followed](), StopRequest()
+    waiting, followed, stop, restarts = list(jobs), list[_Followed](), StopRequest(), Counter[str]()
     with stop.listening():
         while (waiting or followed) and stop.signal_number is None:
             now = executor.choose(waiting, len(followed))
@@ -96,7 +98,15 @@ def follow(jobs: Sequence[Job], executor: Executor, progress: Progress) -> int |
                     progress.started(entry.job)
             for entry in [entry for entry in followed if executor.has_ended(entry.handle)]:
                 followed.remove(entry)
-                progress.ended(entry.job, _status(entry, executor))
+                status, is_lost = _status(entry, executor)
+                run_id = entry.job.identity.run_id
+                if is_lost and status == "interrupted" and restarts[run_id] < executor.restarts:
+                    restarts[run_id] += 1
+                    waiting.append(entry.job)
+                    reason = (entry.job.record.read() or {}).get("error")
+                    progress.say(f"lost         {entry.job.title}: {reason}; it starts again")
+                else:
+                    progress.ended(entry.job, status)
         if followed:
             executor.cancel([entry.handle for entry in followed])
         running = [entry.job for entry in followed if entry.started]
@@ -106,16 +116,17 @@ def follow(jobs: Sequence[Job], executor: Executor, progress: Progress) -> int |
     return stop.signal_number
 
 
-def _status(entry: _Followed, executor: Executor) -> str:
-    """The status of an ended job's run; records the end of a lost job, if its run has not."""
+def _status(entry: _Followed, executor: Executor) -> tuple[str, bool]:
+    """The status of an ended job's run, and whether the cluster ended it; records the end, if the run has not."""
     try:
-        return executor.result(entry.handle)
+        return executor.result(entry.handle), False
     except JobLost as lost:
         _wait_until_free([entry.job], PATIENCE)  # the run may outlive the job to write a checkpoint
         run = entry.job.record.read()
         if run is not None and run["status"] != "running" and _stamp(entry.job) != entry.stamp:
-            return str(run["status"])
-        return record_end(entry.job, "interrupted" if lost.resumable else "failed", lost.reason, lost.output)
+            return str(run["status"]), lost.resumable
+        status = "interrupted" if lost.resumable else "failed"
+        return record_end(entry.job, status, lost.reason, lost.output), lost.resumable
 
 
 def _stamp(job: Job) -> tuple[int, int] | None:

@@ -97,6 +97,7 @@ class LocalBackend:
     """Runs jobs in slots. Raises ConfigError with every wrong setting."""
 
     device_here = True
+    restarts = 0
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = parse_settings(LocalSettings, settings)

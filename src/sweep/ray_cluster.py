@@ -30,6 +30,7 @@ class RaySettings(Section):
     address: Annotated[str, AfterValidator(_checked_address)] | None
     num_cpus: float = Field(gt=0)
     num_gpus: float = Field(ge=0)
+    restarts: int = Field(ge=0)
 
 
 class RayBackend:
@@ -39,6 +40,7 @@ class RayBackend:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = parse_settings(RaySettings, settings, package="ray")
+        self.restarts = self.settings.restarts
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Runs all `jobs`; returns the signal that stopped it, if any."""
@@ -48,7 +50,7 @@ class RayBackend:
         ray.init(address=self.settings.address or "local", log_to_driver=False, logging_level="warning")
         try:
             self._check_size(ray.nodes())
-            # without retries: a lost run resumes from its checkpoint in the next launch
+            # Ray's own would not wait until the lost process has left the run; ours do, see `follow`
             options = {"num_cpus": self.settings.num_cpus, "num_gpus": self.settings.num_gpus, "max_retries": 0}
             self._ray, self._task = ray, ray.remote(**options)(RemoteJob.__call__)
             return follow(jobs, self, progress)

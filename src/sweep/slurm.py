@@ -47,6 +47,7 @@ class SlurmBackend:
     """Runs jobs through SLURM. Raises ConfigError with every wrong setting, and if submitit or SLURM is missing."""
 
     device_here = False
+    restarts = 0  # SLURM's own
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = parse_settings(SlurmSettings, settings, package="submitit")

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from src.sweep import process
+import pytest
+
+from src.sweep import follow, process
 from src.sweep.plan import make_jobs
 from src.sweep.process import JobProcess, RemoteJob, code_files
+from src.sweep.progress import Progress
 from tests.conftest import PROJECT
 from tests.sweep.test_launch import jobs_of, wait_for
 
@@ -64,3 +67,39 @@ def test_a_process_that_has_died_or_imported_older_code_does_no_run(tmp_path, mo
         assert not waiting.is_usable()
     waiting.kill()
     assert not waiting.is_usable()
+
+
+class LosesEach:
+    """A cluster that ends every job; the first attempt of a run leaves a record."""
+
+    restarts = 2
+
+    def __init__(self, resumable):
+        self.resumable, self.submitted = resumable, []
+
+    def choose(self, waiting, running):
+        return waiting
+
+    def submit(self, jobs):
+        self.submitted += [job.identity.run_id for job in jobs]
+        return jobs
+
+    def has_ended(self, handle):
+        return True
+
+    def result(self, handle):
+        raise follow.JobLost("its machine died", "", self.resumable)
+
+
+@pytest.mark.parametrize(("resumable", "starts", "ends"), [(True, 3, "interrupted"), (False, 1, "failed")])
+def test_a_run_that_its_cluster_lost_starts_again_no_more_often_than_asked(
+    composed, small, capsys, resumable, starts, ends
+):
+    (job,) = make_jobs([(composed(*small), small)], "lost")
+    cluster, progress = LosesEach(resumable), Progress(1)
+    assert follow.follow([job], cluster, progress) is None
+    progress.close()
+    assert cluster.submitted == starts * [job.identity.run_id] and job.record.status() == ends
+    said = capsys.readouterr().err
+    assert said.count("its machine died; it starts again") == starts - 1
+    assert said.count(f"{ends:<12} ") == 1

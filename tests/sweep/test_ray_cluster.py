@@ -3,7 +3,9 @@
 import importlib.util
 import signal
 
+import psutil
 import pytest
+import torch
 
 from src.base.errors import ConfigError
 from src.base.record import RunRecord
@@ -12,6 +14,14 @@ from tests.sweep.test_launch import runs_of, started, wait_for
 
 NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra [ray] is not installed")
 LAUNCHER = ["hydra/launcher=ray", "hydra.launcher.num_cpus=1", "hydra.launcher.num_gpus=0"]
+
+
+def bits_of(folder):
+    """What a run computed, byte for byte; of the weights the tensors, since the files name the machine."""
+    weights = torch.load(folder / "checkpoints" / "best.pt", weights_only=True)
+    tensors = {name: value.numpy().tobytes() for name, value in weights["model"].items()}
+    dice = [(row["train_loss"], row["valid_dice"]) for row in RunRecord(folder).read_epochs()]
+    return tensors, dice, (folder / "test.json").read_bytes(), (folder / "test_images.csv").read_bytes()
 
 
 @NEEDS_RAY
@@ -41,6 +51,43 @@ def test_ctrl_c_leaves_runs_that_can_go_on(small, tmp_path):
     assert (record.checkpoints / "last.pt").exists()
 
 
+@pytest.fixture
+def two_machines():
+    """A cluster of a head without CPUs and two machines of one CPU, as Ray makes one on this machine."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        cluster.machines = [cluster.add_node(num_cpus=1, wait=True) for _ in range(2)]
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+@NEEDS_RAY
+@pytest.mark.long
+def test_runs_of_a_machine_that_dies_resume_on_another_and_end_with_the_same_bits(train, small, tmp_path, two_machines):
+    sweep = [*small, "trainer.epochs=60", "trainer.checkpoint_seconds=1", "seed=0,1"]
+    assert train("-m", *sweep, f"output={tmp_path}/whole/runs").returncode == 0
+    parent = started(*sweep, *LAUNCHER, f"hydra.launcher.address={two_machines.address}")
+    wait_for(lambda: len(list(tmp_path.glob("runs/adhoc/*/checkpoints/last.pt"))) == 2)
+    dies = two_machines.machines[0]
+    (raylet,) = dies.all_processes["raylet"]
+    processes = psutil.Process(raylet.process.pid).children(recursive=True)
+    for process in processes:
+        process.suspend()  # none may see another's death, as on a machine without power
+    for process in processes:
+        process.kill()
+    two_machines.remove_node(dies, allow_graceful=False)
+    _, said = parent.communicate(timeout=300)
+    assert parent.returncode == 0 and "2 of 2 runs finished" in said, said
+    assert said.count("lost         seed=") == 1 and "it starts again" in said and "Traceback" not in said
+    logs = [file.read_text() for file in tmp_path.glob("runs/adhoc/*/train.log")]
+    assert sorted(log.count("resuming in epoch") for log in logs) == [0, 1]
+    for run in (tmp_path / "runs" / "adhoc").glob("unet*"):
+        assert bits_of(run) == bits_of(tmp_path / "whole" / "runs" / "adhoc" / run.name)
+
+
 @NEEDS_RAY
 @pytest.mark.long
 def test_a_run_that_no_machine_can_hold_is_refused(command, small):
@@ -51,7 +98,7 @@ def test_a_run_that_no_machine_can_hold_is_refused(command, small):
 
 def test_wrong_settings_are_refused_together():
     with pytest.raises(ConfigError) as refused:
-        RayBackend({"address": "ray://head:10001", "num_cpus": 0, "num_gpus": 1, "gpus": 1})
+        RayBackend({"address": "ray://head:10001", "num_cpus": 0, "num_gpus": 1, "restarts": 3, "gpus": 1})
     launch = "launch on a machine of the Ray cluster with address=auto"
     for words in (f"address: got 'ray://head:10001'; {launch}", "num_cpus: got 0", "hydra.launcher.gpus: unknown key"):
         assert words in str(refused.value)
@@ -60,7 +107,7 @@ def test_wrong_settings_are_refused_together():
 @pytest.mark.parametrize("address", [None, "auto", "local", "head:6379"])
 def test_addresses_of_ray(address, monkeypatch, capsys):
     monkeypatch.setattr("src.sweep.follow.importlib.util.find_spec", lambda package: package)
-    backend = RayBackend({"address": address, "num_cpus": 2, "num_gpus": 0})
+    backend = RayBackend({"address": address, "num_cpus": 2, "num_gpus": 0, "restarts": 3})
     small = [{"Alive": True, "Resources": {"CPU": 1.0}}]
     if address in (None, "local"):  # no machine can join a Ray that we start
         with pytest.raises(ValueError, match="got 2 and 0; no machine of the Ray cluster is that large"):
@@ -73,4 +120,4 @@ def test_addresses_of_ray(address, monkeypatch, capsys):
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is here")
 def test_without_ray_the_way_to_it_is_said():
     with pytest.raises(ConfigError, match=r"it needs ray, not installed here; pip install"):
-        RayBackend({"address": None, "num_cpus": 1, "num_gpus": 0})
+        RayBackend({"address": None, "num_cpus": 1, "num_gpus": 0, "restarts": 3})
