@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.analysis.claims.comparison import failures_text
 from src.analysis.claims.ranking import settings_scores
 from src.analysis.claims.wording import effect_text, interval_text, p_text
 from src.analysis.records.runs import shared_and_differing
@@ -86,9 +87,11 @@ def pair_sentences(pair: Pair) -> list[str]:
     verdict += f": {dice.problem}" if dice.problem else f" (p {p_text(dice.p)})"
     effect, interval = effect_text(dice.metric, value), interval_text(dice.metric, low, high)
     sizes = {setting.values.get("data.image_size") for setting in pair.settings}
+    failed = [failures_text(setting) for setting in pair.settings if setting.has_failures]
     return [
         f"{first} minus {second}: {effect} of test Dice [{interval}]: {verdict}.",
         OF_RUNS if pair.of_runs else OF_SETTINGS,
+        *(f"{failed_runs}; a verdict in its favor must also hold with each scored 0." for failed_runs in failed),
         *(["The two differ in data.image_size, and each is scored at its own size."] if len(sizes) > 1 else []),
     ]
 

@@ -233,9 +233,10 @@ def _of_runs(pair: Pair, metric: Metric) -> Difference:
     """A paired t interval over the test images."""
     first, second = (unit_scores(pair.records, one.folders, str(metric.image_column))[0] for one in pair.settings)
     estimate = estimate_contrast([(first - second)[:, np.newaxis]], [1.0])
-    same = "they have the same score on each image" if (first == second).all() else None
+    problem = "a single test image is not a sample of images" if len(first) == 1 else None
+    problem = "they have the same score on each image" if (first == second).all() else problem
     p_value = min(estimate.p_within(0, math.inf), estimate.p_within(-math.inf, 0))
-    return Difference(metric, _means(pair, metric), estimate, p_value, same)
+    return Difference(metric, _means(pair, metric), estimate, p_value, problem)
 
 
 def _means(pair: Pair, metric: Metric) -> tuple[float, float]:

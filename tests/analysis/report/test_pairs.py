@@ -138,8 +138,22 @@ def test_other_image_sizes_are_said_and_equal_predictions_have_no_verdict(tmp_pa
     assert sentences[-1] == "The two differ in data.image_size, and each is scored at its own size."
 
 
-def test_a_setting_with_too_few_seeds_has_no_verdict(tmp_path):
+def test_too_few_seeds_have_no_verdict(tmp_path):
     for scheduler, seeds in (("cosine", 3), ("onecycle", 2)):
-        replicates(tmp_path, f"scheduler={scheduler}", seeds=seeds)
-    (sentence, *_) = pair_sentences(find_pair(["cosine", "onecycle"], str(tmp_path)))
+        replicates(tmp_path, "model=unet", f"scheduler={scheduler}", seeds=seeds)
+    sentence = pair_sentences(find_pair(["cosine", "onecycle"], str(tmp_path)))[0]
     assert "no verdict: too few seeds (2 of onecycle)" in sentence
+
+
+def test_failed_runs_count_against_their_setting_and_are_named(tmp_path):
+    for scheduler, mean in (("cosine", 0.7), ("onecycle", 0.8)):
+        replicates(tmp_path, "model=unet", f"scheduler={scheduler}", mean=mean)
+    fail(tmp_path, "model=unet", "scheduler=onecycle", seed=3)
+    sentences = pair_sentences(find_pair(["cosine", "onecycle"], str(tmp_path)))
+    assert "undecided (p 1.000)" in sentences[0]  # although each finished run of onecycle is better
+    assert sentences[2].startswith("1 of 4 runs of onecycle failed by their own fault; a verdict in its favor must")
+
+
+def test_a_single_image_has_no_verdict(tmp_path):
+    runs = [finish(tmp_path, dice=[dice], seed=seed).folder for seed, dice in enumerate((0.5, 0.6))]
+    assert "no verdict: a single test image" in pair_sentences(find_pair(list(map(str, runs))))[0]
