@@ -20,7 +20,8 @@ from src.analysis.records.kept_reads import stamp_of
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.report import plots
-from src.analysis.report.plots import CURVES, curves, dots, effects, paired, rows_height
+from src.analysis.report.plots import CURVES, curves, dots, effects, paired, parallel, rows_height
+from src.analysis.report.tables import factor_columns
 from src.analysis.statistics.estimates import Scores
 from src.base.files import read_json, write_json
 from src.base.progress import ProgressBar
@@ -29,6 +30,7 @@ from src.display.figure_style import COLUMN_WIDTH, LOOKS, legend_height, new_fig
 
 DRAWN = ".drawn.json"
 MOST_ROWS = 30  # of a figure with a row per setting or effect
+MOST_LINES, LEAST_FACTORS = 200, 3  # of parallel coordinates
 MOST_PAIRS = 6  # scatter plots of single images
 PHASES = {"loss": "loss", "dice": "Dice", "accuracy": "accuracy"}  # recorded for training and for validation
 PLAIN_HEIGHT = 2.3  # inches of axes with their labels, without a legend
@@ -36,17 +38,18 @@ PLAIN_HEIGHT = 2.3  # inches of axes with their labels, without a legend
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure to be drawn: the name of its files, its caption, the id of its section, its height in inches."""
+    """A figure to be drawn: the name of its files, its caption, the id of its section, its size in inches."""
 
     name: str
     caption: str
     section: str
     draw: partial[Axes]
     height: float
+    width: float = COLUMN_WIDTH
 
     def figure(self) -> Figure:
-        """Drawn at column width."""
-        figure, ax = new_figure(COLUMN_WIDTH, self.height)
+        """Drawn."""
+        figure, ax = new_figure(self.width, self.height)
         self.draw(ax)
         return figure
 
@@ -57,6 +60,7 @@ def pictures_of(
     """The figures that the runs call for; `scores` of settings_scores, `found`: the effects of the factors."""
     return [
         *_dot_plot(scores),
+        *_parallel(settings, scores),
         *_forest_plot(found),
         *_pairs(found),
         *_curves(records, settings, scores),
@@ -110,7 +114,7 @@ def _drawn_before(folder: Path) -> dict[str, Any]:
 def _checksum(picture: Picture) -> str:
     """Of all that the figure shows, and of the code that draws it."""
     parts = [matplotlib.__version__, *(Path(str(code.__file__)).read_text() for code in (plots, figure_style))]
-    parts += [str(picture.height), picture.draw.func.__name__]
+    parts += [str(picture.width), str(picture.height), picture.draw.func.__name__]
     for name, value in picture.draw.keywords.items():
         if isinstance(value, pd.DataFrame):
             try:
@@ -130,6 +134,21 @@ def _dot_plot(scores: pd.DataFrame) -> Iterator[Picture]:
             f"and each seed.{_of(len(rows), len(with_runs), 'settings')}"
         )
         yield Picture("settings", caption, "settings", partial(dots, settings=rows), rows_height(len(rows)))
+
+
+def _parallel(settings: Sequence[Setting], scores: pd.DataFrame) -> Iterator[Picture]:
+    with_runs = scores[scores["n"] > 0]
+    rows = with_runs.head(MOST_LINES)
+    factors = factor_columns(rows["setting"], settings)
+    if len(factors) < LEAST_FACTORS or len(rows) < 2:
+        return
+    table = pd.DataFrame({**factors, "mean": rows["mean"].to_list()})
+    caption = (
+        "Each setting as a line through its level of each factor to its mean test Dice; levels with a higher mean over "
+        f"their settings stand higher.{_of(len(rows), len(with_runs), 'settings')}"
+    )
+    draw, levels = partial(parallel, settings=table), max(len(set(column)) for column in factors.values())
+    yield Picture("parallel", caption, "settings", draw, max(2.4, 0.3 * levels), 1.2 * (len(factors) + 1))
 
 
 def _forest_plot(found: Sequence[Effect]) -> Iterator[Picture]:
@@ -175,7 +194,7 @@ def _curves(records: Records, settings: Sequence[Setting], scores: pd.DataFrame)
     names = list(scores.loc[scores["n"] > 0, "setting"])
     drawn = names[: len(LOOKS)]
     labels = {folder: one.label for one in settings if one.label in drawn for folder in one.folders}
-    epochs = _epochs_of(records, labels, list(CURVES))
+    epochs = _epochs_of(records, labels, [*CURVES, "lr_first", "lr_max"])
     if not len(epochs):
         return
     for column, quantity in CURVES.items():

@@ -4,10 +4,12 @@ import base64
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from src.analysis.report.curve_data import curve_data
 from src.analysis.report.figures import Picture, pictures_of, save_pictures, sources_of
 from src.analysis.report.lab_report import lab_report, write_draft
 from src.analysis.report.provenance import Sheet, contact_sheets
@@ -54,7 +56,9 @@ def write_report(report: Report, folder: Path) -> Path:
     sources = sources_of(pictures, folder / "figures")
     page = folder / "index.html"
     answer = answer_sentences(report)
-    write_text(page, render_page(report.title, introduction(report), answer, sections, pictures, sources, sheets))
+    curves = curve_data(report.records, report.settings, report.scores)
+    text = render_page(report.title, introduction(report), answer, sections, pictures, sources, sheets, curves)
+    write_text(page, text)
     return page
 
 
@@ -102,11 +106,12 @@ def render_page(
     pictures: Sequence[Picture] = (),
     sources: Mapping[str, str] | None = None,
     sheets: Sequence[Sheet] = (),
+    curves: Mapping[str, Any] | None = None,
 ) -> str:
     """A page, in which text from records is escaped.
 
     `answer`: sentences; `pictures`: each stands in the section of its id, with its address among `sources` by name;
-    `sheets`: stand in the section "images".
+    `sheets`: stand in the section "images"; `curves` of curve_data: in "curves", in place of its pictures on a screen.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -115,6 +120,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # which no browser reads
     text = environment.get_template("index.html.jinja").render(
         title=title,
         introduction=introduction,
@@ -123,6 +129,7 @@ def render_page(
         pictures=pictures,
         sources=sources or {},
         sheets=sheets,
+        curves=curves or {},
         zip=zip,
     )
     return printable(text)

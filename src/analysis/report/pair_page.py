@@ -9,6 +9,7 @@ from src.analysis.claims.comparison import failures_text
 from src.analysis.claims.ranking import settings_scores
 from src.analysis.claims.wording import effect_text, interval_text, p_text
 from src.analysis.records.runs import shared_and_differing
+from src.analysis.report.curve_data import curve_data
 from src.analysis.report.figures import pictures_of_two, save_pictures, sources_of
 from src.analysis.report.page import render_page
 from src.analysis.report.pairs import Pair
@@ -73,7 +74,8 @@ def write_pair(pair: Pair, folder: Path, why_not: str) -> Path:
     page = folder / "index.html"
     title, *answer = " and ".join(pair.names), *pair_sentences(pair)
     sources = sources_of(pictures, folder / "figures")
-    write_text(page, render_page(title, _introduction(pair), answer, _sections(pair), pictures, sources, [sheet]))
+    curves, sections = curve_data(pair.records, pair.settings, scores), _sections(pair)
+    write_text(page, render_page(title, _introduction(pair), answer, sections, pictures, sources, [sheet], curves))
     return page
 
 

@@ -1,5 +1,10 @@
 """Plots of a sweep: each function draws a table into the axes that it is given, and returns them."""
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -30,6 +35,8 @@ CURVES = {  # report A's figures 2 to 19
     "train_dice_batch_flattened": "training Dice of whole batches",
     "valid_dice_batch_flattened": "validation Dice of whole batches",
 }
+LEVEL = 16  # characters per line of a level in `parallel`
+LABEL = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
 NAME, NOTE = 36, 24  # characters per line of a name in `paired`, beside the axes and inside
 MANY_IMAGES = 1000  # from here on points are faint, so that their density shows
 VERDICTS = {  # edge, marker, filling
@@ -40,14 +47,36 @@ VERDICTS = {  # edge, marker, filling
 }
 
 
+def within_epochs(epochs: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The beginning, the middle and the end of each epoch, (epochs, 3), on an axis on which epoch 1 ends at 1."""
+    return np.asarray(epochs, dtype=float)[:, None] + np.array([-0.99, -0.5, 0.0])
+
+
+def learning_rates(epochs: Mapping[Any, Any]) -> npt.NDArray[np.float64]:
+    """The learning rates at `within_epochs`, (epochs, 3), of the columns lr, lr_first and lr_max.
+
+    A peak within an epoch stands in its middle. Records without the two last have only the end; the rest is nan.
+    """
+    last = np.asarray(epochs["lr"], dtype=float)
+    unknown = np.full(len(last), np.nan)
+    first, largest = (np.asarray(epochs.get(name, unknown), dtype=float) for name in ("lr_first", "lr_max"))
+    middle = np.where(largest > np.maximum(first, last), largest, (first + last) / 2)
+    return np.stack([first, middle, last], axis=1)
+
+
 @styled
 def curves(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
     """A line per setting over epochs: the mean of its seeds, with a band from the smallest to the largest.
 
     `epochs`: one row per epoch with `setting` (in the order of colors and legend), `seed`, `epoch` (from 1) and
     `column`. Where not all seeds of a setting have a value, single seeds continue as thin lines. The first 8 settings
-    are drawn, losses on a log axis. Raises ValueError for two rows with the same setting, seed and epoch.
+    are drawn, losses on a log axis. The learning rate is drawn within epochs too, if lr_first and lr_max are known.
+    Raises ValueError for two rows with the same setting, seed and epoch.
     """
+    if column == "lr":
+        within = {"epoch": within_epochs(epochs["epoch"]).ravel(), "lr": learning_rates(dict(epochs)).ravel()}
+        epochs = epochs.loc[epochs.index.repeat(3)].assign(**within)
+        epochs = epochs[epochs["lr"].notna() | (epochs["epoch"] % 1 == 0)]
     names = list(dict.fromkeys(epochs["setting"]))
     drawn = names[: len(LOOKS)]
     tables = [_by_seed(epochs[epochs["setting"] == name], column) for name in drawn]
@@ -103,6 +132,43 @@ def rows_height(rows: int) -> float:
 
 
 @styled
+def parallel(ax: Axes, settings: pd.DataFrame) -> Axes:
+    """Parallel coordinates: a line per setting through its level of each factor to its test Dice, which colors it.
+
+    `settings`: a column of texts for each factor, then `mean`. The levels of a factor with better means are higher.
+    """
+    *factors, _ = settings.columns
+    dice = settings["mean"].to_numpy(dtype=float)
+    low, high = dice.min(), dice.max()
+    shares = (dice - low) / (high - low or 1)
+    heights = []
+    for x, factor in enumerate(factors):
+        levels = settings.groupby(factor, sort=False)["mean"].mean().sort_values(kind="stable").index
+        numbers = settings[factor].map({level: number for number, level in enumerate(levels)})
+        heights.append((numbers + 0.2 + 0.6 * shares) / len(levels))  # side by side, so that each can be followed
+        for number, level in enumerate(levels):
+            ax.text(
+                x,
+                (number + 0.5) / len(levels),
+                wrapped(str(level), LEVEL),
+                ha="center",
+                va="center",
+                fontsize=7,
+                bbox=LABEL,
+                zorder=3,
+            )
+    colors = matplotlib.colormaps["viridis_r"](0.9 * shares)
+    for line, color in list(zip(np.array([*heights, shares]).T, colors, strict=True))[::-1]:  # the best on top
+        ax.plot(range(len(line)), line, color=color, linewidth=1)
+    for share, value in ((0.0, low), (1.0, high)):
+        ax.text(len(factors) + 0.06, share, f"{value:.3f}", ha="left", va="center", fontsize=7)
+    ax.set_xticks(range(len(factors) + 1), [*(wrapped(name, LEVEL) for name in factors), "test Dice"])
+    ax.set(xlim=(-0.4, len(factors) + 0.4), ylim=(-0.05, 1.05), yticks=[])
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+@styled
 def paired(ax: Axes, first: Scores, second: Scores, names: tuple[str, str]) -> Axes:
     """Dice of each image under one setting (x) against another (y), (images,) each, in the same order.
 
@@ -147,7 +213,7 @@ def effects(ax: Axes, effects: pd.DataFrame) -> Axes:
 def _by_seed(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """The values of one setting, (epochs, seeds), all epochs in order; NaN for missing and infinite values."""
     table = rows.pivot(index="epoch", columns="seed", values=column).astype(float)
-    every_epoch = range(int(table.index.min()), int(table.index.max()) + 1)
+    every_epoch = table.index.union(list(range(math.ceil(table.index.min()), int(table.index.max()) + 1)))
     return table.reindex(every_epoch).replace([np.inf, -np.inf], np.nan)
 
 

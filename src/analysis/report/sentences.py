@@ -24,6 +24,7 @@ from src.analysis.report.tables import (
 from src.analysis.statistics.estimates import LEAST_SEEDS
 from src.display.text import count_text, score_text, status_counts_text
 
+MOST_SETTINGS = 4  # named in a sentence on how they compare with the best; the table of settings has all
 PLURALS = {
     "model": "networks",
     "loss": "losses",
@@ -111,7 +112,7 @@ def _best_of(settings: Sequence[Mapping[Any, Any]]) -> list[str]:
         *([_next_sentence(second)] if second else []),
         *_selection_sentences(best, rows),
         *(["No verdict on new images: a single test image is not a sample of them."] if best["images"] == 1 else []),
-        *_lists(lists),
+        *_lists(lists, MOST_SETTINGS),
         *failures,
         *_lists(seeds),
     ]
@@ -125,9 +126,9 @@ def _next_sentence(row: Mapping[Any, Any]) -> str:
     )
 
 
-def _lists(names_of: Mapping[str, Sequence[str]]) -> list[str]:
-    """A sentence for each beginning that has names."""
-    return [f"{beginning} {listed(names, MOST_NAMES)}." for beginning, names in names_of.items() if names]
+def _lists(names_of: Mapping[str, Sequence[str]], most: int = MOST_NAMES) -> list[str]:
+    """A sentence for each beginning that has names, the first `most` of them."""
+    return [f"{beginning} {listed(names, most)}." for beginning, names in names_of.items() if names]
 
 
 def _selection_sentences(best: Mapping[Any, Any], rows: Sequence[Mapping[Any, Any]]) -> list[str]:

@@ -34,9 +34,9 @@ def settings_columns(scores: pd.DataFrame, settings: Sequence[Setting]) -> Colum
         ],
         "failed": [failures_cell(row) for row in rows],
         "test Dice": [with_interval(row["mean"], row["low"], row["high"]) for row in rows],
+        "points behind the best [95 %]": [behind_cell(row) for row in rows],
         "test IoU": [with_interval(row["iou"], row["iou_low"], row["iou_high"]) for row in rows],
         **{name: cell_texts(scores[name], score_text) for name in ("median", "std", "min", "max")},
-        "points behind the best [95 %]": [behind_cell(row) for row in rows],
         "time per run": cell_texts(60 * scores["minutes"], human_seconds),
         "reported Dice": [
             " to ".join(score_text(row[end]) for end in ("reported", "reported_to") if not pd.isna(row[end]))

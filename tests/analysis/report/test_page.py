@@ -11,12 +11,15 @@ import pytest
 from selenium import webdriver
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
 
 from src.analysis.claims.claim_file import read_claims
-from src.analysis.report.page import write_report
+from src.analysis.report.page import render_page, write_report
 from src.analysis.report.report import make_report
+from src.analysis.report.sections import Section, Table
 from src.cli.overrides import CONF
 from src.display.gallery import write_gallery
 from tests.analysis import sweeps
@@ -42,6 +45,9 @@ RIGHT_ENDS = """
     return [...document.querySelectorAll(arguments[0])].filter(element => !element.closest(arguments[1]))
         .map(element => element.getBoundingClientRect().right)
 """
+
+SCRIPTS = "return [...document.scripts].map(script => script.id)"
+OWN_SCRIPTS = ["curve-data", ""]
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +166,8 @@ def test_every_link_leads_to_a_place_in_the_page_or_to_a_file_of_a_run(shown):
 def test_no_part_of_the_page_is_empty(shown):
     for section in shown.find_elements(By.TAG_NAME, "section"):
         assert section.find_elements(By.CSS_SELECTOR, "p, table, img, dl"), section.text
-    assert [gallery for gallery in shown.find_elements(By.CLASS_NAME, "figures") if not gallery.text] == []
+    galleries = shown.find_elements(By.CLASS_NAME, "figures")
+    assert [gallery for gallery in galleries if not gallery.get_property("textContent").strip()] == []
 
 
 def test_tables_can_be_read_and_scrolled_without_eyes_or_mouse(shown):
@@ -176,11 +183,11 @@ def test_tables_can_be_read_and_scrolled_without_eyes_or_mouse(shown):
 
 def test_every_picture_is_shown_and_described(full):
     pictures = full.find_elements(By.TAG_NAME, "img")
-    # scores, effects, two factors image by image, five curves, the contact sheet
-    assert len(pictures) == 15
+    # scores, parallel coordinates, effects, factors image by image, curves, the contact sheet
+    assert len(pictures) == 16
     for picture in pictures:
         assert full.execute_script("return arguments[0].complete && arguments[0].naturalWidth > 0", picture)
-        caption = picture.find_element(By.XPATH, "following-sibling::figcaption").text
+        caption = picture.find_element(By.XPATH, "following-sibling::figcaption").get_property("textContent")
         assert len(caption) > 20 and picture.get_dom_attribute("alt") == caption
 
 
@@ -199,7 +206,7 @@ def test_names_stay_text(full):
     assert full.title == f"{SWEEP}: segsweep report"
     assert full.find_element(By.TAG_NAME, "h1").text == SWEEP
     assert IMAGE in [cell.text for cell in full.find_elements(By.CSS_SELECTOR, "#images ~ * th")]
-    assert full.execute_script("return document.scripts.length") == 0
+    assert full.execute_script(SCRIPTS) == OWN_SCRIPTS
     assert full.find_elements(By.CSS_SELECTOR, "img[src=x]") == []
 
 
@@ -208,7 +215,8 @@ def test_scripts_in_any_file_of_a_run_are_harmless_text(browser, strange_page):
     with pytest.raises(NoAlertPresentException):
         browser.switch_to.alert.accept()
     assert browser.get_log("browser") == []
-    assert shown.execute_script("return document.scripts.length") == 0
+    assert shown.execute_script(SCRIPTS) == OWN_SCRIPTS
+    assert IMAGE in shown.find_element(By.CLASS_NAME, "legend").text  # the names of curves, from JSON in the page
     assert shown.find_elements(By.CSS_SELECTOR, "img[src=x], iframe, object, embed, [onerror], [onload]") == []
     text = shown.find_element(By.TAG_NAME, "body").get_property("textContent")
     assert text.count(IMAGE) > 10  # shown as it was written
@@ -247,6 +255,93 @@ def test_verdicts_are_words_with_their_numbers_and_claims_without_runs_are_one_l
     (compared,) = [row for row in comparisons if row.startswith("A4 ")]
     for expected in ("points", "3 + 3 8 images", "+0.22 points"):
         assert expected in compared
+
+
+def test_a_table_is_sorted_by_number_and_filtered_by_words(full):
+    (table,) = full.find_elements(By.CSS_SELECTOR, "#settings ~ .tables table")
+    head = next(one for one in table.find_elements(By.CSS_SELECTOR, "thead th") if one.text.startswith("test Dice"))
+    column = full.execute_script("return arguments[0].cellIndex", head)
+    dice = []
+    for expected in ("ascending", "descending"):
+        head.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
+        assert head.get_dom_attribute("aria-sort") == expected
+        rows = table.find_elements(By.CSS_SELECTOR, "tbody tr")
+        dice.append([float(row.find_elements(By.XPATH, "*")[column].text[:6]) for row in rows if "±" in row.text])
+    assert dice[0] == sorted(dice[0]) == dice[1][::-1] and len(set(dice[0])) == 3
+    (runs,) = full.find_elements(By.CSS_SELECTOR, "#runs ~ .tables table")
+    runs.find_element(By.TAG_NAME, "input").send_keys("ONECYCLE seed1")
+    assert [row.text[:8] for row in runs.find_elements(By.CSS_SELECTOR, "tbody tr") if row.text] == ["unet-bce"]
+    assert runs.find_element(By.TAG_NAME, "output").text == "1 of 10 rows"
+
+
+def test_a_time_and_a_negative_number_are_sorted_as_such_and_empty_cells_last(browser, tmp_path):
+    cells = ["1m 10s", "9s", "", "1h 00m", "-"]
+    tables = [
+        Table("times", {"time": cells}, sortable=True),
+        Table("points", {"p": ["−1.5", "0.2", "−20"]}, sortable=True),
+    ]
+    page = tmp_path / "index.html"
+    page.write_text(render_page("a", "b", [], [Section("settings", "Settings", tables=tables)]))
+    shown = _opened(browser, page, SCREEN)
+    for button in shown.find_elements(By.CSS_SELECTOR, "thead button"):
+        button.click()
+    times, points = shown.find_elements(By.TAG_NAME, "tbody")
+    assert times.text.split("\n") == ["9s", "1m 10s", "1h 00m", "-"] and points.text.split("\n") == [
+        "−20",
+        "−1.5",
+        "0.2",
+    ]
+    assert shown.get_log("browser") == []
+
+
+def test_curves_are_switched_off_hovered_zoomed_and_of_any_metric(full):
+    plot = full.find_element(By.CLASS_NAME, "plot")
+    svg = plot.find_element(By.CSS_SELECTOR, ".frame > svg")
+    assert not full.find_element(By.CSS_SELECTOR, ".static").is_displayed()
+
+    def number_of_lines():
+        return len(svg.find_elements(By.CSS_SELECTOR, "path[stroke]"))
+
+    assert number_of_lines() == 3
+    plot.find_elements(By.CSS_SELECTOR, ".legend input")[0].click()
+    assert number_of_lines() == 2
+    Select(plot.find_elements(By.TAG_NAME, "select")[0]).select_by_visible_text("learning rate")
+    svg.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    values = plot.find_element(By.CLASS_NAME, "values")
+    assert values.text.startswith("epoch 2\nlearning rate\n") and values.text.count("0.0008333") == 2  # 0.001 * 5 / 6
+    ActionChains(full).move_to_element(svg).perform()
+    assert values.text.startswith("epoch 3\n")
+    Select(plot.find_elements(By.TAG_NAME, "select")[2]).select_by_visible_text("lines")
+    assert number_of_lines() == 6  # of two settings with three seeds
+    ActionChains(full).move_to_element(svg).click_and_hold().move_by_offset(300, 0).release().perform()
+    low, high = plot.find_elements(By.CSS_SELECTOR, "input[type=number]")
+    assert 2.5 < float(low.get_property("value")) < 3.5 and 4 < float(high.get_property("value")) < 6
+    ActionChains(full).double_click(svg).perform()
+    assert low.get_property("value") == high.get_property("value") == ""
+    assert full.get_log("browser") == []
+
+
+def test_dark_pages_have_light_text_and_inverted_figures(full):
+    full.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
+    paper, ink, figure, sheet = full.execute_script(
+        "return [[document.body, 'backgroundColor'], [document.body, 'color'], "
+        "[document.querySelector('.figures img'), 'filter'], [document.querySelector('.sheet img'), 'filter']]"
+        ".map(([element, key]) => getComputedStyle(element)[key])"
+    )
+    full.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert (paper, ink) == ("rgb(15, 19, 24)", "rgb(230, 237, 243)")
+    assert figure.startswith("invert(") and sheet == "none"  # photos keep their colors
+
+
+def test_without_scripts_figures_stand_in_for_the_curves(browser, full_page):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    shown = _opened(browser, full_page, SCREEN)
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert shown.find_element(By.CSS_SELECTOR, ".static img").is_displayed()
+    assert not shown.find_element(By.CLASS_NAME, "plot").is_displayed()
+    assert shown.find_elements(By.TAG_NAME, "button") == []
 
 
 def test_the_first_tab_stop_skips_to_the_content(full):

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from src.analysis.report.plots import curves, dots, effects, paired, rows_height
+from src.analysis.report.plots import curves, dots, effects, paired, parallel, rows_height
 from src.display.figure_style import COLUMN_WIDTH, LOOKS, legend_height, new_figure, saved
 from tests.conftest import PROJECT
 
@@ -123,6 +123,24 @@ def test_learning_rates_of_one_size_are_on_a_linear_axis_from_0():
     _, ax = drawn(curves, epochs_of({"onecycle": [onecycle], "cosine": [cosine]}, "lr"), "lr")
     assert ax.get_yscale() == "linear"
     assert ax.get_ylabel() == "learning rate" and "0.001" in [text.get_text() for text in ax.get_yticklabels()]
+
+
+def test_a_warm_up_within_the_first_epoch_shows_in_the_learning_rate():
+    table = epochs_of({"onecycle": [[8e-4, 0.0]]}, "lr").assign(lr_first=[4e-5, 7e-4], lr_max=[1e-3, 7e-4])
+    _, ax = drawn(curves, table, "lr")
+    assert ax.lines[0].get_xdata() == pytest.approx([0.01, 0.5, 1, 1.01, 1.5, 2])
+    assert ax.lines[0].get_ydata() == pytest.approx([4e-5, 1e-3, 8e-4, 7e-4, 3.5e-4, 0])
+
+
+def test_parallel_coordinates_lead_each_setting_through_its_levels_to_its_dice():
+    table = pd.DataFrame({"model": ["unet", "cbam", "unet"], "lr": ["0.1", "0.1", HOSTILE[0]], "mean": [0.9, 0.8, 0.7]})
+    _, ax = drawn(parallel, table)
+    *_, best = ax.lines  # on top
+    # unet and cbam have 0.8 in the mean, 0.1 has 0.85 and the other level 0.7
+    assert best.get_xdata().tolist() == [0, 1, 2] and best.get_ydata() == pytest.approx([0.4, 0.9, 1.0])
+    assert ax.lines[0].get_ydata() == pytest.approx([0.1, 0.1, 0.0])
+    texts = [text.get_text() for text in ax.texts]
+    assert texts == ["unet", "cbam", "$x_{1}$ \\frac{", "0.1", "0.700", "0.900"]
 
 
 def test_losses_are_on_a_log_axis_with_plain_numbers():
