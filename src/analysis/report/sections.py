@@ -45,7 +45,7 @@ PER_SETTING = """\
 ± is half a 95 % interval for new seeds and new images. Median and std are those of a run's images, averaged over \
 runs; min and max are of all images of all runs. Overlapping bars do not mean a tie: all settings are scored on the \
 same images, so a difference is known more precisely than each score. The top score is inflated by selection \
-(winner's curse): the first sentence has its corrected interval, and comparisons with the best are Bonferroni-adjusted \
+(winner's curse): the answer has its corrected interval, and comparisons with the best are Bonferroni-adjusted \
 over all pairs, so an interval that excludes 0 is not enough. "Failed" counts the seeds that failed by their own fault \
 (a loss that is not finite, an exception), with the exact 95 % interval of their share: a verdict in favor of their \
 setting must also hold with each scored 0."""
