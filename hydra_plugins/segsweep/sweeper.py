@@ -88,8 +88,8 @@ class GridSweeper(Sweeper):
 
 def _as_choices(grid: Mapping[str, Any]) -> dict[str, Any]:
     """`grid` with each list of values, as YAML has it, in the form of an override: `a,b`."""
-    joined = {key: map(str, value) for key, value in grid.items() if isinstance(value, list)}
-    return {**grid, **{key: ",".join(values).replace("None", "null") for key, values in joined.items()}}
+    lists = {key: value for key, value in grid.items() if isinstance(value, list)}
+    return {**grid, **{key: ",".join("null" if one is None else str(one) for one in lists[key]) for key in lists}}
 
 
 def _values(parser: OverridesParser, params: Mapping[str, Any], arguments: Sequence[str]) -> Values:

@@ -2,7 +2,7 @@
 
 import logging
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,7 @@ from src.training.run import run
 
 SWEEP = "repeat"  # of the repeated run, in an output that no other run shares: else that would be reused
 COSTS = {"train_seconds", "images_per_second", "peak_memory_bytes", "device", "device_jobs"}  # of an epoch
-KEPT = {"patch", "cuda", "cudnn", "driver"}  # keys of the provenance
-SHOWN = 5
+MADE_WITH = ("device", "git", "versions", "machine")  # keys of run.json
 
 
 class RepeatOptions(Section):
@@ -93,13 +92,9 @@ def intention(plan: Repetition) -> Iterator[str]:
     """Lines that say what is repeated, where, and what is not as it was."""
     yield f"run        {plan.before.folder}: {human_seconds(plan.facts.get('seconds', 0))}, {_scores_text(plan.facts)}"
     yield f"again in   {plan.now.folder}"
-    here = {
-        "device": device_name(pick_device(plan.config.device)),
-        "git": git_state(checkout_at(PROJECT)),
-        "versions": versions(),
-        "machine": machine(),
-    }
-    yield from (f"differs    {line}" for line in _made_otherwise(plan.facts, here))
+    device, git = device_name(pick_device(plan.config.device)), git_state(checkout_at(PROJECT))
+    here = {"device": device, "git": git, "versions": versions(), "machine": machine()}
+    yield from (f"differs    {line}" for line in _otherwise(_flat(plan.facts), _flat(here)))
     kept = read_provenance(plan.before.folder.absolute().parent, plan.facts.get("provenance"))
     if kept is not None and kept.commit is not None:
         patch = plan.before.folder.absolute().parent / FOLDER / str(kept.patch)
@@ -126,12 +121,12 @@ def repeat(plan: Repetition) -> Iterator[str]:
     different = list(_different(plan.before, plan.now))
     if not different:
         has_weights = (plan.before.checkpoints / BEST).exists()
-        weights = " and the weights" if has_weights else "; the weights of the first run were removed"
+        weights = " and the weights" if has_weights else "; the weights of the first run are not there"
         yield f"equal to the bit: {len(now['scores'])} scores, all epochs, all test images{weights}"
         return
     yield from (f"differs    {line}" for line in different)
-    causes = [*_made_otherwise(plan.facts, now), *_kept_otherwise(plan)]
-    yield from (f"made with  {line}" for line in causes or ["the same code, versions and machine"])
+    causes = list(_otherwise(_made_with(plan.before), _made_with(plan.now)))
+    yield from (f"made with  {line}" for line in causes or ["the same code, packages and machine"])
     if plan.config.numerics.deterministic:
         raise Ended("not equal to the bit, though numerics.deterministic is true")
     yield "numerics.deterministic is false, so equal bits are not promised"
@@ -139,19 +134,20 @@ def repeat(plan: Repetition) -> Iterator[str]:
 
 def _different(before: RunRecord, now: RunRecord) -> Iterator[str]:
     """Where two records of one run are not equal, in what both have: a later evaluation or version adds more."""
-    old, new = before.read() or {}, now.read() or {}
-    for key in ("scores", "best_epoch"):
-        yield from _otherwise(*(_as_mapping(key, run.get(key)) for run in (old, new)))
+    old, new = (_flat(record.read() or {}, ("scores", "best_epoch")) for record in (before, now))
+    yield from _otherwise(old, new, needed=["scores.valid_dice", "scores.test_dice"])
     epochs = before.read_epochs(), now.read_epochs()
     if len(epochs[0]) != len(epochs[1]):
         yield f"epochs: {len(epochs[0])} before, {len(epochs[1])} now"
-    for rows in zip(*epochs, strict=False):
-        if lines := [line for line in _otherwise(*rows) if line.partition(":")[0] not in COSTS]:
-            yield f"epoch {rows[1]['epoch']}, the first that differs: {'; '.join(lines)}"
+    for old, new in zip(*epochs, strict=False):
+        lines = _otherwise(old, new, needed=["train_loss", "valid_dice"])
+        if found := [line for line in lines if line.partition(":")[0] not in COSTS]:
+            yield f"epoch {new['epoch']}, the first that differs: {'; '.join(found)}"
             break
     protocols = before.read_scores("test"), now.read_scores("test")
-    for name in protocols[1]:
-        yield from (f"test.json {name} {line}" for line in _otherwise(protocols[0].get(name, {}), protocols[1][name]))
+    for name, entry in protocols[1].items():
+        for line in _otherwise(protocols[0].get(name, {}), entry, needed=["dice"]):
+            yield f"test.json {name} {line}"
     images = [{(row["protocol"], row["stem"]): row for row in one.read_test_images()} for one in (before, now)]
     if count := sum(images[0].get(key) != row for key, row in images[1].items()):
         yield f"test_images.csv: {count} of {len(images[1])} rows"
@@ -166,31 +162,26 @@ def _different(before: RunRecord, now: RunRecord) -> Iterator[str]:
             yield f"best.pt: {count} of {len(weights)} tensors"
 
 
-def _otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each key that both have with another value."""
-    for key in [key for key in now if key in before and before[key] != now[key]]:
-        yield one_line(f"{key}: {shown(before[key])} before, {shown(now[key])} now")
+def _otherwise(before: Mapping[str, Any], now: Mapping[str, Any], needed: Sequence[str] = ()) -> Iterator[str]:
+    """A line for each key that both have with another value, or that is `needed` and was not there before."""
+    for key, value in now.items():
+        if (key in before or key in needed) and before.get(key) != value:
+            yield one_line(f"{key}: {shown(before.get(key))} before, {shown(value)} now")
 
 
-def _made_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("device", "git", "versions", "machine"):
-        both = [_as_mapping(key, run.get(key)) for run in (before, now)]
-        absent = dict.fromkeys([*both[0], *both[1]])
-        yield from _otherwise(absent | both[0], absent | both[1])
+def _made_with(record: RunRecord) -> dict[str, Any]:
+    """What run.json and the kept provenance tell of code, packages, device and machine, by dotted name."""
+    run = record.read() or {}
+    kept = read_provenance(record.folder.absolute().parent, run.get("provenance"))
+    if kept is None:
+        return _flat(run)
+    packages = {f"packages.{name}": version for name, _, version in (one.partition("==") for one in kept.packages)}
+    return _flat(run) | kept.model_dump(include={"patch", "cuda", "cudnn", "driver"}) | packages
 
 
-def _as_mapping(key: str, value: Any) -> dict[str, Any]:
-    return {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
-
-
-def _kept_otherwise(plan: Repetition) -> Iterator[str]:
-    records = (plan.before, plan.facts), (plan.now, plan.now.read() or {})
-    old, new = (read_provenance(record.folder.absolute().parent, run.get("provenance")) for record, run in records)
-    if old is None or new is None:
-        return
-    yield from _otherwise(old.model_dump(include=KEPT), new.model_dump(include=KEPT))
-    if changed := sorted({*old.packages} ^ {*new.packages}):
-        yield one_line(f"packages: {len(changed)} differ, as {', '.join(changed[:SHOWN])}")
+def _flat(run: Mapping[str, Any], keys: Sequence[str] = MADE_WITH) -> dict[str, Any]:
+    found = {key: run[key] if isinstance(run.get(key), dict) else {"": run.get(key)} for key in keys}
+    return {f"{key}.{name}".rstrip("."): value for key, part in found.items() for name, value in part.items()}
 
 
 def _scores_text(run: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -17,8 +17,6 @@ from src.base.record import RunBusy, RunRecord, SweepFolder
 from src.display.text import count_text
 
 KEPT = {"best": ["best.pt"], "weights": ["best.pt", "epoch_*.pt"], "records": []}  # patterns of checkpoints
-UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-Age = Annotated[str, Field(pattern=r"^\d{1,4}[hdw]$")]
 
 
 class CleanOptions(Section):
@@ -26,7 +24,7 @@ class CleanOptions(Section):
 
     sweep: UserPath = Field(min_length=1)
     keep: Literal["best", "weights", "records"]
-    older_than: Age | None
+    older_than: str | None = Field(pattern=r"^\d{1,4}d$")
     go: bool
 
 
@@ -96,10 +94,9 @@ def _is_linked_to(file: Path) -> bool:
 
 def _is_older(finished: object, age: str) -> bool:
     try:
-        since = datetime.now(UTC) - datetime.fromisoformat(str(finished))
+        return datetime.now(UTC) - datetime.fromisoformat(str(finished)) >= timedelta(days=int(age[:-1]))
     except (ValueError, TypeError):  # unknown, or without a time zone
         return False
-    return since >= timedelta(**{UNITS[age[-1]]: int(age[:-1])})
 
 
 def _remove(record: RunRecord, keep: str, files: Sequence[Path]) -> None:

@@ -64,6 +64,12 @@ def in_epochs(run):
     (run / "epochs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def without_its_numbers(run):
+    (run / "epochs.jsonl").write_text("{}\n{}\n")
+    edit(run / "test.json", protocols={})
+    edit(run / "run.json", scores={})
+
+
 def in_images(run):
     path = run / "test_images.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
@@ -80,6 +86,15 @@ def in_weights(run):
     [
         (in_scores, ["scores.test_dice: 0.125 before, "]),
         (in_epochs, ["epochs: 1 before, 2 now", "epoch 1, the first that differs: train_loss: 7.0 before, "]),
+        (
+            without_its_numbers,
+            [
+                "scores.valid_dice: None before",
+                "scores.test_dice: None before",
+                "epoch 1, the first that differs: train_loss: None before",
+                "test.json headline dice: None before",
+            ],
+        ),
         (in_images, ["test_images.csv: 2 of 6 rows"]),
         (in_weights, ["best.pt: 1 of "]),
     ],
@@ -97,7 +112,7 @@ def test_what_is_not_equal_is_named_with_what_it_was_made_with(again, instead, r
 
 def test_weights_that_were_removed_are_not_compared(again, instead, run_copy):
     shutil.rmtree(run_copy / "checkpoints")
-    assert "all test images; the weights of the first run were removed" in again("go=true").stdout
+    assert "all test images; the weights of the first run are not there" in again("go=true").stdout
 
 
 def other_data(run):

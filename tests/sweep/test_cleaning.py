@@ -70,15 +70,15 @@ def test_what_a_process_holds_what_is_not_finished_and_what_is_young_stays(sweep
     for record in others:
         with_checkpoints(record)
     with another_process(holding(held)):
-        lines = said(sweep, "records", go=True, older_than="1h")
+        lines = said(sweep, "records", go=True, older_than="1d")
     assert sum(line.startswith("stays: ") for line in lines) == 5 and lines[-1].startswith("removed: 0 checkpoints")
     reasons = "\n".join(lines)
-    assert "stays: 1 × another process holds the run" in reasons and "stays: 1 × did not finish 1h ago" in reasons
+    assert "stays: 1 × another process holds the run" in reasons and "stays: 1 × did not finish 1d ago" in reasons
     assert "stays: 1 × failed, resumes" in reasons and "stays: 2 × interrupted, resumes" in reasons
     assert all(names(record) == list(CHECKPOINTS) for record in (held, young, damaged, *others))
     with young.locked():
         young.update(finished="2026-01-01T00:00:00+00:00")
-    assert said(sweep, "records", older_than="1h")[0].startswith(young.folder.name)
+    assert said(sweep, "records", older_than="1d")[0].startswith(young.folder.name)
 
 
 def test_links_between_sweeps_are_respected(sweep):

@@ -50,12 +50,15 @@ def test_the_values_of_a_pair_move_together_and_others_multiply_them():
 
 
 def test_several_grids_are_one_sweep():
-    grids = [{"model": "unet", "scheduler": ["cosine", "poly"]}, {"model": "unet_bias,unet_nobn", "mix": [None]}]
+    grids = [
+        {"model": "unet", "scheduler": ["cosine", "poly"]},
+        {"model": "unet_bias,unet_nobn", "mix": [None], "tags": ["[NoneNet]"]},
+    ]
     assert jobs_of({"params": {"seed": "0,1", "loss": "dice"}, "grids": grids}, "seed=7", "notes=x") == [
         "seed=7 loss=dice model=unet scheduler=cosine notes=x",
         "seed=7 loss=dice model=unet scheduler=poly notes=x",
-        "seed=7 loss=dice model=unet_bias mix=null notes=x",
-        "seed=7 loss=dice model=unet_nobn mix=null notes=x",
+        "seed=7 loss=dice model=unet_bias mix=null tags=[NoneNet] notes=x",
+        "seed=7 loss=dice model=unet_nobn mix=null tags=[NoneNet] notes=x",
     ]
 
 
