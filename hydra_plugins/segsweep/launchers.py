@@ -43,20 +43,26 @@ class SegsweepLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Composes and runs all of a batch; the returns hold the best validation Dice of each run."""
-        setup_globals()
-        with as_config_errors([]):
-            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        self.begin()
         # torch is imported from here on; Hydra imports this module at every start
         from src.sweep.launch import launch
 
         with as_config_errors(task_overrides(self.config.hydra)):
             points = self.compose(job_overrides)
-        experiment = self.config.hydra.runtime.choices.get("experiment")
-        name = sweep_name(None, experiment, "adhoc")
         switches = {key: bool(self.config.hydra.sweeper.get(key)) for key in ("dry_run", "skip_invalid")}
         with errors_of_task(), env_override(self.config.hydra.job.env_set):
-            ends = launch(points, name, get_class(self.backend)(self.settings), **switches)
+            ends = launch(points, self.sweep_name(), get_class(self.backend)(self.settings), **switches)
         return [_job_return(end, overrides) for end, overrides in zip(ends, job_overrides, strict=False)]
+
+    def begin(self) -> None:
+        """Sets up what every launcher of Hydra's does."""
+        setup_globals()
+        with as_config_errors([]):
+            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+
+    def sweep_name(self) -> str:
+        """The name of the sweep if the config sets none."""
+        return sweep_name(None, self.config.hydra.runtime.choices.get("experiment"), "adhoc")
 
     def compose(self, job_overrides: Sequence[Sequence[str]]) -> list[tuple[dict[str, Any], list[str]]]:
         """The config of each job as plain values, as Hydra would compose it, and its overrides.

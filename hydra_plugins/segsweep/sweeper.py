@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
@@ -92,20 +93,25 @@ def _as_choices(grid: Mapping[str, Any]) -> dict[str, Any]:
     return {**grid, **{key: ",".join("null" if one is None else str(one) for one in lists[key]) for key in lists}}
 
 
+def parsed(parser: OverridesParser, params: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Override]:
+    """`params` and `arguments`, which replace params of the same key, by key."""
+    overrides = [*force_overrides([f"{key}={value}" for key, value in params.items()]), *arguments]
+    with as_config_errors(overrides):
+        return {one.get_key_element().lstrip("+"): one for one in parser.parse_overrides(overrides)}
+
+
 def _values(parser: OverridesParser, params: Mapping[str, Any], arguments: Sequence[str]) -> Values:
     """The values of `params` and of `arguments`, which replace params of the same key."""
-    overrides = [*force_overrides([f"{key}={value}" for key, value in params.items()]), *arguments]
     values: Values = {}
-    with as_config_errors(overrides):
-        for override in parser.parse_overrides(overrides):
-            key, given = override.get_key_element().lstrip("+"), [override.input_line]
-            if override.is_interval_sweep():
-                got = f"{key}: got {shown(override.get_value_string())}"
-                raise ConfigError([f"{got}; a grid takes a,b, choice(…), range(…) or glob(…); a search, intervals"])
-            if override.is_sweep_override():
-                prefix = override.get_key_element()
-                given = [f"{prefix}={value}" for value in override.sweep_string_iterator()]
-            values[key] = given
+    for key, override in parsed(parser, params, arguments).items():
+        values[key] = [override.input_line]
+        if override.is_interval_sweep():
+            got = f"{key}: got {shown(override.get_value_string())}"
+            choices = "a grid takes a,b, choice(…), range(…) or glob(…)"
+            raise ConfigError([f"{got}; {choices}; hydra/sweeper=search takes intervals"])
+        if override.is_sweep_override():
+            with as_config_errors([override.input_line]):
+                values[key] = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
     return values
 
 

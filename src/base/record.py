@@ -71,7 +71,7 @@ class _Run(Section):
     model_config = ConfigDict(extra="ignore")
 
     schema_number: Literal[1, 2] = Field(alias="schema")
-    status: Literal["running", "finished", "failed", "interrupted"]
+    status: Literal["running", "finished", "failed", "interrupted", "pruned"]
     started: str | None = None
     seconds: float = Field(0.0, ge=0)
     best_epoch: int | None = None
@@ -96,6 +96,7 @@ class SweepFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.plan_file = folder / "plan.json"
+        self.search_file = folder / "search.json"
         self.locks = folder / ".locks"
         self.jobs = folder / ".jobs"  # what launchers keep
         self.kept_reads = folder / ".kept_reads"  # of an aggregation, for the next one
@@ -218,7 +219,7 @@ class RunRecord:
         write_json(self.run_file, {**(self.read() or {}), **seconds, **facts}, self.check)
 
     def end(self, status: str, **facts: Any) -> None:
-        """Sets the status that stays: finished, failed or interrupted, of a failure with its kind."""
+        """Sets the status that stays: finished, failed, interrupted or pruned, of a failure with its kind."""
         if status == "failed":
             facts["failure_kind"] = failure_kind(facts.get("error"))
         self.update(status=status, finished=_now(), **facts)

@@ -11,7 +11,7 @@ import pandas as pd
 from src.base.errors import one_line, quoted
 from src.base.files import replacing
 
-STATUS_ORDER = ("finished", "running", "planned", "interrupted", "failed", "unreadable")
+STATUS_ORDER = ("finished", "pruned", "running", "planned", "interrupted", "failed", "unreadable")
 MISSING = "-"
 GAP = "  "
 LONGEST_NAME = 120  # bytes in the name of a file: two of them and a temporary ending are below 255

@@ -76,13 +76,15 @@ class _Followed:
     handle: Handle
     stamp: tuple[int, int] | None  # of the record at submission
     started: bool = False
+    given_up: bool = False
 
 
 def follow(jobs: Sequence[Job], executor: Executor, progress: Progress) -> int | None:
-    """Has `executor` run all `jobs`, reporting to `progress`; returns the signal that stopped it, if any."""
+    """Has `executor` run all `jobs` and those that `progress` adds; returns the signal that stopped it, if any."""
     waiting, followed, stop, restarts = list(jobs), list[_Followed](), StopRequest(), Counter[str]()
     with stop.listening():
-        while (waiting or followed) and stop.signal_number is None:
+        while stop.signal_number is None:
+            waiting = waiting or progress.more()
             now = executor.choose(waiting, len(followed))
             taken = {job.identity.run_id for job in now}
             waiting = [job for job in waiting if job.identity.run_id not in taken]
@@ -90,17 +92,21 @@ def follow(jobs: Sequence[Job], executor: Executor, progress: Progress) -> int |
             handles = executor.submit(now) if now else []
             followed += [_Followed(*known) for known in zip(now, handles, stamps, strict=True)]
             if not followed:
-                break  # it takes no more
+                break  # there are none, or it takes no more
             _pause(len(followed), stop)
             for entry in followed:
                 if not entry.started and _stamp(entry.job) != entry.stamp:
                     entry.started = True
                     progress.started(entry.job)
+                if entry.started and progress.gives_up(entry.job):
+                    entry.given_up = True
+                    executor.cancel([entry.handle])
             for entry in [entry for entry in followed if executor.has_ended(entry.handle)]:
                 followed.remove(entry)
                 status, is_lost = _status(entry, executor)
                 run_id = entry.job.identity.run_id
-                if is_lost and status == "interrupted" and restarts[run_id] < executor.restarts:
+                is_lost = is_lost and status == "interrupted" and not entry.given_up
+                if is_lost and restarts[run_id] < executor.restarts:
                     restarts[run_id] += 1
                     waiting.append(entry.job)
                     reason = (entry.job.record.read() or {}).get("error")

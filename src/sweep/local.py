@@ -108,7 +108,7 @@ class LocalBackend:
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Runs all `jobs` for which there is time; returns the signal that stopped it, if any."""
-        self._free = [Slot(environment) for environment in self.slots(jobs)]
+        self._free, self._progress = [Slot(environment) for environment in self.slots(jobs)], progress
         for file in SweepFolder(jobs[0].record.folder.parent).run_files():
             self._budget.learn(RunRecord(file.parent))
         try:
@@ -117,7 +117,7 @@ class LocalBackend:
             for spare in filter(None, [slot.spare for slot in (*self._free, *self._taken.values())]):
                 spare.kill()
         late = len(jobs) - self._submitted
-        if late and stopped is None and not self.settings.gives_up(self._failures):
+        if late > 0 and stopped is None and not self.settings.gives_up(self._failures):
             progress.say(
                 f"not started  {count_text(late, 'run')}: not likely to end within hydra.launcher.budget_hours="
                 f"{self.settings.budget_hours:g}; the same command starts them"
@@ -129,7 +129,7 @@ class LocalBackend:
         if not self._free or self.settings.gives_up(self._failures):
             return []
         allowed = list(filter(self._budget.allows, waiting))
-        self._to_come = max(0, len(allowed) - len(self._free))
+        self._to_come = max(0, len(allowed) - len(self._free)) + self._progress.to_come()
         return allowed[: len(self._free)]
 
     def submit(self, jobs: Sequence[Job]) -> list[JobProcess]:

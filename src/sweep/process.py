@@ -70,6 +70,7 @@ class JobProcess:
 
     def __init__(self, sweep: Path, environment: Mapping[str, str], job: Job | None = None) -> None:
         self._code = code_files()
+        self._is_stopped = False
         path = [*filter(None, [os.environ.get("PYTHONPATH")]), str(PROJECT)]  # wherever the command was called
         sweep.mkdir(parents=True, exist_ok=True)
         # without a name, so that it never stays behind
@@ -98,6 +99,7 @@ class JobProcess:
 
     def stop(self) -> None:
         """Asks for a checkpoint and an end."""
+        self._is_stopped = True
         if not self.has_ended():
             self._process.terminate()
 
@@ -127,6 +129,7 @@ class JobProcess:
             return "busy"
         status = str((self.job.record.read() or {}).get("status"))
         fits_code = {"finished": code == 0, "failed": 0 < code < 128, "interrupted": code > 128}
+        stopped = stopped or self._is_stopped
         if fits_code.get(status, False) or (stopped and status in fits_code):
             return status
         if stopped:

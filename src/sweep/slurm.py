@@ -133,12 +133,12 @@ class SlurmBackend:
         raise JobLost(reason, handle.stderr() or "", resumable=state in TAKEN_AWAY)
 
     def cancel(self, handles: Sequence[Any]) -> None:
-        """Cancels whole arrays at once; finished jobs are unaffected.
+        """Cancels one job, or whole arrays at once; finished jobs are unaffected.
 
         Sends processes of this machine SIGTERM as SLURM would: submitit's cancel gives a checkpoint only a second.
         """
         if self.settings.cluster == "slurm":
-            subprocess.run(["scancel", *_arrays(handles)], check=False)
+            subprocess.run(["scancel", *([handles[0].job_id] if len(handles) == 1 else _arrays(handles))], check=False)
             return
         for handle in handles:
             with suppress(ProcessLookupError):

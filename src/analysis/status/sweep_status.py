@@ -25,7 +25,7 @@ from src.display.text import (
 )
 
 # the order in which runs are shown if a screen does not have room for all
-URGENCY = ("running", "failed", "unreadable", "interrupted", "finished", "planned")
+URGENCY = ("running", "failed", "unreadable", "interrupted", "finished", "pruned", "planned")
 UNFINISHED = ("failed", "interrupted", "unreadable")
 RIGHT = ("seed", "epoch", "valid Dice", "test Dice", "time")
 CHOICE_WIDTH = 6  # characters of a choice that are kept, however narrow the terminal
