@@ -184,7 +184,7 @@ def format_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
         return f"{group}: got {shown(option)}; {allowed}"
     if isinstance(error, OverrideParseException):
         (override,) = strip_plus([error.override])
-        if isinstance(error.__cause__, HydraException) and "a required argument" in str(error.__cause__):
+        if "missing a required argument" in str(error):
             return f"{shown(override)}: interval(lowest, highest) and range(start, stop) need their bounds"
         return (
             f"{shown(override)}: cannot be read; an override is key=value, with quotes around a value that has any of "

@@ -49,7 +49,7 @@ def test_the_keys_of_a_group_are_those_of_its_chosen_option_with_their_comments(
     assert "\ndata.exif: apply           # rotate images as their EXIF orientation says" in text
     assert "\ndata.fold: 0               # which tenth of trainval is the validation split" in text  # of data/base.yaml
     assert "\nhydra.launcher.jobs: null            # runs at a time" in text
-    assert "\nhydra/sweeper   grid*, settle\nhydra/launcher  local*, ray, slurm\n" in text
+    assert "\nhydra/sweeper   grid*, search, settle\nhydra/launcher  local*, ray, slurm\n" in text
 
 
 def test_own_options_groups_and_configs_are_listed(train, tmp_path):

@@ -30,13 +30,13 @@ Number = Annotated[float, Field(ge=-1e100, le=1e100)]  # so that its square is f
 Cost = Annotated[float, Field(ge=0, le=1e18)]  # seconds, bytes
 
 
-class _FromRecord(Section):
+class FromRecord(Section):
     """Other keys are ignored; a number in quotes is text."""
 
     model_config = ConfigDict(extra="ignore", strict=True, coerce_numbers_to_str=False)
 
 
-class _Planned(_FromRecord):
+class _Planned(FromRecord):
     run_id: FolderName
     config_id: Text
     choices: Choices
@@ -45,12 +45,12 @@ class _Planned(_FromRecord):
     values: dict[str, Any] = Field(default_factory=dict)
 
 
-class _Plan(_FromRecord):
+class _Plan(FromRecord):
     runs: list[_Planned]
     commands: list[list[Text]] = Field(default_factory=list)
 
 
-class _Epoch(_FromRecord):
+class _Epoch(FromRecord):
     """A line of epochs.jsonl; docs/record.md explains the keys."""
 
     epoch: int
@@ -74,7 +74,7 @@ class _Epoch(_FromRecord):
     device_jobs: int | None = None
 
 
-class _Scores(_FromRecord):
+class _Scores(FromRecord):
     valid_dice: Share | None = None
     test_dice: Share | None = None
     test_iou: Share | None = None
@@ -82,16 +82,16 @@ class _Scores(_FromRecord):
     test_dice_batch_flattened: Share | None = None
 
 
-class _Data(_FromRecord):
+class _Data(FromRecord):
     fingerprint: Text | None = None
     images: dict[str, int] = Field(default_factory=dict)
 
 
-class _Attempt(_FromRecord):
+class _Attempt(FromRecord):
     failure_kind: Literal["own", "lost"] | None = None
 
 
-class _Run(_FromRecord):
+class _Run(FromRecord):
     """The needed keys of run.json; docs/record.md has all."""
 
     run_id: FolderName
@@ -150,7 +150,7 @@ def read_commands(sweep: Path) -> list[str]:
 
 def _plan(sweep: Path) -> _Plan:
     path = SweepFolder(sweep).plan_file
-    return _parse(_Plan, read_json(path) if path.exists() else {"runs": []}, path.name)
+    return parse_record(_Plan, read_json(path) if path.exists() else {"runs": []}, path.name)
 
 
 def read_run(record: RunRecord, planned: Row, kept: KeptReads) -> tuple[Row, Columns]:
@@ -187,7 +187,7 @@ def read_config(folder: Path, kept: KeptReads) -> dict[str, Any]:
     return config
 
 
-def _parse(model: type[AnySection], content: Any, what: str) -> AnySection:
+def parse_record(model: type[AnySection], content: Any, what: str) -> AnySection:
     """Raises ValueError with all problems in one line, `what` in front."""
     try:
         return parse_section(model, content)
@@ -199,7 +199,7 @@ def _facts(content: Row | None, folder: Path) -> Row:
     """The columns that run.json gives. Raises ValueError for one that is broken."""
     if content is None:
         raise ValueError("run.json is missing: the run was stopped at its start, or was copied incompletely")
-    run = _parse(_Run, content, "run.json is not a valid record")
+    run = parse_record(_Run, content, "run.json is not a valid record")
     if run.status == "finished" and run.scores.test_dice is None:
         raise ValueError("run.json is not a valid record: scores.test_dice: missing in a finished run")
     if run.run_id != folder.name and folder.with_name(run.run_id).exists():
@@ -223,7 +223,7 @@ def _read_epochs(record: RunRecord, kept: KeptReads) -> Columns:
         return columns
     epochs = []
     for number, line in enumerate(record.read_epochs(), start=1):
-        epoch = _parse(_Epoch, line, f"line {number}")
+        epoch = parse_record(_Epoch, line, f"line {number}")
         if epoch.epoch != number:
             raise ValueError(f"line {number} has epoch {epoch.epoch}")
         epochs.append(epoch.model_dump(exclude_unset=True))

@@ -15,6 +15,7 @@ import pandas as pd
 from src.analysis.records.image_scores import NUMBERS, Orders, checked_scores, read_tables
 from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.runs import LAYOUT, Configs, load_runs_and_epochs
+from src.analysis.records.searches import OF_A_SEARCH, Search, read_searches, trial_folders
 from src.base.errors import one_line
 from src.base.progress import ProgressBar
 from src.base.record import HEADLINE, SweepFolder
@@ -30,7 +31,7 @@ class Records:
     `runs`: of `load_runs`, with `left_out`, why a finished run is excluded (missing if it is not), and `included`.
     `epochs`: one row per epoch of any run, `folder` and the keys of its line. `configs`: by config_id. `scores`: for
     the folder of each included run dice, iou, tp, fp, fn (pixels) by sorted stem, under one protocol. `groups`: of each
-    stem, if images of a group belong together; empty if not.
+    stem, if images of a group belong together; empty if not. `searches`: by name, those of each sweep.
     """
 
     runs: pd.DataFrame
@@ -39,6 +40,7 @@ class Records:
     scores: Mapping[str, pd.DataFrame]
     protocol: str
     groups: Mapping[str, str] = field(default_factory=dict)
+    searches: Mapping[Path, Mapping[str, Search]] = field(default_factory=dict)
     _stacked: dict[tuple[str, ...], npt.NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -151,6 +153,9 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE, kept: KeptRea
     if "debug" in runs:
         is_debug = runs["status"].eq("finished") & runs["debug"].notna()
         runs.loc[is_debug, "left_out"] = "a debug run: it saw only a few batches"
+    searches = {sweep: read_searches(sweep) for sweep in sweeps}
+    trials = set().union(*(trial_folders(sweep, list(own.values())) for sweep, own in searches.items()))
+    runs.loc[runs["folder"].isin(trials), "left_out"] = OF_A_SEARCH
     scores: dict[str, pd.DataFrame] = {}
     candidates = runs.loc[_can_be_included(runs), ["folder", "test_dice"]]
     tables = read_tables([Path(folder) / "test_images.csv" for folder in candidates["folder"]], kept)
@@ -167,7 +172,7 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE, kept: KeptRea
             runs.loc[runs["folder"] == folder, "left_out"] = reason
             del scores[folder]
     runs["included"] = _can_be_included(runs)
-    return Records(runs, epochs, configs, scores, protocol)
+    return Records(runs, epochs, configs, scores, protocol, searches=searches)
 
 
 def no_records() -> Records:
