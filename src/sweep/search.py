@@ -32,7 +32,7 @@ from src.sweep.process import Job, record_end
 from src.sweep.progress import Progress
 from src.training.reuse import finished_before
 
-MOST_REPEATED = 100  # trials one after another whose runs were there: the ranges hold nothing new
+MOST_REPEATED = 20  # trials one after another whose runs were there: the ranges hold nothing new
 PRUNED = "pruned_after_epoch"  # an attribute of a trial, kept before its run is stopped
 RUN, SETTING, ERROR = "run_id", "config_id", "error"  # further attributes
 Ranges = Mapping[str, optuna.distributions.BaseDistribution]  # by key
@@ -89,7 +89,7 @@ class Search(Progress):
         """The trials with the best values, of each setting one."""
         known = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE and not trial.user_attrs[ERROR]]
         first: dict[str, FrozenTrial] = {}
-        for trial in sorted(known, key=lambda trial: (-trial.values[0], trial.number)):
+        for trial in sorted(known, key=lambda trial: (-trial.value, trial.number)):
             first.setdefault(trial.user_attrs[SETTING], trial)
         return list(first.values())[:count]
 
@@ -105,9 +105,14 @@ class Search(Progress):
                 continue
             trial.set_user_attr(RUN, job.identity.run_id)
             trial.set_user_attr(SETTING, job.identity.config_id)
+            self._repeated += 1
+            if (same := self._ended_with(job.identity.run_id)) is not None:
+                for key in (PRUNED, ERROR):
+                    trial.set_user_attr(key, same.user_attrs.get(key))
+                self.study.tell(trial, same.value if same.state == TrialState.COMPLETE else None, same.state)
+                continue
             sharing = self._running.setdefault(job.identity.run_id, [])
             sharing.append(trial)
-            self._repeated += 1
             if finished_before(job.record, job.data_fingerprint) is not None:
                 self.ended(job, "finished")
             elif self._is_hopeless(trial, job):
@@ -119,6 +124,12 @@ class Search(Progress):
             write_plan(jobs, self._folder)
             self.write()
         return jobs
+
+    def _ended_with(self, run_id: str) -> FrozenTrial | None:
+        """An ended trial with the same values, and so the same run."""
+        return next(
+            (one for one in self.trials() if one.user_attrs.get(RUN) == run_id and one.state.is_finished()), None
+        )
 
     def _next(self) -> Trial | None:
         if self._begun:
@@ -145,11 +156,13 @@ class Search(Progress):
         The lines of a resumed run may have become fewer: an epoch counts as it was first reported. The last epoch of a
         run is not reported, since nothing is left to be saved.
         """
+        if isinstance(self.study.pruner, optuna.pruners.NopPruner):
+            return False
         best, reported = 0.0, self._reported.get(trial.number, 0)
         with suppress(ValueError, OSError, LookupError, TypeError):  # a damaged file stops no run
             for row in job.record.read_epochs()[: job.config.trainer.epochs - 1]:
                 best = max(best, row["valid_dice"])
-                if PRUNED not in trial.user_attrs and row["epoch"] > reported:
+                if row["epoch"] > reported and PRUNED not in trial.user_attrs:
                     trial.report(best, row["epoch"])
                     self._reported[trial.number] = row["epoch"]
                     self._mark(trial)
@@ -201,7 +214,7 @@ class Search(Progress):
             {
                 "values": {key.lstrip("+"): value for key, value in trial.params.items()},
                 "status": _status(trial),
-                "valid_dice": trial.values[0] if trial.state == TrialState.COMPLETE else None,
+                "valid_dice": trial.value if trial.state == TrialState.COMPLETE else None,
                 **{key: trial.user_attrs.get(key) for key in (RUN, SETTING, PRUNED)},
             }
             for trial in self.trials()
@@ -277,8 +290,9 @@ def _load(journal: Path, name: str, pruner: Any) -> optuna.Study:
         os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
     try:
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-        options = {"direction": "maximize", "pruner": pruner, "load_if_exists": True}
-        return optuna.create_study(storage=storage, study_name=name, **options)
+        if name in optuna.get_all_study_names(storage):
+            return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+        return optuna.create_study(study_name=name, storage=storage, pruner=pruner, direction="maximize")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         reason = one_line(str(error))
         raise ValueError(f"{journal}: is damaged ({reason}); move it away, finished runs are kept") from error
@@ -313,19 +327,19 @@ def search(
         counts = ", ".join(f"{count} {status}" for status, count in progress.counts().items())
         _say(f"{count_text(len(progress.trials()), 'trial')}: {counts}; summary: {write_summary(folder)}")
         for trial in best[:1]:
-            _say(
-                f"best: {trial.values[0]:.4f} validation Dice, the highest of all and so too high: {text(trial.params)}"
-            )
+            _say(f"best: {trial.value:.4f} validation Dice, the highest of all and so too high: {text(trial.params)}")
         if stopped_by is not None or left:
             _say(f"{count_text(left, 'trial')} left; the same command resumes")
             raise SystemExit(1 if stopped_by is None else 128 + stopped_by)
-        if settings.confirm and best:
-            seeds = [seed for seed in range(settings.confirm_seeds + 1) if seed != first.config.seed]
-            seeds = seeds[: settings.confirm_seeds]
-            ids = [trial.user_attrs[SETTING] for trial in best]
-            progress.write(confirm={"seeds": seeds, "settings": ids, "baseline": tried[-1].identity.config_id})
-            confirmed = [{**values, "++seed": seed} for seed in seeds for values in ({}, *(one.params for one in best))]
-        return (confirmed if settings.confirm and best else []), progress.counts()["failed"]
+        if not (settings.confirm and best):
+            progress.write()
+            return [], progress.counts()["failed"]
+        seeds = [seed for seed in range(settings.confirm_seeds + 1) if seed != first.config.seed]
+        seeds = seeds[: settings.confirm_seeds]
+        ids = [trial.user_attrs[SETTING] for trial in best]
+        progress.write(confirm={"seeds": seeds, "settings": ids, "baseline": tried[-1].identity.config_id})
+        points = [{}, *(trial.params for trial in best)]
+        return [{**values, "++seed": seed} for seed in seeds for values in points], progress.counts()["failed"]
 
 
 def _say(line: str) -> None:
