@@ -17,7 +17,11 @@ NAME, DIGEST = "segsweep.run", "segsweep.digest"  # tags by which an entry is fo
 DATABASE = "mlflow.db"
 MOST_RUNS = 50_000  # that MLflow lists at once
 LONGEST, BATCH = 5_000, 100  # characters of a value, and values of one call, that every version takes
-STATES = {"finished": "FINISHED", "interrupted": "KILLED"}  # of those that have ended; others are FAILED
+STATES = {
+    "finished": "FINISHED",
+    "interrupted": "KILLED",
+    "pruned": "KILLED",
+}  # of those that have ended; others are FAILED
 
 
 class MlflowStore:

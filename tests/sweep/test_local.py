@@ -9,6 +9,7 @@ from src.base.errors import ConfigError
 from src.base.record import RunRecord
 from src.sweep import local
 from src.sweep.local import Budget, LocalBackend
+from src.sweep.progress import Progress
 
 SETTINGS = {"jobs": None, "slots_per_gpu": 1, "on_error": "continue", "budget_hours": None}
 
@@ -159,7 +160,7 @@ def test_the_next_run_of_a_slot_gets_the_process_that_waits_there(sweep, monkeyp
         assert len(FakeProcess.made) == 5 and waiting() == []  # no other run waits
 
     monkeypatch.setattr(local, "follow", follow)
-    backend.run(jobs, progress=None)
+    backend.run(jobs, Progress(0))
 
 
 def test_of_two_free_slots_the_one_with_a_waiting_process_is_taken(sweep, monkeypatch):
@@ -173,7 +174,7 @@ def test_of_two_free_slots_the_one_with_a_waiting_process_is_taken(sweep, monkey
         assert backend.submit(backend.choose(jobs[2:], 0)) == [spare]
 
     monkeypatch.setattr(local, "follow", follow)
-    backend.run(jobs, progress=None)
+    backend.run(jobs, Progress(0))
 
 
 def test_a_waiting_process_that_cannot_do_the_next_run_is_replaced(sweep, monkeypatch):
@@ -188,7 +189,7 @@ def test_a_waiting_process_that_cannot_do_the_next_run_is_replaced(sweep, monkey
         assert spare.killed and spare.job is None and second is not spare and second.job is jobs[1]
 
     monkeypatch.setattr(local, "follow", follow)
-    backend.run(jobs, progress=None)
+    backend.run(jobs, Progress(0))
 
 
 def test_no_waiting_process_outlives_a_sweep_that_is_stopped(sweep, monkeypatch):
@@ -201,7 +202,7 @@ def test_no_waiting_process_outlives_a_sweep_that_is_stopped(sweep, monkeypatch)
 
     monkeypatch.setattr(local, "follow", follow)
     with pytest.raises(KeyboardInterrupt):
-        backend.run(jobs, progress=None)
+        backend.run(jobs, Progress(0))
     assert waiting() == []
 
 
@@ -217,4 +218,4 @@ def test_a_machine_without_room_for_a_waiting_process_runs_the_sweep_all_the_sam
         assert second.job is jobs[1]
 
     monkeypatch.setattr(local, "follow", follow)
-    backend.run(jobs, progress=None)
+    backend.run(jobs, Progress(0))
