@@ -21,6 +21,7 @@ from hydra_plugins.segsweep.sweeper import GridSweeper, parsed
 from src.base.config import neutral_keys, problems_of
 from src.base.errors import ConfigError, shown
 from src.cli.hydra_entry import as_config_errors, errors_of_task
+from src.cli.overrides import task_overrides
 
 NOT_SEARCHED = {  # by section, or key: why its best value is no answer
     "seed": "the best seed is luck; hydra.sweeper.confirm trains the best settings on new ones",
@@ -56,6 +57,7 @@ class SearchSweeper(GridSweeper):
             raise ConfigError(["hydra/sweeper=search: needs optuna, not installed; pip install '.[search]'"]) from error
         from src.sweep.plan import make_jobs
 
+        config = self.config
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parsed(parser, self.params, arguments)
         problems, ranges = problems_of(search.SearchSettings, self.settings, "hydra.sweeper."), {}
@@ -84,7 +86,8 @@ class SearchSweeper(GridSweeper):
             return [*others, *(f"{key}={value}" for key, value in values.items())]
 
         def jobs_of(points: Sequence[Mapping[str, Any]]) -> list[Any]:
-            composed = self.composer.compose([typed(values) for values in points])
+            with as_config_errors(task_overrides(config.hydra)):
+                composed = self.composer.compose([typed(values) for values in points])
             jobs = make_jobs(composed, self.composer.sweep_name(), executor.device_here)
             lines.update({job.identity.run_id: typed(values) for job, values in zip(jobs, points, strict=True)})
             return [replace(job, swept=search.text(values)) for job, values in zip(jobs, points, strict=True)]
@@ -95,7 +98,7 @@ class SearchSweeper(GridSweeper):
             get_class(self.composer.backend)(self.composer.settings) if is_ours else _Batches(self.launcher, lines)
         )
         samplers, pruners = partial(_sampler, settings.sampler), partial(_pruner, settings.pruner)
-        with errors_of_task(), env_override(self.config.hydra.job.env_set):
+        with errors_of_task(), env_override(config.hydra.job.env_set):
             to_confirm, failed = search.search(settings, ranges, jobs_of, executor, samplers, pruners)
         if to_confirm:
             self.composer.settings |= {"budget_hours": None} if "budget_hours" in self.composer.settings else {}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.core.utils import JobReturn
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
@@ -11,7 +11,7 @@ from hydra_plugins.segsweep.launchers import SegsweepLauncher
 from hydra_plugins.segsweep.sweeper import GridSweeper
 from src.base.errors import ConfigError
 from src.cli.hydra_entry import as_config_errors, errors_of_task
-from src.cli.overrides import parse_options, sweep_name
+from src.cli.overrides import parse_options
 
 if TYPE_CHECKING:
     from src.settle import SettleOptions
@@ -37,9 +37,7 @@ class SettleSweeper(GridSweeper):
         if problems or not isinstance(launcher, SegsweepLauncher):
             raise ConfigError(problems)
         launcher.not_of_runs = KEYS
-        setup_globals()
-        with as_config_errors([]):
-            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        launcher.begin()
         with as_config_errors(arguments):
             points = launcher.compose([[*job, f"++seed={options.first_seed}"] for job in grid])
         with errors_of_task():
@@ -55,9 +53,8 @@ class SettleSweeper(GridSweeper):
         assert self.config is not None and isinstance(self.launcher, SegsweepLauncher)
         launcher, asked = self.launcher, options.claim_files
         file = None if asked is None else claims_named([asked])[0]
-        name = sweep_name(None, self.config.hydra.runtime.choices.get("experiment"), "adhoc")
         device_here = get_class(launcher.backend).device_here
-        jobs = make_jobs(points, name, device_here, make_data=not options.dry_run)
+        jobs = make_jobs(points, launcher.sweep_name(), device_here, make_data=not options.dry_run)
         overrides = {job.identity.config_id: own for job, own in zip(jobs, grid, strict=True)}
         settings = {
             job.identity.config_id: Planned(

@@ -97,6 +97,8 @@ def _own_groups(folders: Sequence[Path], chosen: Iterable[str]) -> list[str]:
 
 def _group_line(group: str, chosen: str | None, folders: Sequence[Path]) -> str:
     names = option_names(group.lstrip("+").partition("@")[0], folders)
+    if group.startswith("hydra/"):  # in which folders are groups
+        names = [name for name in names if "/" not in name]
     options = ", ".join(f"{name}*" if name == chosen else name for name in names if name != "base")
     width = max(80, shutil.get_terminal_size((120, 24)).columns)
     return textwrap.fill(f"{group:<15} {options}", width, subsequent_indent=" " * 16, break_on_hyphens=False)
