@@ -6,6 +6,7 @@ import sys
 
 from src.base import progress
 from src.base.progress import ProgressBar
+from src.sweep import process
 from tests.conftest import PROJECT
 
 
@@ -27,3 +28,10 @@ def test_the_environment_turns_it_off():
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=os.environ | switch, check=True)
         assert bool(done.stderr) == (not switch)
+
+
+def test_the_runs_of_a_sweep_are_quiet(monkeypatch, tmp_path):
+    environments = []
+    monkeypatch.setattr(process.subprocess, "Popen", lambda *_, env, **__: environments.append(env))
+    process.JobProcess(tmp_path, {})
+    assert [environment["TQDM_DISABLE"] for environment in environments] == ["1"]
