@@ -22,7 +22,7 @@ from src.analysis.statistics.estimates import improvement
 from src.base.identity import CHOICE_SECTIONS, NAMED_IN_RUN_ID
 
 RUN = ("run_id", "setting", "seed")  # the columns that runs, epochs and images begin with or share
-COUNTS = ("seeds_first", "seeds_second", "images")
+COUNTS = ("seeds_first", "seeds_second", "failed_first", "failed_second", "images")
 NUMBERS = ("estimate", "low", "high", "se", "df", "p", "p_adjusted")
 SIZES = ("hedges_g", "hedges_g_low", "hedges_g_high", "first_wins", "first_wins_low", "first_wins_high")
 EFFECTS = (
@@ -167,16 +167,15 @@ def _p_values(found: Effect | Verdict, tested: Sequence[Comparison]) -> dict[str
 
 
 def _contrast(one: Comparison) -> dict[str, Any]:
-    """The numbers of a comparison; `seeds_first`: all runs with a positive weight, of a mean those of all contexts."""
-    weights = one.hypothesis.weights
-    counts = one.seeds or tuple(len(setting.folders) for setting in one.settings)
+    """The numbers of a comparison; seeds of each side, of a mean those of all contexts together."""
+    seeds = _by_side(one, one.seeds or [len(setting.folders) for setting in one.settings])
+    failed = _by_side(one, [setting.failures for setting in one.settings])
     size = one.hedges_g
     facts: dict[str, Any] = {
         "metric": one.hypothesis.metric.description,
         "fingerprint": one.settings[0].values["fingerprint"] if one.settings else None,
         "confidence": one.confidence,
-        "seeds_first": sum(count for count, weight in zip(counts, weights, strict=False) if weight > 0),
-        "seeds_second": sum(count for count, weight in zip(counts, weights, strict=False) if weight < 0),
+        **dict(zip(COUNTS[:4], (*seeds, *failed), strict=True)),
         "images": one.images,
         "scope": one.scope,
         "note": "; ".join(filter(None, [*one.notes, one.problem])).translate(ASCII),
@@ -190,6 +189,14 @@ def _contrast(one: Comparison) -> dict[str, Any]:
     ends = {"estimate": one.estimate.value, "low": low, "high": high}
     numbers = {name: _plain(one, value) for name, value in ends.items()}
     return {**facts, **numbers, "se": one.estimate.standard_error, "df": one.estimate.df}
+
+
+def _by_side(one: Comparison, counts: Sequence[int]) -> tuple[int, int]:
+    """The sum of `counts`, one for each setting, over those with a positive and those with a negative weight."""
+    weighted = list(zip(counts, one.hypothesis.weights, strict=False))  # a comparison may lack all settings
+    return sum(count for count, weight in weighted if weight > 0), sum(
+        count for count, weight in weighted if weight < 0
+    )
 
 
 def _plain(one: Comparison, value: float | None) -> float:

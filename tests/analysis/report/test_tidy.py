@@ -138,6 +138,8 @@ def test_a_comparison_has_its_numbers_and_its_sides(read):
     assert row["df"] == pytest.approx(4)
     assert (row["low"], row["high"]) == pytest.approx((sign * 0.1 - 2.776 * SE, sign * 0.1 + 2.776 * SE), abs=1e-5)
     assert (row["seeds_first"], row["seeds_second"], row["images"]) == (3, 3, 2)
+    (other, *_) = read["comparisons.csv"].query("factor == 'scheduler' and first == 'poly'").to_dict("records")
+    assert (other["seeds_first"], other["failed_first"], other["failed_second"]) == (0, 1, 0)
     sizes = sorted(abs(row[name]) for name in ("hedges_g_low", "hedges_g", "hedges_g_high"))
     assert sizes == pytest.approx([3.2, 8.0, 16.9], abs=0.05)  # 0.1 / 0.01, times 1 - 3 / 15
     assert row["scope"] == "new seeds and new images" and row["p"] <= row["p_adjusted"] < 0.05
