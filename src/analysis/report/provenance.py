@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from PIL import Image
 
-from src.analysis.records.files import read_commands
+from src.analysis.records.files import read_commands, read_plan
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.base.files import open_regular, read_json, read_yaml
@@ -46,16 +46,19 @@ def _made_with(runs: Sequence[Mapping[str, Any]], folders: Sequence[str]) -> dic
 
 
 def commands_of(records: Records) -> list[str]:
-    """Lines for a shell: what launched the sweeps, if on record; for each setting what repeats its included runs."""
-    launched = [command for sweep in records.runs["sweep"].unique() for command in read_commands(Path(sweep))]
-    if not launched:
-        return _setting_commands(records)
-    return ["# as they were launched", *launched, "# setting by setting", *_setting_commands(records)]
+    """Lines for a shell: what launched the sweeps; for each setting what repeats its included runs of no launch."""
+    launched: dict[str, None] = {}
+    planned: set[str] = set()
+    for sweep in map(Path, records.runs["sweep"].unique()):
+        if commands := read_commands(sweep):
+            launched |= dict.fromkeys(commands)
+            planned |= {str(sweep / run_id) for run_id in read_plan(sweep)}
+    return [*launched, *_setting_commands(records.included[~records.included["folder"].isin(planned)])]
 
 
-def _setting_commands(records: Records) -> list[str]:
+def _setting_commands(runs: pd.DataFrame) -> list[str]:
     seeds_of: dict[tuple[str, ...], list[int]] = {}
-    for folder, seed in zip(records.included["folder"], records.included["seed"], strict=True):
+    for folder, seed in zip(runs["folder"], runs["seed"], strict=True):
         words = tuple(word for word in _overrides(Path(folder)) if not word.startswith("seed="))
         seeds_of.setdefault(words, []).append(int(seed))
     return [_command(words, seeds) for words, seeds in seeds_of.items()]

@@ -60,15 +60,15 @@ def test_an_experiment_sweeps_by_itself(tmp_path):
     assert commands_of(load_records([tmp_path])) == ["python -m src.train experiment=demo model=unet seed=0"]
 
 
-def test_what_launched_a_sweep_comes_first(tmp_path):
+def test_what_launched_a_sweep_comes_first_and_then_only_runs_of_no_launch(tmp_path):
     finish(tmp_path, dice=[0.5])
-    plan = {"schema": 2, "runs": [], "commands": [["-m", "seed=0,1", "notes=$(a) b"], ["experiment=demo"]]}
+    run = finish(tmp_path, dice=[0.5], seed=1).read()
+    planned = {key: run[key] for key in ("run_id", "config_id", "choices", "seed")} | {"epochs": 6}
+    plan = {"schema": 2, "runs": [planned], "commands": [["-m", "seed=0,1", "notes=$(a) b"], ["experiment=demo"]]}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     assert commands_of(load_records([tmp_path])) == [
-        "# as they were launched",
         "python -m src.train -m seed=0,1 'notes=$(a) b'",
         "python -m src.train experiment=demo",
-        "# setting by setting",
         "python -m src.train seed=0",
     ]
 
