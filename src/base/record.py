@@ -185,7 +185,9 @@ class RunRecord:
             for removed in reversed((self.read() or {}).get("removed", [])):
                 if checkpoint in removed["files"]:
                     command = f"src.clean keep={removed['keep']}"
-                    return one_line(f"{checkpoint} was removed by {command} ({removed['at']}); train the run again")
+                    return one_line(
+                        f"{checkpoint} was removed by {command} ({removed['at']}); python -m src.repeat trains it again"
+                    )
         return None
 
     def status(self) -> str | None:

@@ -113,7 +113,7 @@ def _total(found: dict[Path, os.stat_result], gone: bool) -> str:
     names = Counter(size.st_ino for size in found.values())
     freed = {size.st_ino: size for size in found.values() if names[size.st_ino] == size.st_nlink}
     elsewhere = len(names) - len(freed)
-    also = f"; {count_text(elsewhere, 'file')} of them also in other sweeps, where they stay" if elsewhere else ""
+    also = f"; {elsewhere} of them are linked elsewhere, where they stay" if elsewhere else ""
     what = f"{count_text(len(found), 'checkpoint')}, {_megabytes(list(freed.values()))} of space{also}"
     return f"removed: {what}" if gone else f"would be removed: {what}; go=true removes them"
 

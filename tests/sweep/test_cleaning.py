@@ -89,7 +89,7 @@ def test_links_between_sweeps_are_respected(sweep):
     (other / "last.pt").symlink_to(record.checkpoints / "last.pt")
     lines = said(sweep, "records", go=True)
     assert lines[1] == f"stays: 1 × {record.checkpoints / 'last.pt'}, linked from another sweep"
-    assert lines[2] == "removed: 3 checkpoints, 2.0 MB of space; 1 file of them also in other sweeps, where they stay"
+    assert lines[2] == "removed: 3 checkpoints, 2.0 MB of space; 1 of them are linked elsewhere, where they stay"
     assert names(record) == ["last.pt"] and len((other / "best.pt").read_bytes()) == SIZE
 
 
