@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from src.aggregate import aggregate
 from src.benchmark import benchmark
+from src.clean import clean
 from src.evaluate import evaluate
 from src.export import export
 from src.inference import inference
 from src.prepare import prepare
+from src.repeat import repeat
 from src.status import status
 
 Refused = Callable[..., str]
@@ -208,7 +210,7 @@ def test_a_sweep_is_refused_before_its_first_run(refused, typed, line):
     assert f"  {line}" in refused("-m", *typed)
 
 
-@pytest.mark.parametrize("main", [aggregate, benchmark, evaluate, export, inference, prepare, status])
+@pytest.mark.parametrize("main", [aggregate, benchmark, clean, evaluate, export, inference, prepare, repeat, status])
 def test_every_command_answers_so(here, main):
     for typed in ("'a", "x", "nothing=3", "+hydra.callbacks.x.y=1", "--config-name=x"):
         done = here(main, typed)

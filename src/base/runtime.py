@@ -16,6 +16,7 @@ from src.base.config import NumericsSection
 from src.base.environment import usable_cores
 from src.base.errors import ConfigError
 
+DRIVER = Path("/proc/driver/nvidia/version")
 ALL_THREADS = torch.get_num_threads()  # as torch or OMP_NUM_THREADS decided when the program began
 
 
@@ -42,8 +43,7 @@ def accelerator_versions(device: torch.device) -> dict[str, str | None]:
     """The versions of CUDA, cuDNN and NVIDIA's driver that a run on `device` uses; None for those that it does not."""
     if device.type != "cuda":
         return {"cuda": None, "cudnn": None, "driver": None}
-    about = Path("/proc/driver/nvidia/version")
-    driver = re.search(r"\s(\d+\.[\d.]+)\s", about.read_text() if about.exists() else "")
+    driver = re.search(r"\s(\d+\.[\d.]+)\s", DRIVER.read_text() if DRIVER.exists() else "")
     cudnn = torch.backends.cudnn.version()
     return {"cuda": torch.version.cuda, "cudnn": cudnn and str(cudnn), "driver": driver and driver[1]}
 

@@ -32,3 +32,22 @@ def test_others_have_no_cores_to_spare(monkeypatch, other):
 def test_a_job_of_a_sweep_leaves_the_other_cores_to_other_runs(monkeypatch):
     monkeypatch.setenv("SEGSWEEP_CORES", "4")
     assert note(monkeypatch, cores=4) is None
+
+
+@pytest.mark.parametrize(
+    ("kernel_module", "driver"),
+    [
+        (
+            "NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version:  12.2.0 \n",
+            "535.104.05",
+        ),
+        ("NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build  (dvs-builder@U16)\n", "570.86.15"),
+        (None, None),
+    ],
+)
+def test_the_driver_is_that_of_the_kernel_module(monkeypatch, tmp_path, kernel_module, driver):
+    monkeypatch.setattr(runtime, "DRIVER", tmp_path / "version")
+    if kernel_module is not None:
+        (tmp_path / "version").write_text(f"NVRM version: {kernel_module}")
+    assert runtime.accelerator_versions(torch.device("cuda"))["driver"] == driver
+    assert runtime.accelerator_versions(torch.device("cpu")) == {"cuda": None, "cudnn": None, "driver": None}
