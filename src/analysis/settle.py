@@ -59,7 +59,7 @@ class Settling:
         train: Callable[[Sequence[Run]], None],
     ) -> None:
         self.folder, self.budget, self.train = folder, budget, train
-        self.questions = questions_on_best(settings)
+        self.questions = questions_on_best({setting: one.name for setting, one in settings.items()})
         if file is not None:
             configs = {setting: (one.config, one.fingerprint) for setting, one in settings.items()}
             self.questions, left_out = questions_on_claims(file, planned_settings(configs))
@@ -104,7 +104,8 @@ class Settling:
             self.train(runs)
             ended = ended_seeds(self._records(), self.rules.first_seed)
             if lost := [self.rules.settings[one] for one, count in seeds.items() if ended.get(one, 0) < count]:
-                raise Ended(f"runs of {'; '.join(lost)} have not ended, so there is no look; the same command resumes")
+                runs_of = f"runs of {'; '.join(lost)} have not ended or cannot be used"
+                raise Ended(f"{runs_of}, so there is no look; the same command resumes")
 
     def _records(self) -> Records:
         sweep = SweepFolder(self.folder)
@@ -144,18 +145,14 @@ class Settling:
         low, middle, high = np.quantile(total, [0.1, 0.5, 0.9], method="nearest")
         guess = " (guessed: a difference of 2 spreads of seeds)" if asked[0].look < 0 else ""
         chances = [np.mean(spent + one.runs_needed(begun) <= self.budget) for one in asked]
-        by_name = dict(zip((self._name(one) for one in asked), chances, strict=True))
+        each = [f"{one.question.name} {chance:.0%}" for one, chance in zip(asked, chances, strict=True)]
         return [
             f"{self.folder}: nothing is started or recorded (dry_run=true)",
             *(f"start        {self.rules.settings[one]} seed={seed}" for one, seed in runs),
             f"expected     about {middle:.0f} runs in all [{low:.0f}, {high:.0f}]{guess}",
             f"chance       {np.mean(total <= self.budget):.0%} to decide all with {self.budget} runs; each alone: "
-            + ", ".join(f"{name} {chance:.0%}" for name, chance in by_name.items()),
+            f"{', '.join(each)}",
         ]
-
-    def _name(self, answer: Answer) -> str:
-        names = [self.rules.settings[one] for one in answer.question.settings]
-        return answer.question.name if answer.question.hypotheses else " − ".join(names)
 
 
 def _say(line: str) -> None:

@@ -137,7 +137,6 @@ def answers_lines(answers: Sequence[Answer], records: Records, rules: Rules, is_
     for answer in answers:
         if first is not None and first not in answer.question.settings:
             continue
-        name = " − ".join(rules.settings[one] for one in answer.question.settings) if first else answer.question.name
         effects = [
             f"{arms_text(one)}{': ' if arms_text(one) else ''}{effect_text(one.hypothesis.metric, values[0])} "
             f"[{one.confidence:.2%}: {interval_text(one.hypothesis.metric, *values[1:])}]"
@@ -146,7 +145,11 @@ def answers_lines(answers: Sequence[Answer], records: Records, rules: Rules, is_
             if (values := one.display_values) is not None
         ]
         more = _more(answer, begun) if is_over and answer.status == "undecided" else ""
-        lines.append(f"{name}: {answer.status}{more}, {_state(answer)}; {listed(effects, MOST_EFFECTS)}".rstrip("; "))
+        lines.append(
+            f"{answer.question.name}: {answer.status}{more}, {_state(answer)}; {listed(effects, MOST_EFFECTS)}".rstrip(
+                "; "
+            )
+        )
     return lines
 
 
@@ -171,11 +174,9 @@ def _state(answer: Answer) -> str:
     """`look 3 with 8 seeds of each setting, p = 0.012 over all looks and questions`."""
     if answer.look < 0:
         return "no look yet"
-    p = p_text(answer.p_adjusted)
-    return (
-        f"look {answer.look + 1} with {answer.seeds} seeds of each setting, p {p if p.startswith('<') else f'= {p}'} "
-        f"over all looks and questions{f'; {answer.problem}' if answer.problem else ''}"
-    )
+    look = f"look {answer.look + 1} with {LADDER[answer.look]} seeds of each setting"
+    p = f"p {'' if answer.p_adjusted < 0.001 else '= '}{p_text(answer.p_adjusted)} over all looks and questions"
+    return f"{look}, {p}{f'; {answer.problem}' if answer.problem else ''}"
 
 
 def _more(answer: Answer, begun: Mapping[str, int]) -> str:
@@ -198,8 +199,9 @@ def _read(sweep: Path) -> _Kept | None:
 
 
 def _was_judged(run: Path, since: str) -> bool:
-    """Whether an aggregation before `since` saw this finished run, in the sweep in which it was trained."""
-    looks = [look.time for look in read_looks(run.resolve().parent) if look.time < since]
+    """Whether a look before `since`, at this sweep or at one beside it that has the same run, saw it finished."""
+    sweeps = [file.parent.parent for file in run.parent.parent.glob(f"*/{run.name}/run.json")]
+    looks = [look.time for sweep in sweeps for look in read_looks(sweep) if look.time < since]
     return bool(looks) and str((RunRecord(run).read() or {}).get("finished")) <= max(looks)
 
 

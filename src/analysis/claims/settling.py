@@ -11,7 +11,8 @@ For other searches: ask `questions_on_best` about the candidates (a few `planned
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
@@ -92,9 +93,9 @@ class Answer:
     needs: Scores = field(default_factory=lambda: np.zeros(0))
 
     @property
-    def seeds(self) -> int:
-        """Of each setting, at its look."""
-        return LADDER[self.look] if self.look >= 0 else 0
+    def next_seeds(self) -> int:
+        """Of each setting, at the look after its look; after the last one there is none."""
+        return LADDER[self.look + 1] if self.look + 1 < len(LADDER) else sys.maxsize
 
     def runs_needed(self, begun: Mapping[str, int]) -> Scores:
         """Further runs until it may be decided, (paths,); `begun`: the seeds of each setting that exist already."""
@@ -121,9 +122,10 @@ def questions_on_claims(file: ClaimFile, planned: Sequence[Setting]) -> tuple[li
     return questions, left_out
 
 
-def questions_on_best(settings: Iterable[str]) -> list[Question]:
-    """One for each pair of `settings` (config_ids), so that each may be compared with the leader of the moment."""
-    return [Question(f"{first} − {second}", (first, second)) for first, second in itertools.combinations(settings, 2)]
+def questions_on_best(names: Mapping[str, str]) -> list[Question]:
+    """One for each pair of settings, so that each may be compared with the leader; `names`: by config_id."""
+    pairs = itertools.combinations(names, 2)
+    return [Question(f"{names[first]} − {names[second]}", (first, second)) for first, second in pairs]
 
 
 def settle(records: Records, questions: Sequence[Question], rules: Rules) -> list[Answer]:
@@ -133,7 +135,11 @@ def settle(records: Records, questions: Sequence[Question], rules: Rules) -> lis
     answers = []
     for question in questions:
         least = min(ended.get(setting, 0) for setting in question.settings)
-        looks = [_look(question, look, *at_look(look), rules.margin) for look, n in enumerate(LADDER) if n <= least]
+        looks = [
+            look_at(question, look, question.results(*at_look(look)), rules.margin)
+            for look, n in enumerate(LADDER)
+            if n <= least
+        ]
         # the look with the smallest adjusted p gives the verdict, the last one tells what it lacks
         best = min(looks, key=lambda one: one.p_adjusted, default=Answer(question, "undecided", -1, 1.0))
         answers.append((best, looks[-1] if looks else best))
@@ -142,7 +148,7 @@ def settle(records: Records, questions: Sequence[Question], rules: Rules) -> lis
     return [
         replace(best, p_adjusted=p)
         if p < LEVEL
-        else replace(last, status="undecided", p_adjusted=p, needs=_needs(last, left, rules.margin))
+        else replace(last, status="undecided", p_adjusted=p, needs=needs_of(last, left, rules.margin))
         for (best, last), p in zip(answers, adjusted, strict=True)
     ]
 
@@ -157,21 +163,23 @@ def next_seeds(answers: Sequence[Answer], records: Records, rules: Rules, budget
     chosen: Seeds = {}
 
     def cost(answer: Answer) -> int:
-        target = LADDER[answer.look + 1]
-        return sum(max(0, target - max(begun.get(one, 0), chosen.get(one, 0))) for one in answer.question.settings)
+        settings = answer.question.settings
+        return sum(max(0, answer.next_seeds - max(begun.get(one, 0), chosen.get(one, 0))) for one in settings)
 
     def worth(answer: Answer) -> float:
-        return float(np.mean(answer.needs <= LADDER[answer.look + 1]) if len(answer.needs) else 0.5) / max(
-            1, cost(answer)
-        )
+        chance = np.mean(answer.needs <= answer.next_seeds) if len(answer.needs) else 0.5
+        return float(chance) / max(1, cost(answer))
 
-    for answer in sorted(still_open(answers, records, rules), key=worth, reverse=True):
-        is_hopeless = len(answer.needs) and np.mean(answer.runs_needed(begun) <= budget - begun_runs(records)) < FUTILE
-        if answer.problem is not None or (is_hopeless and answer.look >= 0) or cost(answer) > left:
-            continue
-        left -= cost(answer)
-        for setting in answer.question.settings:
-            chosen[setting] = max(chosen.get(setting, 0), LADDER[answer.look + 1])
+    def is_hopeless(answer: Answer) -> bool:
+        is_forecast = answer.look >= 0 and len(answer.needs) > 0
+        return is_forecast and bool(np.mean(answer.runs_needed(begun) <= left) < FUTILE)
+
+    asked = [one for one in still_open(answers, records, rules) if one.problem is None and not is_hopeless(one)]
+    for answer in sorted(asked, key=worth, reverse=True):
+        if cost(answer) <= left:
+            left -= cost(answer)
+            for setting in answer.question.settings:
+                chosen[setting] = max(chosen.get(setting, 0), answer.next_seeds)
     return chosen
 
 
@@ -231,12 +239,9 @@ def _at_look(records: Records, first_seed: int, look: int) -> tuple[Records, lis
     return seen, settings_of(seen)
 
 
-def _look(question: Question, look: int, seen: Records, settings: Sequence[Setting], margin: float) -> Answer:
-    """The question at one look, not yet adjusted for other questions."""
-    results = tuple(
-        tuple(replace(one, confidence=1 - level_at(look) / _factor(one)) for one in contexts)
-        for contexts in question.results(seen, settings)
-    )
+def look_at(question: Question, look: int, results: Results, margin: float) -> Answer:
+    """The question at one look with these results, not yet adjusted for other questions."""
+    results = tuple(tuple(_at_level(one, level_at(look)) for one in contexts) for contexts in results)
     p_values: dict[Status, float] = {
         "holds": p_holds(results),
         "reversed": p_reversed(results),
@@ -248,6 +253,12 @@ def _look(question: Question, look: int, seen: Records, settings: Sequence[Setti
     too_few = any(0 < len(one.folders) < LEAST_SEEDS for comparison in comparisons for one in comparison.settings)
     problem = None if too_few else next((one.problem for one in comparisons if one.problem), None)
     return Answer(question, status, look, adjusted_for_looks(p_values[status], look), results, problem)
+
+
+def _at_level(comparison: Comparison, level: float) -> Comparison:
+    """The same with the interval of a look that may spend `level`."""
+    confidence = 1 - level / _factor(comparison)
+    return replace(comparison, confidence=confidence, notes=(*comparison.notes, f"{confidence:.2%} interval"))
 
 
 def _p_equivalent(results: Results, margin: float) -> float:
@@ -278,12 +289,14 @@ def _factor(comparison: Comparison) -> int:
     return LEVEL_FACTOR if comparison.is_level else 1
 
 
-def _needs(answer: Answer, undecided: int, margin: float) -> Scores:
+def needs_of(answer: Answer, undecided: int, margin: float) -> Scores:
     """The seeds of each setting with which an answer may be decided, (paths,), if so many questions are `undecided`."""
     results = answer.results or tuple((Comparison(one, ()),) for one in answer.question.hypotheses or (BETTER,))
     looks = range(answer.look + 1, len(LADDER))
     if answer.look >= 0 and any(one.problem or one.estimate is None for contexts in results for one in contexts):
         return np.zeros(0)
+    if not looks:
+        return np.full(PATHS, np.inf)
     rng, levels = np.random.default_rng(0), np.array([level_at(look) / undecided for look in looks])
     holds, equal = (np.ones((PATHS, len(looks)), dtype=np.bool_) for _ in range(2))
     decided = np.zeros_like(holds)

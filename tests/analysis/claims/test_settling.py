@@ -1,5 +1,7 @@
 """Questions that are settled: what each look sees, what its verdict is, and which seeds come next."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -112,7 +114,7 @@ def test_curves_single_images_and_missing_settings_are_left_out_with_the_reason(
 
 def test_the_next_seeds_are_those_of_the_first_look_then_of_what_is_undecided_within_the_budget(tmp_path):
     rules = Rules(asked="best", settings=dict.fromkeys("abc", "x"), first_seed=0, margin=0.005)
-    answers = settle(no_records(), questions_on_best("abc"), rules)
+    answers = settle(no_records(), questions_on_best(rules.settings), rules)
     assert next_seeds(answers, no_records(), rules, 9) == {"a": 3, "b": 3, "c": 3}
     replicates(tmp_path, "scheduler=onecycle", mean=0.85, seeds=3, spread=0.004)
     replicates(tmp_path, "scheduler=poly", mean=0.845, seeds=3, spread=0.004)
@@ -156,10 +158,13 @@ def test_other_rules_and_runs_that_were_judged_before_are_refused(tmp_path):
     check_rules(tmp_path / "a", rules.model_copy(update={"settings": dict.fromkeys(rules.settings, "y")}), records)
     with pytest.raises(ConfigError, match=r"by other rules \(margin=0.005\); keep those, or take new seeds"):
         check_rules(tmp_path / "a", rules.model_copy(update={"margin": 0.01}), records)
-    (tmp_path / "a" / "looks.jsonl").write_text('{"time": "2999-01-01T00:00:00+00:00", "runs": 3, "digest": "x"}\n')
+    look = '{"time": "2999-01-01T00:00:00+00:00", "runs": 3, "digest": "x"}\n'
+    (tmp_path / "a" / "looks.jsonl").write_text(look)
     check_rules(tmp_path / "a", rules, records)  # a look after settling began
+    (tmp_path / "a" / "looks.jsonl").unlink()
     (tmp_path / "a" / "settle.json").unlink()
-    (tmp_path / "a" / "looks.jsonl").write_text('{"time": "2999-01-01T00:00:00+00:00", "runs": 3, "digest": "x"}\n')
+    shutil.copytree(tmp_path / "a", tmp_path / "b")  # as runs of one sweep are reused in another
+    (tmp_path / "b" / "looks.jsonl").write_text(look)
     with pytest.MonkeyPatch.context() as patched, pytest.raises(ConfigError, match="6 runs had been judged by other"):
         patched.setattr("src.analysis.claims.settled._now", lambda: "2999-02-01T00:00:00+00:00")
         check_rules(tmp_path / "a", rules, records)

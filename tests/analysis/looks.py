@@ -1,0 +1,81 @@
+"""Simulated sweeps of two settings that are looked at with more and more seeds: how often verdicts err, what they cost.
+
+Written into docs/statistics.md by `python -m tests.analysis.test_statistics_campaign looks settled`.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.analysis.claims.comparison import Comparison
+from src.analysis.claims.ranking import BETTER
+from src.analysis.claims.settling import FUTILE, Answer, look_at, needs_of
+from src.analysis.records.matching import Setting
+from src.analysis.statistics.estimates import power
+from src.analysis.statistics.sequential import LADDER
+
+MARGIN = 0.005
+LOOKS = 6  # 3 to 27 seeds of each setting
+BUDGET = 60  # runs
+SIDES = tuple(Setting(side, {"side": side}, {}, (side,), 0) for side in "ab")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A question about two drawn settings (seeds, images), the first of which is better by `difference`."""
+
+    arms: tuple[np.ndarray, np.ndarray]
+    difference: float
+    name: str = "drawn"
+    settings: tuple[str, ...] = ("a", "b")
+    hypotheses: tuple = ()
+
+    def at(self, look: int) -> Answer:
+        """The answer of this look, of a single question."""
+        first, second = (arm[: LADDER[look]] for arm in self.arms)
+        results = ((Comparison(BETTER, SIDES, (first + self.difference, second)),),)
+        return look_at(self, look, results, MARGIN)
+
+
+def is_wrong(answer: Answer, difference: float) -> bool:
+    """Whether it is a verdict, and a wrong one."""
+    truths = {"holds": difference > 0, "reversed": difference < 0, "equivalent": abs(difference) < MARGIN}
+    return answer.p_adjusted < 0.05 and not truths[answer.status]
+
+
+def errors(arms: list[np.ndarray]) -> tuple[bool, bool, bool]:
+    """Of equal settings: whether a verdict on any pair is wrong at any look; also with the margin between each two; and
+    whether tests at 5 % at each look, of all pairs, find a difference."""
+    pairs = list(itertools.combinations(arms, 2))
+    wrong = []
+    for difference in (0.0, MARGIN):
+        answers = [[Drawn(pair, difference).at(look) for look in range(LOOKS)] for pair in pairs]
+        # an error of any is one of the first verdict that Holm's method allows, with p times all pairs
+        found = [len(pairs) * one.p_adjusted < 0.05 and is_wrong(one, difference) for own in answers for one in own]
+        wrong.append(any(found))
+        if difference == 0:
+            comparisons = [one.results[0][0] for own in answers for one in own]
+            p_values = [min(one.p_confirming, one.p_contradicting) for one in comparisons]
+            naive = len(pairs) * min(p_values) < 0.05
+    return wrong[0], wrong[1], naive
+
+
+def settled(arms: list[np.ndarray], difference: float) -> tuple[str, int]:
+    """How one question ends with `BUDGET` runs, and after how many."""
+    question = Drawn(tuple(arms), difference)
+    for look in range(LOOKS):
+        answer, runs = question.at(look), 2 * LADDER[look]
+        if answer.p_adjusted < 0.05:
+            return answer.status, runs
+        needs = needs_of(answer, 1, MARGIN)
+        if np.mean(2 * needs <= BUDGET) < FUTILE:
+            break
+    return "undecided", runs
+
+
+def fixed_runs(spread, difference: float, share: float) -> float:
+    """The runs of the plan of two settings that finds `difference` as often at one look; 0 without any."""
+    seeds = (n for n in range(3, 500) if power(spread, n, difference) >= min(share, 0.999))
+    return 2 * next(seeds, math.nan) if difference else 0
