@@ -26,14 +26,16 @@ def test_a_budget_is_needed_and_claims_must_exist(here, small):
 @pytest.mark.long
 def test_a_sweep_is_settled_and_reported(here, small, tmp_path):
     arguments = [*GRID, *small, "budget=6", "sweep.name=settled", "trainer.epochs=3"]
-    done = here(settle, *arguments, "dry_run=true", "data.root=" + next(o for o in small if "data.root" in o)[10:])
-    assert done.stdout.count("start  ") == 6 and not (tmp_path / "runs/settled").exists(), done.stderr
     done = here(settle, *arguments)
     assert done.returncode == 0 and "settled with 6 of 6 runs" in done.stdout, done.stderr
     sweep = tmp_path / "runs/settled"
     assert json.loads((sweep / "plan.json").read_text())["commands"][0][0] == "src.settle"
     again = here(settle, *arguments)
     assert again.stdout == done.stdout and "started" not in again.stderr
+    elsewhere = here(settle, *arguments, "sweep.name=other", "dry_run=true")
+    assert elsewhere.stdout.count("start  ") == 6 and not (tmp_path / "runs/other").exists(), elsewhere.stderr
+    reused = here(settle, *arguments, "sweep.name=other")
+    assert reused.returncode == 1 and "6 runs had been judged by other rules" in reused.stderr
     assert "Seeds are added to this sweep by src.settle" in here(aggregate, f"sweep={sweep}").stdout
     refused = here(settle, *arguments, "margin=0.01")
     assert refused.returncode == 1 and "have been judged by other rules (margin=0.005)" in refused.stderr

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -105,52 +106,28 @@ def settled_answers(rules: Rules | None, records: Records, file: ClaimFile | Non
 def with_answers(verdicts: Sequence[Verdict], answers: Sequence[Answer]) -> list[Verdict]:
     """`verdicts` as they were settled: those on claims that are no questions of these answers stay."""
     by_name = {answer.question.name: answer for answer in answers}
-    return [
-        replace(
-            verdict,
-            status=by_name[verdict.name].status,
-            reason=_state(by_name[verdict.name]),
-            p_adjusted=by_name[verdict.name].p_adjusted,
-            results=by_name[verdict.name].results,
-        )
-        if verdict.name in by_name
-        else verdict
-        for verdict in verdicts
-    ]
+    settled = []
+    for verdict in verdicts:
+        answer = by_name.get(verdict.name)
+        changes: dict[str, Any] = {"reason": _state(answer)} if answer else {}
+        changes |= {key: getattr(answer, key) for key in ("status", "p_adjusted", "results") if answer}
+        settled.append(replace(verdict, **changes))
+    return settled
 
 
-def answers_lines(answers: Sequence[Answer], records: Records, rules: Rules, is_over: bool = True) -> list[str]:
-    """A line for each question; of pairs only those that the leader is in, after a line that names the leader.
-
-    `is_over`: whether no more seeds come, so that what is undecided would take more than the budget.
-    """
-    lines, begun = [], begun_seeds(records, rules.first_seed)
-    first = None
-    if answers and not answers[0].question.hypotheses and answers[0].look >= 0:
-        first, lost = leader(answers, records, rules), beaten(answers)
-        others = {one for one in rules.settings if one not in {first, *lost}}
-        equal = {one for answer in answers if answer.status == "equivalent" for one in answer.question.settings}
-        rest = {"equivalent": others & equal if first in equal else set(), "worse": lost}
-        rest["undecided"] = others - rest["equivalent"]
-        told = [f"{word}: {', '.join(rules.settings[one] for one in sorted(own))}" for word, own in rest.items() if own]
-        lines.append(f"{'best' if not rest['undecided'] else 'leading'}: {rules.settings[first]}; {'; '.join(told)}")
-    for answer in answers:
-        if first is not None and first not in answer.question.settings:
-            continue
-        effects = [
-            f"{arms_text(one)}{': ' if arms_text(one) else ''}{effect_text(one.hypothesis.metric, values[0])} "
-            f"[{one.confidence:.2%}: {interval_text(one.hypothesis.metric, *values[1:])}]"
-            for contexts in answer.results
-            for one in contexts
-            if (values := one.display_values) is not None
-        ]
-        more = _more(answer, begun) if is_over and answer.status == "undecided" else ""
-        lines.append(
-            f"{answer.question.name}: {answer.status}{more}, {_state(answer)}; {listed(effects, MOST_EFFECTS)}".rstrip(
-                "; "
-            )
-        )
-    return lines
+def answers_lines(answers: Sequence[Answer], records: Records, rules: Rules) -> list[str]:
+    """A line for each question; of pairs only those that the leader is in, after a line that names the leader."""
+    begun = begun_seeds(records, rules.first_seed)
+    if not answers or answers[0].question.hypotheses or answers[0].look < 0:
+        return [_line(answer, begun) for answer in answers]
+    first, worse = leader(answers, records, rules), beaten(answers)
+    own = [answer for answer in answers if first in answer.question.settings]
+    equal = {one for answer in own if answer.status == "equivalent" for one in answer.question.settings} - {first}
+    groups = {"equivalent": equal - worse, "worse": worse, "undecided": set(rules.settings) - equal - worse - {first}}
+    names = {word: ", ".join(rules.settings[one] for one in sorted(group)) for word, group in groups.items()}
+    best = f"{'leading' if names['undecided'] else 'best'}: {rules.settings[first]}"
+    lines = ["; ".join([best, *(f"{word}: {text}" for word, text in names.items() if text)])]
+    return [*lines, *(_line(answer, begun) for answer in own)]
 
 
 def settled_sentence(rules: Rules | None, answers: Sequence[Answer]) -> str | None:
@@ -168,6 +145,20 @@ def read_rules(sweep: Path) -> Rules | None:
     """The rules by which `sweep` is settled; None if it is not. Raises ValueError for a damaged file."""
     kept = _read(sweep)
     return None if kept is None else kept.rules
+
+
+def _line(answer: Answer, begun: Mapping[str, int]) -> str:
+    """`A4: holds, look 3 with 8 seeds …; onecycle − cosine: +0.62 points [99.14%: +0.20 to +1.04]`."""
+    effects = [
+        f"{arms_text(one)}: {effect_text(one.hypothesis.metric, values[0])} "
+        f"[{one.confidence:.2%}: {interval_text(one.hypothesis.metric, *values[1:])}]".removeprefix(": ")
+        for contexts in answer.results
+        for one in contexts
+        if (values := one.display_values) is not None
+    ]
+    more = _more(answer, begun) if answer.status == "undecided" else ""
+    found = listed(effects, MOST_EFFECTS)
+    return f"{answer.question.name}: {answer.status}{more}, {_state(answer)}{f'; {found}' if found else ''}"
 
 
 def _state(answer: Answer) -> str:
