@@ -17,6 +17,7 @@ def test_seeds_and_other_launchers_are_refused(here, small):
     assert "seed: not taken; seeds are chosen round by round, from first_seed on" in done.stderr
 
 
+@pytest.mark.long
 def test_a_budget_is_needed_and_claims_must_exist(here, small):
     assert "budget: missing; it takes the runs of the sweep" in here(settle, *GRID, *small).stderr
     done = here(settle, *GRID, *small, "budget=9", "claim_files=none_such")

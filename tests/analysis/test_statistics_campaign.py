@@ -350,7 +350,7 @@ def errors_of_looks(world, settings) -> list[float]:
     rng, own = generator("looks", world, settings), WORLDS[world]
     own = replace(own, seeds=own.seeds * (settings // 2), residual=own.residual * (settings // 2))
     counts = (looks.LADDER[looks.LOOKS - 1],) * settings
-    sweeps = SIMULATIONS if settings == 2 else 1000
+    sweeps = 2000 if settings == 2 else 500
     return list(100 * np.mean([looks.errors(draw(own, counts, 229, rng)[0]) for _ in range(sweeps)], axis=0))
 
 

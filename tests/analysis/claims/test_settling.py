@@ -60,6 +60,7 @@ def test_a_difference_holds_or_is_reversed_at_the_first_look_that_shows_it(tmp_p
     assert statuses(tmp_path, larger=LARGER, smaller=SMALLER) == {"larger": ("holds", 0), "smaller": ("reversed", 0)}
 
 
+@pytest.mark.long
 def test_settings_that_differ_by_less_than_the_margin_are_equivalent(tmp_path):
     for scheduler in ("onecycle", "cosine"):
         replicates(tmp_path, f"scheduler={scheduler}", seeds=5, spread=0.0005)
@@ -80,6 +81,7 @@ def test_a_look_sees_the_first_seeds_only_and_not_whatever_else_exists(tmp_path)
     assert settle(*asked(tmp_path, first_seed=1))[0].results[0][0].seeds == (3, 3)
 
 
+@pytest.mark.long
 def test_a_verdict_stays_whatever_later_seeds_say(tmp_path):
     for seed in range(5):
         noise = 0.001 * np.array([1, -1, 0, 2, -2])[seed]
@@ -112,6 +114,7 @@ def test_curves_single_images_and_missing_settings_are_left_out_with_the_reason(
     ]
 
 
+@pytest.mark.long
 def test_the_next_seeds_are_those_of_the_first_look_then_of_what_is_undecided_within_the_budget(tmp_path):
     rules = Rules(asked="best", settings=dict.fromkeys("abc", "x"), first_seed=0, margin=0.005)
     answers = settle(no_records(), questions_on_best(rules.settings), rules)
