@@ -30,7 +30,7 @@ from src.display.figure_style import COLUMN_WIDTH, LOOKS, legend_height, new_fig
 
 DRAWN = ".drawn.json"
 MOST_ROWS = 30  # of a figure with a row per setting or effect
-MOST_LINES, LEAST_FACTORS = 200, 3  # of parallel coordinates
+MOST_LINES, LEAST_FACTORS = 100, 3  # of parallel coordinates
 MOST_PAIRS = 6  # scatter plots of single images
 PHASES = {"loss": "loss", "dice": "Dice", "accuracy": "accuracy"}  # recorded for training and for validation
 PLAIN_HEIGHT = 2.3  # inches of axes with their labels, without a legend
@@ -148,7 +148,7 @@ def _parallel(settings: Sequence[Setting], scores: pd.DataFrame) -> Iterator[Pic
         f"their settings stand higher.{_of(len(rows), len(with_runs), 'settings')}"
     )
     draw, levels = partial(parallel, settings=table), max(len(set(column)) for column in factors.values())
-    yield Picture("parallel", caption, "settings", draw, max(2.4, 0.3 * levels), 1.2 * (len(factors) + 1))
+    yield Picture("parallel", caption, "settings", draw, max(2.4, 0.3 * levels), 1.35 * (len(factors) + 1))
 
 
 def _forest_plot(found: Sequence[Effect]) -> Iterator[Picture]:

@@ -35,7 +35,7 @@ CURVES = {  # report A's figures 2 to 19
     "train_dice_batch_flattened": "training Dice of whole batches",
     "valid_dice_batch_flattened": "validation Dice of whole batches",
 }
-LEVEL = 16  # characters per line of a level in `parallel`
+LEVEL = 18  # characters per line of a level in `parallel`
 LABEL = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
 NAME, NOTE = 36, 24  # characters per line of a name in `paired`, beside the axes and inside
 MANY_IMAGES = 1000  # from here on points are faint, so that their density shows
