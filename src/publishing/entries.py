@@ -14,6 +14,7 @@ from pydantic import ConfigDict
 
 from src.analysis.records.files import Text, read_config
 from src.analysis.records.kept_reads import KeptReads
+from src.analysis.records.searches import OF_A_SEARCH
 from src.analysis.report.provenance import read_picture
 from src.analysis.report.report import Report
 from src.analysis.report.sentences import answer_sentences
@@ -70,7 +71,7 @@ def entries_of(report: Report, problems: list[str]) -> Iterator[Entry]:
     """
     for run in report.records.runs.to_dict("records"):
         reason = run["error"] if run["status"] == "unreadable" else run["left_out"]
-        if not pd.isna(reason) and pd.isna(run.get("debug")):
+        if not pd.isna(reason) and reason != OF_A_SEARCH and pd.isna(run.get("debug")):
             problems.append(f"{run['run_id']}: {reason}")
         if (Path(run["folder"]) / "run.json").exists():
             yield _entry(run, report, problems)

@@ -49,6 +49,11 @@ class Records:
         return self.runs[self.runs["included"]]
 
     @property
+    def candidates(self) -> pd.DataFrame:
+        """The runs with a known config that are, or may become, replicates of a setting: all but trials of searches."""
+        return self.runs[self.runs["config_id"].notna() & ~self.runs["left_out"].isin([OF_A_SEARCH])]
+
+    @property
     def images(self) -> pd.DataFrame:
         """`scores` as one tidy table, with the columns folder and stem."""
         if not self.scores:

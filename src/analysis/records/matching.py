@@ -10,7 +10,6 @@ import pandas as pd
 
 from src.analysis.records.loading import Records
 from src.analysis.records.runs import comparable, config_values, section_of, shared_and_differing
-from src.analysis.records.searches import OF_A_SEARCH
 from src.base.identity import BUILT_SECTIONS, CHOICE_SECTIONS, NAMED_IN_RUN_ID
 from src.display.text import value_text
 
@@ -82,8 +81,7 @@ def settings_of(records: Records, counts_failures: bool = True, pairs_seeds: boo
     other runs of their config. `counts_failures`: whether runs
     that failed by their own fault count in verdicts; `pairs_seeds`: whether comparisons pair equal seeds.
     """
-    runs = records.runs.dropna(subset="config_id")
-    runs = runs[~runs["left_out"].isin([OF_A_SEARCH])]
+    runs = records.candidates
     data = runs["fingerprint"].fillna(runs.groupby("config_id")["fingerprint"].transform("first"))
     runs = runs.assign(fingerprint=data)
     shown = differing_columns(runs)

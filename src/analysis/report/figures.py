@@ -20,7 +20,8 @@ from src.analysis.records.kept_reads import stamp_of
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.report import plots
-from src.analysis.report.plots import CURVES, curves, dots, effects, paired, parallel, rows_height
+from src.analysis.report.plots import CURVES, curves, dots, effects, history, paired, parallel, rows_height
+from src.analysis.report.searched import levels_of, searches_of
 from src.analysis.report.tables import factor_columns
 from src.analysis.statistics.estimates import Scores
 from src.base.files import read_json, write_json
@@ -59,6 +60,7 @@ def pictures_of(
 ) -> list[Picture]:
     """The figures that the runs call for; `scores` of settings_scores, `found`: the effects of the factors."""
     return [
+        *_searches(records),
         *_dot_plot(scores),
         *_parallel(settings, scores),
         *_forest_plot(found),
@@ -149,6 +151,20 @@ def _parallel(settings: Sequence[Setting], scores: pd.DataFrame) -> Iterator[Pic
     )
     draw, levels = partial(parallel, settings=table), max(len(set(column)) for column in factors.values())
     yield Picture("parallel", caption, "settings", draw, max(2.4, 0.3 * levels), 1.35 * (len(factors) + 1))
+
+
+def _searches(records: Records) -> Iterator[Picture]:
+    for number, (name, _, trials) in enumerate(searches_of(records), start=1):
+        caption = f"{name}: the best validation Dice of each trial until its end, in the order of the trials."
+        columns = trials[["number", "status", "dice"]]
+        yield Picture(f"search_{number}", caption, f"search_{number}", partial(history, trials=columns), PLAIN_HEIGHT)
+        table = levels_of(trials).assign(mean=trials["dice"]).nlargest(MOST_LINES, "mean")
+        caption = (
+            f"{name}: each trial as a line through its values (of numbers, the part of the range) to its validation "
+            f"Dice; levels with a higher mean stand higher.{_of(len(table), len(trials), 'trials')}"
+        )
+        draw, width = partial(parallel, settings=table, score="validation Dice"), 1.2 * len(table.columns)
+        yield Picture(f"search_{number}_parallel", caption, f"search_{number}", draw, 2.4, max(COLUMN_WIDTH, width))
 
 
 def _forest_plot(found: Sequence[Effect]) -> Iterator[Picture]:

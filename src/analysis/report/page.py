@@ -20,6 +20,7 @@ from src.analysis.report.tables import (
     MOST_NAMES,
     claim_rows,
     factor_columns,
+    needs_reason,
     run_columns,
     settings_columns,
 )
@@ -91,7 +92,7 @@ def terminal_text(report: Report) -> str:
 
 def _excluded_lines(runs: pd.DataFrame) -> list[str]:
     """A line for each of the first runs that are unreadable or excluded, with the reason."""
-    columns = run_columns(runs[runs["status"].eq("unreadable") | runs["left_out"].notna()])
+    columns = run_columns(runs[needs_reason(runs) & (runs["status"].eq("unreadable") | runs["left_out"].notna())])
     rows = zip(columns["run"], columns["sweep"], columns["reason"], strict=True)
     lines = [shortened(f"excluded: {run} in {sweep}: {reason}", LONGEST) for run, sweep, reason in rows]
     more = len(lines) - MOST_NAMES

@@ -132,8 +132,26 @@ def rows_height(rows: int) -> float:
 
 
 @styled
-def parallel(ax: Axes, settings: pd.DataFrame) -> Axes:
-    """Parallel coordinates: a line per setting through its level of each factor to its test Dice, which colors it.
+def history(ax: Axes, trials: pd.DataFrame) -> Axes:
+    """The trials of a search in their order: the best Dice of each, and the highest of the finished ones so far.
+
+    `trials`: `number`, `status` and `dice`.
+    """
+    finished = trials["status"].eq("finished")
+    rest = trials[~finished]
+    (done,) = ax.plot(trials["number"][finished], trials["dice"][finished], "o", color=BLUE, markersize=4)
+    (other,) = ax.plot(rest["number"], rest["dice"], "x", color=GREY, markersize=4)
+    highest = trials["dice"].where(finished).cummax().ffill()
+    (line,) = ax.plot(trials["number"], highest, color=BLACK, drawstyle="steps-post")
+    ax.set(xlabel="trial", ylabel="validation Dice")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend_above(ax, [(done, "finished"), (other, "pruned or failed"), (line, "highest so far")])
+    return ax
+
+
+@styled
+def parallel(ax: Axes, settings: pd.DataFrame, score: str = "test Dice") -> Axes:
+    """Parallel coordinates: a line per setting through its level of each factor to its `score`, which colors it.
 
     `settings`: a column of texts for each factor, then `mean`. The levels of a factor with better means are higher.
     """
@@ -162,7 +180,7 @@ def parallel(ax: Axes, settings: pd.DataFrame) -> Axes:
         ax.plot(range(len(line)), line, color=color, linewidth=1)
     for share, value in ((0.0, low), (1.0, high)):
         ax.text(len(factors) + 0.06, share, f"{value:.3f}", ha="left", va="center", fontsize=7)
-    ax.set_xticks(range(len(factors) + 1), [*(wrapped(name, LEVEL) for name in factors), "test Dice"])
+    ax.set_xticks(range(len(factors) + 1), [*(wrapped(name, LEVEL) for name in factors), score])
     ax.set(xlim=(-0.4, len(factors) + 0.4), ylim=(-0.05, 1.05), yticks=[])
     ax.spines["left"].set_visible(False)
     return ax

@@ -79,7 +79,7 @@ def make_report(
     if group_of:
         records = records.grouped(group_of)
     settings = settings_of(records, counts_failures, pairs_seeds)
-    known = records.runs[records.runs["config_id"].notna()]
+    known = records.candidates
     factors = [name for name in differing_columns(known) if name not in ("fingerprint", "config_id")]
     effects = factor_effects(records, settings, factors)
     scores = settings_scores(records, settings, claims)

@@ -14,6 +14,13 @@ from src.analysis.records.runs import shared_and_differing
 from src.analysis.report.figures import Picture
 from src.analysis.report.provenance import commands_of, provenance_of
 from src.analysis.report.report import Report
+from src.analysis.report.searched import (
+    chosen_columns,
+    confirmed_effects,
+    importance_columns,
+    search_text,
+    searches_of,
+)
 from src.analysis.report.sentences import conditions_text, runs_text, without_runs_text
 from src.analysis.report.tables import (
     POINTS,
@@ -149,6 +156,7 @@ def sections_of(report: Report, pictures: Sequence[Picture], folder: Path) -> li
     provenance = Table("Provenance of the included runs", {"fact": list(facts), "value": list(facts.values())})
     candidates = [
         Section("settings", "Settings", "", [scores], PER_SETTING if has_scores else ""),
+        *_search_sections(report),
         Section("pairs", "Pairs of settings", RANKING, ranking),
         Section("effects", "Effect of each factor", effects_text, [effects]),
         Section("curves", "Curves"),
@@ -166,6 +174,26 @@ def sections_of(report: Report, pictures: Sequence[Picture], folder: Path) -> li
         if section.id in ("settings", "methods")
         or any(picture.section == section.id for picture in pictures)
         or any(any(table.columns.values()) for table in section.tables)
+    ]
+
+
+def _search_sections(report: Report) -> list[Section]:
+    """For each search what was chosen and what is confirmed, and how much each key matters."""
+    return [
+        Section(
+            f"search_{number}",
+            f"Search {name}",
+            search_text(search),
+            [
+                Table("Best trials: chosen, not confirmed", chosen_columns(search, trials)),
+                Table(
+                    "Confirmed on new seeds: test Dice minus that of the config without the search, in points",
+                    effect_columns(confirmed_effects(report.records, report.settings, search)),
+                ),
+                Table("How much of the ranks of all trials each key explains by itself", importance_columns(trials)),
+            ],
+        )
+        for number, (name, search, trials) in enumerate(searches_of(report.records), start=1)
     ]
 
 

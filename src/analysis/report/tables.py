@@ -12,6 +12,7 @@ from src.analysis.claims.verdicts import Verdict
 from src.analysis.claims.wording import arms_text, effect_text, interval_text, listed, p_text
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
+from src.analysis.records.searches import OF_A_SEARCH
 from src.analysis.statistics.estimates import MOST_SEEDS, improvement
 from src.analysis.statistics.metrics import METRICS
 from src.base.record import breed_of, species_of
@@ -184,8 +185,8 @@ def run_columns(runs: pd.DataFrame) -> Columns:
 
 
 def needs_reason(runs: pd.DataFrame) -> pd.Series:
-    """Whether each run did not finish, cannot be read or is excluded."""
-    return runs["status"].isin(EXCLUDED) | runs["left_out"].notna()
+    """Whether each run did not finish, cannot be read or is excluded; trials have their search's section."""
+    return (runs["status"].isin(EXCLUDED) | runs["left_out"].notna()) & ~runs["left_out"].isin([OF_A_SEARCH])
 
 
 def printed_columns(printed: pd.DataFrame) -> Columns:
