@@ -24,7 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from src.base.config import RunConfig, problems_of
-from src.base.errors import ConfigError, Ended
+from src.base.errors import ConfigError
 from src.cli.hydra_entry import hydra_command
 from src.cli.overrides import (
     CONF,
@@ -81,10 +81,7 @@ def train(composed: DictConfig) -> float:
     root = logging.getLogger()
     with logging_redirect_tqdm([root] if root.handlers else []):  # it would add a handler where there is none
         outcome = run(config, sweep, overrides)
-    if outcome.signal_number is not None:
-        raise Ended(f"interrupted: {outcome.folder}; the same command resumes", outcome.exit_code)
-    if outcome.status == "failed":
-        raise Ended(f"failed: {outcome.error}; the traceback is in {outcome.folder / 'train.log'}")
+    outcome.check_finished()
     labels = "" if outcome.ran else add_labels(RunRecord(outcome.folder), config, overrides)
     how = "finished" if outcome.ran else "already finished, nothing to do"
     print(f"{how}: test Dice {outcome.scores['test_dice']:.4f}, {outcome.folder}{labels}")

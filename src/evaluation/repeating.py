@@ -111,10 +111,7 @@ def repeat(plan: Repetition) -> Iterator[str]:
     root = logging.getLogger()
     with logging_redirect_tqdm([root] if root.handlers else []):
         outcome = run(plan.config, SWEEP, overrides)
-    if outcome.signal_number is not None:
-        raise Ended(f"interrupted: {outcome.folder}; the same command resumes", outcome.exit_code)
-    if outcome.status == "failed":
-        raise Ended(f"failed: {outcome.error}; the traceback is in {outcome.folder / 'train.log'}")
+    outcome.check_finished()
     now = plan.now.read() or {}
     yield f"before     {_scores_text(plan.facts)}"
     yield f"now        {_scores_text(now)}, {outcome.folder}"

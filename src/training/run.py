@@ -8,6 +8,7 @@ from typing import Any
 from src.base.config import RunConfig
 from src.base.device_sharing import announced
 from src.base.environment import PROJECT, checkout_at, git_state, machine, versions
+from src.base.errors import Ended
 from src.base.files import CannotWrite, check_writable
 from src.base.identity import Identity, choices_of, identify
 from src.base.provenance import keep_provenance
@@ -42,6 +43,13 @@ class Outcome:
         if self.signal_number is not None:
             return 128 + self.signal_number
         return 0 if self.status == "finished" else 1
+
+    def check_finished(self) -> None:
+        """Raises Ended, for a command, if the run was stopped or failed."""
+        if self.signal_number is not None:
+            raise Ended(f"interrupted: {self.folder}; the same command resumes", self.exit_code)
+        if self.status == "failed":
+            raise Ended(f"failed: {self.error}; the traceback is in {self.folder / 'train.log'}")
 
 
 def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
