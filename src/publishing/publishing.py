@@ -1,4 +1,4 @@
-"""Sweeps copied into a tracker: the tracker is opened first, then each sweep is read and every entry offered to it."""
+"""Sweeps copied into a tracker: each is read, and every entry is offered to the tracker."""
 
 import sys
 from collections.abc import Callable, Iterator

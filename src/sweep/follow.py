@@ -21,11 +21,12 @@ Handle = Any  # an executor's object for a job
 class JobLost(Exception):
     """A job ended without a result.
 
-    `reason`: a short clause; `output`: its last output; `resumable`: the cluster ended it, the run did not fail.
+    `reason`: a short clause; `output`: its last output; `resumable`: the cluster ended it, the run did not fail;
+    `again`: an interrupted run may start again at once, since no user ended it.
     """
 
-    def __init__(self, reason: str, output: str, resumable: bool) -> None:
-        self.reason, self.output, self.resumable = reason, output, resumable
+    def __init__(self, reason: str, output: str, resumable: bool, again: bool = False) -> None:
+        self.reason, self.output, self.resumable, self.again = reason, output, resumable, again
         super().__init__(reason)
 
 
@@ -33,7 +34,7 @@ class Executor(Protocol):
     """What runs jobs: processes here, SLURM, Ray."""
 
     device_here: bool  # whether the jobs run on this machine, so that their device can be checked
-    restarts: int  # how often a run that the cluster ended starts again, if the cluster does not see to it
+    restarts: int  # how often a run that the cluster ended starts again in one launch
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Runs all `jobs`, with `follow`; returns the signal that stopped it, if any."""
@@ -123,16 +124,16 @@ def follow(jobs: Sequence[Job], executor: Executor, progress: Progress) -> int |
 
 
 def _status(entry: _Followed, executor: Executor) -> tuple[str, bool]:
-    """The status of an ended job's run, and whether the cluster ended it; records the end, if the run has not."""
+    """The status of an ended job's run, and whether it may start again; records the end, if the run has not."""
     try:
         return executor.result(entry.handle), False
     except JobLost as lost:
         _wait_until_free([entry.job], PATIENCE)  # the run may outlive the job to write a checkpoint
         run = entry.job.record.read()
         if run is not None and run["status"] != "running" and _stamp(entry.job) != entry.stamp:
-            return str(run["status"]), lost.resumable
+            return str(run["status"]), lost.again
         status = "interrupted" if lost.resumable else "failed"
-        return record_end(entry.job, status, lost.reason, lost.output), lost.resumable
+        return record_end(entry.job, status, lost.reason, lost.output), lost.again
 
 
 def _stamp(job: Job) -> tuple[int, int] | None:

@@ -94,7 +94,7 @@ class RayBackend:
         except self._ray.exceptions.RayError as error:
             own_fault = isinstance(error, self._ray.exceptions.RayTaskError)
             reason = f"its Ray task ended without an answer ({type(error).__name__})"
-            raise JobLost(reason, str(error), resumable=not own_fault) from error
+            raise JobLost(reason, str(error), resumable=not own_fault, again=not own_fault) from error
 
     def cancel(self, handles: Sequence[Any]) -> None:
         """Cancels waiting tasks, interrupts running ones and waits for their end: Ray stops with this program."""

@@ -24,6 +24,9 @@ ARRAY_SIZE = 1000  # SLURM's MaxArraySize is 1001 unless a site raises it
 QUEUE_PAUSE = 20.0  # seconds between two calls of squeue
 # States of jobs that SLURM or a user ended, without a fault of the run.
 TAKEN_AWAY = ("CANCELLED", "PREEMPTED", "TIMEOUT", "DEADLINE", "NODE_FAIL", "BOOT_FAIL")
+# States in which a run that left a checkpoint starts again. SLURM queues most of these jobs again itself, but not one
+# that ends within the GraceTime of its pre-emption: that has FAILED, with the exit code of SIGTERM.
+RESTARTED = ("FAILED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
 
 
 class SlurmSettings(Section):
@@ -34,6 +37,7 @@ class SlurmSettings(Section):
     partition: str | None
     timeout_min: int = Field(ge=1)
     max_timeouts: int = Field(ge=0)
+    restarts: int = Field(ge=0)
     signal_delay_s: int = Field(ge=1)
     gpus_per_node: int = Field(ge=0)
     cpus_per_task: int = Field(ge=1)
@@ -47,13 +51,12 @@ class SlurmBackend:
     """Runs jobs through SLURM. Raises ConfigError with every wrong setting, and if submitit or SLURM is missing."""
 
     device_here = False
-    restarts = 0  # SLURM's own
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = parse_settings(SlurmSettings, settings, package="submitit")
         if problems := _problems_together(self.settings):
             raise ConfigError(problems)
-        self._queue = Queue()
+        self.restarts = self.settings.restarts
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Submits all `jobs` and follows them; returns the signal that stopped it, if any.
@@ -105,6 +108,7 @@ class SlurmBackend:
 
         environment = core_limits(self.settings.cpus_per_task)
         remote = [RemoteJob(job, environment) for job in jobs]
+        self._queue = Queue()  # earlier looks do not list these jobs
         with outside_a_job():
             try:
                 parts = [remote[start : start + ARRAY_SIZE] for start in range(0, len(remote), ARRAY_SIZE)]
@@ -130,7 +134,7 @@ class SlurmBackend:
                 raise JobLost(reason, str(error), resumable=False) from error
         state = _state(handle.job_id)
         reason = f"SLURM job {handle.job_id} ended as {state} without an answer"
-        raise JobLost(reason, handle.stderr() or "", resumable=state in TAKEN_AWAY)
+        raise JobLost(reason, handle.stderr() or "", state in TAKEN_AWAY, again=state in RESTARTED)
 
     def cancel(self, handles: Sequence[Any]) -> None:
         """Cancels one job, or whole arrays at once; finished jobs are unaffected.

@@ -74,8 +74,8 @@ class LosesEach:
 
     restarts = 2
 
-    def __init__(self, resumable):
-        self.resumable, self.submitted = resumable, []
+    def __init__(self, *how):
+        self.how, self.submitted = how, []
 
     def choose(self, waiting, running):
         return waiting
@@ -88,15 +88,18 @@ class LosesEach:
         return True
 
     def result(self, handle):
-        raise follow.JobLost("its machine died", "", self.resumable)
+        raise follow.JobLost("its machine died", "", *self.how)
 
 
-@pytest.mark.parametrize(("resumable", "starts", "ends"), [(True, 3, "interrupted"), (False, 1, "failed")])
+@pytest.mark.parametrize(
+    ("resumable", "again", "starts", "ends"),
+    [(True, True, 3, "interrupted"), (True, False, 1, "interrupted"), (False, True, 1, "failed")],
+)
 def test_a_run_that_its_cluster_lost_starts_again_no_more_often_than_asked(
-    composed, small, capsys, resumable, starts, ends
+    composed, small, capsys, resumable, again, starts, ends
 ):
     (job,) = make_jobs([(composed(*small), small)], "lost")
-    cluster, progress = LosesEach(resumable), Progress(1)
+    cluster, progress = LosesEach(resumable, again), Progress(1)
     assert follow.follow([job], cluster, progress) is None
     progress.close()
     assert cluster.submitted == starts * [job.identity.run_id] and job.record.status() == ends

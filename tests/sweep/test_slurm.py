@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -15,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from src.base.errors import ConfigError
 from src.base.record import RunRecord
 from src.cli.overrides import CONF
+from src.sweep.follow import JobLost
 from src.sweep.slurm import SlurmBackend, outside_a_job
 from tests.sweep.test_launch import runs_of, started, wait_for
 
@@ -24,6 +26,7 @@ SETTINGS = {
     "partition": None,
     "timeout_min": 240,
     "max_timeouts": 10,
+    "restarts": 3,
     "signal_delay_s": 120,
     "gpus_per_node": 1,
     "cpus_per_task": 4,
@@ -143,6 +146,49 @@ def test_a_job_that_dies_without_a_word_is_put_on_record(small, tmp_path):
     (run,) = runs_of(tmp_path).values()
     assert parent.returncode == 1 and run["status"] == "failed"
     assert run["error"] == f"its job {job_ids(tmp_path)[0]} ended without an answer" and run["error"] in said
+
+
+@pytest.mark.parametrize(
+    ("state", "resumable", "again"),
+    [
+        ("CANCELLED", True, False),  # by a user
+        ("NODE_FAIL", True, True),  # where SLURM does not queue it again
+        ("FAILED", False, True),  # ended within the GraceTime of a pre-emption, if the run left a checkpoint
+        ("OUT_OF_MEMORY", False, False),
+    ],
+)
+def test_only_what_the_cluster_took_away_starts_again(monkeypatch, tmp_path, state, resumable, again):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    monkeypatch.setattr("src.sweep.slurm.shutil.which", lambda name: name)
+    monkeypatch.setattr("src.sweep.slurm._state", lambda job_id: state)
+    paths = SimpleNamespace(result_pickle=tmp_path / "none")
+    with pytest.raises(JobLost) as lost:
+        SlurmBackend({**SETTINGS, "cluster": "slurm"}).result(SimpleNamespace(job_id="7_0", paths=paths, stderr=str))
+    assert (lost.value.resumable, lost.value.again) == (resumable, again)
+
+
+def test_a_job_that_is_submitted_later_is_not_gone_before_it_was_looked_for(monkeypatch, tmp_path):
+    pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+    monkeypatch.setattr("src.sweep.slurm.shutil.which", lambda name: name)
+    queued, looks = [], []
+    monkeypatch.setattr("src.sweep.slurm.QUEUE_PAUSE", 0)
+    monkeypatch.setattr(
+        "src.sweep.slurm.subprocess.run",
+        lambda *_, **__: looks.append(0) or SimpleNamespace(returncode=0, stdout="\n".join(queued)),
+    )
+
+    def submit_array(part):
+        queued.append(str(len(queued)))
+        return [SimpleNamespace(job_id=queued[-1], paths=SimpleNamespace(result_pickle=tmp_path / "none"))]
+
+    backend = SlurmBackend({**SETTINGS, "cluster": "slurm"})
+    backend._executor = SimpleNamespace(submit_array=submit_array)
+    (first,) = backend.submit([None])
+    queued[0] = "left the queue"
+    assert [backend.has_ended(first), backend.has_ended(first)] == [False, True] and len(looks) == 2
+    monkeypatch.setattr("src.sweep.slurm.QUEUE_PAUSE", 100)  # what was seen until now is still recent
+    (second,) = backend.submit([None])
+    assert not backend.has_ended(second) and not backend.has_ended(second) and len(looks) == 3
 
 
 @NO_SLURM
