@@ -41,9 +41,9 @@ class Drawn:
         return look_at(self, look, results, self.margin)
 
 
-def is_wrong(answer: Answer, difference: float) -> bool:
-    """Whether it is a verdict, and a wrong one, with a margin of `WIDE`."""
-    truths = {"holds": difference > 0, "reversed": difference < 0, "equivalent": abs(difference) < WIDE}
+def is_wrong(answer: Answer, difference: float, margin: float) -> bool:
+    """Whether it is a verdict, and a wrong one."""
+    truths = {"holds": difference > 0, "reversed": difference < 0, "equivalent": abs(difference) < margin}
     return answer.p_adjusted < 0.05 and not truths[answer.status]
 
 
@@ -52,10 +52,12 @@ def errors(arms: list[np.ndarray]) -> tuple[bool, bool, bool]:
     whether tests at 5 % at each look, of all pairs, find a difference."""
     pairs = list(itertools.combinations(arms, 2))
     wrong = []
-    for difference in (0.0, WIDE):
-        answers = [[Drawn(pair, difference, WIDE).at(look) for look in range(LOOKS)] for pair in pairs]
+    for difference, margin in ((0.0, MARGIN), (WIDE, WIDE)):
+        answers = [[Drawn(pair, difference, margin).at(look) for look in range(LOOKS)] for pair in pairs]
         # an error of any is one of the first verdict that Holm's method allows, with p times all pairs
-        found = [len(pairs) * one.p_adjusted < 0.05 and is_wrong(one, difference) for own in answers for one in own]
+        found = [
+            len(pairs) * one.p_adjusted < 0.05 and is_wrong(one, difference, margin) for own in answers for one in own
+        ]
         wrong.append(any(found))
         if difference == 0:
             comparisons = [one.results[0][0] for own in answers for one in own]
