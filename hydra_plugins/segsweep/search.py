@@ -23,7 +23,7 @@ from src.base.errors import ConfigError, shown
 from src.cli.hydra_entry import as_config_errors, errors_of_task
 from src.cli.overrides import task_overrides
 
-NOT_SEARCHED = {  # by section, or key: why its best value is no answer
+NOT_SEARCHED = {  # by section, or key: why its best value is not an answer
     "seed": "the best seed is luck; hydra.sweeper.confirm trains the best settings on new ones",
     "data": "scores on different data cannot be compared; give it one value",
     "debug": "scores of debug runs do not count; give it one value",
