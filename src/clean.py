@@ -1,7 +1,8 @@
 """Removes checkpoints that finished runs can do without: `python -m src.clean sweep=multirun_outputs/demo keep=best`.
 
 Says what would go and how much space that frees; `go=true` removes it. Records stay, and each says what was removed.
-Keys: conf/clean.yaml. Exit code 0: said or removed; 1: not, and why; 130: Ctrl-C.
+Keys: conf/clean.yaml. Exit code 0: said or removed; 1: not, or not all since a
+record is broken, and why; 130: Ctrl-C.
 """
 
 if __name__ == "__main__":  # the imports below take seconds

@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -68,7 +70,7 @@ class GridSweeper(Sweeper):
         self._check_switches()
         params = grid.params or {}
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        grids = [_values(parser, {**params, **_as_choices(own)}, arguments) for own in grid.grids or [{}]]
+        grids = [_values(parser, {**params, **_as_choices(parser, own)}, arguments) for own in grid.grids or [{}]]
         jobs = [job for values in grids for job in _combinations(values, grid.pairs or [])]
         if not jobs or any([] in own.values() for own in grid.grids or []):
             raise ConfigError(["the grid is empty: a range or list without values was given"])
@@ -87,10 +89,29 @@ class GridSweeper(Sweeper):
             raise ConfigError(problems)
 
 
-def _as_choices(grid: Mapping[str, Any]) -> dict[str, Any]:
+def _as_choices(parser: OverridesParser, grid: Mapping[str, Any]) -> dict[str, Any]:
     """`grid` with each list of values, as YAML has it, in the form of an override: `a,b`."""
     lists = {key: value for key, value in grid.items() if isinstance(value, list)}
-    return {**grid, **{key: ",".join("null" if one is None else str(one) for one in lists[key]) for key in lists}}
+    return {**grid, **{key: ",".join(_as_choice(parser, one) for one in lists[key]) for key in lists}}
+
+
+def _as_choice(parser: OverridesParser, value: Any) -> str:
+    """One value of a list in YAML in the form of an override; a text in quotes unless it is one value as it is."""
+    if isinstance(value, str) and value:
+        with suppress(HydraException):
+            read = parser.parse_override(f"key={value}").value()
+            if not (isinstance(read, ChoiceSweep) and read.simple_form):  # a,b
+                return value
+    return Override._get_value_element_as_str(_in_quotes(value))
+
+
+def _in_quotes(value: Any) -> Any:
+    """`value` with its texts, at any depth, as Hydra has those in quotes."""
+    if isinstance(value, str):
+        return QuotedString(value, Quote.single)
+    if isinstance(value, list):
+        return [_in_quotes(one) for one in value]
+    return {key: _in_quotes(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def parsed(parser: OverridesParser, params: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Override]:
@@ -166,6 +187,11 @@ def _without(jobs: list[list[str]], rules: Sequence[Mapping[str, Any]], parser: 
 
 def _has(point: Mapping[str, Any], rule: Mapping[str, Any]) -> bool:
     return all(
-        key in point and (point[key] == value or (isinstance(value, list) and point[key] in value))
+        key in point and any(_is_same(point[key], one) for one in [value, *(value if isinstance(value, list) else ())])
         for key, value in rule.items()
     )
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    """Whether they are equal, and both or neither a switch: to Python 1 equals true."""
+    return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)

@@ -127,7 +127,7 @@ def _digest(content: bytes) -> str:
 
 def _patch() -> tuple[bytes | None, str | None]:
     """What `git apply` needs to make the tracked files of HEAD those that are there; or None, and why."""
-    options = ["--no-ext-diff", "--no-textconv", "--no-color", "--binary", "--src-prefix=a/", "--dst-prefix=b/"]
+    options = ["--no-ext-diff", "--no-textconv", "--no-color", "--binary", "-U3", "--src-prefix=a/", "--dst-prefix=b/"]
     command = ["git", "--no-optional-locks", "-C", str(PROJECT), "diff", *options, "HEAD"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None

@@ -24,6 +24,7 @@ from src.base.record import EXAMPLES, RunRecord
 
 ANSWER = "answer"  # the entry of the sweep as a whole
 MOST_VALUES = 2_000  # of a config or of scores; a run has about 100
+LONGEST_NAME = 250  # characters of the name of a value, of MLflow
 Point = tuple[str, int, float]  # the name of a number, its epoch, its value
 
 
@@ -71,6 +72,9 @@ def entries_of(report: Report, problems: list[str]) -> Iterator[Entry]:
     """
     for run in report.records.runs.to_dict("records"):
         reason = run["error"] if run["status"] == "unreadable" else run["left_out"]
+        if run["run_id"] == ANSWER:
+            problems.append(f"{ANSWER}: is the name of the sweep's own entry; give the folder of this run another name")
+            continue
         if not pd.isna(reason) and reason != OF_A_SEARCH and pd.isna(run.get("debug")):
             problems.append(f"{run['run_id']}: {reason}")
         if (Path(run["folder"]) / "run.json").exists():
@@ -94,7 +98,7 @@ def _entry(run: Mapping[Any, Any], report: Report, problems: list[str]) -> Entry
     points = _curves(report, run["folder"])
     if run["included"]:
         costs = {name: run[name] for name in ("best_epoch", "seconds") if not pd.isna(run[name])}
-        scores = _flat({**costs, "test": read(lambda record: record.read_scores("test"), {})}, "/")
+        scores = read(lambda record: _flat({**costs, "test": record.read_scores("test")}, "/"), costs)
         points += [(name, int(run["epoch"]), float(score)) for name, score in scores.items() if _is_number(score)]
     texts = {"status": run["status"], "error": run["error"], "excluded": run["left_out"]}
     return Entry(
@@ -139,11 +143,14 @@ def _curves(report: Report, folder: str) -> list[Point]:
 def _flat(values: Mapping[str, Any], sign: str, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, the keys joined by `sign`, in letters that every tracker takes.
 
+    A name that is too long ends with its digest, so that no other has the same.
     Raises ValueError for too many.
     """
     flat: dict[str, Any] = {}
     for key, value in values.items():
         name = prefix + (re.sub(r"[^\w-]+", "_", key)[:100] or "_")
+        if len(name) > LONGEST_NAME:
+            name = f"{name[: LONGEST_NAME - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
         flat |= _flat(value, sign, name + sign) if isinstance(value, dict) and value else {name: value}
     if len(flat) > MOST_VALUES:
         raise ValueError(f"more than {MOST_VALUES:,} values")

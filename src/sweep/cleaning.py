@@ -1,22 +1,27 @@
 """Checkpoints that finished runs can do without: found and counted, then removed, with a note in each run's record."""
 
 import os
+import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from src.base.config import Section, UserPath
-from src.base.errors import one_line
+from src.base.errors import Ended, one_line
 from src.base.record import RunBusy, RunRecord, SweepFolder
 from src.display.text import count_text
 
-KEPT = {"best": ["best.pt"], "weights": ["best.pt", "epoch_*.pt"], "records": []}  # patterns of checkpoints
+RESUMED_FROM = r"last|previous|best\.next"
+REMOVED = {  # of the names of checkpoints, without .pt: files of others stay
+    "best": rf"{RESUMED_FROM}|epoch_\d+",
+    "weights": RESUMED_FROM,
+    "records": rf"{RESUMED_FROM}|epoch_\d+|best",
+}
 
 
 class CleanOptions(Section):
@@ -28,68 +33,88 @@ class CleanOptions(Section):
     go: bool
 
 
+class _Stays(Exception):
+    """Why a run keeps all its checkpoints."""
+
+
 def clean(options: CleanOptions) -> Iterator[str]:
     """Lines that say what goes, how much space that frees, and what stays and why; with `go` it is removed.
 
-    Raises ValueError for a folder that is not a sweep.
+    Raises ValueError for a folder that is not a sweep; Ended after the last line, naming them, if records are broken.
     """
-    records = [RunRecord(file.parent) for file in SweepFolder(Path(options.sweep)).run_files()]
+    sweep = Path(options.sweep).resolve()
+    records = [RunRecord(file.parent) for file in SweepFolder(sweep).run_files()]
     if not records:
         raise ValueError(f"{options.sweep}: does not hold runs; give a sweep, for example sweep=multirun_outputs/demo")
+    others = _other_sweeps(sweep, beside={sweep.parent, Path(options.sweep).absolute().parent})
     found: dict[Path, os.stat_result] = {}
+    broken: list[str] = []
     stays = Counter[str]()
     for record in records:
         try:
             if record.is_held():
                 raise RunBusy("another process holds the run")
-            files, linked = _removable(record, options)
+            files, linked = _removable(record, options, others)
             if options.go and files:
                 with record.locked():
-                    files, linked = _removable(record, options)  # as it is now, and no other process can change it
+                    # as it is now, and no other process can change it
+                    files, linked = _removable(record, options, others)
                     sizes = {file: file.lstat() for file in files}
                     _remove(record, options.keep, files)
             else:
                 sizes = {file: file.lstat() for file in files}
-        except (RunBusy, ValueError) as error:
+        except (RunBusy, _Stays) as error:
             stays[one_line(str(error))] += 1
             continue
-        stays.update(f"{file}, linked from another sweep" for file in linked)
+        except ValueError as error:
+            broken.append(one_line(f"broken: {error}"))
+            continue
+        stays.update("checkpoint, linked from another sweep" for _ in linked)
         found |= sizes
         if sizes:
             names = ", ".join(file.name for file in sizes)
             yield f"{record.folder.name}: {names} ({_megabytes(list(sizes.values()))})"
     yield from (f"stays: {count} × {reason}" for reason, count in stays.items())
     yield _total(found, options.go)
+    if broken:
+        raise Ended("\n".join(broken))
 
 
-def _removable(record: RunRecord, options: CleanOptions) -> tuple[list[Path], list[Path]]:
-    """The checkpoints of a run that may go, and those that stay since another sweep's symbolic link leads to them.
+def _other_sweeps(sweep: Path, beside: Collection[Path]) -> set[Path]:
+    """The folders of runs in the folders `beside`, or one folder deeper, but `sweep`."""
+    checkpoints = [
+        found for folder in beside for depth in ("*/*", "*/*/*") for found in folder.glob(f"{depth}/checkpoints")
+    ]
+    return {found.parent.parent.resolve() for found in checkpoints} - {sweep}
 
-    Raises ValueError with the reason why the run keeps all of them.
+
+def _removable(record: RunRecord, options: CleanOptions, others: Collection[Path]) -> tuple[list[Path], list[Path]]:
+    """The checkpoints of a run that may go, and those that stay since a symbolic link of `others` leads to them.
+
+    Raises _Stays with the reason why the run keeps all of them; ValueError for a broken record.
     """
-    own = record.folder.parent.resolve() / record.folder.name / record.checkpoints.name
-    if record.checkpoints.resolve() != own:
-        raise ValueError("a link leads out of the sweep, nothing is deleted through it")
+    if os.path.realpath(record.checkpoints) != str(record.checkpoints):  # resolve() fails for a link to itself
+        raise _Stays("a link leads out of the sweep, nothing is deleted through it")
     run = record.read_now() or {}
     if run.get("status") != "finished":
-        raise ValueError(f"{run.get('status')}, resumes from its checkpoints")
+        raise _Stays(f"{run.get('status')}, resumes from its checkpoints")
     if options.older_than is not None and not _is_older(run.get("finished"), options.older_than):
-        raise ValueError(f"did not finish {options.older_than} ago or earlier")
+        raise _Stays(f"did not finish {options.older_than} ago or earlier")
     present = sorted(record.checkpoints.glob("*.pt"))
     regular = [file for file in present if stat.S_ISREG(file.lstat().st_mode)]
-    unwanted = [file for file in regular if not any(fnmatch(file.name, kept) for kept in KEPT[options.keep])]
-    linked = [file for file in unwanted if _is_linked_to(file)]
+    unwanted = [file for file in regular if re.fullmatch(REMOVED[options.keep], file.stem)]
+    if unwanted and options.keep != "records" and not (record.checkpoints / "best.pt").exists():
+        raise _Stays("has no best.pt, so its other checkpoints stay")
+    linked = [file for file in unwanted if _is_linked_to(file, others)]
     return [file for file in unwanted if file not in linked], linked
 
 
-def _is_linked_to(file: Path) -> bool:
-    """Whether the path of the same run's file in another sweep beside this one leads to `file` itself.
+def _is_linked_to(file: Path, others: Collection[Path]) -> bool:
+    """Whether the path of the same run's file in one of the sweeps `others` leads to `file` itself.
 
     A hard link, as a run that is reused has, is another name of the same content, which outlives this one.
     """
-    run, own = file.parent.parent, file.resolve()
-    others = run.parent.parent.glob(f"*/{run.name}/{file.parent.name}/{file.name}")
-    return any(other.resolve() == own for other in others if other.parts[-4] != run.parent.name)
+    return any(os.path.realpath(sweep / Path(*file.parts[-3:])) == str(file) for sweep in others)
 
 
 def _is_older(finished: object, age: str) -> bool:

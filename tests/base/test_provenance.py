@@ -27,8 +27,9 @@ def project(tmp_path, monkeypatch):
     folder = tmp_path / "project"
     folder.mkdir()
     git(folder, "init", "-q")
+    git(folder, "config", "diff.context", "0")  # of which a patch must not depend
     for name in ("code.py", "old name.py", "image.bin"):
-        (folder / name).write_bytes(name.encode() * 20 + b"\n")
+        (folder / name).write_bytes((name.encode() + b"\n") * 20)
     git(folder, "add", "."), git(folder, "commit", "-qm", "first")
     monkeypatch.setattr(provenance, "PROJECT", folder)
     monkeypatch.setenv("SEGSWEEP_ARGUMENTS", '["-m", "seed=0,1", "notes=a b"]')
@@ -36,7 +37,7 @@ def project(tmp_path, monkeypatch):
 
 
 def changed(project):
-    (project / "code.py").write_text("other\n")
+    (project / "code.py").write_text("code.py\n" * 9 + "other\n" + "code.py\n" * 10)
     (project / "image.bin").write_bytes(bytes(range(256)))
     git(project, "mv", "old name.py", "new name.py")
     (project / "notes.txt").write_text("a secret")

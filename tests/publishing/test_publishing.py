@@ -10,7 +10,7 @@ from PIL import Image
 import src.publish
 from src.base.record import RunRecord
 from src.publishing import publishing
-from src.publishing.entries import ANSWER, Entry, Labels
+from src.publishing.entries import ANSWER, Entry, Labels, _flat
 from src.publishing.folders import Folders
 from tests.analysis.recorded import fail, finish
 from tests.sweep.test_launch import contents
@@ -146,6 +146,28 @@ def test_broken_records_are_published_as_such_and_named_with_exit_code_1(publish
     excluded = published[done.name]
     assert "test_images.csv cannot be used" in excluded.texts["excluded"] and "valid_dice" in excluded.scores
     assert not [name for name in excluded.scores if name.startswith("test/")] and excluded.picture is None
+
+
+def test_one_run_that_cannot_be_published_stops_no_other(publish, sweep, monkeypatch):
+    published = []
+    monkeypatch.setattr(publishing, "find_spec", lambda package: package)
+    monkeypatch.setattr(publishing, "_open", lambda *_: lambda entry: published.append(entry) is None)
+    done, failed = runs_of(sweep)
+    scores = json.loads((done / "test.json").read_text())
+    scores["protocols"]["more"] = dict.fromkeys(map(str, range(2_001)), 1)
+    (done / "test.json").write_text(json.dumps(scores))
+    failed.rename(sweep / ANSWER)
+    ended = publish(f"sweep={sweep}", "to=wandb")
+    assert ended.returncode == 1 and [entry.name for entry in published] == [done.name, ANSWER]
+    assert published[0].scores["best_epoch"] == 1 and published[1].texts["answer"].startswith("Best")
+    named = ["answer: is the name of the sweep's own entry", f"{done.name}: more than 2,000 values"]
+    assert all(f"broken: {line}" in ended.stderr for line in named)
+
+
+def test_joined_names_that_are_too_long_stay_different():
+    names = [*_flat({"x" * 99: {"y" * 99: {"z" * 99: {"a": 1, "b": 2}}}}, "/"), *_flat({"short": {"name": 1}}, "/")]
+    assert len(set(names)) == 3 and names[2] == "short/name"
+    assert all(len(name) <= 250 and name.startswith("x" * 99 + "/" + "y" * 99) for name in names[:2])
 
 
 @pytest.mark.parametrize(

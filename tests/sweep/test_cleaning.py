@@ -65,20 +65,40 @@ def test_first_it_says_what_goes_and_then_it_goes_with_a_note(here, sweep, keep,
 def test_what_a_process_holds_what_is_not_finished_and_what_is_young_stays(sweep):
     held, young = with_checkpoints(finish(sweep, 0.7, seed=0)), with_checkpoints(finish(sweep, 0.7, seed=1))
     others = [begin(sweep, seed=2), fail(sweep, "nan", seed=3), fail(sweep, "stopped", "interrupted", seed=4)]
-    damaged = with_checkpoints(finish(sweep, 0.7, seed=5))
-    damaged.run_file.write_text("{")
     for record in others:
         with_checkpoints(record)
     with another_process(holding(held)):
         lines = said(sweep, "records", go=True, older_than="1d")
-    assert sum(line.startswith("stays: ") for line in lines) == 5 and lines[-1].startswith("removed: 0 checkpoints")
+    assert sum(line.startswith("stays: ") for line in lines) == 4 and lines[-1].startswith("removed: 0 checkpoints")
     reasons = "\n".join(lines)
     assert "stays: 1 × another process holds the run" in reasons and "stays: 1 × did not finish 1d ago" in reasons
     assert "stays: 1 × failed, resumes" in reasons and "stays: 2 × interrupted, resumes" in reasons
-    assert all(names(record) == list(CHECKPOINTS) for record in (held, young, damaged, *others))
+    assert all(names(record) == list(CHECKPOINTS) for record in (held, young, *others))
     with young.locked():
         young.update(finished="2026-01-01T00:00:00+00:00")
     assert said(sweep, "records", older_than="1d")[0].startswith(young.folder.name)
+
+
+def test_a_broken_record_is_named_with_exit_code_1_and_keeps_its_checkpoints(here, sweep):
+    whole, *broken = (with_checkpoints(finish(sweep, 0.7, seed=seed)) for seed in range(3))
+    for record, text in zip(broken, ("{", json.dumps({**broken[1].read(), "removed": 5})), strict=True):
+        record.run_file.write_text(text)
+    ended = here(clean, f"sweep={sweep}", "keep=records", "go=true")
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr and "removed: 4 checkpoints" in ended.stdout
+    assert all(f"broken: {record.run_file}: is not" in ended.stderr for record in broken)
+    assert names(whole) == [] and all(names(record) == list(CHECKPOINTS) for record in broken)
+
+
+def test_the_last_weights_and_files_of_others_stay(sweep):
+    record, lost = (with_checkpoints(finish(sweep, 0.7, seed=seed)) for seed in range(2))
+    for name in ("my_backup.pt", "epoch_2_mine.pt"):
+        (record.checkpoints / name).touch()
+    (lost.checkpoints / "best.pt").unlink()
+    for keep in ("weights", "best"):
+        assert "stays: 1 × has no best.pt, so its other checkpoints stay" in said(sweep, keep, go=True)
+    assert names(lost) == list(CHECKPOINTS[1:])
+    said(sweep, "records", go=True)
+    assert names(record) == ["epoch_2_mine.pt", "my_backup.pt"] and names(lost) == []
 
 
 def test_links_between_sweeps_are_respected(sweep):
@@ -88,9 +108,25 @@ def test_links_between_sweeps_are_respected(sweep):
     os.link(record.checkpoints / "best.pt", other / "best.pt")  # as a run that is reused has it
     (other / "last.pt").symlink_to(record.checkpoints / "last.pt")
     lines = said(sweep, "records", go=True)
-    assert lines[1] == f"stays: 1 × {record.checkpoints / 'last.pt'}, linked from another sweep"
+    assert lines[1] == "stays: 1 × checkpoint, linked from another sweep"
     assert lines[2] == "removed: 3 checkpoints, 2.0 MB of space; 1 of them are linked elsewhere, where they stay"
     assert names(record) == ["last.pt"] and len((other / "best.pt").read_bytes()) == SIZE
+
+
+def test_a_link_is_found_from_inside_the_sweep_through_a_link_and_one_folder_deeper(sweep, tmp_path, monkeypatch):
+    record = with_checkpoints(finish(sweep, 0.7))
+    (sweep.parent / "latest").symlink_to(sweep)  # is not another sweep
+    (tmp_path / "short").symlink_to(sweep)
+    linking = [("last.pt", sweep.parent / "other"), ("best.pt", sweep.parent / "group" / "other")]
+    for name, other in [*linking, ("previous.pt", tmp_path / "beside")]:
+        path = other / record.folder.name / "checkpoints" / name
+        path.parent.mkdir(parents=True)
+        path.symlink_to(record.checkpoints / name)
+    monkeypatch.chdir(sweep)
+    for typed, files in ((".", 2), (tmp_path / "short", 3)):
+        assert f"stays: {files} × checkpoint, linked from another sweep" in said(typed, "records")
+    said(tmp_path / "short", "records", go=True)
+    assert names(record) == ["best.pt", "last.pt", "previous.pt"]
 
 
 def test_nothing_outside_the_sweep_is_removed_through_a_link(sweep, tmp_path):
@@ -102,6 +138,8 @@ def test_nothing_outside_the_sweep_is_removed_through_a_link(sweep, tmp_path):
     moved = with_checkpoints(finish(sweep, 0.7, seed=2))
     moved.checkpoints.rename(tmp_path / "moved")
     moved.checkpoints.symlink_to(tmp_path / "moved")
+    circle = finish(sweep, 0.7, seed=3).checkpoints
+    circle.rmdir(), circle.symlink_to(circle)
     lines = said(sweep, "records", go=True)
     assert "stays: 2 × a link leads out of the sweep, nothing is deleted through it" in lines
     assert names(own) == ["last.pt"] and names(outside) == names(moved) == list(CHECKPOINTS)

@@ -63,6 +63,25 @@ def test_several_grids_are_one_sweep():
 
 
 @pytest.mark.parametrize(
+    ("value", "override"),
+    [
+        ("a, b", "'a, b'"),
+        ("it's", r"'it\'s'"),
+        ("NoneSuch", "NoneSuch"),
+        ("[a,b]", "[a,b]"),
+        ([None, "a, b", True], "[null,'a, b',True]"),
+    ],
+)
+def test_a_value_in_a_list_is_one_value(value, override):
+    assert jobs_of({"grids": [{"notes": [value, "c"]}]}) == [f"notes={override}", "notes=c"]
+
+
+def test_true_leaves_out_no_1():
+    jobs = ["seed=0 mix=True", "seed=1 mix=0", "seed=1 mix=True"]
+    assert jobs_of({"exclude": [{"seed": [True, 0], "mix": [0]}]}, "seed=0,1", "mix=0,true") == jobs
+
+
+@pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"exclude": [{"los": "bce"}]}, "hydra.sweeper.exclude: got 'los', which is not swept; did you mean 'loss'?"),
