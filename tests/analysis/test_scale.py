@@ -284,7 +284,7 @@ def test_more_than_five_levels_are_compared_with_the_first_only(tmp_path):
 
 def test_a_page_with_very_many_effects_lists_the_main_ones(tmp_path):
     write_lines(tmp_path, cosine=[0.5] * 52, onecycle=[0.6] * 52)
-    effects = next(one for one in sections_of(make_report([tmp_path]), []) if one.id == "effects").tables[0]
+    effects = next(one for one in sections_of(make_report([tmp_path]), [], tmp_path) if one.id == "effects").tables[0]
     assert "comparisons.csv has" in effects.caption
     names = effects.columns["comparison"]
     assert "scheduler: onecycle − cosine (mean of 52)" in names and len(names) == 1 + 51

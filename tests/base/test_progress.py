@@ -14,6 +14,7 @@ def test_a_line_is_printed_when_it_is_due_and_names_every_open_bar(monkeypatch, 
     now = 100.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     monkeypatch.setattr(ProgressBar, "last_line", 0.0)  # of work long ago
+    monkeypatch.setattr(ProgressBar, "open_bars", {})  # tests before may have left some
     with ProgressBar(total=3, desc="epochs") as epochs:
         epochs.update()
         for step in ProgressBar(range(4), "epoch 2", leave=False, mininterval=0, miniters=1):

@@ -73,7 +73,7 @@ def test_the_best_has_an_interval_corrected_for_its_selection(tmp_path):
     assert table["best_low"].fillna(0).tolist() == [pytest.approx(low), 0, 0, 0]
     assert table["letters"].fillna("").tolist() == ["a", "b", "b", ""]
     assert table["first"].fillna(0).tolist() == [1, 0, 0, 0]
-    _, first, second, *_ = best_setting_sentences(table)
+    _, _, first, second, *_ = best_setting_sentences(table)
     ends = f"{low:.4f} to {table['high'][0]:.4f}"
     assert first == f"As the best of 3 its 95 % interval is {ends}; first in 100 % of resamples."
     assert second == "With a higher mean, but fewer than 3 seeds: poly (0.9000)."
@@ -191,7 +191,7 @@ def test_survivors_of_a_setting_whose_runs_mostly_fail_are_neither_the_best_nor_
     assert table["failed_high"].tolist() == pytest.approx([0.3085, 0.9333], abs=1e-4)
     sentences = best_setting_sentences(table)
     assert sentences[0].startswith("Best, ranked with failed runs scored 0: resnet34_unet with mean test Dice 0.9")
-    assert sentences[0].endswith(" over 10 finished seeds.") and sentences[1].startswith("As the best of 2 its 95 % in")
+    assert sentences[0].endswith(" over 10 finished seeds.") and sentences[2].startswith("As the best of 2 its 95 % in")
     assert "Runs failed by their own fault: unet in 7 of 10 (35 to 93 %)." in sentences
     records = load_records([tmp_path])
     excluded = settings_scores(records, settings_of(records, counts_failures=False))
@@ -205,7 +205,7 @@ def test_a_best_setting_with_failures_says_that_its_numbers_are_of_finished_seed
     for model, mean in (("unet", 0.93), ("resnet34_unet", 0.5)):
         replicates(tmp_path, f"model={model}", mean=mean, seeds=4)
     fail(tmp_path, "model=unet", seed=4)
-    best, interval, *_ = best_setting_sentences(scores_of(tmp_path))
+    best, _, interval, *_ = best_setting_sentences(scores_of(tmp_path))
     assert best.startswith("Best, ranked with failed runs scored 0: unet with mean test Dice 0.9")
     assert best.endswith(" over 4 finished seeds.")
     assert interval.startswith("As the best of 2 its 95 % interval of finished seeds is 0.")
@@ -216,7 +216,7 @@ def test_runs_without_a_data_fingerprint_have_an_answer_too(tmp_path):
         for record in replicates(tmp_path, f"model={model}", mean=0.9 if model == "unet" else 0.8):
             run = json.loads((record.folder / "run.json").read_text())
             (record.folder / "run.json").write_text(json.dumps({**run, "data": {}}))
-    best, interval, *_ = best_setting_sentences(scores_of(tmp_path))
+    best, _, interval, *_ = best_setting_sentences(scores_of(tmp_path))
     assert best.startswith("Best mean test Dice: unet with 0.") and interval.startswith("As the best of 2 ")
 
 
