@@ -2,8 +2,8 @@
 
 Takes every group and key of a sweep but `seed`, and the keys of conf/settle.yaml. Trains rounds of seeds as
 `python -m src.train` does, looks at the records after each, and prints the answers; all looks together err in at most
-5 %. Exit code 0: all is decided that the budget can decide; 1: refused, or runs were lost; 130, 143, 138: stopped by a
-signal. The same command resumes.
+5 % in the worlds that docs/statistics.md promises. Exit code 0: all is decided that the budget can decide; 1: refused,
+or runs were lost; 130, 143, 138: stopped by a signal. The same command resumes.
 """
 
 if __name__ == "__main__":  # the imports below take seconds

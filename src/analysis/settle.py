@@ -83,7 +83,7 @@ class Settling:
         round did not end.
         """
         while True:
-            records = self._records()
+            records = self._records(keep=not dry_run)
             check_rules(self.folder, self.rules, records)
             answers = settle(records, self.questions, self.rules)
             self._check_budget(answers, records)
@@ -107,11 +107,11 @@ class Settling:
                 runs_of = f"runs of {'; '.join(lost)} have not ended or cannot be used"
                 raise Ended(f"{runs_of}, so there is no look; the same command resumes")
 
-    def _records(self) -> Records:
+    def _records(self, keep: bool = True) -> Records:
         sweep = SweepFolder(self.folder)
         if not sweep.plan_file.exists() and not sweep.run_files():
             return no_records()
-        return load_records([self.folder], kept=KeptReads([self.folder]))
+        return load_records([self.folder], kept=KeptReads([self.folder] if keep else ()))
 
     def _runs(self, seeds: Seeds, records: Records) -> list[Run]:
         """Those that have not ended, the same seed of all settings one after the other."""

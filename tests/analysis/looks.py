@@ -30,21 +30,22 @@ class Drawn:
     arms: tuple[np.ndarray, np.ndarray]
     difference: float
     margin: float = MARGIN
+    questions: int = 1
     name: str = "drawn"
     settings: tuple[str, ...] = ("a", "b")
     hypotheses: tuple = ()
 
     def at(self, look: int) -> Answer:
-        """The answer of this look, of a single question."""
+        """The answer of this look."""
         first, second = (arm[: LADDER[look]] for arm in self.arms)
         results = ((Comparison(BETTER, SIDES, (first + self.difference, second)),),)
-        return look_at(self, look, results, self.margin)
+        return look_at(self, look, results, self.margin, self.questions)
 
 
 def is_wrong(answer: Answer, difference: float, margin: float) -> bool:
     """Whether it is a verdict, and a wrong one."""
     truths = {"holds": difference > 0, "reversed": difference < 0, "equivalent": abs(difference) < margin}
-    return answer.p_adjusted < 0.05 and not truths[answer.status]
+    return not truths.get(answer.status, True)
 
 
 def errors(arms: list[np.ndarray]) -> tuple[bool, bool, bool]:
@@ -53,12 +54,9 @@ def errors(arms: list[np.ndarray]) -> tuple[bool, bool, bool]:
     pairs = list(itertools.combinations(arms, 2))
     wrong = []
     for difference, margin in ((0.0, MARGIN), (WIDE, WIDE)):
-        answers = [[Drawn(pair, difference, margin).at(look) for look in range(LOOKS)] for pair in pairs]
-        # an error of any is one of the first verdict that Holm's method allows, with p times all pairs
-        found = [
-            len(pairs) * one.p_adjusted < 0.05 and is_wrong(one, difference, margin) for own in answers for one in own
-        ]
-        wrong.append(any(found))
+        questions = [Drawn(pair, difference, margin, len(pairs)) for pair in pairs]
+        answers = [[question.at(look) for look in range(LOOKS)] for question in questions]
+        wrong.append(any(is_wrong(one, difference, margin) for own in answers for one in own))
         if difference == 0:
             comparisons = [one.results[0][0] for own in answers for one in own]
             p_values = [min(one.p_confirming, one.p_contradicting) for one in comparisons]
@@ -71,7 +69,7 @@ def settled(arms: list[np.ndarray], difference: float) -> tuple[str, int]:
     question = Drawn(tuple(arms), difference)
     for look in range(LOOKS):
         answer, runs = question.at(look), 2 * LADDER[look]
-        if answer.p_adjusted < 0.05:
+        if answer.status != "undecided":
             return answer.status, runs
         needs = needs_of(answer, 1, MARGIN)
         if np.mean(2 * needs <= BUDGET) < FUTILE:

@@ -103,12 +103,17 @@ def test_what_cannot_be_settled_is_refused_before_anything_is_trained(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_dry_run_names_the_first_runs_and_records_nothing(tmp_path, capsys):
+def test_a_dry_run_names_the_first_runs_and_records_nothing(tmp_path, capsys, monkeypatch):
     settling(tmp_path, begun := [], budget=12).run(dry_run=True)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "start        scheduler=onecycle seed=0" and len(lines) == 12
     assert lines[10].startswith("expected     about ") and lines[11].startswith("chance       ")
     assert not begun and not list(tmp_path.iterdir())
+    settling(tmp_path, begun, budget=9).run()
+    (tmp_path / ".kept_reads").unlink(missing_ok=True)
+    monkeypatch.setattr("src.analysis.records.kept_reads.SETTLED", 0)  # as if the runs had ended long ago
+    settling(tmp_path, begun, budget=20).run(dry_run=True)
+    assert not (tmp_path / ".kept_reads").exists()
 
 
 def test_there_is_no_look_before_all_runs_have_ended(tmp_path):

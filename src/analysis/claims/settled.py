@@ -119,7 +119,7 @@ def answers_lines(answers: Sequence[Answer], records: Records, rules: Rules) -> 
     """A line for each question; of pairs only those that the leader is in, after a line that names the leader."""
     begun = begun_seeds(records, rules.first_seed)
     if not answers or answers[0].question.hypotheses or answers[0].look < 0:
-        return [_line(answer, begun) for answer in answers]
+        return [_line(answer, begun, rules.margin) for answer in answers]
     first, worse = leader(answers, records, rules), beaten(answers)
     own = [answer for answer in answers if first in answer.question.settings]
     equal = {one for answer in own if answer.status == "equivalent" for one in answer.question.settings} - {first}
@@ -127,7 +127,7 @@ def answers_lines(answers: Sequence[Answer], records: Records, rules: Rules) -> 
     names = {word: ", ".join(rules.settings[one] for one in sorted(group)) for word, group in groups.items()}
     best = f"{'leading' if names['undecided'] else 'best'}: {rules.settings[first]}"
     lines = ["; ".join([best, *(f"{word}: {text}" for word, text in names.items() if text)])]
-    return [*lines, *(_line(answer, begun) for answer in own)]
+    return [*lines, *(_line(answer, begun, rules.margin) for answer in own)]
 
 
 def settled_sentence(rules: Rules | None, answers: Sequence[Answer]) -> str | None:
@@ -137,7 +137,8 @@ def settled_sentence(rules: Rules | None, answers: Sequence[Answer]) -> str | No
     looks = f" (so far {max(answer.look for answer in answers) + 1})" if answers else ""
     return (
         f"Seeds are added to this sweep by src.settle: the verdicts on what it asks allow for all of its looks{looks}, "
-        "and so do their intervals; all other intervals and p-values here do not."
+        "and so do their intervals; all other intervals and p-values here do not. Equivalent means a difference within "
+        f"{100 * rules.margin:g} points."
     )
 
 
@@ -147,7 +148,7 @@ def read_rules(sweep: Path) -> Rules | None:
     return None if kept is None else kept.rules
 
 
-def _line(answer: Answer, begun: Mapping[str, int]) -> str:
+def _line(answer: Answer, begun: Mapping[str, int], margin: float) -> str:
     """`A4: holds, look 3 with 8 seeds …; onecycle − cosine: +0.62 points [99.14%: +0.20 to +1.04]`."""
     effects = [
         f"{arms_text(one)}: {effect_text(one.hypothesis.metric, values[0])} "
@@ -156,7 +157,7 @@ def _line(answer: Answer, begun: Mapping[str, int]) -> str:
         for one in contexts
         if (values := one.display_values) is not None
     ]
-    more = _more(answer, begun) if answer.status == "undecided" else ""
+    more = {"undecided": _more(answer, begun), "equivalent": f" within {100 * margin:g} points"}.get(answer.status, "")
     found = listed(effects, MOST_EFFECTS)
     return f"{answer.question.name}: {answer.status}{more}, {_state(answer)}{f'; {found}' if found else ''}"
 
