@@ -379,6 +379,7 @@ def overrides(root: Path, output: Path) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_a_run_with_faults_skipped_is_the_run_without_those_files(damaged, train, here, tmp_path) -> None:
     refused = here(prepare, *overrides(damaged, tmp_path)[:3])
     assert refused.returncode == 1 and "Traceback" not in refused.stderr

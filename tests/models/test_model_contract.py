@@ -178,6 +178,7 @@ def test_images_are_left_untouched(choice, training):
     assert torch.equal(images, before)
 
 
+@pytest.mark.long
 def test_an_exported_program_says_the_same_at_any_batch(our_choice):
     network = build_trained(our_choice)
     program = torch.export.export(

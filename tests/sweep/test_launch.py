@@ -182,6 +182,7 @@ def test_a_sweep_whose_time_is_over_starts_nothing_and_says_how_many_it_left(tra
     assert [file.parent for file in run_copy.parent.glob("*/run.json")] == [run_copy]
 
 
+@pytest.mark.long
 def test_combinations_that_cannot_be_built_are_left_out_by_name_on_request(train, small, tmp_path):
     grid = ["-m", *small, "model=glob(unet*)", "hydra.sweeper.dry_run=true"]
     assert "unet_nobn" in train(*grid).stderr
