@@ -74,7 +74,8 @@ class Sweep:
 
         Each is the label of a setting, or its factors, such as {"model": "unet"}. If both are factors that several
         settings have, there is a row per context, after their mean. `metric`: dice, iou or a measure of docs/claims.md.
-        Raises ValueError for names without runs and for settings on different data.
+        Raises ValueError for names without runs, factors of different keys, a setting against itself, and settings on
+        different data.
         """
         hypothesis = Hypothesis(_metric(metric), (), DIFFERENCE, ABOVE, (BELOW,))
         records, settings = self.report.records, self.report.settings
@@ -86,12 +87,17 @@ class Sweep:
             factor, names = "setting", (choice[0].label, choice[1].label)
             found = compare_choice(records, choice, hypothesis)
         else:
+            if first.keys() != second.keys():
+                keys = (", ".join(sorted(one)) or "none" for one in (first, second))
+                raise ValueError("the factors have the keys {} and {}; give the same keys on both sides".format(*keys))
             found = compare(records, settings, replace(hypothesis, arms=(first, second)))
             if not found[0].settings:
                 raise ValueError(found[0].problem)
-            differing = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+            differing = [key for key in first if first[key] != second[key]]
             factor = ", ".join(differing)
             names = (_level(first, differing), _level(second, differing))
+        if same := [one.settings[0].label for one in found if one.settings[0] is one.settings[1]]:
+            raise ValueError(f"both sides have the setting {same[0]}; a setting is not compared with itself")
         effects = effects_in_contexts(factor, names, found)
         return tidy.comparisons(one.adjusted(one.p, one.p_depends) if one.is_main else one for one in effects)
 

@@ -16,12 +16,13 @@ from src.analysis.records.image_scores import NUMBERS, Orders, checked_scores, r
 from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.runs import LAYOUT, Configs, load_runs_and_epochs
 from src.analysis.records.searches import OF_A_SEARCH, Search, read_searches, trial_folders
-from src.base.errors import one_line
+from src.base.errors import did_you_mean, one_line, shown
 from src.base.progress import ProgressBar
 from src.base.record import HEADLINE, SweepFolder
 from src.display.text import count_text
 
 LEAST_GROUPS = 5  # of test images, for an interval for new groups
+A_COPY = "the same run is included from"
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE, kept: KeptRea
     """The records in the folders `sweeps`, with the test images' scores under `protocol`.
 
     `runs` has all runs. `kept`: of the same folders; by default everything is read, and nothing is kept. Raises
-    ValueError for a folder that is not a sweep, with the expected layout.
+    ValueError for a folder that is not a sweep, with the expected layout, and for a protocol that no run has.
     """
     kept = kept or KeptReads()
     runs, epochs, configs = load_runs_and_epochs(sweeps, kept)
@@ -166,12 +167,16 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE, kept: KeptRea
     tables = read_tables([Path(folder) / "test_images.csv" for folder in candidates["folder"]], kept)
     progress = ProgressBar(candidates.itertuples(), "test images", len(candidates), unit="run", leave=False)
     orders: Orders = {}
+    other_protocols: set[str] = set()
     for (index, folder, test_dice), table in zip(progress, tables, strict=True):
         try:
             scores[folder] = checked_scores(table, protocol, test_dice, orders)
         except (ValueError, OSError) as error:
             runs.loc[index, "left_out"] = f"test_images.csv cannot be used: {error}"
+            other_protocols |= set() if isinstance(table, Exception) else set(map(str, table["protocol"]))
     kept.save()
+    if not scores and other_protocols and protocol not in {HEADLINE, *other_protocols}:
+        raise ValueError(f"protocol: got {shown(protocol)}; {did_you_mean(protocol, sorted(other_protocols))}")
     for reasons_of in (_duplicates, _of_other_images):
         for folder, reason in reasons_of(runs, scores).items():
             runs.loc[runs["folder"] == folder, "left_out"] = reason
@@ -211,7 +216,7 @@ def _duplicates(runs: pd.DataFrame, scores: Mapping[str, pd.DataFrame]) -> dict[
     for _, same in candidates[several].groupby([column[several] for _, column in run.items()], dropna=False):
         first, *others = sorted(same.index)
         if all(scores[first].equals(scores[other]) for other in others):
-            reasons |= dict.fromkeys(others, f"the same run is included from {same.loc[first, 'sweep']} already")
+            reasons |= dict.fromkeys(others, f"{A_COPY} {same.loc[first, 'sweep']} already")
         else:
             different = ", ".join(f"{same.loc[folder, 'test_dice']:.6f} in {folder}" for folder in (first, *others))
             reason = f"runs with the same config and seed have different scores, so none is included: {different}"

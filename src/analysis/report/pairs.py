@@ -13,7 +13,7 @@ import pandas as pd
 from src.analysis.claims.comparison import compare_settings
 from src.analysis.claims.ranking import BETTER
 from src.analysis.claims.wording import listed
-from src.analysis.records.loading import Records, load_records
+from src.analysis.records.loading import A_COPY, Records, load_records
 from src.analysis.records.matching import Setting, settings_of
 from src.analysis.records.runs import RECORD_FILES
 from src.analysis.report.provenance import provenance_of
@@ -163,11 +163,12 @@ def _find(what: str, records: Records, settings: Sequence[Setting], sweep: str, 
     runs = records.runs[records.runs["sweep"] == sweep]
     called = runs[[name in (run_id, run_id.rpartition("-")[2]) for run_id in runs["run_id"]]]
     if name and len(called) == 1:
+        if str(called.iloc[0]["left_out"]).startswith(A_COPY):
+            identity = ["config_id", "seed", "fingerprint"]
+            called = records.included.merge(called[identity], on=identity)
         run = called.iloc[0]
         if not run["included"]:
-            reason = run["left_out"] if not pd.isna(run["left_out"]) else run["error"]
-            why = run["status"] if pd.isna(reason) else f"{run['status']}: {collapse_whitespace(reason)}"
-            raise ValueError(f"{what}, which is {why}; only finished runs with all records are compared")
+            raise ValueError(f"{what}, which is {_why_excluded(run)}; only runs that count in reports are compared")
         return str(run["folder"])
     known = [one for one in settings if one.config_id in set(runs["config_id"])]
     parts = {part.strip() for part in name.split(",") if part.strip()}
@@ -180,8 +181,15 @@ def _find(what: str, records: Records, settings: Sequence[Setting], sweep: str, 
         many = f"{len(found)} settings fit, name one" if found else f"it takes {WAYS}; settings"
         raise ValueError(f"{what}; {many} of {one_line(sweep)}: {labels}")
     if not found[0].folders:
-        raise ValueError(f"{what}; none of its runs is finished and included (python -m src.status sweep={sweep})")
+        why = _why_excluded(runs[runs["config_id"] == found[0].config_id].iloc[0])
+        raise ValueError(f"{what}; none of its runs is finished and included; the first is {why}")
     return found[0]
+
+
+def _why_excluded(run: pd.Series) -> str:
+    """Its status, and the reason of a failure or exclusion."""
+    reason = run["left_out"] if not pd.isna(run["left_out"]) else run["error"]
+    return str(run["status"]) if pd.isna(reason) else f"{run['status']}: {collapse_whitespace(reason)}"
 
 
 def _pair_of_settings(records: Records, *pair: Setting) -> Pair:

@@ -184,6 +184,8 @@ def test_another_protocol_is_read_under_its_name(sweep):
         record.write_test("border_ignore", {}, [row])
     assert load_records([sweep], "border_ignore").per_image([str(record.folder)], "dice") == np.array([[0.25]])
     assert load_records([sweep]).per_image([str(record.folder)], "dice") == np.array([[0.5]])
+    with pytest.raises(ValueError, match=r"^protocol: got 'border'; .* allowed: border_ignore, headline$"):
+        load_records([sweep], "border")
 
 
 def test_an_image_may_have_any_name(sweep):

@@ -109,7 +109,8 @@ def test_what_cannot_be_compared_is_one_line(sweep, tmp_path):
     assert said("typo", run).startswith("a: got 'typo'; it takes the folder of a run, <sweep>/<label")
     assert "/nowhere/run'; it takes" in said(run, "/nowhere/run")
     assert "which is failed: NonFiniteLoss" in said(run, folders(sweep, "resnet34_unet")[0])
-    assert "none of its runs is finished and included" in said("resnet34_unet", "onecycle", sweep)
+    none = "none of its runs is finished and included; the first is failed: NonFiniteLoss"
+    assert none in said("resnet34_unet", "onecycle", sweep)
     assert "is not a folder" in said("a", "b", tmp_path / "nowhere")
 
 
@@ -129,6 +130,19 @@ def test_runs_with_damaged_or_missing_scores_or_of_other_data_are_refused_by_nam
         with pytest.raises(ValueError, match=r".*") as caught:
             find_pair([str(runs[0]), str(run)])
         assert reason in str(caught.value)
+
+
+def test_a_copy_stands_for_the_included_run_and_a_trial_is_refused_as_one(tmp_path):
+    first, second = (finish(tmp_path / "a", dice=dice, seed=seed).folder for seed, dice in enumerate((FIRST, SECOND)))
+    copy = shutil.copytree(first, tmp_path / "b" / first.name)
+    assert find_pair([str(copy), str(second)]).differences[0].estimate.value == pytest.approx(0.075)
+    with pytest.raises(ValueError, match="a, b: both are the run"):
+        find_pair([str(copy), str(first)])
+    trial = {"values": {}, "status": "finished", "valid_dice": 0.5, "run_id": second.name, "config_id": None}
+    searches = {"mine": {"trials": [trial | {"pruned_after_epoch": None}]}}
+    (tmp_path / "a" / "search.json").write_text(json.dumps({"schema": 1, "searches": searches}))
+    with pytest.raises(ValueError, match=r"finished: a trial of a search.*; only runs that count in reports"):
+        find_pair([str(first), str(second)])
 
 
 def test_other_image_sizes_are_said_and_equal_predictions_have_no_verdict(tmp_path):
