@@ -71,12 +71,20 @@ class SearchSweeper(GridSweeper):
             problems.append("the search is empty: give a key a range, as 'optimizer.lr=tag(log, interval(1e-5, 1e-2))'")
         if not (self.settings.get("n_trials") or self.composer.settings.get("budget_hours") or problems):
             problems.append("hydra.sweeper.n_trials: got None; without it, hydra.launcher.budget_hours must set an end")
+        if self.composer.settings.get("wait") is False:
+            problems.append("hydra.launcher.wait: got False, but a search proposes as its runs end; leave it out")
         if problems:
             raise ConfigError(problems)
         settings = search.SearchSettings.model_validate(self.settings)
-        with as_config_errors([]):  # arguments that Optuna does not take
-            _sampler(settings.sampler, 0)
-            _pruner(settings.pruner, 1)
+        samplers, pruners = partial(_sampler, settings.sampler), partial(_pruner, settings.pruner)
+        for key, make in (("sampler", samplers), ("pruner", pruners)):
+            try:
+                with as_config_errors([]):  # arguments that Optuna does not take
+                    make(1)
+            except ConfigError as error:
+                problems += [f"hydra.sweeper.{key}: {problem}" for problem in error.problems]
+        if problems:
+            raise ConfigError(problems)
 
         fixed = {one.get_key_element(): one.input_line for one in overrides.values() if not one.is_sweep_override()}
         lines: dict[str, list[str]] = {}  # the overrides of each run
@@ -97,7 +105,6 @@ class SearchSweeper(GridSweeper):
         executor = (
             get_class(self.composer.backend)(self.composer.settings) if is_ours else _Batches(self.launcher, lines)
         )
-        samplers, pruners = partial(_sampler, settings.sampler), partial(_pruner, settings.pruner)
         with errors_of_task(), env_override(config.hydra.job.env_set):
             to_confirm, failed = search.search(settings, ranges, jobs_of, executor, samplers, pruners)
         if to_confirm:
@@ -143,7 +150,7 @@ def _sampler(given: Mapping[str, Any], number: int) -> Any:
 def _pruner(given: Mapping[str, Any], epochs: int) -> Any:
     """The pruner for runs of so many epochs."""
     if given.get("min_resource", 1) is None:
-        given = {**given, "min_resource": max(1, epochs // given.get("reduction_factor", 4) ** 2)}
+        given = {**given, "min_resource": max(1, epochs // max(1, given.get("reduction_factor", 4)) ** 2)}
     return instantiate(given)
 
 

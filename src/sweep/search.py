@@ -4,6 +4,7 @@ What Optuna knows lies in `<sweep>/search.journal`; `<sweep>/search.json` has it
 """
 
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -33,8 +34,10 @@ from src.sweep.progress import Progress
 from src.training.reuse import finished_before
 
 MOST_REPEATED = 20  # trials one after another whose runs were there: the ranges hold nothing new
+INSIDE = 0.381966  # part of an interval that gives no round number
 PRUNED = "pruned_after_epoch"  # an attribute of a trial, kept before its run is stopped
 RUN, SETTING, ERROR = "run_id", "config_id", "error"  # further attributes
+SEED, CONFIRM_SEEDS = "seed", "confirm_seeds"  # attributes of a study
 Ranges = Mapping[str, optuna.distributions.BaseDistribution]  # by key
 
 
@@ -83,7 +86,7 @@ class Search(Progress):
 
     def trials(self) -> list[FrozenTrial]:
         """All trials but those that were killed as they were proposed."""
-        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+        return _trials(self.study)
 
     def best(self, count: int) -> list[FrozenTrial]:
         """The trials with the best values, of each setting one."""
@@ -97,6 +100,7 @@ class Search(Progress):
         """The runs of the next trials, as many as may run beside those that do."""
         jobs: list[Job] = []
         while sum(map(len, self._running.values())) < self._at_once and (trial := self._next()) is not None:
+            self._repeated += 1
             try:
                 job = self._job_of(trial.params)
             except ConfigError as error:
@@ -105,7 +109,6 @@ class Search(Progress):
                 continue
             trial.set_user_attr(RUN, job.identity.run_id)
             trial.set_user_attr(SETTING, job.identity.config_id)
-            self._repeated += 1
             if (same := self._ended_with(job.identity.run_id)) is not None:
                 for key in (PRUNED, ERROR):
                     trial.set_user_attr(key, same.user_attrs.get(key))
@@ -203,22 +206,13 @@ class Search(Progress):
 
     def write(self, **confirm: Any) -> None:
         """Puts what is known into search.json, beside other searches of the sweep; `confirm`: what follows from it."""
-        path, searches = SweepFolder(self._folder).search_file, {}
-        with suppress(ValueError, TypeError, LookupError, FileNotFoundError):  # a damaged one is made again
+        path = SweepFolder(self._folder).search_file
+        try:
             searches = dict(read_json(path)["searches"])
-        searches[self.study.study_name] = {"trials": self._table(), **confirm}
+        except (ValueError, TypeError, LookupError, FileNotFoundError):  # made again with all studies of the journal
+            searches = {study.study_name: {"trials": _table(study)} for study in _studies(self.study)}
+        searches[self.study.study_name] = {"trials": _table(self.study), **confirm}
         write_json(path, {"schema": 1, "searches": searches})
-
-    def _table(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "values": {key.lstrip("+"): value for key, value in trial.params.items()},
-                "status": _status(trial),
-                "valid_dice": trial.value if trial.state == TrialState.COMPLETE else None,
-                **{key: trial.user_attrs.get(key) for key in (RUN, SETTING, PRUNED)},
-            }
-            for trial in self.trials()
-        ]
 
     def counts(self) -> Counter[str]:
         """The number of trials by status."""
@@ -231,6 +225,28 @@ class Search(Progress):
     def left(self) -> int:
         """How many trials have not ended; without a number of them those whose runs were lost or interrupted."""
         return self._lost if self._most is None else self.to_come() + self.counts()["running"]
+
+
+def _studies(study: optuna.Study) -> list[optuna.Study]:
+    """All studies in the journal of `study`."""
+    names = optuna.get_all_study_names(study._storage)
+    return [optuna.load_study(study_name=name, storage=study._storage) for name in names]
+
+
+def _trials(study: optuna.Study) -> list[FrozenTrial]:
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+
+
+def _table(study: optuna.Study) -> list[dict[str, Any]]:
+    return [
+        {
+            "values": {key.lstrip("+"): value for key, value in trial.params.items()},
+            "status": _status(trial),
+            "valid_dice": trial.value if trial.state == TrialState.COMPLETE else None,
+            **{key: trial.user_attrs.get(key) for key in (RUN, SETTING, PRUNED)},
+        }
+        for trial in _trials(study)
+    ]
 
 
 def _status(trial: FrozenTrial) -> str:
@@ -246,11 +262,17 @@ def text(params: Mapping[str, Any]) -> str:
 
 
 def probes(ranges: Ranges) -> Iterator[dict[str, Any]]:
-    """Values that show whether a range can be used: all choices, or both ends, one range at a time."""
-    ends = {key: list(getattr(one, "choices", ())) or [one.low, one.high] for key, one in ranges.items()}
-    first = {key: values[0] for key, values in ends.items()}
+    """Values that show whether a range can be used, one range at a time: all choices, or both ends.
+
+    Of an interval also a value inside, which a key for whole numbers does not take.
+    """
+    probed = {key: list(getattr(one, "choices", ())) or [one.low, one.high] for key, one in ranges.items()}
+    for key, one in ranges.items():
+        if isinstance(one, optuna.distributions.FloatDistribution) and one.step is None:
+            probed[key].append(one.low + INSIDE * (one.high - one.low))
+    first = {key: values[0] for key, values in probed.items()}
     yield first
-    for key, (_, *others) in ends.items():
+    for key, (_, *others) in probed.items():
         for value in others:
             yield first | {key: value}
 
@@ -293,8 +315,8 @@ def _load(journal: Path, name: str, pruner: Any) -> optuna.Study:
         if name in optuna.get_all_study_names(storage):
             return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
         return optuna.create_study(study_name=name, storage=storage, pruner=pruner, direction="maximize")
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        reason = one_line(str(error))
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        reason = one_line(str(error) or type(error).__name__)
         raise ValueError(f"{journal}: is damaged ({reason}); move it away, finished runs are kept") from error
 
 
@@ -312,12 +334,20 @@ def search(
     checked; raises ConfigError. `pruner_of`: a number of epochs. Ends the program if a signal stopped it, or if trials
     are left.
     """
-    tried = make_jobs([*probes(ranges), *([{}] if settings.confirm else [])])
+    try:
+        tried = make_jobs([*probes(ranges), *([{}] if settings.confirm else [])])
+    except ConfigError as error:
+        advice = "; a range of whole numbers is tag(int, interval(2, 8))"
+        raise ConfigError([one + advice * ("valid integer" in one) for one in error.problems]) from error
     first, folder = tried[0], tried[0].record.folder.parent
     at_once = settings.n_jobs or (len(backend.slots(tried)) if isinstance(backend, LocalBackend) else 1)
     pruner = pruner_of(first.config.trainer.epochs)
     with opened_study(folder, settings, ranges, first.identity.run_id, pruner) as study:
         progress = Search(study, settings, ranges, lambda values: make_jobs([values])[0], sampler_of, at_once, folder)
+        if SEED not in study.user_attrs:
+            study.set_user_attr(SEED, first.config.seed)
+        if not SweepFolder(folder).search_file.exists():
+            progress.write()  # before the first run, which would count as a seed without it
         try:
             jobs = progress.more()
             stopped_by = backend.run(jobs, progress) if jobs else None
@@ -334,12 +364,21 @@ def search(
         if not (settings.confirm and best):
             progress.write()
             return [], progress.counts()["failed"]
-        seeds = [seed for seed in range(settings.confirm_seeds + 1) if seed != first.config.seed]
-        seeds = seeds[: settings.confirm_seeds]
+        seeds = _confirm_seeds(study, settings.confirm_seeds)
         ids = [trial.user_attrs[SETTING] for trial in best]
         progress.write(confirm={"seeds": seeds, "settings": ids, "baseline": tried[-1].identity.config_id})
         points = [{}, *(trial.params for trial in best)]
         return [{**values, "++seed": seed} for seed in seeds for values in points], progress.counts()["failed"]
+
+
+def _confirm_seeds(study: optuna.Study, number: int) -> list[int]:
+    """Seeds of no trial in the sweep: those of before first, and as many new ones as are missing."""
+    before = study.user_attrs.get(CONFIRM_SEEDS, [])
+    taken = {*before, *(one.user_attrs.get(SEED) for one in _studies(study))}
+    seeds = [*before, *itertools.islice((seed for seed in itertools.count() if seed not in taken), number)]
+    if number > len(before):
+        study.set_user_attr(CONFIRM_SEEDS, seeds[:number])
+    return seeds[:number]
 
 
 def _say(line: str) -> None:

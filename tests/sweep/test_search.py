@@ -54,7 +54,7 @@ class Runs:
 
     def __init__(self, folder, fails_above=math.inf, dies_after=math.inf):
         self.folder, self.fails_above, self.dies_after = folder, fails_above, dies_after
-        self.kept, self.order, self.epochs = {}, [], 0
+        self.kept, self.order, self.epochs, self.seed = {}, [], 0, 0
 
     def jobs(self, points):
         return [self.job(point.get("lr", 1e-3)) for point in points]
@@ -62,7 +62,7 @@ class Runs:
     def job(self, lr):
         run_id = f"lr{lr!r}"
         record = self.kept.setdefault(run_id, _Record(self.folder / "sweep" / run_id))
-        config = SimpleNamespace(seed=0, trainer=SimpleNamespace(epochs=EPOCHS))
+        config = SimpleNamespace(seed=self.seed, trainer=SimpleNamespace(epochs=EPOCHS))
         identity = SimpleNamespace(run_id=run_id, config_id=f"c{lr!r}")
         return SimpleNamespace(
             lr=lr, identity=identity, record=record, config=config, title=run_id, data_fingerprint="d"
@@ -208,15 +208,52 @@ def test_a_study_of_another_search_and_a_damaged_journal_are_refused(runs, tmp_p
     searched(runs, n_trials=1)  # without a name it has one of its own
     with searching.SweepFolder(tmp_path / "sweep").lock("search").held(wait=False), pytest.raises(RunBusy):
         searched(runs)
-    (tmp_path / "sweep/search.journal").write_text("no json\n")
-    with pytest.raises(ValueError, match="journal: is damaged"):
-        searched(runs)
+    for line in ("no json", '{"op_code": 99, "worker_id": "a"}'):
+        (tmp_path / "sweep/search.journal").write_text(f"{line}\n")
+        with pytest.raises(ValueError, match="journal: is damaged"):
+            searched(runs)
 
 
-def test_every_choice_and_both_ends_of_an_interval_are_tried_before_the_first_run():
+def test_every_choice_and_both_ends_and_the_inside_of_an_interval_are_tried_before_the_first_run():
     ranges = {"model": optuna.distributions.CategoricalDistribution(["a", "b", "c"]), **LR}
-    points = [("a", 1e-5), ("b", 1e-5), ("c", 1e-5), ("a", 1e-1)]
+    points = [("a", 1e-5), ("b", 1e-5), ("c", 1e-5), ("a", 1e-1), ("a", pytest.approx(0.0382, rel=1e-3))]
     assert list(probes(ranges)) == [{"model": model, "lr": lr} for model, lr in points]
+
+
+def test_a_search_whose_values_are_all_refused_ends_also_without_a_number_of_trials(runs, tmp_path):
+    def refused(points):
+        if points[0]["lr"] not in (1e-5, 1e-1):
+            raise ConfigError(["lr: is not good"])
+        return [runs.job(point["lr"]) for point in points]
+
+    runs.jobs = lambda points: refused(points) if len(points) == 1 else [runs.job(1e-5)]
+    _, failed = searched(runs, n_trials=None)
+    assert failed == searching.MOST_REPEATED and runs.order == []
+
+
+def test_confirmation_takes_seeds_that_no_search_of_the_sweep_has_used_and_keeps_them(runs, tmp_path):
+    pruner = optuna.pruners.NopPruner()
+
+    def confirmed(**changes):
+        to_confirm, _ = searched(runs, pruner=pruner, n_trials=1, confirm=1, **changes)
+        return sorted({run["++seed"] for run in to_confirm})
+
+    assert confirmed(confirm_seeds=3) == [1, 2, 3]
+    runs.seed = 2
+    assert confirmed(study_name="later", confirm_seeds=3) == [1, 3, 4]
+    runs.seed = 0
+    assert confirmed(confirm_seeds=3) == [1, 2, 3] and confirmed(confirm_seeds=4) == [1, 2, 3, 4]
+
+
+def test_a_lost_search_json_is_made_again_with_all_searches_of_the_journal(runs, tmp_path):
+    searched(runs, n_trials=2)
+    searched(runs, n_trials=1, study_name="other")
+    file = tmp_path / "sweep/search.json"
+    whole = json.loads(file.read_text())
+    for lose in (file.unlink, lambda: file.write_text("{")):
+        lose()
+        searched(runs, n_trials=1, study_name="other")
+        assert json.loads(file.read_text()) == whole
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ import pandas as pd
 from src.analysis.records.image_scores import NUMBERS, Orders, checked_scores, read_tables
 from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.runs import LAYOUT, Configs, load_runs_and_epochs
-from src.analysis.records.searches import OF_A_SEARCH, Search, read_searches, trial_folders
+from src.analysis.records.searches import OF_A_SEARCH, TAKEN_OVER, Search, read_searches, trial_runs
 from src.base.errors import did_you_mean, one_line, shown
 from src.base.progress import ProgressBar
 from src.base.record import HEADLINE, SweepFolder
@@ -52,7 +52,7 @@ class Records:
     @property
     def candidates(self) -> pd.DataFrame:
         """The runs with a known config that are, or may become, replicates of a setting: all but trials of searches."""
-        return self.runs[self.runs["config_id"].notna() & ~self.runs["left_out"].isin([OF_A_SEARCH])]
+        return self.runs[self.runs["config_id"].notna() & ~self.runs["left_out"].isin([OF_A_SEARCH, TAKEN_OVER])]
 
     @property
     def images(self) -> pd.DataFrame:
@@ -160,8 +160,9 @@ def load_records(sweeps: Sequence[Path], protocol: str = HEADLINE, kept: KeptRea
         is_debug = runs["status"].eq("finished") & runs["debug"].notna()
         runs.loc[is_debug, "left_out"] = "a debug run: it saw only a few batches"
     searches = {sweep: read_searches(sweep) for sweep in sweeps}
-    trials = set().union(*(trial_folders(sweep, list(own.values())) for sweep, own in searches.items()))
-    runs.loc[runs["folder"].isin(trials), "left_out"] = OF_A_SEARCH
+    is_trial = runs["run_id"].isin(trial_runs(sweeps)) & ~_confirm(runs, searches)
+    has_search = runs["sweep"].isin([str(sweep) for sweep, own in searches.items() if own])
+    runs.loc[is_trial, "left_out"] = has_search[is_trial].map({True: OF_A_SEARCH, False: TAKEN_OVER})
     scores: dict[str, pd.DataFrame] = {}
     candidates = runs.loc[_can_be_included(runs), ["folder", "test_dice"]]
     tables = read_tables([Path(folder) / "test_images.csv" for folder in candidates["folder"]], kept)
@@ -195,6 +196,16 @@ def no_records() -> Records:
 def _is_sweep(folder: Path) -> bool:
     sweep = SweepFolder(folder)
     return sweep.plan_file.exists() or bool(sweep.run_files())
+
+
+def _confirm(runs: pd.DataFrame, searches: Mapping[Path, Mapping[str, Search]]) -> pd.Series:
+    """Whether each run confirms what a search of its sweep chose; a later search may try the same run."""
+    confirms = pd.Series(False, index=runs.index)
+    for sweep, own in searches.items():
+        for confirm in filter(None, (search.confirm for search in own.values())):
+            is_meant = runs["config_id"].isin([*confirm.settings, confirm.baseline]) & runs["seed"].isin(confirm.seeds)
+            confirms |= runs["sweep"].eq(str(sweep)) & is_meant
+    return confirms
 
 
 def _can_be_included(runs: pd.DataFrame) -> pd.Series:

@@ -133,10 +133,12 @@ def _scores(pair: Pair) -> Table:
 
 
 def _images(pair: Pair, count: int) -> list[Table]:
-    """For each of the two the images on which it is better, by the most first."""
+    """For each of the two the images on which it is better, if any, by the most first."""
     better = (pair.dice[pair.dice["difference"] > 0], pair.dice[pair.dice["difference"] < 0].iloc[::-1])
     tables = []
     for name, rows in zip(pair.names, better, strict=True):
+        if rows.empty:
+            continue
         shown = rows.head(count).to_dict("records")
         dice = {row["stem"]: (score_text(row["first"]), score_text(row["second"])) for row in shown}
         difference = [effect_text(pair.differences[0].metric, 100 * row["difference"]) for row in shown]

@@ -98,13 +98,15 @@ def levels_of(trials: pd.DataFrame) -> pd.DataFrame:
 def importance_columns(trials: pd.DataFrame) -> Columns:
     """For each searched key the share of the variance of the trials' ranks between its levels, less what chance gives.
 
-    That is ε² of the Kruskal-Wallis test; negative values are 0.
+    That is ε² of the Kruskal-Wallis test; negative values are 0. No rows if no level of any key has several trials.
     """
     ranks, shares = trials["dice"].rank(), {}
     for name, levels in levels_of(trials).items():
         between = ranks.groupby(levels).transform("mean").var(ddof=0) / (ranks.var(ddof=0) or 1.0)
         free = len(ranks) - levels.nunique()
         shares[str(name)] = max(0.0, 1 - (1 - between) * (len(ranks) - 1) / free) if free > 0 else np.nan
+    if np.isnan(list(shares.values())).all():
+        return {}
     ordered = dict(sorted(shares.items(), key=lambda item: -item[1]))
     return {
         "key": list(ordered),

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -135,7 +135,7 @@ def _is_number_or_nothing(cell: str) -> bool:
 
 
 def sections_of(report: Report, pictures: Sequence[Picture], folder: Path) -> list[Section]:
-    """The sections with content, for a page in `folder`."""
+    """The sections and tables with content, for a page in `folder`."""
     records, has_scores = report.records, bool(report.scores["n"].any())
     protocol = "" if records.protocol == HEADLINE else f" (protocol {records.protocol})"
     columns = settings_columns(report.scores, report.settings)
@@ -168,12 +168,13 @@ def sections_of(report: Report, pictures: Sequence[Picture], folder: Path) -> li
         Section("repeat", "Repeat the runs", "", [provenance], code=commands_of(records)),
         Section("methods", "Methods", _methods(report)),
     ]
+    filled = [replace(one, tables=[table for table in one.tables if any(table.columns.values())]) for one in candidates]
     return [
         section
-        for section in candidates
+        for section in filled
         if section.id in ("settings", "methods")
         or any(picture.section == section.id for picture in pictures)
-        or any(any(table.columns.values()) for table in section.tables)
+        or section.tables
     ]
 
 

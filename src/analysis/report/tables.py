@@ -12,7 +12,7 @@ from src.analysis.claims.verdicts import Verdict
 from src.analysis.claims.wording import arms_text, effect_text, interval_text, listed, p_text
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
-from src.analysis.records.searches import OF_A_SEARCH
+from src.analysis.records.searches import OF_A_SEARCH, TAKEN_OVER
 from src.analysis.statistics.estimates import MOST_SEEDS, improvement
 from src.analysis.statistics.metrics import METRICS
 from src.base.record import breed_of, species_of
@@ -170,13 +170,14 @@ def group_columns(records: Records, settings: Sequence[Setting], scores: pd.Data
 
 
 def run_columns(runs: pd.DataFrame) -> Columns:
-    """A row for each run, with why it did not finish or is excluded."""
+    """A row for each run, with why it did not finish or is excluded; of trials no test Dice, which chooses none."""
+    test_dice = runs["test_dice"].mask(runs["left_out"].isin([OF_A_SEARCH, TAKEN_OVER]))
     return {
         "run": cell_texts(runs["run_id"], setting_text),
         "sweep": list(runs["sweep"]),
         "status": list(runs["status"]),
         "reason": cell_texts(runs["left_out"].fillna(runs["error"]), collapse_whitespace, missing=""),
-        "test Dice": cell_texts(runs["test_dice"], score_text),
+        "test Dice": cell_texts(test_dice, score_text),
         "valid Dice": cell_texts(runs["valid_dice"], score_text),
         "best epoch": cell_texts(runs["best_epoch"], str),
         "epochs": cell_texts(runs["epoch"], str),

@@ -6,7 +6,7 @@ import pytest
 
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
-from src.analysis.records.searches import OF_A_SEARCH
+from src.analysis.records.searches import OF_A_SEARCH, TAKEN_OVER
 from tests.analysis.recorded import finish
 
 
@@ -42,5 +42,27 @@ def test_a_damaged_search_ends_an_analysis_since_its_trials_would_count(tmp_path
     finish(tmp_path, dice=[0.9])
     for text in ("[]", "{", '{"searches": {"mine": {"trials": [{}]}}}'):
         (tmp_path / "search.json").write_text(text)
-        with pytest.raises(ValueError, match=r"search\.json"):
+        with pytest.raises(ValueError, match=r"search\.json: is .*, the same search command writes it again"):
             load_records([tmp_path])
+    (tmp_path / "search.json").rename(tmp_path / "search.journal")
+    with pytest.raises(ValueError, match=r"search\.json: is missing"):
+        load_records([tmp_path])
+
+
+def test_a_trial_is_a_trial_too_in_a_sweep_that_took_its_run_over(tmp_path):
+    trial = finish(tmp_path / "searched", dice=[0.9, 0.9])
+    write(tmp_path / "searched", trial)
+    (tmp_path / "searched/plan.json").write_text('{"runs": []}')
+    for seed in (0, 1, 2):
+        finish(tmp_path / "grid", dice=[0.9, 0.9], seed=seed)
+    for sweeps in ([tmp_path / "grid"], [tmp_path / "searched", tmp_path / "grid"]):
+        records = load_records(sweeps)
+        assert [setting.seeds for setting in settings_of(records)] == [(1, 2)]
+        assert records.runs.loc[records.runs["sweep"].eq(str(sweeps[-1])), "left_out"].dropna().tolist() == [TAKEN_OVER]
+
+
+def test_a_later_search_takes_no_seed_from_what_an_earlier_one_confirmed(tmp_path):
+    first, later = (finish(tmp_path, dice=[0.9, 0.9], seed=seed) for seed in (0, 1))
+    config_id = first.read()["config_id"]
+    write(tmp_path, first, later, confirm={"seeds": [1], "settings": [], "baseline": config_id})
+    assert [setting.seeds for setting in settings_of(load_records([tmp_path]))] == [(1,)]
