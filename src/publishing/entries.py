@@ -14,7 +14,7 @@ from pydantic import ConfigDict
 
 from src.analysis.records.files import Text, read_config
 from src.analysis.records.kept_reads import KeptReads
-from src.analysis.records.searches import OF_A_SEARCH
+from src.analysis.records.searches import OF_A_SEARCH, TAKEN_OVER
 from src.analysis.report.provenance import read_picture
 from src.analysis.report.report import Report
 from src.analysis.report.sentences import answer_sentences
@@ -75,7 +75,7 @@ def entries_of(report: Report, problems: list[str]) -> Iterator[Entry]:
         if run["run_id"] == ANSWER:
             problems.append(f"{ANSWER}: is the name of the sweep's own entry; give the folder of this run another name")
             continue
-        if not pd.isna(reason) and reason != OF_A_SEARCH and pd.isna(run.get("debug")):
+        if not pd.isna(reason) and reason not in (OF_A_SEARCH, TAKEN_OVER) and pd.isna(run.get("debug")):
             problems.append(f"{run['run_id']}: {reason}")
         if (Path(run["folder"]) / "run.json").exists():
             yield _entry(run, report, problems)
