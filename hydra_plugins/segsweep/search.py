@@ -73,10 +73,8 @@ class SearchSweeper(GridSweeper):
             problems.append("hydra.sweeper.n_trials: got None; without it, hydra.launcher.budget_hours must set an end")
         if self.composer.settings.get("wait") is False:
             problems.append("hydra.launcher.wait: got False, but a search proposes as its runs end; leave it out")
-        if problems:
-            raise ConfigError(problems)
-        settings = search.SearchSettings.model_validate(self.settings)
-        samplers, pruners = partial(_sampler, settings.sampler), partial(_pruner, settings.pruner)
+        samplers = partial(_sampler, self.settings.get("sampler"))
+        pruners = partial(_pruner, self.settings.get("pruner"))
         for key, make in (("sampler", samplers), ("pruner", pruners)):
             try:
                 with as_config_errors([]):  # arguments that Optuna does not take
@@ -85,6 +83,7 @@ class SearchSweeper(GridSweeper):
                 problems += [f"hydra.sweeper.{key}: {problem}" for problem in error.problems]
         if problems:
             raise ConfigError(problems)
+        settings = search.SearchSettings.model_validate(self.settings)
 
         fixed = {one.get_key_element(): one.input_line for one in overrides.values() if not one.is_sweep_override()}
         lines: dict[str, list[str]] = {}  # the overrides of each run

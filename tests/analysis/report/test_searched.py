@@ -61,6 +61,10 @@ def test_the_page_says_what_is_chosen_and_what_is_confirmed(sweep):
     (section,) = [one for one in sections_of(report, pictures, sweep) if one.id == "search_1"]
     assert len(drawn) == 2 and section.title == "Search mine"
     assert section.text.startswith("4 trials: 4 finished. Each trial is one run with one seed, and the best validation")
+    # the page leaves out what each key explains, since no two trials share a level
+    assert [table.caption.partition(":")[0] for table in section.tables] == ["Best trials", "Confirmed on new seeds"]
+    (runs,) = [one.tables[0].columns for one in sections_of(report, pictures, sweep) if one.id == "runs"]
+    assert [cell for cell in runs["test Dice"] if cell.startswith("0.9")] == [] and runs["test Dice"].count("-") == 4
     assert "Confirmed are the differences below: at full length, on seeds 1, 2, 3, which no trial had" in section.text
     assert report.scores["mean"].max() < 0.9  # the trials have 0.99 on the test images
 
