@@ -1,6 +1,7 @@
 """Numbers, durations, values and names as people read them; and tables for a terminal, Markdown, LaTeX and CSV."""
 
 import gzip
+import io
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -160,9 +161,10 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     words = table.select_dtypes(["object", "string"])
     formulas = [name for name in words if any(quoted(text) != text for text in words[name].dropna().unique())]
     cells = table.assign(**{str(name): table[name].map(quoted) for name in formulas}).rename(columns=quoted)
-    content = cells.to_csv(index=False).encode(errors="backslashreplace")
-    with replacing(path) as temporary:
-        temporary.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        packed = gzip.GzipFile("", "wb", 1, file, mtime=0) if path.suffix == ".gz" else file
+        with packed, io.TextIOWrapper(packed, "utf-8", "backslashreplace", newline="") as lines:
+            cells.to_csv(lines, index=False, lineterminator="\n")
 
 
 def shortened(text: str, width: int) -> str:

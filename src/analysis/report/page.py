@@ -52,7 +52,7 @@ def write_report(report: Report, folder: Path) -> Path:
     write_draft(folder / "lab_report.md", printable(lab_report(report, sections, pictures, examples)))
     settings = next(section.tables[0] for section in sections if section.id == "settings")
     write_text(folder / "table.tex", printable(latex_table(settings.columns, settings.right, settings.bold)))
-    for name, table in tidy_tables(report).items():
+    for name, table in tidy_tables(report):
         write_csv(folder / name, table)
     sources = sources_of(pictures, folder / "figures")
     page = folder / "index.html"

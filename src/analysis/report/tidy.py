@@ -4,7 +4,7 @@ Dice and IoU are in [0, 1], times in seconds; a value that is unknown is missing
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,17 +48,15 @@ VERDICTS = (
 ASCII = str.maketrans({"−": "-", "÷": "/"})
 
 
-def tidy_tables(report: Report) -> dict[str, pd.DataFrame]:
-    """All of them by the name of their file."""
-    return {
-        "runs.csv": runs(report),
-        "epochs.csv": epochs(report),
-        "images.csv.gz": images(report),
-        "settings.csv": settings(report),
-        "comparisons.csv": comparisons(report.effects),
-        "verdicts.csv": verdicts(report.verdicts),
-        "printed.csv": report.printed,
-    }
+def tidy_tables(report: Report) -> Iterator[tuple[str, pd.DataFrame]]:
+    """All of them with the names of their files, one at a time: that of the images may take a gigabyte."""
+    yield "runs.csv", runs(report)
+    yield "epochs.csv", epochs(report)
+    yield "images.csv.gz", images(report)
+    yield "settings.csv", settings(report)
+    yield "comparisons.csv", comparisons(report.effects)
+    yield "verdicts.csv", verdicts(report.verdicts)
+    yield "printed.csv", report.printed
 
 
 def runs(report: Report) -> pd.DataFrame:
@@ -93,9 +91,11 @@ def epochs(report: Report) -> pd.DataFrame:
 
 def images(report: Report) -> pd.DataFrame:
     """A row per test image of each included run: Dice, IoU and pixels under the protocol of the report."""
-    own = runs(report).set_index("folder")[[*RUN]]
-    scores = report.records.images
-    table = own.loc[scores["folder"]].reset_index(drop=True).join(scores.drop(columns="folder"))
+    own = runs(report).set_index("folder")
+    table = report.records.images.copy()
+    folders = table.pop("folder")
+    for place, name in enumerate(RUN):
+        table.insert(place, name, folders.map(own[name]))
     return table.assign(group=table["stem"].map(report.records.groups)) if report.records.groups else table
 
 

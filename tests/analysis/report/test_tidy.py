@@ -75,7 +75,7 @@ def report(sweep):
 def read(report, tmp_path_factory):
     """Every table as pandas reads it from its file without being told anything."""
     folder = tmp_path_factory.mktemp("files")
-    for name, table in tidy.tidy_tables(report).items():
+    for name, table in tidy.tidy_tables(report):
         write_csv(folder / name, table)
     return {path.name: pd.read_csv(path) for path in folder.iterdir()}
 
@@ -196,7 +196,7 @@ def test_two_sweeps_with_different_data_never_pool(tmp_path):
 def test_a_sweep_of_which_nothing_is_known_has_all_tables(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{")
-    tables = tidy.tidy_tables(make_report([tmp_path]))
+    tables = dict(tidy.tidy_tables(make_report([tmp_path])))
     assert [len(table) for table in tables.values()] == [1, 0, 0, 0, 0, 0, 0]
     assert list(tables["images.csv.gz"]) == ["run_id", "setting", "seed", "stem", "dice", "iou", "tp", "fp", "fn"]
 
@@ -215,6 +215,6 @@ def test_groups_of_images_are_a_column(report):
 def test_each_column_is_documented(report):
     text = (PROJECT / "docs" / "aggregation.md").read_text()
     documented = set(re.findall(r"`([\w.]+)`", text.partition("## The tables")[2].partition("\n## ")[0]))
-    for name, table in tidy.tidy_tables(report).items():
+    for name, table in tidy.tidy_tables(report):
         assert name in documented
         assert set(table) - documented - {"optimizer.lr", "mix"} == set(), name
