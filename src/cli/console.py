@@ -109,7 +109,8 @@ def _escaped(text: str) -> str:
         return text
     body = text.strip("\r")
     before, _, after = text.partition(body) if body else (text, "", "")
-    has_colors = "colorlog" in sys.modules  # as hydra/job_logging=colorlog imports it
+    formatters = [handler.formatter for handler in logging.getLogger().handlers]
+    has_colors = any(type(one).__module__.startswith("colorlog.") for one in formatters)  # hydra/job_logging=colorlog
     parts = re.split(rf"(\n|\t|{COLOR})" if has_colors else r"(\n|\t)", body)
     return before + "".join(one_line(part) if number % 2 == 0 else part for number, part in enumerate(parts)) + after
 

@@ -1,6 +1,7 @@
 """Ctrl-C at any moment of any command is one word, and output that nobody takes costs no stack: real processes."""
 
 import io
+import logging
 import random
 import signal
 import subprocess
@@ -166,7 +167,9 @@ def test_logs_keep_their_colors_and_nothing_else_that_a_terminal_would_obey(monk
     with console():
         print(text)
     assert capsys.readouterr().out == text.replace("\x1b", "\\x1b") + "\n"
-    monkeypatch.setitem(sys.modules, "colorlog", sys)
+    handler = logging.StreamHandler()
+    handler.setFormatter(type("ColoredFormatter", (logging.Formatter,), {"__module__": "colorlog.formatter"})())
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
     with console():
         print(text + "\x1b[8m\x1b[2J")
     assert capsys.readouterr().out == text + "\\x1b[8m\\x1b[2J\n"
