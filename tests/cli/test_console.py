@@ -83,8 +83,8 @@ def test_ctrl_c_amid_the_imports_of_libraries_is_one_word(arguments, module):
 
 
 @pytest.mark.long
-# compare loads as aggregate does and predicts as evaluate does
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "compare"])
+# compare and publish load as aggregate does, compare predicts as evaluate does
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ("compare", "publish")])
 def test_a_signal_at_any_moment_leaves_no_stack_and_no_process_that_hangs(command, arguments):
     draw = random.Random(command)
     for _ in range(15):

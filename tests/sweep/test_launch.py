@@ -241,7 +241,8 @@ def test_a_sweep_whose_launcher_is_killed_loses_nothing(train, small, tmp_path):
     parent.kill()
     parent.communicate()
     wait_for(lambda: jobs_of(parent.pid) == [], seconds=30)  # they die with it
-    assert {entry.name for entry in (tmp_path / "runs" / "adhoc").glob(".*")} == {".locks"}  # no output of theirs
+    hidden = {entry.name for entry in (tmp_path / "runs" / "adhoc").glob(".*")}
+    assert hidden == {".locks", ".provenance"}  # no output of theirs
     finished = {run_id for run_id, run in runs_of(tmp_path).items() if run["status"] == "finished"}
     before = {run_id: contents(tmp_path / "runs" / "adhoc" / run_id) for run_id in finished}
     again = train("-m", *grid)
