@@ -92,7 +92,7 @@ class Search(Progress):
         """The trials with the best values, of each setting one."""
         known = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE and not trial.user_attrs[ERROR]]
         first: dict[str, FrozenTrial] = {}
-        for trial in sorted(known, key=lambda trial: (-trial.value, trial.number)):
+        for trial in sorted(known, key=lambda trial: (-(trial.value or 0.0), trial.number)):
             first.setdefault(trial.user_attrs[SETTING], trial)
         return list(first.values())[:count]
 
@@ -266,7 +266,8 @@ def probes(ranges: Ranges) -> Iterator[dict[str, Any]]:
 
     Of an interval also a value inside, which a key for whole numbers does not take.
     """
-    probed = {key: list(getattr(one, "choices", ())) or [one.low, one.high] for key, one in ranges.items()}
+    kept = {key: vars(one) for key, one in ranges.items()}  # choices, or low and high
+    probed = {key: list(one["choices"]) if "choices" in one else [one["low"], one["high"]] for key, one in kept.items()}
     for key, one in ranges.items():
         if isinstance(one, optuna.distributions.FloatDistribution) and one.step is None:
             probed[key].append(one.low + INSIDE * (one.high - one.low))
