@@ -3,7 +3,7 @@
 import math
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -60,27 +60,11 @@ class SearchSweeper(GridSweeper):
         config = self.config
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parsed(parser, self.params, arguments)
-        problems, ranges = problems_of(search.SearchSettings, self.settings, "hydra.sweeper."), {}
-        for key, override in overrides.items():
-            if override.is_sweep_override():
-                try:
-                    ranges[override.get_key_element()] = _distribution(key, override)
-                except (ValueError, TypeError) as error:
-                    problems.append(f"{key}: got {shown(override.get_value_string())}; {error}")
-        if not ranges and not problems:
-            problems.append("the search is empty: give a key a range, as 'optimizer.lr=tag(log, interval(1e-5, 1e-2))'")
-        if not (self.settings.get("n_trials") or self.composer.settings.get("budget_hours") or problems):
-            problems.append("hydra.sweeper.n_trials: got None; without it, hydra.launcher.budget_hours must set an end")
-        if self.composer.settings.get("wait") is False:
-            problems.append("hydra.launcher.wait: got False, but a search proposes as its runs end; leave it out")
         samplers = partial(_sampler, self.settings.get("sampler"))
         pruners = partial(_pruner, self.settings.get("pruner"))
-        for key, make in (("sampler", samplers), ("pruner", pruners)):
-            try:
-                with as_config_errors([]):  # arguments that Optuna does not take
-                    make(1)
-            except ConfigError as error:
-                problems += [f"hydra.sweeper.{key}: {problem}" for problem in error.problems]
+        problems = problems_of(search.SearchSettings, self.settings, "hydra.sweeper.")
+        ranges = _ranges(overrides, problems)
+        self._check_settings(problems, {"sampler": samplers, "pruner": pruners}, bool(ranges))
         if problems:
             raise ConfigError(problems)
         settings = search.SearchSettings.model_validate(self.settings)
@@ -113,6 +97,35 @@ class SearchSweeper(GridSweeper):
             failed += sum(job.status != JobStatus.COMPLETED for job in returns)
         if failed:
             raise SystemExit(1)
+
+    def _check_settings(
+        self, problems: list[str], makers: Mapping[str, Callable[[int], Any]], has_ranges: bool
+    ) -> None:
+        """Adds to `problems` what is wrong with the search as a whole; `makers` of the sampler and the pruner."""
+        if not has_ranges and not problems:
+            problems.append("the search is empty: give a key a range, as 'optimizer.lr=tag(log, interval(1e-5, 1e-2))'")
+        if not (self.settings.get("n_trials") or self.composer.settings.get("budget_hours") or problems):
+            problems.append("hydra.sweeper.n_trials: got None; without it, hydra.launcher.budget_hours must set an end")
+        if self.composer.settings.get("wait") is False:
+            problems.append("hydra.launcher.wait: got False, but a search proposes as its runs end; leave it out")
+        for key, make in makers.items():
+            try:
+                with as_config_errors([]):  # arguments that Optuna does not take
+                    make(1)
+            except ConfigError as error:
+                problems += [f"hydra.sweeper.{key}: {problem}" for problem in error.problems]
+
+
+def _ranges(overrides: Mapping[str, Override], problems: list[str]) -> dict[str, Any]:
+    """Optuna's distribution for each key with a range; adds to `problems` why one cannot be searched."""
+    ranges = {}
+    for key, override in overrides.items():
+        if override.is_sweep_override():
+            try:
+                ranges[override.get_key_element()] = _distribution(key, override)
+            except (ValueError, TypeError) as error:
+                problems.append(f"{key}: got {shown(override.get_value_string())}; {error}")
+    return ranges
 
 
 class _Batches:

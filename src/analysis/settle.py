@@ -105,7 +105,7 @@ class Settling:
             ended = ended_seeds(self._records(), self.rules.first_seed)
             if lost := [self.rules.settings[one] for one, count in seeds.items() if ended.get(one, 0) < count]:
                 runs_of = f"runs of {'; '.join(lost)} have not ended or cannot be used"
-                raise Ended(f"{runs_of}, so there is no look; the same command resumes")
+                raise Ended(f"{runs_of}, so these seeds cannot be judged yet; the same command resumes")
 
     def _records(self, keep: bool = True) -> Records:
         sweep = SweepFolder(self.folder)

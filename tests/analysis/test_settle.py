@@ -123,6 +123,8 @@ def test_there_is_no_look_before_all_runs_have_ended(tmp_path):
         train(tmp_path, planned, [], runs[:-1])
         fail(tmp_path, "scheduler=cosine", seed=2, reason="killed by signal 9")
 
-    with pytest.raises(Ended, match=r"runs of scheduler=cosine have not ended or cannot be used, so there is no look"):
+    with pytest.raises(
+        Ended, match=r"runs of scheduler=cosine have not ended or cannot be used, so these seeds cannot be judged yet"
+    ):
         Settling(tmp_path, None, planned, 20, 0.005, 0, lose).run()
     assert not (tmp_path / "looks.jsonl").exists()

@@ -250,7 +250,7 @@ def compare_settings(
         samples = [np.log(sample) for sample in samples]
     problem = _seeds_problem(choice, samples, metric) or _failures_problem(choice, hypothesis)
     if problem is None and metric.is_per_image and samples[0].shape[1] == 1:
-        problem = "a single test image is not a sample of images, so there is no verdict on new ones"
+        problem = "a single test image is not a sample of images, so it gives no verdict on new ones"
     if min(map(len, samples)) < LEAST_SEEDS:
         problem = _too_short(records, metric, [folder for own in folders for folder in own]) or problem
     with_failures = [with_failures_as_0(records, *arm, metric) for arm in zip(choice, samples, strict=True)]
@@ -282,8 +282,9 @@ def _failures_problem(choice: Sequence[Setting], hypothesis: Hypothesis) -> str 
     failed = [failures_text(setting) for setting in choice if setting.has_failures]
     if not failed or (hypothesis.metric.quality and math.isinf(sum(map(abs, hypothesis.confirming)))):
         return None
-    what = f"the {hypothesis.metric.description}" + (" being equal" if hypothesis.metric.quality else "")
-    return f"{' and '.join(failed)}, so there is no verdict on {what} (failures=exclude leaves them out)"
+    is_equality = hypothesis.metric.quality
+    what = f"{'whether ' * is_equality}the {hypothesis.metric.description}{' is equal' * is_equality}"
+    return f"{' and '.join(failed)}, so {what} cannot be judged (failures=exclude leaves them out)"
 
 
 def failures_text(setting: Setting) -> str:

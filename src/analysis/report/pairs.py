@@ -31,7 +31,7 @@ WAYS = "the folder of a run, <sweep>/<label of a setting>, or with sweep=<folder
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of the first minus that of the second, in [0, 1]; `problem`: why there is no verdict."""
+    """A metric of the first minus that of the second, in [0, 1]; `problem`: why a verdict is missing."""
 
     metric: Metric
     means: tuple[float, float]

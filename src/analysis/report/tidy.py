@@ -27,19 +27,8 @@ NUMBERS = ("estimate", "low", "high", "se", "df", "p", "p_adjusted")
 SIZES = ("hedges_g", "hedges_g_low", "hedges_g_high", "first_wins", "first_wins_low", "first_wins_high")
 EFFECTS = (
     *("comparison", "factor", "first", "second", "context", "is_mean", "part_of_mean"),
-    *(
-        "metric",
-        "fingerprint",
-        *NUMBERS,
-        "p_depends",
-        "confidence",
-        *COUNTS,
-        "scope",
-        "verdict",
-        *SIZES,
-        "correlation_of_seeds",
-        "note",
-    ),
+    *("metric", "fingerprint", *NUMBERS, "p_depends", "confidence", *COUNTS),
+    *("scope", "verdict", *SIZES, "correlation_of_seeds", "note"),
 )
 VERDICTS = (
     *("source", "claim", "comparison", "verdict", "reason", "part", "metric", "fingerprint"),

@@ -267,9 +267,10 @@ def test_a_verdict_in_favor_of_a_setting_must_hold_with_its_failed_runs_scored_0
         "very_low": "holds",  # (6 * 0.85) / 10 = 0.51, give or take 0.32
     }
     assert "onecycle − cosine: with failed runs scored 0, the interval, −" in found["larger"].reason
-    failed = "4 of 10 runs of onecycle failed by their own fault, so there is no verdict on "
-    assert found["equal"].reason == f"{failed}the test Dice being equal (failures=exclude leaves them out)"
-    assert found["loss"].reason == f"{failed}the validation loss at the end (failures=exclude leaves them out)"
+    failed = "4 of 10 runs of onecycle failed by their own fault, so "
+    end = "cannot be judged (failures=exclude leaves them out)"
+    assert found["equal"].reason == f"{failed}whether the test Dice is equal {end}"
+    assert found["loss"].reason == f"{failed}the validation loss at the end {end}"
 
 
 def test_a_verdict_against_a_setting_does_not_need_its_failures(failing):
@@ -345,4 +346,4 @@ def test_a_single_test_image_is_not_a_sample_of_images(tmp_path):
     minimum = {**LARGER, "measure": "test_dice_min"}  # of these images
     found = judged(tmp_path, larger=LARGER, minimum=minimum)
     assert {name: verdict.status for name, verdict in found.items()} == {"larger": "undecided", "minimum": "holds"}
-    assert found["larger"].reason == "a single test image is not a sample of images, so there is no verdict on new ones"
+    assert found["larger"].reason == "a single test image is not a sample of images, so it gives no verdict on new ones"
