@@ -1,8 +1,10 @@
 """The device, the random numbers and the arithmetic a run is computed with."""
 
+import ctypes
 import os
 import random
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from src.base.config import NumericsSection
 from src.base.environment import usable_cores
 from src.base.errors import ConfigError
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 DRIVER = Path("/proc/driver/nvidia/version")
 ALL_THREADS = torch.get_num_threads()  # as torch or OMP_NUM_THREADS decided when the program began
 
@@ -83,6 +86,8 @@ class Numerics:
         torch.backends.cudnn.allow_tf32 = self.settings.tf32
         torch.backends.cuda.matmul.allow_tf32 = self.settings.tf32
         torch.set_num_threads(self.settings.cpu_threads or ALL_THREADS)
+        if self.device.type == "cpu":
+            _keep_freed_memory()
 
     def _set_up_compiler(self, cache: Path) -> None:
         """Keeps compiled code in `cache`, and limits what compiles beside us to this run's share of the cores."""
@@ -125,6 +130,17 @@ class Numerics:
     def memory_format(self) -> torch.memory_format:
         """Layout of images and weights."""
         return torch.channels_last if self.settings.channels_last else torch.contiguous_format
+
+
+def _keep_freed_memory() -> None:
+    """Lets glibc keep for the next step what torch frees after each one; elsewhere nothing.
+
+    By default large tensors go back to the kernel, which clears their memory for the next step: see
+    docs/performance.md.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """What a run says of the arithmetic it is computed with."""
 
+import resource
+import sys
+
 import pytest
 import torch
 
@@ -51,3 +54,20 @@ def test_the_driver_is_that_of_the_kernel_module(monkeypatch, tmp_path, kernel_m
         (tmp_path / "version").write_text(f"NVRM version: {kernel_module}")
     assert runtime.accelerator_versions(torch.device("cuda"))["driver"] == driver
     assert runtime.accelerator_versions(torch.device("cpu")) == {"cuda": None, "cudnn": None, "driver": None}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have another allocator")
+def test_memory_that_a_step_on_a_cpu_frees_is_there_for_the_next_one(tmp_path):
+    """Pages that the kernel takes back are cleared, one fault each, when they are used again."""
+    settings = NumericsSection(
+        name="fast", deterministic=False, autocast=None, channels_last=False, tf32=False, cpu_threads=None
+    )
+    pages = 64 * 1024**2 // resource.getpagesize()
+    with runtime.switches_restored():
+        Numerics(torch.device("cpu"), settings).set_up(tmp_path)
+        faults = []
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            torch.ones(16 * 1024**2)
+            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert min(faults) < pages / 10
