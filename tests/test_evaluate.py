@@ -100,6 +100,13 @@ def test_a_record_that_says_something_else_stays_and_the_difference_is_told(here
     assert protocols(run_copy)["headline"]["dice"] == entries["headline"]["dice"]
 
 
+def test_an_output_that_cannot_be_a_folder_is_refused_before_anything_is_recorded(here, run_copy):
+    before = (run_copy / "test.json").read_bytes()
+    done = here(evaluate, f"run={run_copy}", "device=cpu", f"output={run_copy}/run.json")
+    assert done.returncode == 1 and f"{run_copy}/run.json is not a folder" in done.stderr
+    assert (run_copy / "test.json").read_bytes() == before
+
+
 def test_data_that_moved_are_found_by_root_and_others_are_refused(here, run_copy, data, tmp_path):
     shutil.copytree(data, tmp_path / "moved, = (1)")
     config = (run_copy / "config.yaml").read_text()

@@ -161,9 +161,10 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(export, monkeypat
             [
                 "{tmp}: is not the folder of a run",
                 "output: got {tmp}/a.pt2; the file of format=onnx ends in .onnx",
-                "inputs: got '{tmp}', which has no photo, only 0 other files",
+                "inputs: got '{tmp}', which holds no photo (other files: 0)",
             ],
         ),
+        (["run={run}", "output={run}/run.json/a.onnx"], ["cannot continue: {run}/run.json is not a folder"]),
         (["run={run}", "inputs={run}/run.json"], ["{run}/run.json: cannot be read as an image"]),
     ],
 )

@@ -296,7 +296,7 @@ def test_report_as_figure_of_an_inferred_photo_has_three_panels(infer, tmp_path,
         ),
         (
             ["run={run}", "input={folder}/theirs", "output={folder}/m"],
-            ["input: got '{folder}/theirs', which has no photo, only 1 other files"],
+            ["input: got '{folder}/theirs', which holds no photo (other files: 1)"],
         ),
         (
             ["run={run}", "input={folder}", "output={folder}/m", "device=gpu"],

@@ -53,10 +53,10 @@ class _Verification:
 def verify(splits: Splits, cache_folder: Path, on_error: OnError = "raise") -> tuple[Splits, str]:
     """Check every file of the three splits, and return them with the content's fingerprint (64 hex digits).
 
-    An image must decode fully; its mask must too, hold only allowed values, and have the image's size; their name must
-    be UTF-8. A mask without foreground is allowed. With `on_error` "skip", pairs that do not pass are left out of the
-    result and named in its `skipped`, with those that did not pair up. Its pairs have `facts`, and its `decoder` holds
-    what the whole data set decides.
+    An image must decode fully; its mask must too, hold only allowed values, and have the image's size. A mask without
+    foreground is allowed. With `on_error` "skip", pairs that do not pass are left out of the result and named in its
+    `skipped`, with those that did not pair up. Its pairs have `facts`, and its `decoder` holds what the whole data set
+    decides.
 
     The fingerprint is sha256 over which stems are for training (train and valid together, so that folds of
     one data set share it), which are for testing, and the bytes of all files, of the pairs that remain; also over how
@@ -174,8 +174,6 @@ def _check(pair: Pair, decoder: PairDecoder) -> PairCheck:
     problems: list[str] = []
     digests: list[str] = []
     decoded: list[Decoded | None] = []
-    if any("\ud800" <= letter <= "\udfff" for letter in pair.stem):  # a byte of a name that is not UTF-8
-        problems.append(f"{pair.image}: the name is not UTF-8, so no table can hold it; rename the file")
     for path in (pair.image, pair.mask):
         try:
             content = read_file(path)

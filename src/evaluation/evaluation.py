@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from src.base.config import PackageName, RunConfig, Section, UserPath
-from src.base.files import refuse_links, write_text
+from src.base.files import check_writable, refuse_links, write_text
 from src.base.record import EVALUATION, HEADLINE, RunRecord
 from src.data.images import FOREGROUND, IGNORED
 from src.data.loaders import make_native_loader
@@ -42,7 +42,7 @@ class EvaluateOptions(Section):
     root: UserPath | None
     output: UserPath | None
     cache: UserPath
-    device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str
     workers: int = Field(ge=-1, le=1024)
 
 
@@ -56,16 +56,15 @@ def evaluate_run(options: EvaluateOptions) -> tuple[dict[str, dict[str, Any]], P
     folder = Path(options.run)
     if options.output is None:
         refuse_links(folder / EVALUATION)
-    predictor = load_model(folder, options.device, options.allow_targets)
-    record = RunRecord(folder)
-    _check_finished(record, predictor.config)
-    splits = open_own_data(folder, predictor.config, options.root, options.cache)
+    else:
+        check_writable(Path(options.output))
+    if options.threshold == "valid" and options.split == "valid":
+        raise ValueError("threshold: got 'valid' with split=valid; it would be scored on the images it is chosen on")
+    evaluation, record = _Evaluation.of(options), RunRecord(folder)
     record.read_scores(options.split), record.read_test_images(options.split)  # a damaged record is refused at once
-    predictor.runner.numerics.set_up(Path(options.cache))
-    evaluation = _Evaluation(options, predictor, splits)
     with record.locked():
         scored = evaluation.scored()
-        entries = _recorded(record, options.split, scored, evaluation.pairs, predictor.config)
+        entries = _recorded(record, options.split, scored, evaluation.pairs, evaluation.predictor.config)
         target = _folder(options, scored[0].protocol)
         target.mkdir(parents=True, exist_ok=True)
         write_text(target / "protocols.md", table_markdown(f"{options.split}: {folder.resolve().name}", entries))
@@ -80,10 +79,7 @@ def predicted_images(options: EvaluateOptions, dice: Mapping[str, float]) -> lis
 
     Raises ValueError as `evaluate_run` does; writes nothing.
     """
-    predictor = load_model(Path(options.run), options.device, options.allow_targets)
-    splits = open_own_data(Path(options.run), predictor.config, options.root, options.cache)
-    predictor.runner.numerics.set_up(Path(options.cache))
-    evaluation = _Evaluation(options, predictor, splits)
+    evaluation = _Evaluation.of(options)
     at = {pair.stem: position for position, pair in enumerate(evaluation.pairs)}
     if missing := [stem for stem in dice if stem not in at]:
         raise ValueError(f"{options.run}: its {options.split} images lack {missing[0]}")
@@ -98,6 +94,16 @@ class _Evaluation:
     options: EvaluateOptions
     predictor: Predictor
     splits: Splits
+
+    @classmethod
+    def of(cls, options: EvaluateOptions) -> "_Evaluation":
+        """Raises ValueError as `evaluate_run` does."""
+        folder = Path(options.run)
+        predictor = load_model(folder, options.device, options.allow_targets)
+        _check_finished(RunRecord(folder), predictor.config)
+        splits = open_own_data(folder, predictor.config, options.root, options.cache)
+        predictor.runner.numerics.set_up(Path(options.cache))
+        return cls(options, predictor, splits)
 
     @property
     def pairs(self) -> list[Pair]:
@@ -139,10 +145,6 @@ class _Evaluation:
     def _threshold(self) -> tuple[float, Literal["valid"] | None]:
         if self.options.threshold != "valid":
             return self.options.threshold, None
-        if self.options.split == "valid":
-            raise ValueError(
-                "threshold: got 'valid' with split=valid; it would be scored on the images it is chosen on"
-            )
         found = self._predictions(self.splits.valid, "threshold")
         at_square = (prediction.at(Protocol()) for prediction in found)  # probability and target of each image
         scored = ((probability, target, target != IGNORED) for probability, target in at_square)

@@ -12,7 +12,7 @@ from pydantic import Field
 from src.base.config import PackageName, Section, UserPath
 from src.base.environment import versions
 from src.base.errors import ConfigError, attempt
-from src.base.files import replacing
+from src.base.files import check_writable, replacing
 from src.base.record import RunRecord
 from src.data.open_data import open_data
 from src.exporting.formats import (
@@ -160,7 +160,7 @@ def read_photos(paths: Sequence[Path], predictor: Predictor) -> torch.Tensor:
 
 
 def _output(options: ExportOptions) -> Path:
-    """The file to write. Raises ConfigError where it may not be written."""
+    """The file to write. Raises ValueError where it may not be written."""
     run, suffix = Path(options.run), SUFFIXES[options.format]
     output = Path(options.output or run / "export" / f"{run.resolve().name}{suffix}")
     if output.suffix != suffix:
@@ -169,6 +169,7 @@ def _output(options: ExportOptions) -> Path:
         raise ConfigError([f"output: {output} is a folder; give a file"])
     if output.exists() and not options.overwrite:
         raise ConfigError([f"output: {output} exists; overwrite=true replaces it, output=<file> keeps it"])
+    check_writable(output.parent)
     return output
 
 

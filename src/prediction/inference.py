@@ -20,7 +20,7 @@ from pydantic import Field
 
 from src.base.config import PackageName, Section, UserPath
 from src.base.environment import usable_cores
-from src.base.errors import ConfigError, attempt
+from src.base.errors import ConfigError, attempt, one_line
 from src.base.progress import ProgressBar
 from src.data.decoding import PairDecoder
 from src.data.images import FOREGROUND, IGNORED, trimap_to_target
@@ -146,7 +146,7 @@ class Inference:
             write_summary(outcomes, self.outputs.folder)
         failed = [outcome for outcome in outcomes if outcome.status == "failed"]
         for outcome in failed[:NAMED]:
-            print(f"failed: {outcome.input}: {outcome.reason}", file=sys.stderr)
+            print(one_line(f"failed: {outcome.input}: {outcome.reason}"), file=sys.stderr)
         print(closing_line(outcomes, self.outputs.folder, self.inputs.left_out))
         return SOME_FAILED if failed else 0
 

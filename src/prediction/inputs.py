@@ -50,7 +50,7 @@ def find_inputs(name: str, output: Path | None = None, key: str = "input") -> In
     found = [path for path in paths if output is None or not path.parent.resolve().is_relative_to(output.resolve())]
     photos = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
     if not photos and (found or given.is_dir()):
-        others = f"has no photo, only {len(found):,} other files"
+        others = f"holds no photo (other files: {len(found):,})"
         raise ValueError(f"{key}: got {name!r}, which {others}; photos end in {', '.join(EXTENSIONS)}")
     if not photos:
         takes = "it takes a photo, a folder or a glob such as 'photos/**/*.jpg'"

@@ -89,6 +89,8 @@ def load_model(folder: Path, device: str = "auto", allow_targets: Sequence[str] 
     config = read_config(folder)
     model = _blueprint(config, folder, allow_targets)
     check_identity(config, folder)
+    if (status := RunRecord(folder).status()) not in (None, "finished"):
+        log.warning("%s: is %s, not finished; the weights are those of its best epoch so far", folder, status)
     weights_file = folder / "checkpoints" / "best.pt"
     if not weights_file.exists():
         why = RunRecord(folder).why_missing("best.pt") or "a run has one from its first checkpoint on"

@@ -47,7 +47,19 @@ class ModelRunner:
         images = (images.float() / 255 - self._mean) / self._std  # (B, 3, H, W)
         images = images.contiguous(memory_format=self.numerics.memory_format)
         averages = self.flip_tta and not self.model.training
-        return (mean_over_mirrored(self.model, images) if averages else self.model(images)).float()
+        return (mean_over_mirrored(self._logits_of, images) if averages else self._logits_of(images)).float()
+
+    def _logits_of(self, images: torch.Tensor) -> torch.Tensor:
+        """Raises ValueError where the network, which may be a user's, returns anything else than logits."""
+        logits = self.model(images)
+        is_tensor, batch, size = isinstance(logits, torch.Tensor), len(images), tuple(images.shape[-2:])
+        if not is_tensor or tuple(logits.shape) not in ((batch, 1, *size), (batch, 2, *size)):
+            got = f"a tensor of shape {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
+            raise ValueError(
+                f"the network returned {got} for images of shape {tuple(images.shape)}; logits are a tensor of shape "
+                f"{(batch, 1, *size)} or {(batch, 2, *size)}"
+            )
+        return logits
 
 
 def mean_over_mirrored(logits_of: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:

@@ -134,8 +134,8 @@ def test_a_link_that_leads_nowhere_is_a_photo_that_will_fail(folder):
     [
         ("nix", "does not exist or matches nothing; it takes a photo, a folder or a glob"),
         ("*.gif", "does not exist or matches nothing"),
-        ("*.txt", r"has no photo, only 1 other files; photos end in \.jpg, \.jpeg"),
-        ("empty", "has no photo, only 0 other files"),
+        ("*.txt", r"holds no photo \(other files: 1\); photos end in \.jpg, \.jpeg"),
+        ("empty", r"holds no photo \(other files: 0\)"),
     ],
 )
 def test_nothing_to_do_is_said_with_what_would_be(folder, name, said):

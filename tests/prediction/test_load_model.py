@@ -312,6 +312,15 @@ def test_a_folder_that_is_no_run_is_named(tmp_path, run_copy):
         load_model(run_copy, "cpu")
 
 
+def test_a_run_that_is_not_finished_is_named_in_a_warning(run_copy, caplog):
+    run = json.loads((run_copy / "run.json").read_text())
+    (run_copy / "run.json").write_text(json.dumps({**run, "status": "running"}))  # its process is gone
+    load_model(run_copy, "cpu")
+    assert caplog.messages == [
+        f"{run_copy}: is interrupted, not finished; the weights are those of its best epoch so far"
+    ]
+
+
 def test_all_that_is_wrong_with_a_config_is_said_at_once(run_copy):
     config = yaml.safe_load((run_copy / "config.yaml").read_text())
     config["seed"], config["data"]["image_size"] = "x", 3

@@ -37,6 +37,26 @@ def test_the_mean_over_mirrored_images_by_hand():
     assert mean.tolist() == [[[[2, 20, 200], [0, 0, 4]]]]
 
 
+@pytest.mark.parametrize(
+    ("returned", "got"),
+    [
+        (lambda logits: logits[..., ::2], r"a tensor of shape \(2, 1, 8, 4\)"),
+        (lambda logits: logits[:1], r"a tensor of shape \(1, 1, 8, 8\)"),
+        (lambda logits: logits.expand(2, 3, 8, 8), r"a tensor of shape \(2, 3, 8, 8\)"),
+        (lambda logits: {"out": logits}, "a dict"),
+    ],
+)
+@pytest.mark.parametrize("flip", [True, False])
+def test_what_is_not_logits_is_refused_with_what_they_are(networks, returned, got, flip):
+    class Odd(nn.Module):
+        def forward(self, images):
+            return returned(images[:, :1])
+
+    runner = ModelRunner(Odd().eval(), networks[0].numerics, *STANDARDIZED, flip_tta=flip)
+    with pytest.raises(ValueError, match=rf"the network returned {got} .*; logits are .*\(2, 1, 8, 8\) or"):
+        runner.logits(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+
+
 def test_a_mirrored_image_gets_the_mirrored_logits_in_evaluation_mode(networks):
     averaging, plain = networks
     averaging.model.eval()

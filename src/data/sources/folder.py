@@ -133,6 +133,8 @@ def _faults(images: Files, masks: Files) -> dict[str, str]:
             kind = "mask without image"
         elif len(paths) > 2:
             kind = "several files of one stem"
+        elif any("\ud800" <= letter <= "\udfff" for letter in stem):  # bytes that are not UTF-8, as Python keeps them
+            kind = "the name is not UTF-8, so no table can hold it; rename both files"
         else:
             continue
         faults[stem] = one_line(f"{kind}: {', '.join(map(str, paths))}")
