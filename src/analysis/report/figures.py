@@ -5,31 +5,24 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from src.analysis.claims.effects import Effect
-from src.analysis.records.kept_reads import stamp_of
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
-from src.analysis.report import plots
 from src.analysis.report.plots import CURVES, curves, dots, effects, history, paired, parallel, rows_height
 from src.analysis.report.searched import levels_of, searches_of
 from src.analysis.report.tables import factor_columns
+from src.analysis.report.unchanged import checksum, write_changed
 from src.analysis.statistics.estimates import Scores
-from src.base.files import read_json, write_json
 from src.base.progress import ProgressBar
-from src.display import figure_style
 from src.display.figure_style import COLUMN_WIDTH, LOOKS, legend_height, new_figure, saved
 
-DRAWN = ".drawn.json"
 MOST_ROWS = 30  # of a figure with a row per setting or effect
 MOST_LINES, LEAST_FACTORS = 100, 3  # of parallel coordinates
 MOST_PAIRS = 6  # scatter plots of single images
@@ -53,6 +46,15 @@ class Picture:
         figure, ax = new_figure(self.width, self.height)
         self.draw(ax)
         return figure
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """The names of its files."""
+        return f"{self.name}.svg", f"{self.name}.png"
+
+    def save(self, folder: Path) -> None:
+        """Draws it and writes its files into `folder`."""
+        saved(self.figure(), folder, self.name)
 
 
 def pictures_of(
@@ -84,18 +86,9 @@ def pictures_of_two(
 
 
 def save_pictures(pictures: Sequence[Picture], folder: Path) -> None:
-    """Writes each as SVG and PNG into `folder`, unless the files there are untouched and show the same.
-
-    `.drawn.json` tells so; without it all are drawn again.
-    """
-    before, drawn = _drawn_before(folder), {}
-    for picture in ProgressBar(pictures, "figures", unit="figure", leave=False):
-        shown, paths = _checksum(picture), [folder / f"{picture.name}.svg", folder / f"{picture.name}.png"]
-        if not all(path.is_file() for path in paths) or before.get(picture.name) != [shown, *map(stamp_of, paths)]:
-            saved(picture.figure(), folder, picture.name)
-        drawn[picture.name] = [shown, *map(stamp_of, paths)]
-    if drawn != before:
-        write_json(folder / DRAWN, drawn)
+    """Writes each as SVG and PNG into `folder`, unless the files there are untouched and show the same."""
+    progress = ProgressBar(pictures, "figures", unit="figure", leave=False)
+    write_changed(folder, ((one.files, _checksum(one), partial(one.save, folder)) for one in progress))
 
 
 def sources_of(pictures: Sequence[Picture], folder: Path) -> dict[str, str]:
@@ -104,19 +97,9 @@ def sources_of(pictures: Sequence[Picture], folder: Path) -> dict[str, str]:
     return {name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in svgs.items()}
 
 
-def _drawn_before(folder: Path) -> dict[str, Any]:
-    """For each figure in `folder` what it shows, as a checksum, and the stamps of its files; empty if not known."""
-    try:
-        found = read_json(folder / DRAWN)
-    except (ValueError, OSError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _checksum(picture: Picture) -> str:
     """Of all that the figure shows, and of the code that draws it."""
-    parts = [matplotlib.__version__, *(Path(str(code.__file__)).read_text() for code in (plots, figure_style))]
-    parts += [str(picture.width), str(picture.height), picture.draw.func.__name__]
+    parts = [str(picture.width), str(picture.height), picture.draw.func.__name__]
     for name, value in picture.draw.keywords.items():
         if isinstance(value, pd.DataFrame):
             try:
@@ -124,7 +107,7 @@ def _checksum(picture: Picture) -> str:
             except (ValueError, OverflowError):  # a label of a record may hold what no encoding has
                 value = value.to_dict("split")
         parts += [name, repr(value.tolist() if isinstance(value, np.ndarray) else value)]
-    return sha256(json.dumps(parts).encode()).hexdigest()
+    return checksum(json.dumps(parts).encode())
 
 
 def _dot_plot(scores: pd.DataFrame) -> Iterator[Picture]:

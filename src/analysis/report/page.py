@@ -24,10 +24,10 @@ from src.analysis.report.tables import (
     run_columns,
     settings_columns,
 )
-from src.analysis.report.tidy import tidy_tables
+from src.analysis.report.tidy import write_tables
 from src.base.errors import printable
 from src.base.files import refuse_links, replacing, write_text
-from src.display.text import latex_table, markdown_text, plain_table, shortened, write_csv
+from src.display.text import latex_table, markdown_text, plain_table, shortened
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE_ONLY = ("test IoU", "median", "std", "min", "max", "reported Dice")  # columns that a terminal has no room for
@@ -52,8 +52,7 @@ def write_report(report: Report, folder: Path) -> Path:
     write_draft(folder / "lab_report.md", printable(lab_report(report, sections, pictures, examples)))
     settings = next(section.tables[0] for section in sections if section.id == "settings")
     write_text(folder / "table.tex", printable(latex_table(settings.columns, settings.right, settings.bold)))
-    for name, table in tidy_tables(report):
-        write_csv(folder / name, table)
+    write_tables(report, folder)
     sources = sources_of(pictures, folder / "figures")
     page = folder / "index.html"
     answer = answer_sentences(report)

@@ -5,6 +5,8 @@ Dice and IoU are in [0, 1], times in seconds; a value that is unknown is missing
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,10 @@ from src.analysis.claims.verdicts import Verdict
 from src.analysis.claims.wording import arms_text
 from src.analysis.records.matching import differing_columns
 from src.analysis.report.report import Report
+from src.analysis.report.unchanged import checksum, write_changed
 from src.analysis.statistics.estimates import improvement
 from src.base.identity import CHOICE_SECTIONS, NAMED_IN_RUN_ID
+from src.display.text import write_csv
 
 RUN = ("run_id", "setting", "seed")  # the columns that runs, epochs and images begin with or share
 COUNTS = ("seeds_first", "seeds_second", "failed_first", "failed_second", "images")
@@ -35,6 +39,12 @@ VERDICTS = (
     *(*NUMBERS, "confidence", *COUNTS, "scope", "reported", *SIZES, "note"),
 )
 ASCII = str.maketrans({"−": "-", "÷": "/"})
+
+
+def write_tables(report: Report, folder: Path) -> None:
+    """Writes all of them into `folder`, unless the files there are untouched and hold the same."""
+    tables = tidy_tables(report)
+    write_changed(folder, (([name], _checksum(own), partial(write_csv, folder / name, own)) for name, own in tables))
 
 
 def tidy_tables(report: Report) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -193,6 +203,12 @@ def _plain(one: Comparison, value: float | None) -> float:
     if value is None:
         return math.nan
     return math.exp(value) if one.hypothesis.metric.cost else float(value)
+
+
+def _checksum(table: pd.DataFrame) -> str:
+    """Of all that its file holds."""
+    rows = pd.util.hash_pandas_object(table, index=False, encoding="unicode_escape")  # which also half a character has
+    return checksum(repr(table.dtypes.to_dict()).encode(), rows.to_numpy().tobytes())
 
 
 def _typed(table: pd.DataFrame, numbers: Sequence[str]) -> pd.DataFrame:

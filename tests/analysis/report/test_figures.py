@@ -36,10 +36,10 @@ def test_a_figure_is_drawn_again_only_if_it_shows_something_else_or_its_files_ar
     (tmp_path / "b.png").unlink()
     assert names_drawn() == ["a", "b"]
     for broken in ("[]", "{", '{"a": 1}'):
-        (tmp_path / ".drawn.json").write_text(broken)
+        (tmp_path / ".written.json").write_text(broken)
         assert names_drawn() == ["a", "b"]
-    assert {name: (tmp_path / name).read_bytes() for name in bytes_of if name != ".drawn.json"} == {
-        name: content for name, content in bytes_of.items() if name != ".drawn.json"
+    assert {name: (tmp_path / name).read_bytes() for name in bytes_of if name != ".written.json"} == {
+        name: content for name, content in bytes_of.items() if name != ".written.json"
     }
 
 

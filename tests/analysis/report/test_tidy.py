@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -205,6 +206,39 @@ def test_the_same_images_give_the_same_file(report, tmp_path):
     for name in ("a.csv.gz", "b.csv.gz"):
         write_csv(tmp_path / name, tidy.images(report))
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
+
+
+def test_a_table_is_written_again_only_if_a_cell_differs_or_its_file_is_not_the_same(report, tmp_path):
+    folder, fresh = tmp_path / "again", tmp_path / "fresh"
+
+    def written_again(shown=report):
+        before = {path.name: path.stat().st_ino for path in folder.glob("*.csv*")}
+        tidy.write_tables(shown, folder)
+        return sorted(path.name for path in folder.glob("*.csv*") if before.get(path.name) != path.stat().st_ino)
+
+    folder.mkdir()
+    fresh.mkdir()
+    assert len(written_again()) == 7
+    assert written_again() == []
+    (folder / "runs.csv").write_bytes((folder / "runs.csv").read_bytes())  # touched, whatever it holds
+    (folder / "settings.csv").unlink()
+    run, scores = next(iter(report.records.scores.items()))
+    other = replace(report.records, scores={**report.records.scores, run: scores.assign(tp=scores["tp"] + [0, 1])})
+    epochs = report.records.epochs.assign(lr=np.nextafter(report.records.epochs["lr"], 1))
+    changed = replace(report, records=replace(other, epochs=epochs))
+    assert written_again(changed) == ["epochs.csv", "images.csv.gz", "runs.csv", "settings.csv"]
+    tidy.write_tables(changed, fresh)
+    assert all((folder / path.name).read_bytes() == path.read_bytes() for path in fresh.glob("*.csv*"))
+
+
+def test_tables_that_differ_in_their_files_have_different_checksums():
+    columns = [
+        *([0.1, 0.3], [0.1, 0.30000000000000004], [0.3, 0.1], [0.1, None], [0, 3], [-0.0, 3.0], [True, False]),
+        *(["a", "b"], ["a", "b "], ["a", None], ["a", "None"], ["a", "nan"], ["a\udcff", "b"], ["a\\udcff", "b"]),
+    ]
+    tables = [pd.DataFrame({"x": column}) for column in columns]
+    tables += [pd.DataFrame({"x": [1, None]}, dtype="Int64"), pd.DataFrame({"y": [0.1, 0.3]}), pd.DataFrame({"x": []})]
+    assert len({tidy._checksum(table) for table in tables}) == len(tables)
 
 
 def test_groups_of_images_are_a_column(report):
