@@ -102,6 +102,11 @@ def _as_choice(parser: OverridesParser, value: Any) -> str:
             read = parser.parse_override(f"key={value}").value()
             if not (isinstance(read, ChoiceSweep) and read.simple_form):  # a,b
                 return value
+    return _in_grammar(value)
+
+
+def _in_grammar(value: Any) -> str:
+    """A `value` of YAML as an override has it: null, lists and mappings of any depth, texts in quotes."""
     return Override._get_value_element_as_str(_in_quotes(value))
 
 
@@ -116,7 +121,8 @@ def _in_quotes(value: Any) -> Any:
 
 def parsed(parser: OverridesParser, params: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Override]:
     """`params` and `arguments`, which replace params of the same key, by key."""
-    overrides = [*force_overrides([f"{key}={value}" for key, value in params.items()]), *arguments]
+    texts = {key: value if isinstance(value, str) else _in_grammar(value) for key, value in params.items()}
+    overrides = [*force_overrides([f"{key}={text}" for key, text in texts.items()]), *arguments]
     with as_config_errors(overrides):
         return {one.get_key_element().lstrip("+"): one for one in parser.parse_overrides(overrides)}
 

@@ -441,6 +441,7 @@ def _lines(error: ValidationError, model: type[BaseModel], prefix: str) -> list[
             line = f"{key}: missing"
         else:
             message = detail["msg"].removeprefix("Value error, ")[:LONGEST]  # it may repeat what it got
+            message = message.partition(" or instance of ")[0]  # a class of ours, of which users know nothing
             line = f"{key}: got {shown(detail['input'])}; {message[0].lower()}{message[1:]}"
         lines.setdefault(key, line)  # a union complains once for each of its members: the first is enough
     return list(lines.values())

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import (
     ConfigCompositionException,
@@ -190,6 +191,8 @@ def format_hydra_error(error: Exception, overrides: Sequence[str]) -> str:
             f"{shown(override)}: cannot be read; an override is key=value, with quotes around a value that has any of "
             "the signs ,=:()[]{}'\" in it, for example 'notes=\"first, second\"'"
         )
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError):
+        return f"a file of the config is not plain YAML: {' '.join(str(error).split())}"
     verbose = [override for override in overrides if override.startswith("hydra.verbose=")]
     if verbose and isinstance(error, AssertionError):
         return f"{verbose[0]}: allowed are true, false and names of loggers"

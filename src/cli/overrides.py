@@ -194,8 +194,11 @@ def error_message(error: ValueError | OSError) -> str:
 def plain_values(config: DictConfig) -> dict[str, Any]:
     """The composed config as plain dicts, lists and values, every interpolation resolved.
 
-    Raises ConfigError for keys without a value and for an interpolation that leads nowhere.
+    Raises ConfigError for keys without a value, for an interpolation that leads nowhere, and for an experiment that
+    Hydra took for a section of that name.
     """
+    if misplaced := [group for group in ("experiment", "setting") if group in config]:
+        raise ConfigError([f"{group}: its file must begin with the line `# @package _global_`" for group in misplaced])
     try:
         if missing := sorted(OmegaConf.missing_keys(config)):
             raise ConfigError([f"{key}: missing" for key in missing])

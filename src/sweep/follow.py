@@ -31,16 +31,20 @@ class JobLost(Exception):
 
 
 class Executor(Protocol):
-    """What runs jobs: processes here, SLURM, Ray."""
+    """What runs jobs: processes here, SLURM, Ray. Made of a launcher's settings; raises ConfigError with every problem.
 
-    device_here: bool  # whether the jobs run on this machine, so that their device can be checked
-    restarts: int  # how often a run that the cluster ended starts again in one launch
+    What follows here is what `follow` needs.
+    """
+
+    device_here: bool = False  # whether the jobs run on this machine, so that their device can be checked
+    restarts: int = 0  # how often a run that the cluster ended starts again in one launch
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Runs all `jobs`, with `follow`; returns the signal that stopped it, if any."""
 
     def choose(self, waiting: Sequence[Job], running: int) -> Sequence[Job]:
-        """Those of `waiting` that it takes now, beside as many `running` ones."""
+        """Those of `waiting` that it takes now, beside as many `running` ones; all, if it has a queue."""
+        return waiting
 
     def submit(self, jobs: Sequence[Job]) -> Sequence[Handle]:
         """Submits `jobs`; raises ValueError if they are refused."""

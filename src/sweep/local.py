@@ -18,7 +18,7 @@ from src.base.environment import usable_cores
 from src.base.record import RunRecord, SweepFolder
 from src.cli.console import STARTED
 from src.display.text import count_text
-from src.sweep.follow import core_limits, follow, parse_settings
+from src.sweep.follow import Executor, core_limits, follow, parse_settings
 from src.sweep.process import Job, JobProcess
 from src.sweep.progress import Progress
 from src.sweep.worker import PATIENCE
@@ -93,11 +93,10 @@ class Slot:
         return JobProcess(job.record.folder.parent, self.environment, job)
 
 
-class LocalBackend:
-    """Runs jobs in slots. Raises ConfigError with every wrong setting."""
+class LocalBackend(Executor):
+    """Runs jobs in slots."""
 
     device_here = True
-    restarts = 0
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = parse_settings(LocalSettings, settings)
@@ -107,7 +106,7 @@ class LocalBackend:
         self._budget = Budget(self.settings.budget_hours)
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
-        """Runs all `jobs` for which there is time; returns the signal that stopped it, if any."""
+        """Runs those of `jobs` for which there is time."""
         self._free, self._progress = [Slot(environment) for environment in self.slots(jobs)], progress
         for file in SweepFolder(jobs[0].record.folder.parent).run_files():
             self._budget.learn(RunRecord(file.parent))
@@ -145,11 +144,9 @@ class LocalBackend:
         return started
 
     def has_ended(self, handle: JobProcess) -> bool:
-        """Whether the process has ended."""
         return handle.has_ended()
 
     def result(self, handle: JobProcess) -> str:
-        """The status of the run, or `busy`."""
         self._free.append(self._taken.pop(handle))
         status = handle.finish()
         self._failures += status == "failed"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from src.base.config import Section
-from src.sweep.follow import JobLost, core_limits, follow, parse_settings
+from src.sweep.follow import Executor, JobLost, core_limits, follow, parse_settings
 from src.sweep.process import Job, RemoteJob
 from src.sweep.progress import Progress
 from src.sweep.worker import PATIENCE
@@ -33,17 +33,14 @@ class RaySettings(Section):
     restarts: int = Field(ge=0)
 
 
-class RayBackend:
-    """Runs jobs on a Ray cluster. Raises ConfigError with every wrong setting, and if Ray is not installed."""
-
-    device_here = False
+class RayBackend(Executor):
+    """Runs jobs on a Ray cluster."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = parse_settings(RaySettings, settings, package="ray")
         self.restarts = self.settings.restarts
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
-        """Runs all `jobs`; returns the signal that stopped it, if any."""
         import ray
 
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports from a Ray that we start
@@ -74,21 +71,14 @@ class RayBackend:
             raise ValueError(problem)
         print(f"{problem}; waiting for one to join", file=sys.stderr)
 
-    def choose(self, waiting: Sequence[Job], running: int) -> Sequence[Job]:
-        """All: Ray has a queue."""
-        return waiting
-
     def submit(self, jobs: Sequence[Job]) -> list[Any]:
-        """One task for each."""
         environment = core_limits(self.settings.num_cpus)
         return [self._task.remote(RemoteJob(job, environment)) for job in jobs]
 
     def has_ended(self, handle: Any) -> bool:
-        """Whether the task is over."""
         return bool(self._ray.wait([handle], timeout=0, fetch_local=False)[0])
 
     def result(self, handle: Any) -> str:
-        """The status that the job returned; raises JobLost if it returned none."""
         try:
             return str(self._ray.get(handle))
         except self._ray.exceptions.RayError as error:

@@ -16,7 +16,7 @@ from pydantic import Field
 from src.base.config import Section
 from src.base.errors import ConfigError
 from src.base.record import SweepFolder
-from src.sweep.follow import JobLost, core_limits, follow, parse_settings
+from src.sweep.follow import Executor, JobLost, core_limits, follow, parse_settings
 from src.sweep.process import Job, RemoteJob
 from src.sweep.progress import Progress
 
@@ -47,10 +47,8 @@ class SlurmSettings(Section):
     additional_parameters: dict[str, str | int | float | bool] | None
 
 
-class SlurmBackend:
-    """Runs jobs through SLURM. Raises ConfigError with every wrong setting, and if submitit or SLURM is missing."""
-
-    device_here = False
+class SlurmBackend(Executor):
+    """Runs jobs through SLURM."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = parse_settings(SlurmSettings, settings, package="submitit")
@@ -59,10 +57,7 @@ class SlurmBackend:
         self.restarts = self.settings.restarts
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
-        """Submits all `jobs` and follows them; returns the signal that stopped it, if any.
-
-        With `wait: false` it prints the ids of the submitted arrays and ends the program.
-        """
+        """With `wait: false` it prints the ids of the submitted arrays and ends the program."""
         sweep = jobs[0].record.folder.parent
         self._executor = self._make_executor(sweep)
         if self.settings.wait:
@@ -123,7 +118,6 @@ class SlurmBackend:
         return handle.paths.result_pickle.exists() or self._queue.is_gone(handle.job_id)
 
     def result(self, handle: Any) -> str:
-        """The status that the job returned; raises JobLost, with SLURM's state of it, if it returned none."""
         from submitit.core.utils import UncompletedJobError
 
         if self.settings.cluster == "local" or handle.paths.result_pickle.exists():

@@ -31,6 +31,10 @@ def test_all_problems_come_at_once_with_what_was_got_and_what_is_allowed(compose
     ]
 
 
+def test_a_value_in_place_of_a_section_is_said_without_names_of_our_classes(composed):
+    assert problems_of(RunConfig, {**composed(), "sweep": 5}) == ["sweep: got 5; input should be a valid dictionary"]
+
+
 def test_keys_of_the_kind_of_data_are_known(composed):
     assert problems_of(RunConfig, composed("data=synthetic", "data.trainvall=5")) == [
         "data.trainvall: unknown key (got 5); did you mean 'trainval'? allowed: border, cache_dir, decode_once, fold, "

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from pathlib import Path
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
@@ -116,6 +117,21 @@ def test_what_is_typed_stays_unless_hydra_refuses_it(here, typed, taken):
 def test_an_own_group_that_nothing_chooses_yet_is_added_with_a_plus(train, own):
     done = train("-cd", own, "user=me")
     assert done.returncode == 1 and "No match in the defaults list; +user=me adds it\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("seed: 7\n", "experiment: its file must begin with the line `# @package _global_`"),
+        ("seed: [1, 2\n", 'while parsing a flow sequence in "{file}", line 1, column 7'),
+        ("seed: 1\nseed: 2\n", 'found duplicate key seed in "{file}", line 2, column 1'),
+    ],
+)
+def test_what_is_wrong_with_the_file_of_an_experiment_is_said(train, own, content, line):
+    file = Path(own) / "experiment/wrong.yaml"
+    file.write_text(content)
+    done = train("-cd", own, "experiment=wrong")
+    assert done.returncode == 1 and done.stderr.count("\n") == 2 and line.format(file=file) in done.stderr
 
 
 class Heard(Callback):

@@ -76,6 +76,12 @@ def test_a_value_in_a_list_is_one_value(value, override):
     assert jobs_of({"grids": [{"notes": [value, "c"]}]}) == [f"notes={override}", "notes=c"]
 
 
+def test_a_value_of_yaml_that_is_not_a_text_is_the_same_value_in_the_run():
+    params = {"mix": None, "tags": ["a, b", None], "trainer.by_model": {"unet": {"epochs": 3}}, "seed": "0,1"}
+    shared = "mix=null tags=['a, b',null] trainer.by_model={unet:{epochs:3}}"
+    assert jobs_of({"params": params}) == [f"{shared} seed=0", f"{shared} seed=1"]
+
+
 def test_true_leaves_out_no_1():
     jobs = ["seed=0 mix=True", "seed=1 mix=0", "seed=1 mix=True"]
     assert jobs_of({"exclude": [{"seed": [True, 0], "mix": [0]}]}, "seed=0,1", "mix=0,true") == jobs
