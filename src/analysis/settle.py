@@ -59,7 +59,11 @@ class Settling:
         train: Callable[[Sequence[Run]], None],
     ) -> None:
         self.folder, self.budget, self.train = folder, budget, train
+        if any(one.config["debug"] for one in settings.values()):
+            raise ConfigError(["debug: its runs see only a few batches and count in no answer; leave it out"])
         self.questions = questions_on_best({setting: one.name for setting, one in settings.items()})
+        if file is None and len({one.fingerprint for one in settings.values()}) > 1:
+            raise ConfigError(["goal: got settings on different data, which have no best; give one data set"])
         if file is not None:
             configs = {setting: (one.config, one.fingerprint) for setting, one in settings.items()}
             self.questions, left_out = questions_on_claims(file, planned_settings(configs))
@@ -133,7 +137,7 @@ class Settling:
         begun, spent = begun_seeds(records, self.rules.first_seed), begun_runs(records)
         asked = [one for one in still_open(answers, records, self.rules) if len(one.needs)]
         if not asked:
-            return [f"{self.folder}: nothing is left to decide"]
+            return [f"{self.folder}: nothing is left that more seeds can decide"]
         if asked[0].look < 0 and not asked[0].question.hypotheses:  # of pairs, those with the leader will matter
             asked = asked[: len(self.rules.settings) - 1]
         needs = {

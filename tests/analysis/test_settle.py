@@ -47,6 +47,15 @@ def settling(sweep, begun, budget=40, file=None, most=1000, first_seed=0, planne
     return Settling(sweep, file, planned, budget, 0.005, first_seed, work)
 
 
+def test_settings_on_different_data_and_debug_runs_are_refused(tmp_path):
+    (first, own), (second, other), _ = settings().items()
+    with pytest.raises(ConfigError, match="goal: got settings on different data, which have no best"):
+        settling(tmp_path, [], planned={first: own, second: other._replace(fingerprint="e2" * 32)})
+    debug = other._replace(config={**other.config, "debug": {"name": "one_batch"}})
+    with pytest.raises(ConfigError, match="debug: its runs see only a few batches"):
+        settling(tmp_path, [], planned={first: own, second: debug})
+
+
 @pytest.mark.long
 def test_what_is_beaten_gets_no_more_seeds_and_the_rest_does_until_the_budget_ends(tmp_path, capsys):
     begun = []

@@ -132,6 +132,11 @@ class Comparison:
         return self.hypothesis.metric.quality and len(self.hypothesis.arms) == 1
 
     @property
+    def factor(self) -> int:
+        """By which its p-values are multiplied."""
+        return LEVEL_FACTOR if self.is_level else 1
+
+    @property
     def display_values(self) -> tuple[float, float, float] | None:
         """The effect and the ends of its interval in display units; None if a setting has no runs."""
         if self.estimate is None:
@@ -170,19 +175,27 @@ class Comparison:
     @property
     def _tested(self) -> tuple[Sequence[Scores], Sequence[float]]:
         """The samples and weights of the estimate."""
-        return (self.samples, self.hypothesis.weights) if self.pairs is None else ([self.pairs], [1.0])
+        merged = self.merged()
+        return (merged.samples, merged.hypothesis.weights) if self.pairs is None else ([self.pairs], [1.0])
+
+    def merged(self) -> "Comparison":
+        """The same with each setting once: one that is in several arms has more weight, not more runs."""
+        arms = zip(self.settings, self.samples, self.with_failures or self.samples, strict=True)
+        arm_of = {id(setting): (setting, *scores) for setting, *scores in arms}
+        settings, samples, with_failures = zip(*arm_of.values(), strict=True)
+        weights = _weights_by_setting(self.settings, self.hypothesis.weights)
+        hypothesis = replace(self.hypothesis, weights=weights)
+        return replace(self, hypothesis=hypothesis, settings=settings, samples=samples, with_failures=with_failures)
 
     def with_failures_against(self, region: Region) -> Estimate | None:
         """The effect if failed runs of the settings that `region` favors had scored 0; None if they have none."""
-        favored = 1 if math.isinf(region[1]) else -1
-        if not any(
-            setting.has_failures and favored * weight > 0
-            for setting, weight in zip(self.settings, self.hypothesis.weights, strict=True)
-        ):
+        one, favored = self.merged(), 1 if math.isinf(region[1]) else -1
+        is_favored = [favored * weight > 0 for weight in one.hypothesis.weights]
+        if not any(own and setting.has_failures for own, setting in zip(is_favored, one.settings, strict=True)):
             return None
-        arms = zip(self.hypothesis.weights, self.samples, self.with_failures, strict=True)
-        samples = [with_failures if favored * weight > 0 else sample for weight, sample, with_failures in arms]
-        return estimates.contrast(samples, self.hypothesis.weights)
+        arms = zip(is_favored, one.samples, one.with_failures, strict=True)
+        samples = [with_failures if own else sample for own, sample, with_failures in arms]
+        return estimates.contrast(samples, one.hypothesis.weights)
 
     def _p(self, region: Region) -> float:
         """A verdict in favor of a setting must also hold with its failed runs scored 0."""
@@ -192,7 +205,7 @@ class Comparison:
         with_failures = self.with_failures_against(region)
         if with_failures is not None:
             p_value = max(p_value, with_failures.p_within(*region))
-        return min(1.0, LEVEL_FACTOR * p_value) if self.is_level else p_value
+        return min(1.0, self.factor * p_value)
 
 
 def decisive(contexts: Sequence[Comparison]) -> Sequence[Comparison]:
@@ -203,14 +216,30 @@ def decisive(contexts: Sequence[Comparison]) -> Sequence[Comparison]:
 
 
 def compare(records: Records, settings: Sequence[Setting], hypothesis: Hypothesis) -> list[Comparison]:
-    """The comparisons that test `hypothesis`: one for each choice of `settings` that differ in nothing else.
+    """The comparisons that test `hypothesis`: one for each of `choices_of`.
 
-    If there is none, one that names the missing runs.
+    If there is none, one that says why.
     """
+    if choices := choices_of(settings, hypothesis):
+        return [comparison for choice in choices for comparison in compare_choice(records, choice, hypothesis)]
+    if same := matched(settings, hypothesis.arms, hypothesis.may_differ):
+        problem = f"both sides have the setting {same[0][0].label}; a setting is not compared with itself"
+        return [Comparison(hypothesis, same[0], problem=problem)]
+    return [Comparison(hypothesis, (), problem=_missing(settings, hypothesis.arms))]
+
+
+def choices_of(settings: Sequence[Setting], hypothesis: Hypothesis) -> list[tuple[Setting, ...]]:
+    """Every choice of `settings`, one for each arm, that differ in nothing else; without those that cancel out."""
     choices = matched(settings, hypothesis.arms, hypothesis.may_differ)
-    if not choices:
-        return [Comparison(hypothesis, (), problem=_missing(settings, hypothesis.arms))]
-    return [comparison for choice in choices for comparison in compare_choice(records, choice, hypothesis)]
+    return [choice for choice in choices if any(_weights_by_setting(choice, hypothesis.weights))]
+
+
+def _weights_by_setting(settings: Sequence[Setting], weights: Sequence[float]) -> tuple[float, ...]:
+    """The sum of the weights of each of `settings`, each once."""
+    sums: dict[int, float] = {}
+    for setting, weight in zip(settings, weights, strict=True):
+        sums[id(setting)] = sums.get(id(setting), 0.0) + weight
+    return tuple(sums.values())
 
 
 def compare_choice(records: Records, choice: tuple[Setting, ...], hypothesis: Hypothesis) -> list[Comparison]:
@@ -219,9 +248,9 @@ def compare_choice(records: Records, choice: tuple[Setting, ...], hypothesis: Hy
         f"{name} differs too: {' and '.join('off' if value is None else str(value) for value in values)}"
         for name, values in also_differing(choice, {key for arm in hypothesis.arms for key in arm}).items()
     )
-    if not hypothesis.metric.cost:
+    if not (hypothesis.metric.cost and all(setting.folders for setting in choice)):
         return [compare_settings(records, choice, hypothesis, notes=notes)]
-    by_device = _folders_by_device(records, choice)
+    by_device = folders_by_device(records, choice)
     if not by_device:
         problem = "no device was used exclusively by runs of every side"
         return [Comparison(hypothesis, choice, problem=problem, notes=notes)]
@@ -255,9 +284,8 @@ def compare_settings(
         problem = _too_short(records, metric, [folder for own in folders for folder in own]) or problem
     with_failures = [with_failures_as_0(records, *arm, metric) for arm in zip(choice, samples, strict=True)]
     comparison = Comparison(hypothesis, choice, tuple(samples), problem, notes, tuple(with_failures))
-    level = 1 - (1 - CONFIDENCE) / LEVEL_FACTOR
-    comparison = replace(comparison, problem=problem or comparison.pairs_problem)
-    return replace(comparison, confidence=level) if comparison.is_level else comparison
+    confidence = 1 - (1 - CONFIDENCE) / comparison.factor
+    return replace(comparison, problem=problem or comparison.pairs_problem, confidence=confidence)
 
 
 def with_failures_as_0(records: Records, setting: Setting, sample: Scores, metric: Metric) -> Scores:
@@ -335,7 +363,7 @@ def _lacking(finished: Sequence[Setting], arm: Filter) -> str:
     )
 
 
-def _folders_by_device(records: Records, choice: Sequence[Setting]) -> dict[str, list[list[str]]]:
+def folders_by_device(records: Records, choice: Sequence[Setting]) -> dict[str, list[list[str]]]:
     """For each kind of device that runs of every setting had to themselves, the folders of those runs."""
     folders = [folder for setting in choice for folder in setting.folders]
     exclusive = records.of_runs(folders, "exclusive").fillna(False).astype(bool)

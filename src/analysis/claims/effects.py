@@ -28,7 +28,6 @@ from src.analysis.statistics.estimates import (
     LEAST_SEEDS,
     LEVEL,
     POWER,
-    Scores,
     holm,
     images_needed,
     seeds_needed,
@@ -273,24 +272,22 @@ def _p_depends(contexts: Sequence[Comparison]) -> float:
 
 
 def _combined(contexts: Sequence[Comparison], context_weights: Sequence[float]) -> Comparison:
-    """One comparison with each setting once: one that is in several contexts has more weight, not more runs.
+    """One comparison of all settings, each once.
 
     A context without any runs of one level leaves no mean: it is returned, for its problem.
     """
     if lacking := [one for one in contexts if not one.samples]:
         return lacking[0]
-    weights: dict[tuple[str, ...], float] = {}
-    parts: dict[tuple[str, ...], tuple[Setting, Scores, Scores]] = {}
-    for arm, sign in ((0, 1.0), (1, -1.0)):
-        for one, weight in zip(contexts, context_weights, strict=True):
-            runs = one.settings[arm].folders
-            parts[runs] = one.settings[arm], one.samples[arm], one.with_failures[arm]
-            weights[runs] = weights.get(runs, 0.0) + sign * weight
-    settings, samples, with_failures = zip(*parts.values(), strict=True)
+    arms = [
+        (sign * weight, one.settings[arm], one.samples[arm], one.with_failures[arm])
+        for arm, sign in enumerate(DIFFERENCE)
+        for one, weight in zip(contexts, context_weights, strict=True)
+    ]
+    weights, settings, samples, with_failures = zip(*arms, strict=True)
     problem = next((one.problem for one in contexts if one.problem), None)
     notes = dict.fromkeys(note for one in contexts for note in one.notes)
-    hypothesis = replace(contexts[0].hypothesis, weights=tuple(weights.values()))
-    combined = Comparison(hypothesis, settings, samples, problem, tuple(notes), with_failures)
+    hypothesis = replace(contexts[0].hypothesis, weights=weights)
+    combined = Comparison(hypothesis, settings, samples, problem, tuple(notes), with_failures).merged()
     return replace(combined, problem=problem or combined.pairs_problem)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from src.analysis.claims.claim_file import ClaimFile, Printed
+from src.analysis.claims.comparison import folders_by_device
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.statistics.estimates import estimate_contrast
@@ -57,6 +58,7 @@ def _numbers(records: Records, printed: Printed, setting: Setting) -> list[dict[
         low, high = math.nan, math.nan
         if len(sample) and not metric.cost:
             low, high = estimate_contrast([sample], [1.0], metric.is_per_image).interval()
+            low, high = np.clip((low, high), 0, 1) if metric.quality else (low, high)
         here = float(np.mean(sample)) if len(sample) else math.nan
         rows.append(
             {"metric": name, "printed": number[0], "printed_to": number[1], "here": here, "low": low, "high": high}
@@ -67,9 +69,8 @@ def _numbers(records: Records, printed: Printed, setting: Setting) -> list[dict[
 
 def _comparable(records: Records, setting: Setting) -> Sequence[str]:
     """The folders of the runs of `setting` whose costs mean something: each alone on its device, all on one kind."""
-    runs = records.included[records.included["folder"].isin(setting.folders)]
-    alone = runs[runs["exclusive"].fillna(False).astype(bool)]
-    return list(alone["folder"]) if alone["device"].nunique() == 1 else []
+    by_device = folders_by_device(records, [setting])
+    return by_device.popitem()[1][0] if len(by_device) == 1 else []
 
 
 def _differing(file: ClaimFile, printed: Printed, setting: Setting) -> str:

@@ -24,9 +24,9 @@ from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.comparison import (
     ABOVE,
     BELOW,
-    LEVEL_FACTOR,
     Comparison,
     Hypothesis,
+    choices_of,
     compare,
     compare_settings,
     counted_mean,
@@ -35,7 +35,7 @@ from src.analysis.claims.ranking import BETTER
 from src.analysis.claims.verdicts import Results, Status, p_holds, p_reversed
 from src.analysis.records.files import Text
 from src.analysis.records.loading import Records
-from src.analysis.records.matching import Setting, matched, settings_of
+from src.analysis.records.matching import Setting, settings_of
 from src.analysis.statistics.estimates import LEAST_SEEDS, LEVEL, Scores, VarianceComponents
 from src.analysis.statistics.metrics import METRICS
 from src.analysis.statistics.sequential import LADDER, PATHS, Futures, adjusted_for_looks, futures, level_at
@@ -109,7 +109,7 @@ def questions_on_claims(file: ClaimFile, planned: Sequence[Setting]) -> tuple[li
     questions, left_out = [], []
     for name in file.claims:
         hypotheses = tuple(file.hypotheses(name))
-        choices = [matched(planned, one.arms, one.may_differ) for one in hypotheses]
+        choices = [choices_of(planned, one) for one in hypotheses]
         if any(one.metric not in METRICS.values() for one in hypotheses):
             left_out.append(f"{name}: is about the shape of a curve, which more seeds do not decide")
         elif any(one.metric in SINGLE_IMAGES for one in hypotheses):
@@ -261,7 +261,7 @@ def look_at(question: Question, look: int, results: Results, margin: float, ques
 
 def _at_level(comparison: Comparison, level: float) -> Comparison:
     """The same with the interval of a look that may spend `level`."""
-    confidence = 1 - level / _factor(comparison)
+    confidence = 1 - level / comparison.factor
     return replace(comparison, confidence=confidence, notes=(*comparison.notes, f"{confidence:.2%} interval"))
 
 
@@ -288,11 +288,6 @@ def _doubled(results: Results) -> int:
     return 2 if len(results) > 1 else 1
 
 
-def _factor(comparison: Comparison) -> int:
-    """By which its p-values are multiplied."""
-    return LEVEL_FACTOR if comparison.is_level else 1
-
-
 def needs_of(answer: Answer, questions: int, margin: float) -> Scores:
     """The seeds of each setting with which an answer, one of so many, may be decided, (paths,)."""
     results = answer.results or tuple((Comparison(one, ()),) for one in answer.question.hypotheses or (BETTER,))
@@ -307,7 +302,7 @@ def needs_of(answer: Answer, questions: int, margin: float) -> Scores:
     for contexts in results:
         contradicted = np.ones_like(holds)
         for one in contexts:
-            found, own = _futures(one, looks, rng), levels / _factor(one)
+            found, own = _futures(one, looks, rng), levels / one.factor
             holds &= found.within(*one.hypothesis.confirming, own)
             contradicted &= np.any([found.within(*r, own / len(results)) for r in one.hypothesis.contradicting], axis=0)
             equal &= _may_be_equivalent(one) & found.within(-margin, margin, own / _doubled(results))

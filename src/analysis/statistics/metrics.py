@@ -78,6 +78,7 @@ class Metric:
             return np.array([[self.of_images(row)] for row in records.per_image(folders, self.image_column)])
         if self.run_column:
             values = records.of_runs(folders, self.run_column)
+            values = values.mask(values.le(0) & self.cost)  # 0 has no ratio: it was not measured
             return values.to_numpy(np.float64, na_value=np.nan).reshape(-1, 1)
         of_epochs = self._of_best_epoch if self.best_column else self._of_curve
         return np.array([[of_epochs(records, folder)] for folder in folders], dtype=np.float64)

@@ -13,7 +13,7 @@ from src.analysis.records.matching import settings_of
 from src.analysis.statistics.estimates import contrast
 from src.analysis.statistics.metrics import METRICS
 from tests.analysis import sweeps
-from tests.analysis.recorded import finish, replicates
+from tests.analysis.recorded import fail, finish, replicates
 
 UNET, RESNET = {"model": "unet"}, {"model": "resnet34_unet"}
 
@@ -92,6 +92,33 @@ def test_what_may_differ_is_said_where_it_does(tmp_path):
     assert one.notes == ("trainer.batch_size differs too: 4 and 8",)
 
 
+def test_an_interaction_that_shares_an_arm_has_its_weight_twice_and_not_more_runs(tmp_path):
+    """adamw − adam against sgd − adamw is 2 adamw − adam − sgd."""
+    names = ("adamw", "adam", "sgd")
+    for name in names:
+        replicates(tmp_path, f"optimizer={name}", spread=0.01, images=10)
+    records = load_records([tmp_path])
+    settings = {one.label: one for one in settings_of(records)}
+    arms = tuple({"optimizer": name} for name in ("adamw", "adam", "sgd", "adamw"))
+    regions = ((0.0, math.inf), ((-math.inf, 0.0),))
+    (one,) = compare(
+        records, list(settings.values()), Hypothesis(METRICS["test_dice"], arms, (1.0, -1.0, -1.0, 1.0), *regions)
+    )
+    expected = contrast([records.per_image(settings[name].folders, "dice") for name in names], [2.0, -1.0, -1.0])
+    assert one.estimate.variance == pytest.approx(expected.variance) and one.estimate.df == pytest.approx(expected.df)
+    assert one.p_confirming == pytest.approx(expected.p_within(0, math.inf)) and one.seeds == (3, 3, 3, 3)
+
+
+def test_a_setting_is_not_compared_with_itself(tmp_path):
+    replicates(tmp_path, "model=unet", images=5)
+    (one,) = compared(tmp_path, arms=(UNET, UNET))
+    assert one.problem == "both sides have the setting all runs; a setting is not compared with itself"
+    assert (one.p_confirming, one.p_contradicting) == (1.0, 1.0)
+    replicates(tmp_path, "model=resnet34_unet", images=5)
+    (one,) = compared(tmp_path, arms=(UNET, {"model": ["unet", "resnet34_unet"]}))
+    assert [setting.label for setting in one.settings] == ["unet", "resnet34_unet"]
+
+
 class TestCosts:
     """Times and memory count only where a run had a device of one kind to itself."""
 
@@ -110,6 +137,19 @@ class TestCosts:
         replicates(tmp_path, "model=resnet34_unet", seeds=3, device_jobs=jobs)
         (one,) = compared(tmp_path, "peak_memory")
         assert one.problem.startswith("no device was used exclusively by runs of every side") and one.settings
+
+    def test_a_setting_without_runs_is_said_to_have_too_few(self, tmp_path):
+        replicates(tmp_path, "model=unet", seeds=3, images=5)
+        fail(tmp_path, "model=resnet34_unet")
+        (one,) = compared(tmp_path, "train_seconds")
+        assert one.problem == "too few seeds (0 of resnet34_unet); a verdict needs 3 of each"
+
+    def test_a_cost_of_0_is_unknown(self, tmp_path):
+        for model in ("unet", "resnet34_unet"):
+            for seed in range(3):
+                finish(tmp_path, f"model={model}", dice=[0.5], seed=seed, memory=10**9 * (model == "unet" or seed > 0))
+        (one,) = compared(tmp_path, "peak_memory")
+        assert one.seeds == (3, 2) and one.notes == ("on NVIDIA H200", "unknown for 1 of the runs")
 
     def test_each_kind_of_device_answers_for_itself(self, tmp_path):
         for seed, device in enumerate(["NVIDIA H200"] * 3 + ["NVIDIA A100"] * 3):

@@ -42,6 +42,13 @@ def test_each_number_stands_beside_the_mean_of_the_runs(tmp_path):
     assert {row["other_conditions"] for row in rows} == {""}
 
 
+def test_an_interval_ends_where_scores_do(tmp_path):
+    for seed, dice in enumerate(([0.9, 1.0], [0.99, 0.98], [0.2, 0.3])):
+        finish(tmp_path, dice=dice, seed=seed)
+    (row,) = rows_of(tmp_path, file_of({"setting": {"model": "unet"}, "numbers": {"test_dice": 0.93}}))
+    assert (row["low"], row["high"]) == (0, 1)
+
+
 def test_other_sizes_are_named_and_the_reports_own_size_comes_alone(tmp_path):
     printed = {"setting": {"model": "unet", "trainer.batch_size": 32}, "numbers": {"test_dice": 0.93}}
     file = file_of(printed, **{"model.width": 64, "train_images": 3312})
