@@ -111,27 +111,31 @@ def measure_network(
     batch = next(iter(_loader(config, pairs, read_pair, workers=0).start(0)))
     model = build(config.model, nn.Module, config.allow_targets)
 
-    def bare() -> Work:
-        return _bare_steps(build_train_state(config, numerics, STEPS_PER_EPOCH), batch, clock)
+    def state() -> TrainState:
+        return build_train_state(config, numerics, STEPS_PER_EPOCH)
 
     def ours(batches: Callable[[], Iterator[Batch] | None]) -> Work:
-        loader = _loader(
-            config, pairs, read_pair, workers, pin_memory=device.type == "cuda", limit_batches=lead + steps
-        )
-        return _our_loop(build_train_state(config, numerics, STEPS_PER_EPOCH), loader, config, batches, clock)
+        pins = device.type == "cuda"
+        loader = _loader(config, pairs, read_pair, workers, pin_memory=pins, limit_batches=lead + steps)
+        return partial(_our_loop, state(), loader, config, batches, clock)
 
     def reports() -> Work:
+        network = copy.deepcopy(model).to(device)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
         loader = baseline_loader(pairs, splits.decoder, config, workers)
-        return _reports_loop(copy.deepcopy(model).to(device), loader, device, clock)
+        return partial(_reports_loop, network, optimizer, loader, device, clock)
 
     ways: dict[str, Callable[[], Work]] = {
-        "bare": bare,
+        "bare": lambda: partial(_take_steps, _bare_step(state(), batch), clock),
         "memory": lambda: ours(lambda: repeat(batch, lead + steps)),
         "loop": lambda: ours(lambda: None),
         "reports": reports,
     }
     if script:
-        ways["baseline"] = lambda: _scripts_steps(script, copy.deepcopy(model).to(device), config, batch, device, clock)
+        take_steps = naming_script(script)(_take_steps)
+        ways["baseline"] = lambda: partial(
+            take_steps, _scripts_step(script, copy.deepcopy(model).to(device), config, batch, device), clock
+        )
     seconds, memory = measure_in_turns(ways, repeats, config.model["name"], device)
     images_per_second = batch_size / spread(seconds["loop"])["median"]
     operations = BACKWARD_TOO * forward_operations(config)
@@ -233,20 +237,28 @@ def _our_loop(
     config: RunConfig,
     batches: Callable[[], Iterator[Batch] | None],
     new_clock: Callable[[], StepClock],
-) -> Work:
-    """An epoch of our loop a turn; with `batches`, which are in memory already, it waits for none."""
-
-    def turn() -> float:
-        clock = new_clock()
-        state.batch, state.seconds, state.tally = 0, 0.0, type(state.tally)()
-        train_epoch(state, loader, config.trainer, lambda: clock.tick(state.batch), batches())
-        state.epoch += 1
-        return clock.seconds()
-
-    return turn
+) -> float:
+    """An epoch of our loop; with `batches`, which are in memory already, it waits for none."""
+    clock = new_clock()
+    state.batch, state.seconds, state.tally = 0, 0.0, type(state.tally)()
+    train_epoch(state, loader, config.trainer, lambda: clock.tick(state.batch), batches())
+    state.epoch += 1
+    return clock.seconds()
 
 
-def _bare_steps(state: TrainState, batch: Batch, new_clock: Callable[[], StepClock]) -> Work:
+def _reports_loop(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: DataLoader,
+    device: torch.device,
+    new_clock: Callable[[], StepClock],
+) -> float:
+    clock = new_clock()
+    baseline_epoch(model, optimizer, loader, device, clock.tick)
+    return clock.seconds()
+
+
+def _bare_step(state: TrainState, batch: Batch) -> Callable[[], None]:
     """Forward, backward and step on one batch that is ready on the device."""
     images, targets = (part.to(state.network.numerics.device) for part in (batch.images, batch.targets))
 
@@ -256,17 +268,12 @@ def _bare_steps(state: TrainState, batch: Batch, new_clock: Callable[[], StepClo
         state.optimizer.zero_grad(set_to_none=True)
 
     state.network.model.train()
-    return partial(_take_steps, step, new_clock)
+    return step
 
 
-def _scripts_steps(
-    script: str,
-    model: nn.Module,
-    config: RunConfig,
-    batch: Batch,
-    device: torch.device,
-    new_clock: Callable[[], StepClock],
-) -> Work:
+def _scripts_step(
+    script: str, model: nn.Module, config: RunConfig, batch: Batch, device: torch.device
+) -> Callable[[], None]:
     """The step of a script on one batch that is ready on the device, normalized and in float32."""
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (config.data.mean, config.data.std))
     images = (batch.images.to(device).float() / 255 - mean) / std  # (B, 3, S, S)
@@ -274,25 +281,7 @@ def _scripts_steps(
     make_step = load_make_step(script)
     with naming_script(script):
         step = make_step(model, device, len(images), config.data.image_size)
-
-    def turn() -> float:
-        with naming_script(script):
-            return _take_steps(partial(step, images, masks), new_clock)
-
-    return turn
-
-
-def _reports_loop(
-    model: nn.Module, loader: DataLoader, device: torch.device, new_clock: Callable[[], StepClock]
-) -> Work:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-
-    def turn() -> float:
-        clock = new_clock()
-        baseline_epoch(model, optimizer, loader, device, clock.tick)
-        return clock.seconds()
-
-    return turn
+    return partial(step, images, masks)
 
 
 def _take_steps(step: Callable[[], Any], new_clock: Callable[[], StepClock]) -> float:

@@ -5,8 +5,9 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,17 @@ SPARE = 1 << 30  # bytes that must stay free on the disk
 AT_ONCE = 64  # images that are checked by one task
 
 
+@dataclass(eq=False)
 class CachedReader:
     """A `PairReader` that copies from arrays: `folders` has those of each size, `rows` the row of each stem.
 
     If they are removed before a process has mapped them, it reads the files, with the same result.
     """
 
-    def __init__(self, folders: Mapping[int, Path], rows: Mapping[str, int], files: FileReader) -> None:
-        self.folders = dict(folders)
-        self.rows = dict(rows)
-        self.files = files
-        self._mapped: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
+    folders: Mapping[int, Path]
+    rows: Mapping[str, int]
+    files: FileReader
+    _mapped: dict[int, tuple[np.ndarray, np.ndarray] | None] = field(default_factory=dict, init=False)
 
     def __call__(self, pair: Pair, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Image uint8 (size, size, 3) and trimap uint8 (size, size), which may be written to."""
@@ -128,12 +129,10 @@ def _arrays(place: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _checksums(arrays: Sequence[np.ndarray]) -> list[int]:
     """One for each stretch of AT_ONCE images of each array."""
+    starts = range(0, len(arrays[0]), AT_ONCE)
+    stretches = (array[start : start + AT_ONCE].reshape(-1) for array in arrays for start in starts)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(zlib.crc32, (stretch for array in arrays for stretch in _stretches(array))))
-
-
-def _stretches(array: np.ndarray) -> Iterator[np.ndarray]:
-    return (array[start : start + AT_ONCE].reshape(-1) for start in range(0, len(array), AT_ONCE))
+        return list(pool.map(zlib.crc32, stretches))
 
 
 def _require_room(folder: Path, images: int, size: int) -> None:

@@ -87,7 +87,9 @@ class TrainDataset(Dataset[Sample]):
         copy, image_index = divmod(index, len(self.pairs))
         pair = self.pairs[image_index]
         image, trimap = self.read_pair(pair, self.load_size)
-        target = trimap_to_target(trimap, self.border, self._border_generator(epoch, index))
+        border_seed = stream_seed(self.seed, RngStream.BORDER, epoch, index)
+        generator = np.random.default_rng(border_seed) if self.border == "random" else None
+        target = trimap_to_target(trimap, self.border, generator)
         try:
             if copy:
                 seed = stream_seed(self.seed, RngStream.COPY, copy, image_index)
@@ -97,11 +99,6 @@ class TrainDataset(Dataset[Sample]):
         except Exception as error:  # a transform raises any type, and never names the image
             raise ValueError(f"{pair.image}: cannot be augmented: {error}") from error
         return _as_sample(image, target, index)
-
-    def _border_generator(self, epoch: int, index: int) -> np.random.Generator | None:
-        if self.border != "random":
-            return None
-        return np.random.default_rng(stream_seed(self.seed, RngStream.BORDER, epoch, index))
 
     def _check_format(self, image: np.ndarray, target: np.ndarray) -> None:
         size = self.image_size
@@ -144,16 +141,14 @@ def augmentation_problem(
     return None
 
 
+@dataclass(eq=False)
 class EvalDataset(Dataset[Sample]):
     """Pairs without augmentation, resized to the image size; asked for by their index in `pairs`."""
 
-    def __init__(
-        self, pairs: Sequence[Pair], read_pair: PairReader, image_size: int, border: BorderPolicy = "foreground"
-    ) -> None:
-        self.pairs = pairs
-        self.read_pair = read_pair
-        self.image_size = image_size
-        self.border = border
+    pairs: Sequence[Pair]
+    read_pair: PairReader
+    image_size: int
+    border: BorderPolicy = "foreground"
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -164,13 +159,13 @@ class EvalDataset(Dataset[Sample]):
         return _as_sample(image, trimap_to_target(trimap, self.border), index)
 
 
+@dataclass(eq=False)
 class NativeDataset(Dataset[NativeSample]):
     """Pairs for scoring at any size: the image resized to the image size, the trimap at its native resolution."""
 
-    def __init__(self, pairs: Sequence[Pair], decoder: PairDecoder, image_size: int) -> None:
-        self.pairs = pairs
-        self.decoder = decoder
-        self.image_size = image_size
+    pairs: Sequence[Pair]
+    decoder: PairDecoder
+    image_size: int
 
     def __len__(self) -> int:
         return len(self.pairs)

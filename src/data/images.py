@@ -202,6 +202,12 @@ def _formats() -> list[str]:
     return [name for name in RASTER_FORMATS if name in Image.OPEN]
 
 
+@cache
+def image_endings() -> tuple[str, ...]:
+    """The endings of names, in lower case, that files of RASTER_FORMATS have."""
+    return tuple(ending for ending, kind in Image.registered_extensions().items() if kind in RASTER_FORMATS)
+
+
 # What turns stored pixels upright, for each EXIF orientation (Exif 2.32, tag 0x0112): whether rows, then columns, are
 # reversed, then whether both are swapped.
 _TURNS = {

@@ -68,7 +68,8 @@ def open_verified(
 def notes_of(splits: Splits) -> tuple[str, ...]:
     """A line with numbers for each odd fact of verified `splits`: how it is read, one-class masks, duplicate images."""
     parts = {"training": splits.train, "validation": splits.valid, "test": splits.test}
-    return (*_ways_of_reading(splits.pairs, splits.decoder), *_of_one_class(parts), *_duplicates(parts))
+    ways = _ways_of_reading(splits.pairs, splits.decoder)
+    return (*ways, *_of_one_class(parts), *_without_counted(parts), *_duplicates(parts))
 
 
 def _ways_of_reading(pairs: list[Pair], decoder: PairDecoder) -> Iterator[str]:
@@ -105,6 +106,13 @@ def _of_one_class(parts: dict[str, list[Pair]]) -> Iterator[str]:
         if any(2 * counts[name] > len(pairs) for name, pairs in parts.items()):
             numbers = ", ".join(f"{counts[name]} of {len(pairs)} {name} masks" for name, pairs in parts.items())
             yield f"nearly all {kind} (at least {NEARLY_ALL:.0%} of the pixels): {numbers}; a score means little there"
+
+
+def _without_counted(parts: dict[str, list[Pair]]) -> Iterator[str]:
+    counts = {name: sum(_facts(pair).foreground is None for pair in pairs) for name, pairs in parts.items()}
+    if any(counts.values()):
+        numbers = ", ".join(f"{counts[name]} of {len(pairs)} {name} masks" for name, pairs in parts.items())
+        yield f"no pixel counts, all are data.ignore_value: {numbers}; such an image scores 1, whatever is predicted"
 
 
 def _duplicates(parts: dict[str, list[Pair]]) -> Iterator[str]:

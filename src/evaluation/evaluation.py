@@ -146,11 +146,7 @@ class _Evaluation:
         if self.options.threshold != "valid":
             return self.options.threshold, None
         found = self._predictions(self.splits.valid, "threshold")
-        at_square = (prediction.at(Protocol()) for prediction in found)  # probability and target of each image
-        scored = ((probability, target, target != IGNORED) for probability, target in at_square)
-        return best_threshold(
-            (probability[at], target[at] == FOREGROUND) for probability, target, at in scored
-        ), "valid"
+        return best_threshold(prediction.at(Protocol()) for prediction in found), "valid"
 
     def _predictions(self, pairs: Sequence[Pair], what: str) -> Iterator[Prediction]:
         # batches as in the run's own test, so that in exact mode its scores come out bit for bit

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from src.training.metrics import dice_per_image
+from src.training.metrics import count_pixels, dice_per_image
 
 BINS = 15  # of equal width, as in C. Guo et al., On Calibration of Modern Neural Networks (ICML 2017)
 
@@ -102,23 +102,15 @@ CANDIDATES = np.arange(1, 100, dtype=np.float32) / np.float32(100)  # 0.01 to 0.
 def best_threshold(images: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
     """The threshold of CANDIDATES with the highest mean per-image Dice; of equal ones the nearest to 0.5.
 
-    `images`: for each its probability, float32 (H, W) in [0, 1], and its truth, bool (H, W). Foreground is where the
+    `images`: for each its probability, float32 (H, W) in [0, 1], and its target, uint8 (H, W). Foreground is where the
     probability is above the threshold. Raises ValueError without any image.
     """
-    dice = [dice_per_image(_counts(probability, truth)) for probability, truth in images]
+    dice = [
+        dice_per_image(np.stack([count_pixels(probability > candidate, target) for candidate in CANDIDATES]))
+        for probability, target in images
+    ]
     if not dice:
         raise ValueError("there are no validation images to choose a threshold on")
     means = np.mean(dice, axis=0)  # (99,)
     best = np.flatnonzero(means == means.max())
     return round(float(CANDIDATES[best[np.argmin(np.abs(CANDIDATES[best] - 0.5))]]), 2)
-
-
-def _counts(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """tp, fp, fn, tn of one image at every candidate, int64 (99, 4)."""
-    counts = []
-    for candidate in CANDIDATES:
-        predicted = probability > candidate
-        true_positive, positive = int((predicted & truth).sum()), int(predicted.sum())
-        missed, rest = int(truth.sum()) - true_positive, int((~predicted & ~truth).sum())
-        counts.append([true_positive, positive - true_positive, missed, rest])
-    return np.array(counts, dtype=np.int64)

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import torch
 
 from src.base.progress import ProgressBar
 from src.data.images import FOREGROUND, IGNORED, BorderPolicy, resize_mask, trimap_to_target
@@ -15,7 +14,7 @@ from src.data.pairs import Pair
 from src.data.sources.oxford_pet import breeds_of
 from src.evaluation.measures import TOLERANCE, Calibration, boundary_f
 from src.prediction.load_model import Predictor
-from src.training.metrics import confusion, dice_per_image, summary
+from src.training.metrics import count_pixels, dice_per_image, summary
 from src.training.protocol import Protocol, Size, Tta, image_rows
 
 SIZES: tuple[Size, ...] = ("square", "native")
@@ -73,8 +72,7 @@ class Scored:
         probability, target = prediction.at(self.protocol)
         predicted = probability > np.float32(self.protocol.threshold)
         truth, counted = target == FOREGROUND, target != IGNORED
-        one = (torch.from_numpy(mask)[None] for mask in (predicted, truth, counted))
-        self.counts.append(confusion(*one)[0].numpy())
+        self.counts.append(count_pixels(predicted, target))
         self.calibration.add(probability, truth, counted)
         # where the border or something else is left out, the true outline may lie in what is ignored
         if self.protocol.border != "ignore" and counted.all():

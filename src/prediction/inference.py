@@ -39,7 +39,7 @@ from src.prediction.outputs import (
     write_summary,
 )
 from src.prediction.predict import Map, Mask, Photo, Prediction, predict_resized, upsample
-from src.training.metrics import confusion, dice_per_image
+from src.training.metrics import count_pixels, dice_per_image
 from src.training.protocol import Tta
 from src.training.stopping import Interrupted, StopRequest
 
@@ -232,8 +232,7 @@ def _true_mask(pairs: Mapping[Path, Pair], decoder: PairDecoder, photo: Path) ->
 def _dice(mask: Mask, target: Target) -> float:
     if target.shape != mask.shape:
         raise ValueError(f"its mask has {mask.shape} pixels, the true one {target.shape}; overwrite=true")
-    parts = (torch.from_numpy(part)[None] for part in (mask, target == FOREGROUND, target != IGNORED))
-    return float(dice_per_image(confusion(*parts).numpy())[0])
+    return float(dice_per_image(count_pixels(mask, target)[None])[0])
 
 
 def _conflicts(options: InferenceOptions) -> list[str]:

@@ -74,7 +74,8 @@ def fit(
                 writer.save()
                 writer.wait()
                 raise
-            row = _finish_epoch(state, valid, trainer, _larger(runs_at_start, count_runs(device)))
+            runs = [runs_at_start, count_runs(device)]  # if one is unknown, so is their maximum
+            row = _finish_epoch(state, valid, trainer, max(filter(None, runs)) if all(runs) else None)
             record.append_epoch(row)
             record.update(best_epoch=state.best_epoch, scores={"valid_dice": state.best_dice})
             bar.update()
@@ -198,11 +199,6 @@ def _finish_epoch(
 def _score(row: dict[str, Any], trainer: TrainerSection) -> float:
     """How good the epoch of `row` is by `trainer.select_by`; higher is better."""
     return -row["valid_loss"] if trainer.select_by == "valid_loss" else row[trainer.select_by or "valid_dice"]
-
-
-def _larger(first: int | None, second: int | None) -> int | None:
-    """The larger of two counts; unknown if one of them is."""
-    return None if first is None or second is None else max(first, second)
 
 
 def _check_finite(state: TrainState) -> None:

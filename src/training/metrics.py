@@ -8,6 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from src.data.images import FOREGROUND, IGNORED
+
 Counts = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 
@@ -46,6 +48,12 @@ def confusion(predicted: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
     assert predicted.shape == truth.shape == counted.shape
     outcomes = (predicted & truth, predicted & ~truth, ~predicted & truth, ~predicted & ~truth)
     return torch.stack([(outcome & counted).sum(dim=(1, 2)) for outcome in outcomes], dim=1)  # (B, 4)
+
+
+def count_pixels(predicted: npt.NDArray[np.bool_], target: npt.NDArray[np.uint8]) -> Counts:
+    """tp, fp, fn, tn, int64 (4,), of one mask (H, W) against a target (H, W) of FOREGROUND, 0 and IGNORED."""
+    parts = (torch.from_numpy(part)[None] for part in (predicted, target == FOREGROUND, target != IGNORED))
+    return confusion(*parts)[0].numpy()
 
 
 def dice_per_image(counts: Counts) -> Scores:

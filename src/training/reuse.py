@@ -27,10 +27,8 @@ def finished_before(record: RunRecord, data_fingerprint: str) -> dict[str, Any] 
     if run is None:
         return None
     before, finished = run.get("data", {}).get("fingerprint"), run["status"] == "finished"
-    is_scored = not finished or "test_dice" in run.get("scores", {})
-    if (
-        run["schema"] < SCHEMA or before != data_fingerprint or not is_scored
-    ):  # the folder's name comes of the first two
+    is_this_run = run["schema"] >= SCHEMA and before == data_fingerprint  # both are part of the folder's name
+    if not is_this_run or (finished and "test_dice" not in run.get("scores", {})):
         raise ValueError(
             f"{record.run_file}: is not the record of this run, it has schema {run['schema']} and a data.fingerprint "
             f"{str(before)[:12]} instead of {SCHEMA} and {data_fingerprint[:12]}, or, finished, no scores.test_dice; "

@@ -69,23 +69,15 @@ class StopRequest:
             signal.signal(number, signal.default_int_handler)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether `error`, or one that it was raised from, says that there was not enough memory."""
-    return any(_says_so(one) for one in _chain(error))
-
-
-def _says_so(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return any(sign in str(error) for sign in SIGNS)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
-        yield error
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if not isinstance(error, OSError) and any(sign in str(error) for sign in SIGNS):
+            return True
         error = error.__cause__
+    return False
 
 
 def explain(error: BaseException, config: RunConfig) -> str:

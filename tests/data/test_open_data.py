@@ -150,7 +150,12 @@ def test_one_split_of_one_class_is_enough():
     assert "0 of 20 training masks, 0 of 1 validation masks, 2 of 2 test masks" in note
 
 
-@pytest.mark.parametrize("foreground", [0.02, 0.98, None])
+def test_masks_without_a_pixel_that_counts_are_counted():
+    (note,) = notes([*many(2), *many(1, foreground=None)], test=[pair("t", None), pair("u", None)])
+    assert "1 of 3 training masks, 0 of 1 validation masks, 2 of 2 test masks; such an image scores 1" in note
+
+
+@pytest.mark.parametrize("foreground", [0.02, 0.98])
 def test_small_objects_are_no_one_class(foreground):
     assert notes(many(5, foreground=foreground)) == ()
 

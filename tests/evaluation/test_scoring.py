@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data.images import BACKGROUND, BORDER, PET
+from src.data.images import BACKGROUND, BORDER, FOREGROUND, PET
 from src.data.pairs import Pair
 from src.evaluation.measures import best_threshold
 from src.evaluation.scoring import Prediction, entry_of, every_protocol, rows_of, score_all
@@ -120,8 +120,8 @@ def test_every_border_at_every_size_with_the_headline_first():
 
 def image(foreground: list[float], background: list[float]) -> tuple[np.ndarray, np.ndarray]:
     probability = np.array([foreground + background], dtype=np.float32)
-    truth = np.array([[True] * len(foreground) + [False] * len(background)])
-    return probability, truth
+    target = np.array([[FOREGROUND] * len(foreground) + [0] * len(background)], dtype=np.uint8)
+    return probability, target
 
 
 def test_the_threshold_that_separates_is_found():
@@ -150,7 +150,8 @@ def test_it_is_the_best_of_all_candidates_tried_one_by_one():
     for step in range(1, 100):
         masks = probabilities > np.float32(step / 100)
         dice.append(np.mean([2 * (m & t).sum() / (m.sum() + t.sum()) for m, t in zip(masks, truths, strict=True)]))
-    assert best_threshold(zip(probabilities, truths, strict=True)) == (np.argmax(dice) + 1) / 100
+    targets = FOREGROUND * truths.astype(np.uint8)
+    assert best_threshold(zip(probabilities, targets, strict=True)) == (np.argmax(dice) + 1) / 100
 
 
 def test_no_image_no_threshold():

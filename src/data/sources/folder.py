@@ -3,14 +3,12 @@
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-
-from PIL import Image
 
 from src.base.errors import one_line
 from src.data.decoding import PairDecoder
-from src.data.images import RASTER_FORMATS
+from src.data.images import image_endings
 from src.data.masks import MaskReader
 from src.data.pairs import Pair, Splits, read_lines
 
@@ -97,7 +95,7 @@ def _by_stem(folder: Path) -> tuple[Files, list[Path]]:
     files: Files = {}
     others = []
     for path in _files(folder):
-        if path.suffix.lower() in _endings():
+        if path.suffix.lower() in image_endings():
             stem = (path.parent / path.stem).relative_to(folder).as_posix()
             files.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
         else:
@@ -115,11 +113,6 @@ def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             yield from _files(path, inside) if path.resolve() not in inside else ()
         else:
             yield path
-
-
-@cache
-def _endings() -> tuple[str, ...]:
-    return tuple(ending for ending, kind in Image.registered_extensions().items() if kind in RASTER_FORMATS)
 
 
 def _faults(images: Files, masks: Files) -> dict[str, str]:
@@ -176,7 +169,7 @@ def read_names(path: Path, root: Path, stems: Collection[str], mask_suffix: str 
     A line is a stem, or the image's or mask's file, with or without the folder or its whole path, or several columns
     that all name the same pair; columns of digits are passed over.
     """
-    endings = ("", *_endings(), *(f"{mask_suffix}{ending}" for ending in _endings()))
+    endings = ("", *image_endings(), *(f"{mask_suffix}{ending}" for ending in image_endings()))
 
     def stem_of(name: str) -> str | None:
         plain = unicodedata.normalize("NFC", name)
