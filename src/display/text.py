@@ -119,16 +119,14 @@ def markdown_text(text: str) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
 
 
-def markdown_table(columns: Columns, right: Collection[str] = (), bold: Collection[int] = ()) -> str:
+def markdown_table(columns: Columns, right: Collection[str] = (), best_first: bool = False) -> str:
     """A Markdown table that is aligned as plain text too, but for a last column of sentences.
 
-    The rows numbered in `bold` (from 0) are in bold face.
+    `best_first`: whether the first row is in bold face.
     """
     safe = {name: [markdown_text(text).replace("|", "\\|") for text in texts] for name, texts in columns.items()}
-    safe = {
-        name: [f"**{text}**" if text and number in bold else text for number, text in enumerate(texts)]
-        for name, texts in safe.items()
-    }
+    for texts in safe.values() if best_first else ():
+        texts[0] = texts[0] and f"**{texts[0]}**"
     *_, last = safe
     widths = _widths(safe)
     widths[last] = min(widths[last], LAST_WIDTH)
@@ -137,14 +135,14 @@ def markdown_table(columns: Columns, right: Collection[str] = (), bold: Collecti
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *rows])
 
 
-def latex_table(columns: Columns, right: Collection[str] = (), bold: Collection[int] = ()) -> str:
-    """A LaTeX tabular for the package booktabs, the rows numbered in `bold` (from 0) in bold face.
+def latex_table(columns: Columns, right: Collection[str] = (), best_first: bool = False) -> str:
+    """A LaTeX tabular for the package booktabs; `best_first`: whether the first row is in bold face.
 
     Names are escaped; letters that are not Latin need lualatex or xelatex.
     """
     styler = pd.DataFrame(columns).style.format(escape="latex").format_index(escape="latex", axis=1).hide(axis="index")
-    rows = pd.IndexSlice[list(bold), :]
-    styler.set_properties(subset=rows, textbf="--rwrap")
+    if best_first:
+        styler.set_properties(subset=pd.IndexSlice[[0], :], textbf="--rwrap")
     text = styler.to_latex(hrules=True, column_format="".join("r" if name in right else "l" for name in columns))
     text = re.sub(r"-(?=-)", "-{}", text)  # two hyphens would become one dash
     text = re.sub(r"(?m)^(?=[\[*])", "{}", text)  # after the end of a row, [ and * would be its options

@@ -100,7 +100,7 @@ def test_a_markdown_table():
 
 def test_a_latex_table_with_its_first_row_in_bold_face():
     columns = {"setting": ["unet, flip_jitter", "unet, lr < 0.01"], "test Dice [95 %]": ["0.9 ± 0.1", "−0.2"]}
-    assert latex_table(columns, right=["test Dice [95 %]"], bold=[0]) == (
+    assert latex_table(columns, right=["test Dice [95 %]"], best_first=True) == (
         "\\begin{tabular}{lr}\n"
         "\\toprule\n"
         "setting & test Dice [95 \\%] \\\\\n"
@@ -130,7 +130,7 @@ NASTY_NAMES = [
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
 def test_latex_takes_any_name_in_any_cell(tmp_path):
     columns = {"setting": NASTY_NAMES, "<_%$&#~^\\>": NASTY_NAMES[::-1], "seeds": ["3"] * len(NASTY_NAMES)}
-    (tmp_path / "table.tex").write_text(latex_table(columns, right=["seeds"], bold=[0]), encoding="utf-8")
+    (tmp_path / "table.tex").write_text(latex_table(columns, right=["seeds"], best_first=True), encoding="utf-8")
     (tmp_path / "paper.tex").write_text(
         "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table.tex}\\end{document}\n"
     )
@@ -165,7 +165,7 @@ def test_markdown_shows_a_text_as_it_is(text, shown):
 
 
 def test_the_first_row_of_a_markdown_table_in_bold_face():
-    assert markdown_table({"a": ["*x*", "y"], "b": ["", "z"]}, bold=[0]).splitlines()[2:] == [
+    assert markdown_table({"a": ["*x*", "y"], "b": ["", "z"]}, best_first=True).splitlines()[2:] == [
         "| **\\*x\\*** |   |",
         "| y         | z |",
     ]

@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.analysis.report.figures import Picture
 from src.analysis.report.options import CLAIMS
 from src.analysis.report.provenance import commands_of
 from src.analysis.report.report import Report
 from src.analysis.report.sections import Section, Table, introduction, markdown_parts
 from src.analysis.report.sentences import answer_sentences
-from src.analysis.report.tables import claim_rows
 from src.base.files import read_json, read_regular, write_text
 from src.display.text import markdown_text, setting_text
 
@@ -23,8 +21,7 @@ TRAINING = (  # of a setting, one column each
     *("model", "loss", "optimizer", "optimizer.lr", "optimizer.weight_decay", "scheduler", "augmentation"),
     *("trainer.batch_size", "trainer.epochs", "trainer.early_stop_patience"),
 )
-SHORT = ("name", "verdict", "says")  # of a claim
-RESULTS = ("settings", "pairs", "effects", "curves", "printed", "images")  # sections that a lab report takes over
+RESULTS = ("claims", "settings", "pairs", "effects", "curves", "printed", "images")  # sections that it takes over
 QUESTIONS = (  # of the discussion
     "Which setting would you use, and why?",
     "What differs from what you expected, and what could explain it?",
@@ -36,8 +33,8 @@ LARGEST_DRAFT = 10_000_000  # bytes that are read
 SETUP = ("make setup", ". .venv/bin/activate")
 
 
-def lab_report(report: Report, sections: Sequence[Section], pictures: Sequence[Picture], examples: str) -> str:
-    """The draft; its figures and tables of results are those of the report, `examples` as in markdown_parts."""
+def lab_report(report: Report, sections: Sequence[Section]) -> str:
+    """The draft; its figures and tables of results are those of the report."""
     own = [
         Section(
             "implementation",
@@ -50,19 +47,14 @@ def lab_report(report: Report, sections: Sequence[Section], pictures: Sequence[P
             "Data preprocessing",
             "\n\n".join([*preprocessing_lines(report), f"{AUTHOR} Why you chose this preprocessing."]),
         ),
-        Section(
-            "results", "Analysis of the results", "\n\n".join(answer_sentences(report)), _short_claim_tables(report)
-        ),
+        Section("results", "Analysis of the results", "\n\n".join(answer_sentences(report))),
         Section("execution", "Execution steps", "From a clone of the project:", code=execution_lines(report)),
         Section("discussion", "Discussion", "\n\n".join(f"{AUTHOR} {question}" for question in QUESTIONS)),
     ]
     results = sorted((one for one in sections if one.id in RESULTS), key=lambda one: RESULTS.index(one.id))
-    head = [
-        f"# Lab report: {markdown_text(report.title)}",
-        f"{AUTHOR} Name, date. A draft from {introduction(report)}",
-    ]
-    parts = [head[0], markdown_text(head[1]), *markdown_parts([*own[:3], *results, *own[3:]], pictures, examples)]
-    return "\n\n".join(parts) + "\n"
+    title = f"# Lab report: {markdown_text(report.title)}"
+    author = markdown_text(f"{AUTHOR} Name, date. A draft from {introduction(report)}")
+    return "\n\n".join([title, author, *markdown_parts([*own[:3], *results, *own[3:]])]) + "\n"
 
 
 def write_draft(path: Path, text: str) -> None:
@@ -77,14 +69,6 @@ def write_draft(path: Path, text: str) -> None:
 
 def _draft_line(text: str) -> str:
     return DRAFT.format(hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16])
-
-
-def _short_claim_tables(report: Report) -> list[Table]:
-    """For each source of claims its verdicts alone."""
-    return [
-        Table(f"Verdicts on {file.source}", {key: [row[key] for row in claim_rows(own)] for key in SHORT})
-        for file, own in report.verdicts_with_runs
-    ]
 
 
 def network_lines(report: Report) -> list[str]:

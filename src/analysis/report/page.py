@@ -1,6 +1,5 @@
 """A report written as a page, as Markdown, as CSV and LaTeX tables and figures, and shown in a terminal."""
 
-import base64
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +9,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from src.analysis.report.curve_data import curve_data
-from src.analysis.report.figures import Picture, pictures_of, save_pictures, sources_of
+from src.analysis.report.figures import pictures_of, save_pictures, sources_of
 from src.analysis.report.lab_report import lab_report, write_draft
-from src.analysis.report.provenance import Sheet, contact_sheets
+from src.analysis.report.provenance import contact_sheets, sheet_name
 from src.analysis.report.report import Report
-from src.analysis.report.sections import Section, Table, introduction, markdown_parts, sections_of
+from src.analysis.report.sections import Section, introduction, markdown_parts, sections_of, settings_table
 from src.analysis.report.sentences import answer_sentences, without_runs_text
 from src.analysis.report.tables import (
     MOST_NAMES,
@@ -22,7 +21,6 @@ from src.analysis.report.tables import (
     factor_columns,
     needs_reason,
     run_columns,
-    settings_columns,
 )
 from src.analysis.report.tidy import write_tables
 from src.base.errors import printable
@@ -45,32 +43,22 @@ def write_report(report: Report, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     pictures = pictures_of(report.records, report.settings, report.scores, report.effects)
     save_pictures(pictures, folder / "figures")
-    sections = sections_of(report, pictures, folder)
     sheets = contact_sheets(report.records, report.settings, report.scores)
-    examples = "\n\n".join(_saved_sheet(folder / "figures", *sheet) for sheet in enumerate(sheets, 1))
-    write_text(folder / "report.md", printable(_markdown(report, sections, pictures, examples)))
-    write_draft(folder / "lab_report.md", printable(lab_report(report, sections, pictures, examples)))
-    settings = next(section.tables[0] for section in sections if section.id == "settings")
-    write_text(folder / "table.tex", printable(latex_table(settings.columns, settings.right, settings.bold)))
+    for number, sheet in enumerate(sheets, start=1):
+        if sheet.jpeg:
+            with replacing(folder / "figures" / sheet_name(number)) as temporary:
+                temporary.write_bytes(sheet.jpeg)
+    sections = sections_of(report, pictures, folder, sheets)
+    write_text(folder / "report.md", printable(_markdown(report, sections)))
+    write_draft(folder / "lab_report.md", printable(lab_report(report, sections)))
+    settings = settings_table(report)
+    write_text(folder / "table.tex", printable(latex_table(settings.columns, settings.right, settings.best_first)))
     write_tables(report, folder)
-    sources = sources_of(pictures, folder / "figures")
     page = folder / "index.html"
-    answer = answer_sentences(report)
     curves = curve_data(report.records, report.settings, report.scores)
-    text = render_page(report.title, introduction(report), answer, sections, pictures, sources, sheets, curves)
-    write_text(page, text)
+    answer = answer_sentences(report)
+    write_text(page, render_page(report.title, introduction(report), answer, sections, folder / "figures", curves))
     return page
-
-
-def _saved_sheet(folder: Path, number: int, sheet: Sheet) -> str:
-    """Writes one of contact_sheets into `folder`; returns the Markdown that shows it, or says why it is not there."""
-    caption = markdown_text(sheet.caption)
-    if not sheet.source:
-        return caption
-    file = folder / f"examples_{number}.jpg"
-    with replacing(file) as temporary:
-        temporary.write_bytes(base64.b64decode(sheet.source.partition(",")[2]))
-    return f"![{caption}](figures/{file.name})"
 
 
 def terminal_text(report: Report) -> str:
@@ -78,11 +66,11 @@ def terminal_text(report: Report) -> str:
     rows = [row for _, verdicts in report.verdicts_with_runs for row in claim_rows(verdicts)]
     width = max((len(row["name"]) for row in rows), default=0)
     claims = [f"{row['name']:{width}}   {row['verdict']:9}  {row['says']}" for row in rows]
-    columns = settings_columns(report.scores, report.settings)
-    table = Table("", {name: texts for name, texts in columns.items() if name not in PAGE_ONLY})
+    table = settings_table(report)
+    columns = {name: texts for name, texts in table.columns.items() if name not in PAGE_ONLY}
     terminal = shutil.get_terminal_size(fallback=(160, 24)).columns
     floors = dict.fromkeys(factor_columns(report.scores["setting"], report.settings), FACTOR_WIDTH)
-    settings = plain_table(table.columns, table.right, floors, terminal)
+    settings = plain_table(columns, table.right, floors, terminal)
     if claims:
         claims.append(without_runs_text(report))
     parts = [answer_sentences(report), settings, claims, _excluded_lines(report.records.runs)]
@@ -103,15 +91,13 @@ def render_page(
     introduction: str,
     answer: Sequence[str],
     sections: Sequence[Section],
-    pictures: Sequence[Picture] = (),
-    sources: Mapping[str, str] | None = None,
-    sheets: Sequence[Sheet] = (),
+    figures: Path = Path(),
     curves: Mapping[str, Any] | None = None,
 ) -> str:
     """A page, in which text from records is escaped.
 
-    `answer`: sentences; `pictures`: each stands in the section of its id, with its address among `sources` by name;
-    `sheets`: stand in the section "images"; `curves` of curve_data: in "curves", in place of its pictures on a screen.
+    `answer`: sentences; `figures`: the folder of the saved pictures; `curves` of curve_data: stand in the section
+    "curves", in place of its pictures on a screen.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -126,17 +112,15 @@ def render_page(
         introduction=introduction,
         answer=answer,
         sections=sections,
-        pictures=pictures,
-        sources=sources or {},
-        sheets=sheets,
+        sources=sources_of([picture for section in sections for picture in section.pictures], figures),
         curves=curves or {},
         zip=zip,
     )
     return printable(text)
 
 
-def _markdown(report: Report, sections: Sequence[Section], pictures: Sequence[Picture], examples: str) -> str:
+def _markdown(report: Report, sections: Sequence[Section]) -> str:
     """The same as Markdown."""
     answer = "\n".join(map(markdown_text, answer_sentences(report)))
     parts = [f"# {markdown_text(report.title)}", markdown_text(introduction(report)), answer]
-    return "\n\n".join([*parts, *markdown_parts(sections, pictures, examples)]) + "\n"
+    return "\n\n".join([*parts, *markdown_parts(sections)]) + "\n"

@@ -10,11 +10,11 @@ from src.analysis.claims.ranking import settings_scores
 from src.analysis.claims.wording import effect_text, interval_text, p_text
 from src.analysis.records.runs import shared_and_differing
 from src.analysis.report.curve_data import curve_data
-from src.analysis.report.figures import pictures_of_two, save_pictures, sources_of
+from src.analysis.report.figures import Picture, pictures_of_two, save_pictures
 from src.analysis.report.page import render_page
 from src.analysis.report.pairs import Pair
-from src.analysis.report.provenance import Sheet, commands_of, jpeg_source, read_picture
-from src.analysis.report.sections import Section, Table
+from src.analysis.report.provenance import Sheet, commands_of, read_picture
+from src.analysis.report.sections import Section, Table, with_content
 from src.base.files import refuse_links, write_text
 from src.display.text import Columns, count_text, file_name_text, mapping_text, plain_table, score_text, write_csv
 
@@ -49,7 +49,7 @@ def pair_text(pair: Pair) -> str:
     parts = [
         [table.caption, *plain_table(table.columns, table.right, dict.fromkeys(table.columns, 20), width)]
         for table in tables
-        if any(table.columns.values())
+        if table.columns
     ]
     return "\n\n".join("\n".join(part) for part in [[_introduction(pair), *pair_sentences(pair)], *parts]) + "\n"
 
@@ -65,17 +65,14 @@ def write_pair(pair: Pair, folder: Path, why_not: str) -> Path:
     dice = pair.dice.sort_index()
     pictures = pictures_of_two(pair.records, pair.settings, scores, dice["first"].to_numpy(), dice["second"].to_numpy())
     save_pictures(pictures, folder / "figures")
-    sheet = Sheet("", f"The images are not drawn: {why_not}.")
-    if not why_not:
-        picture, pixels = read_picture(folder / PICTURE)
-        sheet = Sheet(jpeg_source(picture), PANELS, pixels)
+    not_drawn = Sheet(f"The images are not drawn: {why_not}.")
+    sheet = not_drawn if why_not else Sheet(PANELS, *read_picture(folder / PICTURE))
     names = dict(zip(("first", "second"), pair.names, strict=True))
     write_csv(folder / "images.csv", pair.dice.rename(columns=names))
     page = folder / "index.html"
-    title, *answer = " and ".join(pair.names), *pair_sentences(pair)
-    sources = sources_of(pictures, folder / "figures")
-    curves, sections = curve_data(pair.records, pair.settings, scores), _sections(pair)
-    write_text(page, render_page(title, _introduction(pair), answer, sections, pictures, sources, [sheet], curves))
+    title, answer = " and ".join(pair.names), pair_sentences(pair)
+    sections, curves = _sections(pair, pictures, sheet), curve_data(pair.records, pair.settings, scores)
+    write_text(page, render_page(title, _introduction(pair), answer, sections, folder / "figures", curves))
     return page
 
 
@@ -105,15 +102,16 @@ def _introduction(pair: Pair) -> str:
     return f"{counts}, {scored}. Both with {mapping_text(shared)}."
 
 
-def _sections(pair: Pair) -> Sequence[Section]:
+def _sections(pair: Pair, pictures: Sequence[Picture], sheet: Sheet) -> list[Section]:
     command = ["python", "-m", "src.compare", *pair.paths]
-    return [
+    sections = [
         Section("configs", "What differs", "", [_configs(pair)]),
         Section("settings", "Scores", "", [_scores(pair)]),
         Section("curves", "Curves"),
         Section("images", "Images", "", _images(pair, MOST_IMAGES), "images.csv has all."),
         Section("repeat", "Repeat the runs", code=[*commands_of(pair.records), shlex.join(command)]),
     ]
+    return with_content(sections, pictures, [sheet])
 
 
 def _configs(pair: Pair) -> Table:

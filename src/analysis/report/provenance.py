@@ -65,11 +65,21 @@ def _setting_commands(runs: pd.DataFrame) -> list[str]:
 
 
 class Sheet(NamedTuple):
-    """Pictures of test images: the source of an `<img>`, its caption and width in pixels; "", why and 0 without."""
+    """Pictures of test images as a JPEG, with its width in pixels; without it, `caption` says why."""
 
-    source: str
     caption: str
+    jpeg: bytes = b""
     width: int = 0
+
+    @property
+    def source(self) -> str:
+        """That of an `<img>`."""
+        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
+
+
+def sheet_name(number: int) -> str:
+    """The file in figures/ of a sheet of a report."""
+    return f"examples_{number}.jpg"
 
 
 def contact_sheets(records: Records, settings: Sequence[Setting], scores: pd.DataFrame) -> list[Sheet]:
@@ -91,23 +101,18 @@ def _contact_sheet(label: str, dice: pd.Series) -> Sheet:
     folder, file = next((one for one in files if one[1].exists()), (nearest[0], None))
     if file is None:
         command = shlex.join(["python", "-m", "src.evaluate", f"run={folder}"])
-        return Sheet("", f"To see test images of a typical run of {label}, run {command} and aggregate again.")
+        return Sheet(f"To see test images of a typical run of {label}, run {command} and aggregate again.")
     name = Path(folder).name
     try:
-        picture, width = read_picture(file)
+        picture = read_picture(file)
     except ValueError as error:
-        return Sheet("", f"The pictures of {name} are left out: {error}.")
+        return Sheet(f"The pictures of {name} are left out: {error}.")
     caption = (
         f"Test images of {name} (test Dice {dice[folder]:.4f}), the run of {label} with pictures that is nearest to "
         "the median test Dice. From left to right: image, truth, prediction, probability, and errors (blue: missed; "
         "orange: falsely predicted)."
     )
-    return Sheet(jpeg_source(picture), caption, width)
-
-
-def jpeg_source(picture: bytes) -> str:
-    """The source of an `<img>`."""
-    return "data:image/jpeg;base64," + base64.b64encode(picture).decode()
+    return Sheet(caption, *picture)
 
 
 def read_picture(path: Path) -> tuple[bytes, int]:

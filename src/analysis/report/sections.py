@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -12,7 +12,7 @@ import pandas as pd
 from src.analysis.claims.effects import MOST_LEVELS
 from src.analysis.records.runs import shared_and_differing
 from src.analysis.report.figures import Picture
-from src.analysis.report.provenance import commands_of, provenance_of
+from src.analysis.report.provenance import Sheet, commands_of, provenance_of, sheet_name
 from src.analysis.report.report import Report
 from src.analysis.report.searched import (
     chosen_columns,
@@ -23,8 +23,10 @@ from src.analysis.report.searched import (
 )
 from src.analysis.report.sentences import conditions_text, runs_text, without_runs_text
 from src.analysis.report.tables import (
+    MOST_CONTEXTS,
     POINTS,
     claim_rows,
+    comparison_rows,
     effect_columns,
     extreme_images,
     group_columns,
@@ -34,13 +36,11 @@ from src.analysis.report.tables import (
     ranking_columns,
     run_columns,
     settings_columns,
-    verdict_table,
 )
 from src.analysis.statistics.estimates import POWER
 from src.base.record import HEADLINE, RunRecord
 from src.display.text import MISSING, Columns, mapping_text, markdown_table, markdown_text
 
-MOST_CONTEXTS = 10  # of a claim, listed on the page
 MOST_EFFECTS = 100  # with more, the page lists main effects only: a browser must open it
 MOST_RUNS = 200  # listed: a browser must open the page
 NUMBER = re.compile(r"[<+−-]? ?\d")  # what a cell with a number begins with
@@ -93,9 +93,9 @@ equal seeds are paired between settings (pair=seed: valid only if it was chosen 
 variance is s²/n of the pairs' differences"""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Table:
-    """A table with its caption.
+    """A table with its caption; columns without any text are left out.
 
     `best_first`: whether the first row is emphasized; `sortable`: whether a reader can sort and filter the rows;
     `links`: for each row the addresses of files relative to the page, by the text of the link; only shown on a page.
@@ -107,20 +107,18 @@ class Table:
     sortable: bool = False
     links: Sequence[Mapping[str, str]] = ()
 
-    @property
-    def bold(self) -> list[int]:
-        """The numbers of the emphasized rows."""
-        return [0] if self.best_first else []
+    def __post_init__(self) -> None:
+        self.columns = {name: cells for name, cells in self.columns.items() if any(cells)}
 
     @property
     def right(self) -> list[str]:
         """The columns that are aligned to the right: numbers, and cells without one."""
-        return [name for name, cells in self.columns.items() if all(map(_is_number_or_nothing, cells)) and any(cells)]
+        return [name for name, cells in self.columns.items() if all(map(_is_number_or_nothing, cells))]
 
 
 @dataclass(frozen=True)
 class Section:
-    """`text` comes first, then the tables, `note`, the figures of this id, and `code`, lines for a shell."""
+    """`text` comes first, then the tables, `note`, figures, pictures of test images, and `code`, lines for a shell."""
 
     id: str
     title: str
@@ -128,18 +126,19 @@ class Section:
     tables: Sequence[Table] = ()
     note: str = ""
     code: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
+    sheets: Sequence[Sheet] = ()
 
 
 def _is_number_or_nothing(cell: str) -> bool:
     return cell in ("", MISSING) or NUMBER.match(cell) is not None
 
 
-def sections_of(report: Report, pictures: Sequence[Picture], folder: Path) -> list[Section]:
-    """The sections and tables with content, for a page in `folder`."""
-    records, has_scores = report.records, bool(report.scores["n"].any())
-    protocol = "" if records.protocol == HEADLINE else f" (protocol {records.protocol})"
-    columns = settings_columns(report.scores, report.settings)
-    scores = Table(f"Test scores of each setting, best first{protocol}", columns, has_scores, sortable=True)
+def sections_of(
+    report: Report, pictures: Sequence[Picture], folder: Path, sheets: Sequence[Sheet] = ()
+) -> list[Section]:
+    """The sections with content, for a page in `folder`."""
+    records, scores = report.records, settings_table(report)
     ranked = ranking_columns(report.scores)
     ranking = [Table("Letters and ranks", ranked)] if len(ranked["setting"]) > 1 else []
     shown = [one for one in report.effects if one.is_main or len(report.effects) <= MOST_EFFECTS]
@@ -154,8 +153,8 @@ def sections_of(report: Report, pictures: Sequence[Picture], folder: Path) -> li
         images.append(Table("Mean Dice by group for the best setting and the next, hardest groups first", groups))
     facts = provenance_of(records)
     provenance = Table("Provenance of the included runs", {"fact": list(facts), "value": list(facts.values())})
-    candidates = [
-        Section("settings", "Settings", "", [scores], PER_SETTING if has_scores else ""),
+    sections = [
+        Section("settings", "Settings", "", [scores], PER_SETTING if scores.best_first else ""),
         *_search_sections(report),
         Section("pairs", "Pairs of settings", RANKING, ranking),
         Section("effects", "Effect of each factor", effects_text, [effects]),
@@ -168,14 +167,29 @@ def sections_of(report: Report, pictures: Sequence[Picture], folder: Path) -> li
         Section("repeat", "Repeat the runs", "", [provenance], code=commands_of(records)),
         Section("methods", "Methods", _methods(report)),
     ]
-    filled = [replace(one, tables=[table for table in one.tables if any(table.columns.values())]) for one in candidates]
-    return [
-        section
-        for section in filled
-        if section.id in ("settings", "methods")
-        or any(picture.section == section.id for picture in pictures)
-        or section.tables
-    ]
+    return with_content(sections, pictures, sheets)
+
+
+def with_content(
+    sections: Iterable[Section], pictures: Sequence[Picture], sheets: Sequence[Sheet] = ()
+) -> list[Section]:
+    """The sections with tables, figures or code, each with its `pictures`, and `sheets` in "images"; and the methods."""
+    found = []
+    for section in sections:
+        tables = [table for table in section.tables if table.columns]
+        own = [picture for picture in pictures if picture.section == section.id]
+        if tables or own or section.code or section.id == "methods":
+            shown = sheets if section.id == "images" else ()
+            found.append(replace(section, tables=tables, pictures=own, sheets=shown))
+    return found
+
+
+def settings_table(report: Report) -> Table:
+    """The scores of each setting."""
+    protocol = "" if report.records.protocol == HEADLINE else f" (protocol {report.records.protocol})"
+    columns = settings_columns(report.scores, report.settings)
+    has_scores = bool(report.scores["n"].any())
+    return Table(f"Test scores of each setting, best first{protocol}", columns, has_scores, sortable=True)
 
 
 def _search_sections(report: Report) -> list[Section]:
@@ -215,13 +229,14 @@ def _claim_tables(report: Report) -> list[Table]:
     """For each source of claims its verdicts, and the comparisons with runs: the first contexts of each claim."""
     tables = []
     for file, verdicts in report.verdicts_with_runs:
-        compared = verdict_table(verdicts)
-        compared = compared[compared["effect"] != ""].groupby(["claim", "part"], sort=False).head(MOST_CONTEXTS)
-        tables.append(Table(f"Verdicts on {file.source}", _filled(pd.DataFrame(claim_rows(verdicts)))))
-        if len(compared):
-            caption = f"Comparisons for {file.source}, at most {MOST_CONTEXTS} contexts of each; verdicts.csv has all"
-            tables.append(Table(caption, _filled(compared)))
+        caption = f"Comparisons for {file.source}, at most {MOST_CONTEXTS} contexts of each; verdicts.csv has all"
+        tables.append(Table(f"Verdicts on {file.source}", _columns(claim_rows(verdicts))))
+        tables.append(Table(caption, _columns(comparison_rows(verdicts))))
     return tables
+
+
+def _columns(rows: Sequence[Mapping[str, str]]) -> Columns:
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
 def _runs_table(runs: pd.DataFrame, folder: Path) -> Table:
@@ -244,14 +259,7 @@ def _address(file: Path, folder: Path) -> str:
 
 def _printed_tables(report: Report) -> list[Table]:
     sources = report.printed.groupby("source", sort=False)
-    return [
-        Table(f"{source}: printed and measured", _filled(pd.DataFrame(printed_columns(own)))) for source, own in sources
-    ]
-
-
-def _filled(table: pd.DataFrame) -> Columns:
-    """The columns of texts that are not all empty."""
-    return {str(name): list(table[name]) for name in table if table[name].any()}
+    return [Table(f"{source}: printed and measured", printed_columns(own)) for source, own in sources]
 
 
 def introduction(report: Report) -> str:
@@ -260,23 +268,19 @@ def introduction(report: Report) -> str:
     return f"{runs_text(report.records.runs)}." + (f" All with {mapping_text(shared)}." if shared else "")
 
 
-def markdown_parts(sections: Sequence[Section], pictures: Sequence[Picture], examples: str) -> list[str]:
-    """The sections one after another; text from records is escaped: the name of an image may hold any character.
-
-    `examples`: Markdown with the pictures of test images.
-    """
+def markdown_parts(sections: Sequence[Section]) -> list[str]:
+    """The sections one after another; text from records is escaped: the name of an image may hold any character."""
     parts: list[str] = []
     for section in sections:
         parts += [f"## {section.title}", *map(markdown_text, section.text.split("\n\n"))]
         for table in section.tables:
-            rows = markdown_table(table.columns, table.right, table.bold)
+            rows = markdown_table(table.columns, table.right, table.best_first)
             parts += [f"{markdown_text(table.caption)}:", rows]
         parts.append(markdown_text(section.note))
-        parts += [
-            f"![{markdown_text(one.caption)}](figures/{one.name}.svg)" for one in pictures if one.section == section.id
-        ]
-        if section.id == "images":
-            parts.append(examples)
+        parts += [f"![{markdown_text(one.caption)}](figures/{one.name}.svg)" for one in section.pictures]
+        for number, sheet in enumerate(section.sheets, start=1):
+            caption = markdown_text(sheet.caption)
+            parts.append(f"![{caption}](figures/{sheet_name(number)})" if sheet.jpeg else caption)
         parts.append(_code_block(section.code))
     return [part for part in parts if part]
 

@@ -21,6 +21,7 @@ from src.display.text import MISSING, Columns, cell_texts, collapse_whitespace, 
 MOST_SAMPLES = 4  # of a comparison, whose seeds are listed one by one: an interaction has four
 MOST_IMAGES = 10  # best and worst ones listed
 MOST_NAMES = 10  # in one sentence
+MOST_CONTEXTS = 10  # of a claim's hypothesis, listed on the page
 POINTS = 100  # a Dice or IoU of 1 in points
 EXCLUDED = ("failed", "interrupted", "unreadable")  # statuses
 
@@ -28,12 +29,13 @@ EXCLUDED = ("failed", "interrupted", "unreadable")  # statuses
 def settings_columns(scores: pd.DataFrame, settings: Sequence[Setting]) -> Columns:
     """The table of settings: its factors, report A's Table 1 with intervals, and the distance of each to the best."""
     rows = scores.to_dict("records")
-    columns = {
+    failed = {"failed": [failures_cell(row) for row in rows]} if scores["failed"].any() else {}
+    return {
         **factor_columns(scores["setting"], settings),
         "seeds": [
             f"{row['n']} of {row['n'] + row['unfinished']}" if row["unfinished"] else str(row["n"]) for row in rows
         ],
-        "failed": [failures_cell(row) for row in rows],
+        **failed,
         "test Dice": [with_interval(row["mean"], row["low"], row["high"]) for row in rows],
         "points behind the best [95 %]": [behind_cell(row) for row in rows],
         "test IoU": [with_interval(row["iou"], row["iou_low"], row["iou_high"]) for row in rows],
@@ -44,8 +46,6 @@ def settings_columns(scores: pd.DataFrame, settings: Sequence[Setting]) -> Colum
             for row in rows
         ],
     }
-    absent = {"failed": not scores["failed"].any(), "reported Dice": scores["reported"].isna().all()}
-    return {name: column for name, column in columns.items() if not absent.get(name)}
 
 
 def factor_columns(labels: Iterable[str], settings: Sequence[Setting]) -> Columns:
@@ -74,9 +74,9 @@ def ranking_columns(scores: pd.DataFrame) -> Columns:
 
 
 def effect_columns(effects: Sequence[Effect]) -> Columns:
-    """A row per effect of a factor: the difference, its interval and its verdict; the notes if there are any."""
+    """A row per effect of a factor: the difference, its interval, its verdict and notes."""
     rows = [comparison_row(effect.comparison) for effect in effects]
-    columns = {
+    return {
         "comparison": [f"{'' if effect.is_main else '  of these: '}{effect.name}" for effect in effects],
         "points": [row["effect"].partition(" ")[0] or MISSING for row in rows],
         "95 % interval": [row["interval"] or MISSING for row in rows],
@@ -89,8 +89,6 @@ def effect_columns(effects: Sequence[Effect]) -> Columns:
         "verdict": [effect_verdict(effect) for effect in effects],
         "note": [row["notes"] for row in rows],
     }
-    needless = [name for name in ("r of seeds", "note") if not any(columns[name])]
-    return {name: column for name, column in columns.items() if name not in needless}
 
 
 def effect_verdict(effect: Effect) -> str:
@@ -242,12 +240,9 @@ def _scope_text(verdict: Verdict) -> str:
     return " [for these test images only]" if is_narrow and verdict.status != "undecided" else ""
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """One row per comparison of a claim; `part`: the number of its hypothesis if there are several.
-
-    What was compared, the effect with its interval, what both cover, and what was reported.
-    """
-    rows = [
+def comparison_rows(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
+    """A row for each of the first comparisons with runs of a claim's hypothesis; `part`: its number, if several."""
+    return [
         {
             "claim": verdict.name,
             "part": str(number) if len(verdict.results) > 1 else "",
@@ -257,9 +252,8 @@ def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
         }
         for verdict in verdicts
         for number, contexts in enumerate(verdict.results, start=1)
-        for one in contexts
+        for one in [one for one in contexts if one.display_values is not None][:MOST_CONTEXTS]
     ]
-    return pd.DataFrame(rows)
 
 
 def comparison_row(comparison: Comparison) -> dict[str, str]:

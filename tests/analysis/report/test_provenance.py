@@ -105,10 +105,11 @@ def paint(run, color=RED, size=(1280, 100)):
 def test_the_sheet_of_the_run_with_the_median_dice_is_shown(runs, tmp_path):
     for run, color in zip(runs, ["black", "black", RED, "black", "black", "black"], strict=True):
         paint(run, color)
-    (source, caption, width), (_, second, _) = sheets_of(tmp_path)
-    kind, data = source.split(",")
-    shown = Image.open(io.BytesIO(base64.b64decode(data)))
-    assert kind == "data:image/jpeg;base64" and shown.size == (width, 94) == (1200, 94)
+    sheet, (second, _, _) = sheets_of(tmp_path)
+    caption, jpeg, width = sheet
+    shown = Image.open(io.BytesIO(jpeg))
+    assert sheet.source == "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+    assert shown.size == (width, 94) == (1200, 94)
     assert shown.getpixel((600, 50)) == pytest.approx(RED, abs=3)
     assert f"Test images of {runs[2].name} (test Dice 0.8000), the run of onecycle with pictures" in caption
     assert f"Test images of {runs[3].name} (test Dice 0.5000), the run of cosine with pictures" in second
@@ -116,12 +117,12 @@ def test_the_sheet_of_the_run_with_the_median_dice_is_shown(runs, tmp_path):
 
 def test_without_its_sheet_the_next_run_is_shown_and_without_any_the_command_that_makes_one(runs, tmp_path):
     paint(runs[3])  # of the other setting
-    (source, text, _), _ = sheets_of(tmp_path)
-    assert source == "" and f"run python -m src.evaluate run={runs[2]} and aggregate again" in text
+    (text, jpeg, _), _ = sheets_of(tmp_path)
+    assert jpeg == b"" and f"run python -m src.evaluate run={runs[2]} and aggregate again" in text
     paint(runs[1], size=(300, 200))
-    assert f"of {runs[1].name} (test Dice 0.9000)" in sheets_of(tmp_path)[0][1]
+    assert f"of {runs[1].name} (test Dice 0.9000)" in sheets_of(tmp_path)[0].caption
     Image.new("RGB", (680, 100), RED).save(runs[2] / EXAMPLES)  # drawn by the run itself
-    assert f"of {runs[2].name} (test Dice 0.8000)" in sheets_of(tmp_path)[0][1]
+    assert f"of {runs[2].name} (test Dice 0.8000)" in sheets_of(tmp_path)[0].caption
 
 
 DAMAGES = {
@@ -140,8 +141,8 @@ def test_a_damaged_sheet_is_left_out_with_the_reason(runs, tmp_path):
     png = sheet.read_bytes()
     for damage, damaged in DAMAGES.items():
         sheet.write_bytes(damaged(png))
-        source, text, _ = sheets_of(tmp_path)[0]
-        assert source == "" and str(tmp_path) not in text and "\n" not in text, damage
+        text, jpeg, _ = sheets_of(tmp_path)[0]
+        assert jpeg == b"" and str(tmp_path) not in text and "\n" not in text, damage
         assert text.startswith(f"The pictures of {runs[2].name} are left out: contact_sheet.png cannot be read (")
 
 
