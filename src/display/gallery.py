@@ -93,7 +93,8 @@ def write_gallery(
     def saved(group: str, examples: Iterable[Example]) -> Iterator[Example]:
         for rank, example in enumerate(ProgressBar(examples, f"{group} images", unit="image", leave=False), 1):
             for style in styles:
-                written.append(folder / "gallery" / _file_name(group, rank, example.stem, style))
+                name = f"{group}_{rank:02}_{file_name_text(example.stem)}_{style}.png"
+                written.append(folder / "gallery" / name)
                 save_picture(draw_figure(example, style), written[-1])
             yield example
 
@@ -114,14 +115,10 @@ def save_picture(picture: Image.Image, path: Path, check: Callable[[], None] = a
 
 def _heading(text: str, width: int) -> Image.Image:
     """Smaller where it would not fit, but never smaller than the other letters."""
-    fits = (size for size in range(HEADING, LETTERS, -1) if text_width(text, size) <= width)
+    fits = int(HEADING * width / max(1, text_width(text, HEADING)))
     strip = Image.new("RGB", (width, round(1.3 * HEADING)), WHITE)
-    write_line(strip, text, size=next(fits, LETTERS))
+    write_line(strip, text, size=min(HEADING, max(LETTERS, fits)))
     return strip
-
-
-def _file_name(group: str, rank: int, stem: str, style: str) -> str:
-    return f"{group}_{rank:02}_{file_name_text(stem)}_{style}.png"
 
 
 def _delete_earlier(folder: Path, kept: set[Path]) -> None:

@@ -1,5 +1,6 @@
 """Sweeps copied into a tracker: each is read, and every entry is offered to the tracker."""
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,9 +20,9 @@ from src.publishing.folders import Folders, write_events, write_offline_run
 from src.publishing.mlflow_store import DATABASE, MlflowStore
 
 LOOK = {
-    "tensorboard": "tensorboard --logdir '{}'",
-    "mlflow": f"mlflow ui --backend-store-uri 'sqlite:///{{}}/{DATABASE}'",
-    "wandb": "wandb sync '{}'/*/*/wandb/offline-run-*",
+    "tensorboard": "tensorboard --logdir {}",
+    "mlflow": f"mlflow ui --backend-store-uri sqlite:///{{}}/{DATABASE}",
+    "wandb": "wandb sync {}/*/*/wandb/offline-run-*",
 }
 
 
@@ -68,8 +69,8 @@ def publish_sweeps(options: PublishOptions) -> None:
             publish = _open(options.to, place, sweep.resolve().name)
             added = [publish(entry) for entry in entries_of(report, problems)]
         runs = count_text(len(added) - 1, "run")
-        look = "see {}" if options.is_address else LOOK[options.to]
-        print(f"{sweep}: {runs} and the answer, {sum(added)} of them new or changed; {look.format(place)}")
+        look = f"see {place}" if options.is_address else LOOK[options.to].format(shlex.quote(place))
+        print(f"{sweep}: {runs} and the answer, {sum(added)} of them new or changed; {look}")
     if problems:
         raise Ended("\n".join(one_line(f"broken: {problem}") for problem in problems))
 

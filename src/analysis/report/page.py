@@ -74,7 +74,7 @@ def terminal_text(report: Report) -> str:
     if claims:
         claims.append(without_runs_text(report))
     parts = [answer_sentences(report), settings, claims, _excluded_lines(report.records.runs)]
-    return "\n\n".join("\n".join(filter(None, part)) for part in parts if part) + "\n"
+    return "\n\n".join(filter(None, ("\n".join(filter(None, part)) for part in parts))) + "\n"
 
 
 def _excluded_lines(runs: pd.DataFrame) -> list[str]:

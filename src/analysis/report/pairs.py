@@ -16,7 +16,7 @@ from src.analysis.claims.wording import listed
 from src.analysis.records.loading import A_COPY, Records, load_records
 from src.analysis.records.matching import Setting, settings_of
 from src.analysis.records.runs import RECORD_FILES
-from src.analysis.report.provenance import provenance_of
+from src.analysis.report.provenance import provenance_of, typical_runs
 from src.analysis.report.tables import MOST_NAMES
 from src.analysis.statistics.estimates import LEVEL, Estimate, estimate_contrast
 from src.analysis.statistics.metrics import METRICS, Metric, unit_scores
@@ -88,8 +88,7 @@ class Pair:
         """By name the folder of one run of each: with weights if any has them, nearest to the median test Dice."""
         chosen = {}
         for name, setting in zip(self.names, self.settings, strict=True):
-            dice = pd.Series(self.records.per_image(setting.folders, "dice").mean(axis=1), setting.folders)
-            nearest = (dice - dice.median()).abs().sort_values(kind="stable").index
+            nearest = list(typical_runs(self.records, setting.folders).index)
             with_weights = [folder for folder in nearest if (Path(folder) / "checkpoints" / "best.pt").exists()]
             chosen[name] = [*with_weights, *nearest][0]
         return chosen

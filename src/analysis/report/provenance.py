@@ -61,7 +61,12 @@ def _setting_commands(runs: pd.DataFrame) -> list[str]:
     for folder, seed in zip(runs["folder"], runs["seed"], strict=True):
         words = tuple(word for word in _overrides(Path(folder)) if not word.startswith("seed="))
         seeds_of.setdefault(words, []).append(int(seed))
-    return [_command(words, seeds) for words, seeds in seeds_of.items()]
+    commands = []
+    for words, seeds in seeds_of.items():
+        is_single = len(seeds) == 1 or any(word.startswith("experiment=") for word in words)
+        sweep, seed = [] if is_single else ["-m"], f"seed={','.join(map(str, sorted(seeds)))}"
+        commands.append(shlex.join(["python", "-m", "src.train", *sweep, *words, seed]))
+    return commands
 
 
 class Sheet(NamedTuple):
@@ -90,15 +95,19 @@ def contact_sheets(records: Records, settings: Sequence[Setting], scores: pd.Dat
     """
     folders = {one.label: one.folders for one in settings if one.folders}
     labels = scores["setting"][scores["n"] > 0].head(2)
-    dice = {label: records.per_image(folders[label], "dice").mean(axis=1) for label in labels}
-    return [_contact_sheet(label, pd.Series(dice[label], folders[label])) for label in labels]
+    return [_contact_sheet(label, typical_runs(records, folders[label])) for label in labels]
+
+
+def typical_runs(records: Records, folders: Sequence[str]) -> pd.Series:
+    """Test Dice of each run by its folder, those nearest to their median first."""
+    dice = pd.Series(records.per_image(folders, "dice").mean(axis=1), folders)
+    return dice.loc[(dice - dice.median()).abs().sort_values(kind="stable").index]
 
 
 def _contact_sheet(label: str, dice: pd.Series) -> Sheet:
-    """Of the setting `label`; `dice`: test Dice by the folder of each run."""
-    nearest = (dice - dice.median()).abs().sort_values(kind="stable").index
-    files = ((folder, Path(folder) / name) for folder in nearest for name in (SHEET, EXAMPLES))
-    folder, file = next((one for one in files if one[1].exists()), (nearest[0], None))
+    """Of the setting `label`; `dice`: of typical_runs."""
+    files = ((folder, Path(folder) / name) for folder in dice.index for name in (SHEET, EXAMPLES))
+    folder, file = next((one for one in files if one[1].exists()), (dice.index[0], None))
     if file is None:
         command = shlex.join(["python", "-m", "src.evaluate", f"run={folder}"])
         return Sheet(f"To see test images of a typical run of {label}, run {command} and aggregate again.")
@@ -141,11 +150,6 @@ def _part_text(part: Any) -> str:
 def _each(texts: Iterable[Any]) -> str:
     """The different `texts`, each once, in their order."""
     return "; ".join(dict.fromkeys(str(text) for text in texts if text))
-
-
-def _command(words: Sequence[str], seeds: Sequence[int]) -> str:
-    sweep = [] if any(word.startswith("experiment=") for word in words) or len(seeds) == 1 else ["-m"]
-    return shlex.join(["python", "-m", "src.train", *sweep, *words, f"seed={','.join(map(str, sorted(seeds)))}"])
 
 
 def _overrides(folder: Path) -> list[str]:

@@ -116,9 +116,9 @@ class Table:
         return [name for name, cells in self.columns.items() if all(map(_is_number_or_nothing, cells))]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Section:
-    """`text` comes first, then the tables, `note`, figures, pictures of test images, and `code`, lines for a shell."""
+    """`text` comes first, then tables with rows, `note`, figures, pictures of test images, and `code` for a shell."""
 
     id: str
     title: str
@@ -128,6 +128,9 @@ class Section:
     code: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
     sheets: Sequence[Sheet] = ()
+
+    def __post_init__(self) -> None:
+        self.tables = [table for table in self.tables if table.columns]
 
 
 def _is_number_or_nothing(cell: str) -> bool:
@@ -173,14 +176,13 @@ def sections_of(
 def with_content(
     sections: Iterable[Section], pictures: Sequence[Picture], sheets: Sequence[Sheet] = ()
 ) -> list[Section]:
-    """The sections with tables, figures or code, each with its `pictures`, and `sheets` in "images"; and the methods."""
+    """The sections with tables, figures or code, each with its `pictures`, "images" with `sheets`; and the methods."""
     found = []
     for section in sections:
-        tables = [table for table in section.tables if table.columns]
         own = [picture for picture in pictures if picture.section == section.id]
-        if tables or own or section.code or section.id == "methods":
+        if section.tables or own or section.code or section.id == "methods":
             shown = sheets if section.id == "images" else ()
-            found.append(replace(section, tables=tables, pictures=own, sheets=shown))
+            found.append(replace(section, pictures=own, sheets=shown))
     return found
 
 

@@ -228,7 +228,7 @@ def claim_rows(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
             "reason": verdict.reason,
             "as tested": verdict.claim.as_tested,
             "reported": verdict.claim.reported,
-            "p (Holm)": _verdict_p(verdict),
+            "p (Holm)": p_text(verdict.p_adjusted) if any(not one.problem for one in verdict.comparisons) else "",
         }
         for verdict in verdicts
     ]
@@ -293,10 +293,6 @@ def failures_cell(row: Mapping[Any, Any]) -> str:
     if not row["tried"]:
         return MISSING
     return f"{row['failed']} of {row['tried']} ({100 * row['failed_low']:.0f} to {100 * row['failed_high']:.0f} %)"
-
-
-def _verdict_p(verdict: Verdict) -> str:
-    return p_text(verdict.p_adjusted) if any(one.problem is None for one in verdict.comparisons) else ""
 
 
 def _seeds_text(seeds: Sequence[int]) -> str:

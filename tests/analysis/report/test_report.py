@@ -43,6 +43,15 @@ def test_the_report_and_what_a_terminal_shows_of_it(tmp_path, monkeypatch):
     assert_golden("report.md", re.sub(r"\d{4}-\d\d-\d\d", "DATE", text))
 
 
+def test_a_sweep_of_which_nothing_can_be_read_has_a_report(tmp_path):
+    (tmp_path / "sweep" / "run").mkdir(parents=True)
+    (tmp_path / "sweep" / "run" / "run.json").write_text("{")
+    report = make_report([tmp_path / "sweep"])
+    text = write_report(report, tmp_path / "report").with_name("report.md").read_text()
+    assert "1 run: 1 unreadable." in text and "run.json: is not valid JSON" in text and "## Settings" not in text
+    assert terminal_text(report).count("\n\n") == 1  # the answer, then the run and why
+
+
 def test_the_plan_has_the_best_against_the_second(tmp_path):
     for model in ("unet", "resnet34_unet"):
         for scheduler in ("cosine", "onecycle"):

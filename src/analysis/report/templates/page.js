@@ -101,21 +101,20 @@ function summary({y, summarized}) {
 
 function makePlot(box, data) {
   const last = Math.max(...data.settings.flatMap((one) => Object.values(one.curves).map((curve) => curve.x.at(-1))));
-  const state = {metric: data.metrics[0].key, second: "", bands: true, log: false, from: 0, to: last, epoch: null};
-  const off = new Set(data.settings.slice(FIRST_SHOWN).map((_, index) => index + FIRST_SHOWN));
+  const range = () => [from.value === "" ? 0 : Number(from.value), to.value === "" ? last : Number(to.value)];
+  let epoch = null;  // whose values are shown
 
   const controls = add(box, "div", {class: "controls"});
   const choices = data.metrics.map(({key, name}) => [key, name]);
-  const metric = select("metric", choices, (value) => {
-    state.metric = value;
-    log.checked = state.log = data.metrics.find((one) => one.key === value).log;
-  });
-  const second = select("and, dotted", [["", "nothing"], ...choices], (value) => { state.second = value; });
-  select("seeds as", [["bands", "mean and band"], ["lines", "lines"]], (value) => { state.bands = value === "bands"; });
-  const log = field("log axis", "checkbox", () => { state.log = log.checked; });
-  const from = field("epochs from", "number", () => { state.from = from.value === "" ? 0 : Number(from.value); });
-  const to = field("to", "number", () => { state.to = to.value === "" ? last : Number(to.value); });
-  for (const input of [from, to]) Object.assign(input, {min: 0, max: last});
+  const metric = select("metric", choices);
+  const second = select("and, dotted", [["", "nothing"], ...choices]);
+  const seeds = select("seeds as", [["bands", "mean and band"], ["lines", "lines"]]);
+  const log = field("log axis", {type: "checkbox"});
+  const from = field("epochs from", {type: "number", min: 0, max: last});
+  const to = field("to", {type: "number", min: 0, max: last});
+  const setLog = () => { log.checked = data.metrics.find((one) => one.key === metric.value).log; };
+  metric.addEventListener("change", setLog);
+  controls.addEventListener("change", draw);
   const whole = add(controls, "button", {type: "button"}, "All epochs");
   whole.addEventListener("click", () => zoom(0, last));
 
@@ -131,27 +130,24 @@ function makePlot(box, data) {
     const input = add(label, "input", {type: "checkbox"});
     swatch(label, setting);
     label.append(setting.name);
-    input.checked = !off.has(index);
-    input.addEventListener("change", () => { input.checked ? off.delete(index) : off.add(index); draw(); });
+    input.checked = index < FIRST_SHOWN;
     return input;
   });
+  legend.addEventListener("change", draw);
   all.addEventListener("click", () => {
-    const isOn = off.size > 0;
-    boxes.forEach((input, index) => { input.checked = isOn; isOn ? off.delete(index) : off.add(index); });
+    const isOn = boxes.some((input) => !input.checked);
+    for (const input of boxes) input.checked = isOn;
     draw();
   });
 
-  function select(name, options, apply) {
+  function select(name, options) {
     const element = add(add(controls, "label", {}, `${name} `), "select");
     for (const [value, text] of options) add(element, "option", {value}, text);
-    element.addEventListener("change", () => { apply(element.value); draw(); });
     return element;
   }
 
-  function field(name, type, apply) {
-    const element = add(add(controls, "label", {}, `${name} `), "input", {type});
-    element.addEventListener("change", () => { apply(); draw(); });
-    return element;
+  function field(name, attributes) {
+    return add(add(controls, "label", {}, `${name} `), "input", attributes);
   }
 
   function swatch(parent, {color, dash}) {
@@ -160,64 +156,64 @@ function makePlot(box, data) {
   }
 
   function zoom(low, high) {
-    [state.from, state.to] = [Math.max(0, Math.min(low, high)), Math.min(last, Math.max(low, high))];
-    from.value = state.from > 0 ? shown(state.from) : "";
-    to.value = state.to < last ? shown(state.to) : "";
+    const [first, end] = [Math.min(low, high), Math.max(low, high)];
+    from.value = first > 0 ? shown(first) : "";
+    to.value = end < last ? shown(end) : "";
     draw();
   }
 
   /** The settings that are on, with their curve of a metric: points x, lines y and their summary. */
   function curvesOf(key) {
-    return data.settings.flatMap((setting, index) => {
-      const curve = setting.curves[key];
-      return off.has(index) || !curve ? [] : [{setting, x: curve.x, y: curve.y, summarized: curve.summarized}];
-    }).map((curve) => ({...curve, ...summary(curve)}));
+    const on = data.settings.filter((setting, index) => boxes[index].checked && setting.curves[key]);
+    return on.map((setting) => ({setting, ...setting.curves[key], ...summary(setting.curves[key])}));
   }
 
   let scale = null;  // of the last drawing: x and y to pixels, and pixels to epochs
 
   function draw() {
     const width = Math.max(280, frame.clientWidth);
+    const [begin, end] = range();
+    const isBands = seeds.value === "bands";
     svg.replaceChildren();
     for (const [key, value] of Object.entries({width, height: HEIGHT})) svg.setAttribute(key, value);
-    const drawn = [state.metric, state.second].filter(Boolean).map(curvesOf);
-    const lines = (curve) => (state.bands || curve.summarized ? [curve.low, curve.high, curve.mean] : curve.y);
-    const isDrawn = (x, value) => value !== null && x >= state.from && x <= state.to && !(state.log && value <= 0);
+    const drawn = [metric.value, second.value].filter(Boolean).map(curvesOf);
+    const lines = (curve) => (isBands || curve.summarized ? [curve.low, curve.high, curve.mean] : curve.y);
+    const isDrawn = (x, value) => value !== null && x >= begin && x <= end && !(log.checked && value <= 0);
     const found = drawn.flat().flatMap((curve) => lines(curve).flatMap((line) => line.filter((value, index) => isDrawn(curve.x[index], value))));
     let low = found.reduce((least, value) => Math.min(least, value), Infinity);
     let high = found.reduce((most, value) => Math.max(most, value), -Infinity);
-    if (!found.length || !(state.to > state.from)) [low, high] = [0, 1];
+    if (!found.length || !(end > begin)) [low, high] = [0, 1];
     if (low === high) [low, high] = [low - (Math.abs(low) || 1) / 10, high + (Math.abs(high) || 1) / 10];
-    const isLog = state.log && low > 0;
+    const isLog = log.checked && low > 0;
     const toLine = isLog ? Math.log : (value) => value;
     scale = {
-      x: (epoch) => LEFT + (epoch - state.from) / (state.to - state.from || 1) * (width - LEFT - RIGHT),
+      x: (epoch) => LEFT + (epoch - begin) / (end - begin || 1) * (width - LEFT - RIGHT),
       y: (value) => HEIGHT - BOTTOM - (toLine(value) - toLine(low)) / (toLine(high) - toLine(low)) * (HEIGHT - TOP - BOTTOM),
-      epoch: (pixel) => state.from + (pixel - LEFT) / (width - LEFT - RIGHT) * (state.to - state.from),
+      epoch: (pixel) => begin + (pixel - LEFT) / (width - LEFT - RIGHT) * (end - begin),
     };
     for (const value of isLog ? logTicks(low, high) : ticks(low, high, 5)) {
       add(svg, "line", {x1: LEFT, x2: width - RIGHT, y1: scale.y(value), y2: scale.y(value), class: "grid"});
       add(svg, "text", {x: LEFT - 6, y: scale.y(value) + 4, "text-anchor": "end"}, shown(value));
     }
-    for (const epoch of ticks(state.from, Math.max(state.to, state.from + 0.1), Math.max(3, width / 110))) {
-      add(svg, "line", {x1: scale.x(epoch), x2: scale.x(epoch), y1: TOP, y2: HEIGHT - BOTTOM, class: "grid"});
-      add(svg, "text", {x: scale.x(epoch), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle"}, shown(epoch));
+    for (const tick of ticks(begin, Math.max(end, begin + 0.1), Math.max(3, width / 110))) {
+      add(svg, "line", {x1: scale.x(tick), x2: scale.x(tick), y1: TOP, y2: HEIGHT - BOTTOM, class: "grid"});
+      add(svg, "text", {x: scale.x(tick), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle"}, shown(tick));
     }
     add(svg, "text", {x: (LEFT + width) / 2, y: HEIGHT - 6, "text-anchor": "middle"}, "epoch");
-    const clip = add(add(svg, "clipPath", {id: "plot-area"}), "rect");
-    for (const [key, value] of Object.entries({x: LEFT, y: TOP, width: width - LEFT - RIGHT, height: HEIGHT - TOP - BOTTOM})) clip.setAttribute(key, value);
+    const inside = {x: LEFT, y: TOP, width: width - LEFT - RIGHT, height: HEIGHT - TOP - BOTTOM};
+    add(add(svg, "clipPath", {id: "plot-area"}), "rect", inside);
     const area = add(svg, "g", {"clip-path": "url(#plot-area)"});
     drawn.forEach((curves, number) => curves.forEach((curve) => {
       const {color, dash} = curve.setting;
       const own = {fill: "none", stroke: color, "stroke-dasharray": number ? "1.5 3" : dash};
-      if (!state.bands && !curve.summarized) {
+      if (!isBands && !curve.summarized) {
         for (const line of curve.y) add(area, "path", {d: path(curve.x, line), "stroke-width": 1.2, ...own});
         return;
       }
       if (curve.y.length > 1) add(area, "path", {d: band(curve), fill: color, opacity: 0.18});
       add(area, "path", {d: path(curve.x, curve.mean), "stroke-width": 2, ...own});
     }));
-    if (state.epoch !== null) add(svg, "line", {x1: scale.x(state.epoch), x2: scale.x(state.epoch), y1: TOP, y2: HEIGHT - BOTTOM, class: "pointer"});
+    if (epoch !== null) add(svg, "line", {x1: scale.x(epoch), x2: scale.x(epoch), y1: TOP, y2: HEIGHT - BOTTOM, class: "pointer"});
     showValues(drawn, width);
   }
 
@@ -225,7 +221,7 @@ function makePlot(box, data) {
   function segments(x, line) {
     const found = [];
     line.forEach((value, index) => {
-      if (value === null || (state.log && value <= 0)) return;
+      if (value === null || (log.checked && value <= 0)) return;
       const segment = found.at(-1);
       if (segment && x[index] - segment.at(-1)[0] <= data.step + 0.01) segment.push([x[index], value]);
       else found.push([[x[index], value]]);
@@ -233,7 +229,7 @@ function makePlot(box, data) {
     return found;
   }
 
-  const points = (segment) => segment.map(([epoch, value]) => `${scale.x(epoch).toFixed(1)},${scale.y(value).toFixed(1)}`).join("L");
+  const points = (segment) => segment.map(([x, value]) => `${scale.x(x).toFixed(1)},${scale.y(value).toFixed(1)}`).join("L");
 
   function path(x, line) {
     // a point alone is a short stroke
@@ -247,14 +243,14 @@ function makePlot(box, data) {
 
   function showValues(drawn, width) {
     values.replaceChildren();
-    values.hidden = state.epoch === null;
+    values.hidden = epoch === null;
     if (values.hidden) return;
-    add(values, "strong", {}, `epoch ${state.epoch}`);
+    add(values, "strong", {}, `epoch ${epoch}`);
     drawn.forEach((curves, number) => {
-      const key = number ? state.second : state.metric;
+      const key = number ? second.value : metric.value;
       add(values, "div", {class: "soft"}, data.metrics.find((one) => one.key === key).name);
       for (const curve of curves) {
-        const index = curve.x.indexOf(state.epoch);
+        const index = curve.x.indexOf(epoch);
         const [mean, low, high] = [curve.mean, curve.low, curve.high].map((line) => line[index] ?? null);
         const text = mean === null ? "-" : shown(mean) + (low < high ? ` [${shown(low)}, ${shown(high)}]` : "");
         const row = add(values, "div");
@@ -263,16 +259,17 @@ function makePlot(box, data) {
         add(row, "span", {class: "soft"}, curve.setting.name);
       }
     });
-    const isRight = scale.x(state.epoch) > width / 2;
+    const isRight = scale.x(epoch) > width / 2;
     values.style.left = isRight ? `${LEFT + 8}px` : "auto";
     values.style.right = isRight ? "auto" : `${RIGHT + 8}px`;
   }
 
   const known = [...new Set(data.settings.flatMap((one) => Object.values(one.curves).flatMap((curve) => curve.x)))].filter(Number.isInteger).sort((a, b) => a - b);
-  function point(epoch) {
-    const inside = known.filter((one) => one >= state.from && one <= state.to);
-    const nearest = inside.reduce((best, one) => (best === null || Math.abs(one - epoch) < Math.abs(best - epoch) ? one : best), null);
-    if (nearest !== state.epoch) { state.epoch = nearest; draw(); }
+  function point(target) {
+    const [begin, end] = range();
+    const inside = known.filter((one) => one >= begin && one <= end);
+    const nearest = inside.reduce((best, one) => (best === null || Math.abs(one - target) < Math.abs(best - target) ? one : best), null);
+    if (nearest !== epoch) { epoch = nearest; draw(); }
   }
   const pixel = (event) => event.clientX - svg.getBoundingClientRect().left;
   let start = null;
@@ -283,15 +280,15 @@ function makePlot(box, data) {
     start = null;
   });
   svg.addEventListener("dblclick", () => zoom(0, last));
-  svg.addEventListener("pointerleave", () => { state.epoch = null; draw(); });
+  svg.addEventListener("pointerleave", () => { epoch = null; draw(); });
   svg.addEventListener("keydown", (event) => {
     const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
     if (!step) return;
     event.preventDefault();
-    const index = known.indexOf(state.epoch);
-    point(index < 0 ? state.from : known[Math.max(0, Math.min(known.length - 1, index + step))]);
+    const index = known.indexOf(epoch);
+    point(index < 0 ? range()[0] : known[Math.max(0, Math.min(known.length - 1, index + step))]);
   });
-  log.checked = state.log = data.metrics[0].log;
+  setLog();
   new ResizeObserver(draw).observe(frame);
   draw();
 }
