@@ -13,7 +13,6 @@ if __name__ == "__main__":  # the imports below take seconds
 
     expect_ctrl_c()
 
-import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -38,12 +37,12 @@ def summary() -> None:
 
     @hydra_command("summary")
     def main(config: DictConfig) -> None:
-        print("\n".join(_described(of_runs, shutil.get_terminal_size((160, 24)).columns)))
+        print("\n".join(_described(of_runs)))
 
     main()
 
 
-def _described(of_runs: list[str], width: int) -> list[str]:
+def _described(of_runs: list[str]) -> list[str]:
     """The lines of the summary of the network that a run with these overrides trains."""
     # torch takes seconds to import: --help must not wait for it
     from torch import nn
@@ -69,16 +68,16 @@ def _described(of_runs: list[str], width: int) -> list[str]:
     except Exception as error:  # a custom network may need real images, which it does not get
         reason = cut(one_line(str(error) or type(error).__name__))
         raise ConfigError([f"model: {config.model['name']} cannot be summarized without weights ({reason})"]) from error
-    return [*_table(found, width), "", *_totals(config.model["name"], config.data.image_size, found)]
+    return [*_table(found), "", *_totals(config.model["name"], config.data.image_size, found)]
 
 
-def _table(found: "ModelSummary", width: int) -> list[str]:
+def _table(found: "ModelSummary") -> list[str]:
     from src.display.text import plain_table
 
     rows = [_row(block, block.name) for block in found.blocks] + [_row(found.whole, "all")]
     names = ("block", "kind", "output", *NUMBERS)
     columns = {name: [row[number] for row in rows] for number, name in enumerate(names)}
-    return plain_table(columns, NUMBERS, {"kind": 8}, width)
+    return plain_table(columns, NUMBERS, {"kind": 8})
 
 
 def _row(block: "BlockSummary", name: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import re
+import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,11 +100,15 @@ def human_seconds(seconds: float) -> str:
     return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
 
 
-def plain_table(columns: Columns, right: Collection[str], floors: Mapping[str, int], width: int) -> list[str]:
+def plain_table(
+    columns: Columns, right: Collection[str], floors: Mapping[str, int], width: int | None = None
+) -> list[str]:
     """The lines of a table, names first; the columns in `right` are aligned to the right.
 
-    If it is wider than `width` characters, the widest columns of `floors` are shortened, none below its floor.
+    If it is wider than `width` characters, by default those of the terminal, the widest columns of `floors` are
+    shortened, none below its floor.
     """
+    width = width or shutil.get_terminal_size((160, 24)).columns
     widths = _widths(columns)
     while sum(widths.values()) + len(GAP) * (len(widths) - 1) > width:
         widest = max((name for name in floors if widths[name] > floors[name]), key=widths.__getitem__, default=None)

@@ -53,11 +53,6 @@ class Entry:
     texts: Mapping[str, str] = field(default_factory=dict)
     picture: bytes | None = None
 
-    @property
-    def scores(self) -> dict[str, float]:
-        """The last value of each number."""
-        return {name: value for name, _, value in self.points}
-
     @cached_property
     def digest(self) -> str:
         """Changes whenever anything of the entry does."""

@@ -28,13 +28,18 @@ class MlflowStore:
     """The experiment `sweep` at an address, or in the folder `place`."""
 
     def __init__(self, place: str, sweep: str) -> None:
+        """Raises ValueError for a folder whose name the address of its database cannot hold."""
+        is_address = "://" in place
+        if not is_address and re.search(r"[?%]", place):
+            raise ValueError(
+                f"{place}: MLflow's database cannot be in a folder with ? or %; choose another output=<folder>"
+            )
         # no usage reports; a server that is down is not asked for minutes
         for name, value in (("DISABLE_TELEMETRY", "true"), ("HTTP_REQUEST_MAX_RETRIES", "1")):
             os.environ.setdefault(f"MLFLOW_{name}", value)
         from mlflow import MlflowClient
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        is_address = "://" in place
         artifacts = None if is_address else (Path(place) / "artifacts").absolute().as_uri()
         self._client = MlflowClient(place if is_address else f"sqlite:///{Path(place) / DATABASE}")
         known = self._client.get_experiment_by_name(sweep)

@@ -1,6 +1,7 @@
 """`python -m src.publish` into each tracker, and read back from it with the tracker's own reader where it has one."""
 
 import json
+import shlex
 import struct
 from functools import partial
 
@@ -12,6 +13,7 @@ from src.base.record import RunRecord
 from src.publishing import publishing
 from src.publishing.entries import ANSWER, Entry, Labels, _flat
 from src.publishing.folders import Folders
+from src.publishing.mlflow_store import MlflowStore
 from tests.analysis.recorded import fail, finish
 from tests.sweep.test_launch import contents
 
@@ -144,8 +146,9 @@ def test_broken_records_are_published_as_such_and_named_with_exit_code_1(publish
     assert sorted(line.split(": ")[1] for line in ended.stderr.splitlines()) == sorted([done.name, failed.name])
     assert published[failed.name].status == "unreadable" and published[failed.name].params["trainer.epochs"] == 3
     excluded = published[done.name]
-    assert "test_images.csv cannot be used" in excluded.texts["excluded"] and "valid_dice" in excluded.scores
-    assert not [name for name in excluded.scores if name.startswith("test/")] and excluded.picture is None
+    assert "test_images.csv cannot be used" in excluded.texts["excluded"] and excluded.picture is None
+    names = {name for name, _, _ in excluded.points}
+    assert "valid_dice" in names and not any(name.startswith("test/") for name in names)
 
 
 def test_one_run_that_cannot_be_published_stops_no_other(publish, sweep, monkeypatch):
@@ -157,11 +160,18 @@ def test_one_run_that_cannot_be_published_stops_no_other(publish, sweep, monkeyp
     scores["protocols"]["more"] = dict.fromkeys(map(str, range(2_001)), 1)
     (done / "test.json").write_text(json.dumps(scores))
     failed.rename(sweep / ANSWER)
-    ended = publish(f"sweep={sweep}", "to=wandb")
+    ended = publish(f"sweep={sweep}", "to=wandb", f"output={sweep}/it's")
     assert ended.returncode == 1 and [entry.name for entry in published] == [done.name, ANSWER]
-    assert published[0].scores["best_epoch"] == 1 and published[1].texts["answer"].startswith("Best")
+    assert shlex.split(ended.stdout)[-1] == f"{sweep}/it's/*/*/wandb/offline-run-*"
+    assert ("best_epoch", 3, 1.0) in published[0].points and published[1].texts["answer"].startswith("Best")
     named = ["answer: is the name of the sweep's own entry", f"{done.name}: more than 2,000 values"]
     assert all(f"broken: {line}" in ended.stderr for line in named)
+
+
+@pytest.mark.parametrize("name", ["a?b", "50%"])
+def test_a_folder_that_the_address_of_a_database_would_change_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="choose another output"):
+        MlflowStore(str(tmp_path / name), "pilot")
 
 
 def test_joined_names_that_are_too_long_stay_different():

@@ -1,6 +1,5 @@
 """A report written as a page, as Markdown, as CSV and LaTeX tables and figures, and shown in a terminal."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,9 +67,8 @@ def terminal_text(report: Report) -> str:
     claims = [f"{row['name']:{width}}   {row['verdict']:9}  {row['says']}" for row in rows]
     table = settings_table(report)
     columns = {name: texts for name, texts in table.columns.items() if name not in PAGE_ONLY}
-    terminal = shutil.get_terminal_size(fallback=(160, 24)).columns
     floors = dict.fromkeys(factor_columns(report.scores["setting"], report.settings), FACTOR_WIDTH)
-    settings = plain_table(columns, table.right, floors, terminal)
+    settings = plain_table(columns, table.right, floors)
     if claims:
         claims.append(without_runs_text(report))
     parts = [answer_sentences(report), settings, claims, _excluded_lines(report.records.runs)]

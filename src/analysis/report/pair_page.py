@@ -1,7 +1,6 @@
 """A pair in words: for the terminal, and as a page with curves and the images that differ most."""
 
 import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,10 +43,9 @@ def default_folder(pair: Pair) -> Path:
 
 def pair_text(pair: Pair) -> str:
     """The answer, what differs in the configs, the scores, and the images that differ most."""
-    width = shutil.get_terminal_size(fallback=(160, 24)).columns
     tables = [_configs(pair), _scores(pair), *_images(pair, FEW)]
     parts = [
-        [table.caption, *plain_table(table.columns, table.right, dict.fromkeys(table.columns, 20), width)]
+        [table.caption, *plain_table(table.columns, table.right, dict.fromkeys(table.columns, 20))]
         for table in tables
         if table.columns
     ]

@@ -98,7 +98,7 @@ def contact_sheets(records: Records, settings: Sequence[Setting], scores: pd.Dat
     return [_contact_sheet(label, typical_runs(records, folders[label])) for label in labels]
 
 
-def typical_runs(records: Records, folders: Sequence[str]) -> pd.Series:
+def typical_runs(records: Records, folders: tuple[str, ...]) -> pd.Series:
     """Test Dice of each run by its folder, those nearest to their median first."""
     dice = pd.Series(records.per_image(folders, "dice").mean(axis=1), folders)
     return dice.loc[(dice - dice.median()).abs().sort_values(kind="stable").index]
