@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from src.base.record import RunRecord
+from src.data.open_data import open_verified
+from src.training.checks import checked
 from tests.conftest import PROJECT, _small
 from tests.sweep.test_launch import wait_for
 
@@ -34,8 +36,31 @@ def test_one_run_then_the_same_again(train, command, small, tmp_path):
     assert f"finished: test Dice {score:.4f}, {folder}" in first.stdout
     assert "epoch 2/2" in first.stdout and "\r" not in first.stderr  # no bars where nobody looks
     again = train(*small, "model=resnet34_unet", "data.image_size=64", "scheduler=onecycle")
+    for named in (first, again):
+        assert named.stderr.splitlines().count(f"run {folder.name} in {folder.parent}") == 1
     assert again.returncode == 0 and f"already finished, nothing to do: test Dice {score:.4f}" in again.stdout
     assert {path.name for path in set(PROJECT.iterdir()) - before} <= {".cache"}  # Hydra writes nothing
+
+
+@pytest.mark.long
+def test_a_run_is_named_before_what_only_its_checks_import(composed, small):
+    open_verified(checked(composed(*small)).data)
+    command = [sys.executable, "-X", "importtime", "-m", "src.train", *small, "model.out_channels=2"]
+    told = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True).stderr
+    before, after = told.split("\nrun unet-")
+    for module in ("albumentations", "torch._dynamo", "pandas"):
+        assert f" {module}\n" not in before and f" {module}\n" in after
+
+
+def test_a_run_is_named_before_its_parts_are_tried_and_a_refused_one_has_no_folder(train, composed, small, tmp_path):
+    open_verified(checked(composed(*small)).data)
+    refused = train(*small, "model.out_channels=2")
+    named, *problems = refused.stderr.splitlines()
+    assert re.fullmatch(rf"run unet-bce-\S+-seed0-c[0-9a-f]{{8}} in {tmp_path}/runs/single", named)
+    assert refused.returncode == 1 and "model.out_channels: got 2 with loss=bce" in "".join(problems)
+    several = train(*small, "loss.gama=2", "augmentation.transforms=[{_target_: albumentations.HorizontalFlip, q: 1}]")
+    assert several.returncode == 1 and "loss.gama" in several.stderr and "unknown argument 'q'" in several.stderr
+    assert "run unet-" not in several.stderr and not (tmp_path / "runs").exists()
 
 
 @pytest.mark.long

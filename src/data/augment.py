@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-import albumentations
 import cv2
 import numpy as np
-from albumentations import BaseCompose, BasicTransform, DualTransform, ImageOnlyTransform, Transform3D
 from pydantic import ValidationError
 
 from src.base.config import find_target
@@ -24,8 +22,8 @@ from src.data.images import FOREGROUND, IGNORED
 
 # Not arguments for a config: strictness and seeds are set here, and a config has no functions.
 _RESERVED = {"self", "strict", "seed", "first", "second", "image", "mask", "keypoints", "bboxes"}
-# What is built on, and Lambda, which does nothing without functions.
-_UNFIT = (BasicTransform, DualTransform, ImageOnlyTransform, Transform3D, BaseCompose, albumentations.Lambda)
+# Of albumentations: what is built on, and Lambda, which does nothing without functions.
+_UNFIT = {"BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D", "BaseCompose", "Lambda"}
 ADVICE = r".*([Cc]onsider using|Please use|Try to use) "  # that another transform does the same
 _IS_UNKNOWN_CODE = np.isin(np.arange(256), (0, IGNORED, FOREGROUND), invert=True).astype(np.uint8)
 
@@ -79,11 +77,13 @@ class PairTransform:
 
     def decide(self, applied: bool) -> None:
         """Lets every transform that is drawn with a probability between 0 and 1 always be applied, or never."""
+        from albumentations import BaseCompose, OneOrOther
+
         waiting: list[Any] = [self.compose]
         while waiting:
             transform = waiting.pop()
             waiting += transform.transforms if isinstance(transform, BaseCompose) else []
-            if 0 < transform.p < 1 and not isinstance(transform, albumentations.OneOrOther):
+            if 0 < transform.p < 1 and not isinstance(transform, OneOrOther):
                 transform.p = float(applied)
 
     def _binary(self, image: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,20 +107,20 @@ class PairTransform:
         return changed["image"], soft
 
 
-def build_transform(
-    nodes: list[dict[str, Any]], mask_as_image: bool = False, allow_targets: Sequence[str] = ()
-) -> albumentations.Compose:
+def build_transform(nodes: list[dict[str, Any]], mask_as_image: bool = False, allow_targets: Sequence[str] = ()) -> Any:
     """Build config nodes (`_target_: albumentations.X`, its arguments beside it) into one strict Compose.
 
     Masks are always interpolated nearest. With `mask_as_image`, an array passed as
     `soft_target` is treated as an image. `allow_targets`: packages whose transforms are allowed too.
     Raises ValueError (ConfigError) with all that `check_transforms` finds.
     """
+    from albumentations import Compose
+
     problems: list[str] = []
     transforms = _build_nodes(nodes, "transforms", problems, allow_targets)
     if problems:
         raise ConfigError(problems)
-    return albumentations.Compose(
+    return Compose(
         transforms,
         strict=True,
         mask_interpolation=cv2.INTER_NEAREST,
@@ -148,15 +148,15 @@ def _build_nodes(nodes: Any, where: str, problems: list[str], allowed: Sequence[
     return [_build_node(node, f"{where}[{position}]", problems, allowed) for position, node in enumerate(nodes)]
 
 
-def _build_node(
-    node: Any, where: str, problems: list[str], allowed: Sequence[str]
-) -> BasicTransform | BaseCompose | None:
+def _build_node(node: Any, where: str, problems: list[str], allowed: Sequence[str]) -> Any:
+    import albumentations  # takes half a second, and an id does not need it
+
     if not isinstance(node, dict):
         problems.append(f"{where}: got {node!r}; expected a mapping with _target_: albumentations.<transform>")
         return None
     try:
-        kind = find_target(node, BasicTransform | BaseCompose, allowed)
-        if kind in _UNFIT:
+        kind = find_target(node, albumentations.BasicTransform | albumentations.BaseCompose, allowed)
+        if kind.__name__ in _UNFIT and kind.__module__.startswith("albumentations."):
             raise ConfigError([f"_target_: got {shown(node['_target_'])}, which is not a transform for a config"])
     except ConfigError as error:
         problems += [f"{where}.{problem}" for problem in error.problems]
@@ -174,6 +174,8 @@ def _build_node(
 
 def _construct(kind: type, arguments: dict[str, Any], where: str, problems: list[str]) -> Any:
     """Call the class; each error or warning becomes a line in `problems`."""
+    from albumentations import BasicTransform
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # a value that was changed is not what the config says

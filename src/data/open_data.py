@@ -54,14 +54,17 @@ def _open(data: OxfordPetData | SyntheticData | FolderData, root: Path, make: bo
 
 
 def open_verified(
-    data: OxfordPetData | SyntheticData | FolderData, make: bool = True, cache: str | None = None
+    data: OxfordPetData | SyntheticData | FolderData,
+    make: bool = True,
+    cache: str | None = None,
+    remembered: bool = False,
 ) -> tuple[Splits, str]:
     """The chosen data set with every file checked, and its fingerprint; see `open_data` and `verify`.
 
     `cache`: the folder that remembers the check, if it is not the config's. `data.on_error` decides whether pairs that
-    cannot be used are refused or left out. Raises ValueError as both do.
+    cannot be used are refused or left out. Raises ValueError as both do, and for a check that is not `remembered`.
     """
-    splits, digest = verify(open_data(data, make), Path(cache or data.cache_dir), data.on_error)
+    splits, digest = verify(open_data(data, make), Path(cache or data.cache_dir), data.on_error, remembered)
     return replace(splits, notes=(*splits.notes, *notes_of(splits))), digest
 
 

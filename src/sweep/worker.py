@@ -7,6 +7,7 @@ Exit code 0: finished; 1: refused or failed; 75: another process holds this run;
 """
 
 import faulthandler
+import importlib
 import json
 import os
 import signal
@@ -26,12 +27,12 @@ def main() -> None:
     parent = next((int(word.split("=")[1]) for word in sys.argv[1:] if word.startswith("--parent=")), None)
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    import torch._dynamo  # noqa: F401, as the first optimizer does, which takes a second
-
     from src.base.record import RunBusy
     from src.training.checks import checked
     from src.training.run import run
 
+    for module in ("albumentations", "torch._dynamo"):  # which the first transform and optimizer import
+        importlib.import_module(module)
     text = sys.stdin.read()
     if not text:
         sys.exit("no run came")  # the launcher has none left, or has ended

@@ -36,13 +36,14 @@ BASES: dict[str, tuple[type | UnionType, tuple[str, ...]]] = {
 }
 
 
-def checked(plain: dict[str, Any], device_here: bool = True, is_ours: bool = True) -> RunConfig:
+def checked(plain: dict[str, Any], device_here: bool = True, is_ours: bool = True, tried: bool = True) -> RunConfig:
     """The typed config of `plain` (as composed, fully resolved), its built sections cast to their signatures' types.
 
     Raises ConfigError with every problem: unknown or missing keys, wrong types, values out of range, combinations that
     cannot work, devices and weights that are not there. Reads no data and writes nothing. `device_here`: False for a
     run that another machine will do, whose devices this one cannot know. `is_ours`: False for the config of a record,
-    which cannot allow the packages that it names.
+    which cannot allow the packages that it names. `tried`: False for the run's id alone, which takes the types and not
+    whether the parts work.
     """
     plain = with_named_packages(plain) if is_ours else plain
     problems = problems_of(RunConfig, plain)
@@ -52,7 +53,7 @@ def checked(plain: dict[str, Any], device_here: bool = True, is_ours: bool = Tru
         if isinstance(plain.get(section), dict):
             problems += node_problems(section, plain[section], base, injected, allowed)
     augmentation = plain.get("augmentation")
-    if isinstance(augmentation, dict):
+    if tried and isinstance(augmentation, dict):
         for key in ("transforms", "copy_transforms"):
             if isinstance(augmentation.get(key), list):
                 problems += check_transforms(augmentation[key], f"augmentation.{key}", allowed)
@@ -61,6 +62,8 @@ def checked(plain: dict[str, Any], device_here: bool = True, is_ours: bool = Tru
     config = RunConfig.model_validate(plain)
     built = {name: cast_arguments(getattr(config, name), *BASES[name], allowed) for name in BUILT_SECTIONS}
     config = config.model_copy(update=built)
+    if not tried:
+        return config
     # runs of a sweep that differ in their seed alone are alike in all this
     problems = list(_combination_problems(config.model_copy(update={"seed": 0}).model_dump_json()))
     if device_here:

@@ -1,6 +1,7 @@
 """The life of a run: skipped if it is finished, else begun or resumed under its lock, and its end recorded."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,19 +53,22 @@ class Outcome:
             raise Ended(f"failed: {self.error}; the traceback is in {self.folder / 'train.log'}")
 
 
-def run(config: RunConfig, sweep: str, overrides: list[str]) -> Outcome:
+def run(config: RunConfig, sweep: str, overrides: list[str], tell: Callable[[Path], None] | None = None) -> Outcome:
     """Trains and scores `config` in `<output>/<sweep>/<run_id>`, or reuses what is there.
 
     A finished run is left as it is, an interrupted or failed one resumes from its last checkpoint. `config` must have
-    been checked. Raises ValueError for a folder that may not be written and for data that are missing or broken,
-    RunBusy when another process holds the run, and RunLost, a RunBusy, when one has taken it over meanwhile; whatever
-    else goes wrong later is recorded and returned as an Outcome.
+    been checked. `tell` is called with the run's folder as soon as that is known. Raises ValueError for a folder that
+    may not be written and for data that are missing or broken, RunBusy when another process holds the run,
+    and RunLost, a RunBusy, when one has taken it over meanwhile; whatever else goes wrong later is recorded and
+    returned as an Outcome.
     """
     sweep_folder = Path(config.output) / sweep
     check_writable(sweep_folder)
     splits, data_fingerprint = open_verified(config.data)
     identity = identify(config, data_fingerprint, init_digest(config))
     record = RunRecord(sweep_folder / identity.run_id)
+    if tell is not None:
+        tell(record.folder)
     for folder in (record.checkpoints, SweepFolder(sweep_folder).locks):
         check_writable(folder)
     # without the lock first: a process that evaluates a finished run holds it

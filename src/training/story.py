@@ -114,10 +114,9 @@ def _log_start(config: RunConfig, splits: Splits, state: TrainState, record: Run
     parameters = sum(parameter.numel() for parameter in state.network.model.parameters())
     record.update(parameters=parameters)
     log.info(
-        "%s with %s parameters on %s; %d training, %d validation and %d test images; record: %s",
+        "%s with %s parameters on %s; %d training, %d validation and %d test images",
         config.model["name"],
         f"{parameters:,}",
         device_name(state.network.numerics.device),
         *(len(split) for split in (splits.train, splits.valid, splits.test)),
-        record.folder,
     )

@@ -75,7 +75,7 @@ def certify(config, pauses: int, draw: random.Random) -> int:
         if codes == (BUSY, 0):
             assert "notes: second" in (record.folder / "config.yaml").read_text()
             assert record.read()["notes"] == "second"
-            taken_over += record.log_file.read_text().count("record: ") == 2  # both had begun
+            taken_over += record.log_file.read_text().count(" parameters on ") == 2  # both had begun
     return taken_over
 
 
