@@ -5,9 +5,11 @@ tables (CSV, LaTeX) and figures. Keys: conf/aggregate.yaml. Exit code 0: written
 """
 
 if __name__ == "__main__":  # the imports below take seconds
-    if not __package__:  # `python src/aggregate.py`
-        import sys
+    import os
+    import sys
 
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of such small matrices others would only wait
+    if not __package__:  # `python src/aggregate.py`
         sys.path[0] = __file__.rpartition("/src/")[0]
     from src.cli.console import expect_ctrl_c
 

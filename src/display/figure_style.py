@@ -1,23 +1,25 @@
-"""The style of all figures: colors, markers, text sizes, notes, legends; and files that repeat byte for byte."""
+"""The style of all figures: colors, markers, text sizes, notes, legends; and files that repeat byte for byte.
+
+matplotlib, which takes half a second to import, is imported when something is drawn.
+"""
+
+from __future__ import annotations
 
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
-
-import matplotlib.style
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, NamedTuple
 
 from src.base.files import replacing
 from src.display.colors import BLACK, BLUE, FONT, GREEN, GREY, ORANGE, PURPLE, SKY_BLUE, VERMILLION
 from src.display.text import collapse_whitespace, shortened_inside
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PNG_DPI = 200
 COLUMN_WIDTH = 3.5  # inches, a column of a two-column paper
@@ -89,6 +91,8 @@ STYLE = {
 @contextmanager
 def in_style() -> Iterator[None]:
     """Matplotlib's defaults and STYLE, independent of notebooks and matplotlibrc, which are restored afterwards."""
+    import matplotlib.style
+
     with matplotlib.style.context(["default", STYLE]):
         yield
 
@@ -98,6 +102,8 @@ styled = in_style()  # decorator of functions that draw
 
 def new_figure(width: float = COLUMN_WIDTH, height: float = 2.6) -> tuple[Figure, Axes]:
     """A figure of `width` × `height` inches with one axes, in this style and with constrained layout."""
+    from matplotlib.figure import Figure
+
     with in_style():
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.add_subplot()
@@ -108,6 +114,9 @@ def saved(figure: Figure, folder: Path, name: str) -> list[Path]:
 
     The same data give the same bytes: no date, no random ids. Returns both paths. Raises OSError.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     folder.mkdir(parents=True, exist_ok=True)
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
     figure.set_dpi(PNG_DPI)
@@ -150,6 +159,8 @@ def legend_height(names: Sequence[str]) -> float:
 
 def label_rows(ax: Axes, names: Iterable[str], quantity: str) -> None:
     """A row for each of `names`, the first on top, over an x axis of `quantity`."""
+    from matplotlib.ticker import MaxNLocator
+
     labels = [wrapped(name, ROW_LABEL) for name in names]
     ax.set_yticks(range(len(labels)), labels, parse_math=False)
     ax.set_ylim(max(1, len(labels)) - 0.4, -0.4)

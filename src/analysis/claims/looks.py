@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from src.base.files import read_regular, write_text
 LOOKS = "looks.jsonl"  # in a sweep's folder
 LARGEST = 100_000  # bytes that are read of it: about 1,000 looks, which take seconds
 NODES, LEAST_STEP = 256, 1.001  # so many nodes are too far apart for a look at even fewer new runs
+
+
+_nodes_and_weights = cache(np.polynomial.legendre.leggauss)  # by their number; takes longer than all else here
 
 
 class Look(BaseModel):
@@ -61,7 +65,7 @@ def error_over_looks(runs: Sequence[float]) -> float:
     recursive integration of P. Armitage, C. K. McPherson and B. C. Rowe, J. R. Stat. Soc. A 132 (1969), for a known
     variance.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    nodes, weights = _nodes_and_weights(NODES)
     inside, at, density, before = 1.0, np.zeros(1), np.ones(1), 0.0  # of the sum of the differences, at the start 0
     for number in runs:
         if number <= before * LEAST_STEP:

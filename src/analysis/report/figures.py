@@ -1,16 +1,17 @@
 """The figures of a sweep: those that its runs call for, each with a caption, drawn one at a time and saved."""
 
+from __future__ import annotations
+
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from src.analysis.claims.effects import Effect
 from src.analysis.records.loading import Records
@@ -22,6 +23,10 @@ from src.analysis.report.unchanged import checksum, write_changed
 from src.analysis.statistics.estimates import Scores
 from src.base.progress import ProgressBar
 from src.display.figure_style import COLUMN_WIDTH, LOOKS, legend_height, new_figure, saved
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_ROWS = 30  # of a figure with a row per setting or effect
 MOST_LINES, LEAST_FACTORS = 100, 3  # of parallel coordinates

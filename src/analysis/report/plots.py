@@ -1,16 +1,14 @@
 """Plots of a sweep: each function draws a table into the axes that it is given, and returns them."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from src.analysis.statistics.estimates import Scores
 from src.display.figure_style import (
@@ -25,6 +23,10 @@ from src.display.figure_style import (
     styled,
     wrapped,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 CURVES = {  # report A's figures 2 to 19
     "lr": "learning rate",
@@ -73,6 +75,8 @@ def curves(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
     are drawn, losses on a log axis. The learning rate is drawn within epochs too, if lr_first and lr_max are known.
     Raises ValueError for two rows with the same setting, seed and epoch.
     """
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
     if column == "lr":
         within = {"epoch": within_epochs(epochs["epoch"]).ravel(), "lr": learning_rates(dict(epochs)).ravel()}
         epochs = epochs.loc[epochs.index.repeat(3)].assign(**within)
@@ -104,6 +108,8 @@ def dots(ax: Axes, settings: pd.DataFrame) -> Axes:
     `settings`: `setting`, `mean`, `low` and `high` (NaN without an interval), `per_seed` (a list of means) and,
     optionally, `reported` (NaN if none).
     """
+    from matplotlib.lines import Line2D
+
     rows = np.arange(len(settings))
     mean, low, high = (_numbers(settings, name) for name in ("mean", "low", "high"))
     reported = _numbers(settings, "reported") if "reported" in settings else np.full(len(rows), np.nan)
@@ -137,6 +143,8 @@ def history(ax: Axes, trials: pd.DataFrame) -> Axes:
 
     `trials`: `number`, `status` and `dice`.
     """
+    from matplotlib.ticker import MaxNLocator
+
     finished = trials["status"].eq("finished")
     rest = trials[~finished]
     (done,) = ax.plot(trials["number"][finished], trials["dice"][finished], "o", color=BLUE, markersize=4)
@@ -155,6 +163,8 @@ def parallel(ax: Axes, settings: pd.DataFrame, score: str = "test Dice") -> Axes
 
     `settings`: a column of texts for each factor, then `mean`. The levels of a factor with better means are higher.
     """
+    from matplotlib import colormaps
+
     *factors, _ = settings.columns
     dice = settings["mean"].to_numpy(dtype=float)
     low, high = dice.min(), dice.max()
@@ -175,7 +185,7 @@ def parallel(ax: Axes, settings: pd.DataFrame, score: str = "test Dice") -> Axes
                 bbox=LABEL,
                 zorder=3,
             )
-    colors = matplotlib.colormaps["viridis_r"](0.9 * shares)
+    colors = colormaps["viridis_r"](0.9 * shares)
     for line, color in list(zip(np.array([*heights, shares]).T, colors, strict=True))[::-1]:  # the best on top
         ax.plot(range(len(line)), line, color=color, linewidth=1)
     for share, value in ((0.0, low), (1.0, high)):

@@ -335,8 +335,11 @@ def test_an_empty_table_gives_empty_axes():
     assert drawn(effects, effects_of(["a - b"]).head(0))[1].get_xlabel()
 
 
-def test_the_plots_need_no_pyplot():
+def test_a_report_needs_matplotlib_only_to_draw_and_never_pyplot():
     code = (
-        "import sys, src.analysis.report.plots; sys.exit('matplotlib.pyplot' in sys.modules or 'torch' in sys.modules)"
+        "import sys, src.analysis.report.page, src.display.figure_style as style\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "style.legend_above(style.new_figure()[1], [])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT).returncode == 0
