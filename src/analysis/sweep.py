@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Hypothesis, compare, compare_choice
+from src.analysis.claims.comparison import Hypothesis, compare, compare_choice
 from src.analysis.claims.effects import effects_in_contexts
 from src.analysis.claims.wording import listed
 from src.analysis.records.matching import Filter, Setting
@@ -77,7 +77,7 @@ class Sweep:
         Raises ValueError for names without runs, factors of different keys, a setting against itself, and settings on
         different data.
         """
-        hypothesis = Hypothesis(_metric(metric), (), DIFFERENCE, ABOVE, (BELOW,))
+        hypothesis = Hypothesis(_metric(metric), ())
         records, settings = self.report.records, self.report.settings
         if isinstance(first, str) or isinstance(second, str):
             choice = (self._setting(first), self._setting(second))

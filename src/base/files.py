@@ -196,12 +196,22 @@ def parse_json(content: bytes, path: Path) -> Any:
     return value
 
 
+class _UniqueKeys(_YAML_LOADER):  # type: ignore[valid-type, misc]
+    """A safe loader that refuses a key that a mapping has twice, of which others drop the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"the key {max(keys, key=keys.count)} twice")
+        return dict(super().construct_mapping(node, deep))
+
+
 def read_yaml(path: Path) -> Any:
     """The value in the YAML file `path`, plain values only. Raises ValueError, naming the file; OSError."""
     content = read_regular(path, LARGEST_YAML)
     try:
         _check_yaml_nodes(content)
-        value = yaml.load(content, _YAML_LOADER)  # a safe loader, both of them
+        value = yaml.load(content, _UniqueKeys)
         _check_plain(value)
     except Exception as error:  # its constructors raise anything, for example for dates that do not exist
         raise ValueError(f"{path}: is not plain YAML ({_reason(error)})") from error

@@ -78,6 +78,7 @@ def test_json_that_no_run_writes_is_refused_by_name(tmp_path, content, why):
         ("1:" * 200_000 + "1", "100 digits"),
         ("0x" + "f" * 100_000, "64 bits"),
         ("a: .nan", "infinite or none"),
+        ("a: {b: 1, c: 2, b: 3}", "the key b twice"),
         ("a: 2024-13-45", "month"),
         ("!" * 100_000, "constructor"),
         ("? [a]\n: 1", "unhashable"),

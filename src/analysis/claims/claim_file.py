@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from src.analysis.claims.comparison import ABOVE, BELOW, DIFFERENCE, Hypothesis, Region
+from src.analysis.claims.comparison import ABOVE, DIFFERENCE, Hypothesis, Region
 from src.analysis.records.matching import DATA_FACTS, Setting
 from src.analysis.statistics.metrics import METRICS, Metric, valid_loss_rise
 from src.base.config import Section
@@ -44,6 +44,10 @@ def _valid_side(side: dict[str, Any]) -> dict[str, Any]:
     return side
 
 
+def _valid_names(names: list[str]) -> list[str]:
+    return list(_valid_side(dict.fromkeys(names)))
+
+
 KnownMetric = Annotated[str, AfterValidator(_known)]
 MetricName = Annotated[KnownMetric, Field(alias="measure")]
 ScoreName = Annotated[KnownMetric, AfterValidator(_no_cost), Field(alias="measure")]
@@ -54,14 +58,13 @@ class HypothesisType(Section):
     """The keys of all types: `where` applies to every side; `may_differ` names config values that may differ too."""
 
     where: Side = Field(default_factory=dict)
-    may_differ: list[str] = Field(default_factory=list)
+    may_differ: Annotated[list[str], AfterValidator(_valid_names)] = Field(default_factory=list)
 
     def _hypothesis(
-        self, metric: Metric, sides: Sequence[Side], weights: tuple[float, ...], *regions: Region
+        self, metric: Metric, sides: Sequence[Side], weights: tuple[float, ...], confirming: Region = ABOVE
     ) -> Hypothesis:
-        """`regions`: the one that confirms it, then those that contradict it."""
         arms = tuple({**self.where, **side} for side in sides)
-        return Hypothesis(metric, arms, weights, regions[0], regions[1:], tuple(self.may_differ))
+        return Hypothesis(metric, arms, weights, confirming, tuple(self.may_differ))
 
 
 class Difference(HypothesisType):
@@ -88,9 +91,7 @@ class Difference(HypothesisType):
         """One: the difference is above zero or `at_least`."""
         cost, least = METRICS[self.metric].cost, self.at_least
         low = 0.0 if least is None else math.log(least) if cost else least
-        hypothesis = self._hypothesis(
-            METRICS[self.metric], (self.higher, self.lower), DIFFERENCE, (low, math.inf), (-math.inf, low)
-        )
+        hypothesis = self._hypothesis(METRICS[self.metric], (self.higher, self.lower), DIFFERENCE, (low, math.inf))
         if self.reported is None:
             return [hypothesis]
         first, second = self.reported
@@ -112,9 +113,8 @@ class Equivalence(HypothesisType):
         return self
 
     def hypotheses(self) -> list[Hypothesis]:
-        """One: the difference is within the margin; beyond it, on either side, contradicts."""
-        regions = (-self.margin, self.margin), (self.margin, math.inf), (-math.inf, -self.margin)
-        return [self._hypothesis(METRICS[self.metric], self.sides, DIFFERENCE, *regions)]
+        """One: the difference is within the margin."""
+        return [self._hypothesis(METRICS[self.metric], self.sides, DIFFERENCE, (-self.margin, self.margin))]
 
 
 class Interaction(HypothesisType):
@@ -128,7 +128,7 @@ class Interaction(HypothesisType):
     def hypotheses(self) -> list[Hypothesis]:
         """One: the difference of the two differences is above zero."""
         sides = *self.larger_gain, *self.smaller_gain
-        return [self._hypothesis(METRICS[self.metric], sides, (1.0, -1.0, -1.0, 1.0), ABOVE, BELOW)]
+        return [self._hypothesis(METRICS[self.metric], sides, (1.0, -1.0, -1.0, 1.0))]
 
 
 class CurveTrend(HypothesisType):
@@ -144,9 +144,8 @@ class CurveTrend(HypothesisType):
 
     def hypotheses(self) -> list[Hypothesis]:
         """One: the rise of the loss is above or below 5 %."""
-        up, not_up = (TOLERANCE, math.inf), (-math.inf, TOLERANCE)
-        regions = (up, not_up) if self.rule == "turns_upward" else (not_up, up)
-        return [self._hypothesis(valid_loss_rise(self.after), (self.side,), (1.0,), *regions)]
+        region = (TOLERANCE, math.inf) if self.rule == "turns_upward" else (-math.inf, TOLERANCE)
+        return [self._hypothesis(valid_loss_rise(self.after), (self.side,), (1.0,), region)]
 
 
 class Level(HypothesisType):
@@ -166,11 +165,9 @@ class Level(HypothesisType):
 
     def hypotheses(self) -> list[Hypothesis]:
         """One: the mean is above the level, or below it."""
-        bound = self.at_most if self.at_least is None else self.at_least
-        assert bound is not None, "validated"
-        above, below = (bound, math.inf), (-math.inf, bound)
-        regions = (below, above) if self.at_least is None else (above, below)
-        return [self._hypothesis(METRICS[self.metric], (self.side,), (1.0,), *regions)]
+        low = -math.inf if self.at_least is None else self.at_least
+        high = math.inf if self.at_most is None else self.at_most
+        return [self._hypothesis(METRICS[self.metric], (self.side,), (1.0,), (low, high))]
 
 
 class AllOf(HypothesisType):
@@ -181,11 +178,11 @@ class AllOf(HypothesisType):
 
     def hypotheses(self) -> list[Hypothesis]:
         """Those of all parts."""
-        parts = [part.model_copy(update=self._shared_with(part)) for part in self.parts]
-        return [hypothesis for part in parts for hypothesis in part.hypotheses()]
-
-    def _shared_with(self, part: HypothesisType) -> dict[str, Any]:
-        return {"where": {**self.where, **part.where}, "may_differ": [*self.may_differ, *part.may_differ]}
+        found = []
+        for part in self.parts:
+            shared = {"where": {**self.where, **part.where}, "may_differ": [*self.may_differ, *part.may_differ]}
+            found += part.model_copy(update=shared).hypotheses()
+        return found
 
 
 AnyHypothesisType = Annotated[
@@ -255,7 +252,7 @@ def read_claims(path: Path) -> ClaimFile:
     except ValidationError as error:
         raise ConfigError([f"{path}: {_line(detail)}" for detail in error.errors(include_url=False)]) from error
     except (OSError, ValueError) as error:
-        raise ConfigError([f"{path}: cannot be read as claims: {error}"]) from error
+        raise ConfigError([f"cannot be read as claims: {error}"]) from error
 
 
 def _line(detail: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from src.analysis.statistics.metrics import Metric
 LEVEL_FACTOR = 3
 MISSING = "runs missing: "
 Region = tuple[float, float]  # two ends, of which either may be infinite
-ABOVE, BELOW = (0.0, math.inf), (-math.inf, 0.0)
+ABOVE = (0.0, math.inf)
 DIFFERENCE = (1.0, -1.0)  # weights
 
 
@@ -32,19 +32,24 @@ DIFFERENCE = (1.0, -1.0)  # weights
 class Hypothesis:
     """A linear contrast of a metric over arms, sum(weight * metric of arm), and where it must be.
 
-    `arms`: a filter of settings for each. `confirming`: the region of the interval that confirms the hypothesis;
-    `contradicting`: the regions that contradict it. `may_differ`: config values that may differ between the arms
-    besides those of the filters. Costs are compared as logarithms, so weights (1, -1) give a ratio. `reported`: the
-    contrast of the published numbers.
+    By default that the metric of the first of two arms is the larger. `arms`: a filter of settings for each.
+    `confirming`: the region of the interval that confirms the hypothesis. `may_differ`: config values that may differ
+    between the arms besides those of the filters. Costs are compared as logarithms, so weights (1, -1) give a ratio.
+    `reported`: the contrast of the published numbers.
     """
 
     metric: Metric
     arms: tuple[Filter, ...]
-    weights: tuple[float, ...]
-    confirming: Region
-    contradicting: tuple[Region, ...]
+    weights: tuple[float, ...] = DIFFERENCE
+    confirming: Region = ABOVE
     may_differ: tuple[str, ...] = ()
     reported: float | None = None
+
+    @property
+    def contradicting(self) -> list[Region]:
+        """The regions of the interval that contradict it: those beside the confirming one."""
+        low, high = self.confirming
+        return [region for region in ((-math.inf, low), (high, math.inf)) if region[0] < region[1]]
 
     def to_display(self, effect: float) -> float:
         """An effect in display units: points or the metric's unit; a cost as a ratio."""

@@ -11,8 +11,6 @@ import numpy as np
 import pandas as pd
 
 from src.analysis.claims.comparison import (
-    ABOVE,
-    BELOW,
     DIFFERENCE,
     Comparison,
     Hypothesis,
@@ -217,7 +215,7 @@ def _of_two_levels(records: Records, factor: str, first: Level, second: Level) -
     arms = ({factor: values[0]}, {factor: values[1]})
     found: list[Comparison] = []
     for may_differ in ((), ("trainer",)):
-        hypothesis = Hypothesis(METRICS["test_dice"], arms, DIFFERENCE, ABOVE, (BELOW,), may_differ)
+        hypothesis = Hypothesis(METRICS["test_dice"], arms, may_differ=may_differ)
         found = found or [one for one in compare(records, [*first, *second], hypothesis) if one.settings]
     return effects_in_contexts(factor, names, found)
 

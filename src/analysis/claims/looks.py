@@ -46,7 +46,7 @@ def keep_looks(included: pd.DataFrame, otherwise: Path) -> tuple[list[float], li
         try:
             of_sweep = hashlib.sha256(str(sweep.absolute()).encode(errors="replace")).hexdigest()[:8]
             files = sweep / LOOKS, otherwise / f"{of_sweep}-{LOOKS}"
-            looks = list({look.digest: look for file in files for look in _read(file)}.values())
+            looks = list({look.digest: look for file in files for look in read_looks(file)}.values())
             digest = hashlib.sha256(json.dumps(sorted(runs["run_id"])).encode()).hexdigest()[:16]
             if all(look.digest != digest for look in looks):
                 number = len(runs) / runs["config_id"].nunique()
@@ -92,13 +92,8 @@ def looks_sentence(runs: Sequence[float]) -> str | None:
     )
 
 
-def read_looks(sweep: Path) -> list[Look]:
-    """The looks at a sweep. Raises ValueError for a damaged file."""
-    return _read(sweep / LOOKS)
-
-
-def _read(file: Path) -> list[Look]:
-    """The looks in `file`; none if it does not exist."""
+def read_looks(file: Path) -> list[Look]:
+    """The looks in `file`; none if it does not exist. Raises ValueError for a damaged one."""
     if not file.exists():
         return []
     lines = read_regular(file, LARGEST).decode().splitlines()

@@ -10,15 +10,13 @@ import pandas as pd
 
 from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.comparison import (
-    ABOVE,
-    BELOW,
-    DIFFERENCE,
     Hypothesis,
     compare_settings,
     counted_mean,
     with_failures_as_0,
 )
 from src.analysis.claims.effects import Effect
+from src.analysis.claims.printed import OURS
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
 from src.analysis.statistics.estimates import (
@@ -31,7 +29,7 @@ from src.analysis.statistics.estimates import (
     outlying,
     share_interval,
 )
-from src.analysis.statistics.metrics import METRICS, unit_scores
+from src.analysis.statistics.metrics import METRICS
 from src.analysis.statistics.ranks import letters, share_first
 
 LISTS = ("per_seed", "collapsed", "outlying")
@@ -50,7 +48,7 @@ NUMBERS = (
 )
 SIZES = ("effect_size", "effect_size_low", "effect_size_high")
 MOST_COMPARED = 20  # settings, each with each
-BETTER = Hypothesis(METRICS["test_dice"], ({}, {}), DIFFERENCE, ABOVE, (BELOW,))
+BETTER = Hypothesis(METRICS["test_dice"], ({}, {}))
 
 
 def settings_scores(records: Records, settings: Sequence[Setting], files: Sequence[ClaimFile] = ()) -> pd.DataFrame:
@@ -97,9 +95,7 @@ def _add_selection(records: Records, ranked: Sequence[Setting], table: pd.DataFr
     """
     dice = METRICS["test_dice"]
     best, *_ = rows
-    (sample,) = dice.samples(records, [ranked[best].folders])
-    low, _ = estimate_contrast([sample], [1.0], per_image=True).interval(1 - (1 - CONFIDENCE) / len(rows))
-    table.loc[best, "best_low"] = np.clip(low, 0, 1)
+    table.loc[best, "best_low"], _ = _interval(records, ranked[best], "test_dice", 1 - (1 - CONFIDENCE) / len(rows))
     compared = list(rows[:MOST_COMPARED])
     differ = np.zeros((len(compared), len(compared)), dtype=np.bool_)
     for first, second in itertools.combinations(range(len(compared)), 2):
@@ -143,12 +139,7 @@ def _row(records: Records, setting: Setting) -> dict[str, object]:
     if not setting.folders:
         return {**facts, "per_seed": [], "identical_seeds": False, "collapsed": [], "images": 0}
     dice, iou = (records.per_image(setting.folders, column) for column in ("dice", "iou"))
-    (low, high), (iou_low, iou_high) = (
-        np.clip(
-            estimate_contrast([unit_scores(records, setting.folders, column)], [1.0], per_image=True).interval(), 0, 1
-        )
-        for column in ("dice", "iou")
-    )
+    (low, high), (iou_low, iou_high) = (_interval(records, setting, name) for name in ("test_dice", "test_iou"))
     return {
         **facts,
         "mean": dice.mean(),
@@ -168,6 +159,13 @@ def _row(records: Records, setting: Setting) -> dict[str, object]:
         "max": dice.max(),
         "minutes": records.of_runs(setting.folders, "seconds").mean() / 60,
     }
+
+
+def _interval(records: Records, setting: Setting, metric: str, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The interval of the setting's mean Dice or IoU, within [0, 1]."""
+    estimate = estimate_contrast(METRICS[metric].samples(records, [setting.folders]), [1.0], per_image=True)
+    low, high = np.clip(estimate.interval(confidence), 0, 1)
+    return low, high
 
 
 def _behind_the_best(records: Records, ranked: Sequence[Setting]) -> pd.DataFrame:
@@ -202,7 +200,8 @@ def _reported(setting: Setting, files: Sequence[ClaimFile]) -> dict[str, float |
         conditions = {key: value for key, value in file.reported_with.items() if key != "train_images"}
         for printed in file.printed:
             number = printed.numbers.get("test_dice")
-            if number is not None and setting.meets({**file.where, **conditions, **printed.setting}):
+            wanted = {**dict.fromkeys(OURS), **file.where, **conditions, **printed.setting}
+            if number is not None and setting.meets(wanted):
                 first, last = number
                 return {"reported": first, "reported_to": None if first == last else last}
     return {}

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
 from src.analysis.claims.claim_file import ClaimFile
-from src.analysis.claims.looks import read_looks
+from src.analysis.claims.looks import LOOKS, read_looks
 from src.analysis.claims.settling import (
     Answer,
     Rules,
@@ -105,14 +104,13 @@ def settled_answers(rules: Rules | None, records: Records, file: ClaimFile | Non
 
 def with_answers(verdicts: Sequence[Verdict], answers: Sequence[Answer]) -> list[Verdict]:
     """`verdicts` as they were settled: those on claims that are no questions of these answers stay."""
-    by_name = {answer.question.name: answer for answer in answers}
-    settled = []
-    for verdict in verdicts:
-        answer = by_name.get(verdict.name)
-        changes: dict[str, Any] = {"reason": _state(answer)} if answer else {}
-        changes |= {key: getattr(answer, key) for key in ("status", "p_adjusted", "results") if answer}
-        settled.append(replace(verdict, **changes))
-    return settled
+    settled = {one.question.name: one for one in answers}
+    return [
+        replace(one, status=own.status, reason=_state(own), p_adjusted=own.p_adjusted, results=own.results)
+        if (own := settled.get(one.name))
+        else one
+        for one in verdicts
+    ]
 
 
 def answers_lines(answers: Sequence[Answer], records: Records, rules: Rules) -> list[str]:
@@ -193,7 +191,7 @@ def _read(sweep: Path) -> _Kept | None:
 def _was_judged(run: Path, since: str) -> bool:
     """Whether a look before `since`, at this sweep or at one beside it that has the same run, saw it finished."""
     sweeps = [file.parent.parent for file in run.parent.parent.glob(f"*/{run.name}/run.json")]
-    looks = [look.time for sweep in sweeps for look in read_looks(sweep) if look.time < since]
+    looks = [look.time for sweep in sweeps for look in read_looks(sweep / LOOKS) if look.time < since]
     return bool(looks) and str((RunRecord(run).read() or {}).get("finished")) <= max(looks)
 
 

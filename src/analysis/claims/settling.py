@@ -23,7 +23,6 @@ from pydantic import Field
 from src.analysis.claims.claim_file import ClaimFile
 from src.analysis.claims.comparison import (
     ABOVE,
-    BELOW,
     Comparison,
     Hypothesis,
     choices_of,
@@ -279,7 +278,7 @@ def _p_equivalent(results: Results, margin: float) -> float:
 
 def _may_be_equivalent(comparison: Comparison) -> bool:
     hypothesis = comparison.hypothesis
-    is_difference = hypothesis.confirming in (ABOVE, BELOW) and len(hypothesis.arms) > 1
+    is_difference = hypothesis.confirming == ABOVE and len(hypothesis.arms) > 1
     failed = any(setting.has_failures for setting in comparison.settings)
     return is_difference and hypothesis.metric.unit == "points" and not failed
 

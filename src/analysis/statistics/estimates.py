@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -322,11 +323,8 @@ def seeds_needed(
     """
     if any(count < 2 for count in seen.counts) or power(seen, MOST_SEEDS, effect, confidence) < wanted:
         return None
-    low, high = 2, MOST_SEEDS  # power rises with seeds: the answer is in (low, high]
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(seen, middle, effect, confidence) >= wanted else (middle, high)
-    return high
+    counts = range(LEAST_SEEDS, MOST_SEEDS)  # power rises with seeds
+    return LEAST_SEEDS + bisect_left(counts, wanted, key=lambda seeds: power(seen, seeds, effect, confidence))
 
 
 def images_needed(

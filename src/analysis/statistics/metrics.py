@@ -80,22 +80,15 @@ class Metric:
             values = records.of_runs(folders, self.run_column)
             values = values.mask(values.le(0) & self.cost)  # 0 has no ratio: it was not measured
             return values.to_numpy(np.float64, na_value=np.nan).reshape(-1, 1)
-        of_epochs = self._of_best_epoch if self.best_column else self._of_curve
-        return np.array([[of_epochs(records, folder)] for folder in folders], dtype=np.float64)
+        return np.array([[self._of_epochs(records, folder)] for folder in folders], dtype=np.float64)
 
-    def _of_best_epoch(self, records: Records, folder: str) -> float:
-        """nan if the epoch, or a column of it, is not on record."""
-        try:
-            curve, best = records.curve(folder), records.of_runs([folder], "best_epoch").iloc[0]
-            return float(curve[str(self.best_column)][curve["epoch"] == best][0])
-        except (KeyError, IndexError):
-            return math.nan
-
-    def _of_curve(self, records: Records, folder: str) -> float:
+    def _of_epochs(self, records: Records, folder: str) -> float:
         """nan if the curve is too short, it or a column of it is not on record, or it divides by zero."""
-        assert self.of_curve is not None, self
         try:
             curve = records.curve(folder)
+            if self.of_curve is None:
+                best = records.of_runs([folder], "best_epoch").iloc[0]
+                return float(curve[str(self.best_column)][curve["epoch"] == best][0])
             return math.nan if len(curve["epoch"]) < self.least_epochs else self.of_curve(curve)
         except (KeyError, IndexError, ValueError, ZeroDivisionError):
             return math.nan

@@ -20,7 +20,7 @@ UNET, RESNET = {"model": "unet"}, {"model": "resnet34_unet"}
 
 def compared(sweep, metric="test_dice", arms=(UNET, RESNET), **rest):
     records = load_records([sweep])
-    hypothesis = Hypothesis(METRICS[metric], arms, (1.0, -1.0), (0.0, math.inf), ((-math.inf, 0.0),), **rest)
+    hypothesis = Hypothesis(METRICS[metric], arms, (1.0, -1.0), **rest)
     return compare(records, settings_of(records), hypothesis)
 
 
@@ -100,10 +100,8 @@ def test_an_interaction_that_shares_an_arm_has_its_weight_twice_and_not_more_run
     records = load_records([tmp_path])
     settings = {one.label: one for one in settings_of(records)}
     arms = tuple({"optimizer": name} for name in ("adamw", "adam", "sgd", "adamw"))
-    regions = ((0.0, math.inf), ((-math.inf, 0.0),))
-    (one,) = compare(
-        records, list(settings.values()), Hypothesis(METRICS["test_dice"], arms, (1.0, -1.0, -1.0, 1.0), *regions)
-    )
+    hypothesis = Hypothesis(METRICS["test_dice"], arms, (1.0, -1.0, -1.0, 1.0))
+    (one,) = compare(records, list(settings.values()), hypothesis)
     expected = contrast([records.per_image(settings[name].folders, "dice") for name in names], [2.0, -1.0, -1.0])
     assert one.estimate.variance == pytest.approx(expected.variance) and one.estimate.df == pytest.approx(expected.df)
     assert one.p_confirming == pytest.approx(expected.p_within(0, math.inf)) and one.seeds == (3, 3, 3, 3)
@@ -215,7 +213,7 @@ def test_a_setting_whose_runs_all_failed_at_first_scores_0_with_its_failures(tmp
 class TestPairsOfSeeds:
     def compared(self, sweep, metric="test_dice"):
         records = load_records([sweep])
-        hypothesis = Hypothesis(METRICS[metric], (UNET, RESNET), (1.0, -1.0), (0.0, math.inf), ((-math.inf, 0.0),))
+        hypothesis = Hypothesis(METRICS[metric], (UNET, RESNET), (1.0, -1.0))
         (one,) = compare(records, settings_of(records, pairs_seeds=True), hypothesis)
         return one
 

@@ -136,6 +136,7 @@ PRINTED = [{"setting": {"scheduler": "onecycle"}, "numbers": {"test_dice": [0.92
 def test_what_a_report_printed_stands_beside_just_its_setting(tmp_path, change, reported):
     finish(tmp_path, "scheduler=onecycle", dice=[0.9])
     finish(tmp_path, "scheduler=cosine", dice=[0.8])
+    finish(tmp_path, "scheduler=onecycle", "mix=mixup", dice=[0.7])  # which no report has
     claim = {"says": "x", "test": {"type": "level", "measure": "test_dice", "side": {}, "at_least": 0}}
     content = {
         "source": "me",
@@ -146,7 +147,7 @@ def test_what_a_report_printed_stands_beside_just_its_setting(tmp_path, change, 
         **change,
     }
     table = scores_of(tmp_path, files=[ClaimFile.model_validate(content)])
-    assert table["reported"].tolist() == pytest.approx([reported, math.nan], nan_ok=True)
+    assert table["reported"].tolist() == pytest.approx([reported, math.nan, math.nan], nan_ok=True)
 
 
 def test_report_a_at_its_own_size(tmp_path):
