@@ -17,7 +17,6 @@ import cv2
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from torch.utils.flop_counter import FlopCounterMode
 
 from src.base.config import RunConfig, build
 from src.base.progress import ProgressBar
@@ -27,6 +26,7 @@ from src.data.datasets import PairReader
 from src.data.images import FOREGROUND
 from src.data.loaders import Batch, TrainLoader, count_workers
 from src.data.pairs import Pair, Splits
+from src.models.summary import summarize
 from src.training.build import build_train_state
 from src.training.loop import train_epoch
 from src.training.state import TrainState
@@ -199,13 +199,10 @@ def median_ratio(first: list[float], second: list[float]) -> float:
 
 
 def forward_operations(config: RunConfig) -> int:
-    """Floating-point operations of an image's forward pass in training, counted by torch: two for each multiply-add."""
+    """Floating-point operations of an image's forward pass, counted by torch: two for each multiply-add."""
     with torch.device("meta"):
-        model = build(config.model, nn.Module, config.allow_targets).train()
-        images = torch.zeros(2, 3, config.data.image_size, config.data.image_size)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(images)
-    return counter.get_total_flops() // len(images)
+        model = build(config.model, nn.Module, config.allow_targets)
+    return 2 * summarize(model, config.data.image_size).whole.multiply_adds
 
 
 def _loader(

@@ -1,6 +1,7 @@
 """Batches for training and evaluation: the same for any number of workers, from any batch of any epoch on."""
 
 import errno
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +16,10 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler, defaul
 
 from src.base.config import AugmentationSection
 from src.base.environment import usable_cores
+from src.base.errors import one_line
 from src.data.augment import RngStream, stream_seed
 from src.data.datasets import EvalDataset, NativeDataset, NativeSample, PairReader, Sample, TrainDataset
-from src.data.decoding import DataChanged, PairDecoder
+from src.data.decoding import PairDecoder
 from src.data.images import BorderPolicy
 from src.data.pairs import Pair
 
@@ -225,8 +227,12 @@ class _Loader(DataLoader[Any]):
     def _known_errors_in_one_line(self) -> Iterator[None]:
         try:
             yield
-        except DataChanged as error:  # torch puts the worker's traceback before the message
-            raise DataChanged(str(error).strip().splitlines()[-1].rpartition("DataChanged: ")[2]) from error
+        except ValueError as error:
+            if not self.num_workers:
+                raise
+            # of a file, DataChanged for one; torch puts the worker's traceback before the message
+            message = re.split(rf"^[\w.]*{type(error).__name__}: ", str(error), flags=re.MULTILINE)[-1]
+            raise type(error)(one_line(message.strip())) from error
         except Exception as error:
             if not (self.num_workers and _is_out_of_shared_memory(error)):
                 raise

@@ -21,7 +21,7 @@ from src.display.panels import STYLES, Example
 from src.evaluation.measures import best_threshold
 from src.evaluation.protocol_table import draw_reliability, table_markdown
 from src.evaluation.scoring import Prediction, Scored, entry_of, every_protocol, predictions, rows_of, score_all
-from src.prediction.load_model import Predictor, load_model, open_own_data
+from src.prediction.load_model import Predictor, load_model, open_own_data, read_config
 from src.training.protocol import Protocol, Tta
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,9 @@ def evaluate_run(options: EvaluateOptions) -> tuple[dict[str, dict[str, Any]], P
         check_writable(Path(options.output))
     if options.threshold == "valid" and options.split == "valid":
         raise ValueError("threshold: got 'valid' with split=valid; it would be scored on the images it is chosen on")
-    evaluation, record = _Evaluation.of(options), RunRecord(folder)
+    record = RunRecord(folder)
+    _check_finished(record, read_config(folder))
+    evaluation = _Evaluation.of(options)
     record.read_scores(options.split), record.read_test_images(options.split)  # a damaged record is refused at once
     with record.locked():
         scored = evaluation.scored()
@@ -100,7 +102,6 @@ class _Evaluation:
         """Raises ValueError as `evaluate_run` does."""
         folder = Path(options.run)
         predictor = load_model(folder, options.device, options.allow_targets)
-        _check_finished(RunRecord(folder), predictor.config)
         splits = open_own_data(folder, predictor.config, options.root, options.cache)
         predictor.runner.numerics.set_up(Path(options.cache))
         return cls(options, predictor, splits)

@@ -59,21 +59,14 @@ def table_markdown(title: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
     parts = [f"# {markdown_text(title)}", markdown_table(table_columns(entries), RIGHT), *table_notes(entries)]
     for what in ("species", "breed"):
         groups = first[f"by_{what}"]
+        columns = {
+            what: [name.replace("_", " ") for name in groups],
+            "images": [str(group["images"]) for group in groups.values()],
+            "Dice": [f"{group['dice']:.4f}" for group in groups.values()],
+        }
         if groups:
-            parts += [
-                f"## By {what}, the hardest first",
-                markdown_table(group_columns(what, groups), ("images", "Dice")),
-            ]
+            parts += [f"## By {what}, the hardest first", markdown_table(columns, ("images", "Dice"))]
     return "\n\n".join(parts) + "\n"
-
-
-def group_columns(what: str, groups: Mapping[str, Mapping[str, Any]]) -> Columns:
-    """A row for each species or breed: its images and their mean Dice."""
-    return {
-        what: [name.replace("_", " ") for name in groups],
-        "images": [str(group["images"]) for group in groups.values()],
-        "Dice": [f"{group['dice']:.4f}" for group in groups.values()],
-    }
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 FLOAT = 4  # bytes of a float32
@@ -52,7 +53,10 @@ def summarize(model: nn.Module, image_size: int) -> ModelSummary:
     charges, memory = Counter[str](), Counter[str]()  # of each module that itself has parameters
 
     def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        last = output[-1] if isinstance(output, tuple) else output
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+        if not tensors:
+            return
+        last = tensors[-1]
         outputs[name] = tuple(last.shape[1:])
         if own := sum(parameter.numel() for parameter in module.parameters(recurse=False)):
             charges[name] += own * (math.prod(last.shape[2:]) if "Conv" in type(module).__name__ else 1)

@@ -279,10 +279,10 @@ def error_of(pairs: list[Pair], error: Exception, workers: int) -> Exception:
     return raised.value
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_file_that_changed_is_named_in_one_line(pairs: list[Pair], workers: int) -> None:
-    error = error_of(pairs, DataChanged("a.png: has changed"), workers)
-    assert isinstance(error, DataChanged) and str(error) == "a.png: has changed"
+@pytest.mark.parametrize(("kind", "workers"), [(DataChanged, 0), (DataChanged, 1), (ValueError, 1)])
+def test_a_file_that_changed_is_named_in_one_line(pairs: list[Pair], kind: type[Exception], workers: int) -> None:
+    error = error_of(pairs, kind("a.png: has changed"), workers)
+    assert type(error) is kind and str(error) == "a.png: has changed"
 
 
 @pytest.mark.long

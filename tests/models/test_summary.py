@@ -170,6 +170,28 @@ def test_unet_flags_cost_no_multiply_adds():
     assert len({count_multiply_adds(network) for network in networks}) == 1
 
 
+@pytest.mark.parametrize("returned", [list, lambda maps: dict(enumerate(maps)), lambda maps: (*maps, None)])
+def test_a_part_may_return_several_maps_in_any_form(returned):
+    """As the encoders of segmentation_models_pytorch (a list) and of torchvision (a dict) do."""
+
+    class Encoder(nn.Conv2d):
+        def forward(self, images):
+            return returned([images, super().forward(images)])
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.head = Encoder(3, 4, kernel_size=1), nn.Conv2d(3, 1, kernel_size=1)
+
+        def forward(self, images):
+            self.encoder(images)
+            return self.head(images)
+
+    found = summarize(Network(), 8)
+    assert [block.output for block in found.blocks] == [(4, 8, 8), (1, 8, 8)]
+    assert found.whole.multiply_adds == 8 * 8 * (3 * 4 + 3)
+
+
 def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
