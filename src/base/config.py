@@ -318,7 +318,7 @@ def find_target(node: dict[str, Any], base: type | UnionType, allow_targets: Seq
     module_path, _, name = path.rpartition(".")
     try:
         target = getattr(importlib.import_module(module_path), name)
-    except Exception as error:  # a module of the user's own may raise anything
+    except (Exception, SystemExit) as error:  # a user's module may raise anything, and a script ends by itself
         close = difflib.get_close_matches(name, dir(sys.modules.get(module_path)), n=1)
         hint = f"; did you mean {module_path}.{close[0]}?" if close else ""
         reason = f"{type(error).__name__}: {error}"

@@ -178,7 +178,7 @@ def _blueprint(config: RunConfig, folder: Path, allow_targets: Sequence[str]) ->
             problems = [f"model.out_channels: got {channels}; allowed: 1, 2"]
     except ConfigError as error:
         problems = error.problems
-    except Exception as error:  # a negative width is a RuntimeError of torch's
+    except (Exception, SystemExit) as error:  # a negative width is a RuntimeError of torch's
         problems = [f"model: cannot be built ({cut(one_line(str(error)))})"]
     if problems:
         raise ConfigError([f"{folder / 'config.yaml'}: {problem}" for problem in problems])

@@ -148,7 +148,7 @@ def size_problems(config: RunConfig, model: nn.Module) -> list[str]:
     try:
         with torch.device("meta"), _bounded():
             logits = model.train()(images)
-    except Exception as error:  # a network may raise anything
+    except (Exception, SystemExit) as error:  # a network may raise anything
         reason = cut(one_line(str(error) or type(error).__name__))
         return [f"{name} has no minimum_size, and fails on images of {size} x {size} pixels: {reason}"]
     if not isinstance(logits, torch.Tensor):

@@ -140,7 +140,7 @@ def _try(section: str, make: Any, problems: list[str]) -> Any:
     """What `make` builds; or None, with the reason among `problems`: constructors know best what they refuse."""
     try:
         return make()
-    except Exception as error:  # a negative width is a RuntimeError of torch's
+    except (Exception, SystemExit) as error:  # a negative width is a RuntimeError of torch's
         problems.append(f"{section}: {str(error) or type(error).__name__}")
         return None
 

@@ -199,7 +199,7 @@ class OtherLoss(Loss):
             value = self.values(logits, torch.rand(2, size, size, generator=random))
             shape = tuple(value.shape)
             (gradient,) = torch.autograd.grad(value.sum(), logits)
-        except Exception as error:  # a user's module may raise anything
+        except (Exception, SystemExit) as error:  # a user's module may raise anything
             return f"{name} does not take logits and a target of {tuple(logits.shape)}: {one_line(str(error))}"
         if shape not in ((), (2, size, size), (2, channels, size, size)):
             return f"{name} returns numbers of shape {shape}; it must return one number, or one for each pixel"

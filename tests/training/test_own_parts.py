@@ -66,6 +66,22 @@ def batch(channels: int) -> tuple[Tensor, Tensor, Tensor]:
     return logits, torch.rand(2, 4, 4, generator=random), torch.rand(2, 4, 4, generator=random) > 0.3
 
 
+ENDS = {
+    "at import": "import sys; from torch import nn\nclass Net(nn.Module): ...\nsys.exit(0)",
+    "when built": "import sys; from torch import nn\nclass Net(nn.Module):\n    def __init__(self): sys.exit(0)",
+    "when called": "import sys; from torch import nn\nclass Net(nn.Module):\n    def forward(self, x): sys.exit(0)",
+}
+
+
+@pytest.mark.parametrize("when", ENDS)
+def test_a_module_that_ends_the_program_is_refused(config, tmp_path, monkeypatch, when):
+    name = f"script_{when.replace(' ', '_')}"
+    (tmp_path / f"{name}.py").write_text(ENDS[when])
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"model.*(SystemExit|0)"):
+        config({"model": {"_target_": f"{name}.Net"}}, f"allow_targets=[{name}]")
+
+
 # --- losses
 
 
