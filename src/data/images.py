@@ -124,6 +124,8 @@ def decode(path: Path, content: bytes | None = None) -> Decoded:
             _check_effort(image, content)
             depth = str([tile.args for tile in image.tile])  # the arguments of Pillow's decoders, 65535 that of PPM
             sixteen = image.format in ("PNG", "TIFF", "PPM") and (";16" in depth or ", 65535" in depth)
+            if sixteen and getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0:
+                raise ValueError("16 bits a channel of which 0 is white; save it with 0 as black")
             is_tiff = image.format == "TIFF"  # Pillow and OpenCV turn it as they decode it; then the tag is gone
             orientation = _orientation(image) if is_tiff else 1
             image.load()

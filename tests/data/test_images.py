@@ -189,6 +189,20 @@ def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
         read_image(path)
 
 
+def test_16_bits_of_which_0_is_white_are_refused_and_8_are_turned_over(tmp_path: Path) -> None:
+    """Pillow turns over 8 bits and 1, but not 16."""
+    black_is_0, white_is_0 = (struct.pack("<HHII", 262, 3, 1, value) for value in (1, 0))  # PhotometricInterpretation
+    eight = saved(tmp_path, Image.fromarray(GREYS), "8.tif", "TIFF")
+    sixteen = saved(tmp_path, Image.fromarray(GREYS.astype(np.uint16) * 257), "16.tif", "TIFF")
+    for path in (eight, sixteen):
+        path.write_bytes(path.read_bytes().replace(black_is_0, white_is_0))
+    assert read_image(eight)[0, :, 0].tolist() == [255, 155, 0]
+    with pytest.raises(
+        ValueError, match=r"16\.tif: cannot be read as an image \(16 bits a channel of which 0 is white"
+    ):
+        read_image(sixteen)
+
+
 def test_fractions_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(np.array([[0.5, 1e6]], dtype=np.float32)), "cat.tif", "TIFF")
     with pytest.raises(ValueError, match=r"cat\.tif: .*mode F"):
