@@ -1,6 +1,7 @@
 """Two runs, or two settings, found by name and compared: their configs, scores, and Dice image by image."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -145,7 +146,7 @@ def _place(key: str, name: str, sweep: str | None) -> tuple[Path, str]:
     path = Path(name)
     if sweep is not None:
         return Path(sweep), name
-    if path.is_dir():
+    if os.path.isdir(name):  # noqa: PTH112, since Path.is_dir raises for a label that is too long
         is_run = not RECORD_FILES.isdisjoint(file.name for file in path.iterdir())
         return (path.absolute().parent, path.absolute().name) if is_run else (path, "")
     around = next((folder for folder in path.parents if folder.is_dir()), Path())
@@ -164,7 +165,8 @@ def _find(what: str, records: Records, settings: Sequence[Setting], sweep: str, 
     if name and len(called) == 1:
         if str(called.iloc[0]["left_out"]).startswith(A_COPY):
             identity = ["config_id", "seed", "fingerprint"]
-            called = records.included.merge(called[identity], on=identity)
+            originals = records.included.merge(called[identity], on=identity)
+            called = originals if len(originals) else called
         run = called.iloc[0]
         if not run["included"]:
             raise ValueError(f"{what}, which is {_why_excluded(run)}; only runs that count in reports are compared")

@@ -97,7 +97,7 @@ def make_report(
     settled = [settled_sentence(rules, [*on_best, *(one for own in answers.values() for one in own)])]
     settled += answers_lines(on_best, records, rules)[:1] if rules else []
     return Report(
-        title=", ".join(sweep.absolute().name for sweep in sweeps),
+        title=", ".join(sweep.resolve().name for sweep in sweeps),
         records=records,
         settings=settings,
         scores=scores,

@@ -25,6 +25,8 @@ def test_several_sweeps_with_commas_or_as_a_list_or_by_glob(tmp_path, monkeypatc
     both = [Path("runs/a"), Path("runs/b")]
     for text in ("runs/a,runs/b", "[runs/a, runs/b]", "runs/*", "runs/a,runs/*"):
         assert options(sweep=text).sweeps() == both
+    many = [f"sweep_{number}" for number in range(50)]  # more letters than a file's name may have
+    assert list(map(str, options(sweep=",".join(many)).sweeps())) == many
 
 
 def test_a_folder_whose_name_has_a_comma_is_one_sweep(tmp_path):

@@ -108,6 +108,7 @@ def test_what_cannot_be_compared_is_one_line(sweep, tmp_path):
     assert "settings of" in said(run, f"{sweep}/typo") and "unet, onecycle" in said(run, f"{sweep}/typo")
     assert said("typo", run).startswith("a: got 'typo'; it takes the folder of a run, <sweep>/<label")
     assert "/nowhere/run'; it takes" in said(run, "/nowhere/run")
+    assert "characters); it takes" in said(run, f"{sweep}/{'a label, ' * 30}")
     assert "which is failed: NonFiniteLoss" in said(run, folders(sweep, "resnet34_unet")[0])
     none = "none of its runs is finished and included; the first is failed: NonFiniteLoss"
     assert none in said("resnet34_unet", "onecycle", sweep)
