@@ -21,7 +21,8 @@ from omegaconf import DictConfig
 
 from src.base.errors import ConfigError, cut, one_line
 from src.cli.hydra_entry import as_config_errors, hydra_command
-from src.cli.overrides import force_overrides, is_for_hydra, parse_arguments, plain_values
+from src.cli.hydra_limits import check_arguments, config_folders
+from src.cli.overrides import choose_settings, force_overrides, is_for_hydra, parse_arguments, plain_values
 
 if TYPE_CHECKING:
     from src.models.summary import BlockSummary, ModelSummary
@@ -31,12 +32,14 @@ NUMBERS = ("parameters", "multiply-adds (M)", "outputs and gradients (MB)")
 
 def summary() -> None:
     """The command; its overrides are keys of a run, which its own config does not have."""
-    _, flags, overrides = parse_arguments(sys.argv[1:])
+    asked, flags, overrides = parse_arguments(sys.argv[1:])
     of_runs = [override for override in overrides if not is_for_hydra(override)]
+    of_runs = choose_settings(of_runs, config_folders(asked))
     sys.argv[1:] = [*flags, *filter(is_for_hydra, overrides)]
 
     @hydra_command("summary")
     def main(config: DictConfig) -> None:
+        check_arguments(asked, of_runs, "train")
         print("\n".join(_described(of_runs)))
 
     main()

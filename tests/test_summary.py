@@ -14,9 +14,11 @@ def test_report_ds_summary_of_its_unet(here):
     assert ["decoder.3", "UpBlock", "64", "x", "256", "x", "256", "143,552", "7,784.6", "100.66"] in table
 
 
-def test_keys_of_the_run_count(here):
-    done = here(summary, "model=resnet34_unet", "model.width=8", "data.image_size=64")
-    assert done.returncode == 0 and "an image of 64 x 64" in done.stdout
+def test_keys_of_the_run_count_and_a_setting_is_named_as_an_experiment(here):
+    setting = "experiment=report_a/resnet34_unet_none_cosine"
+    done = here(summary, setting, "model.width=8", "data.image_size=64")
+    assert done.returncode == 0, done.stderr
+    assert "resnet34_unet: " in done.stdout and "an image of 64 x 64" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,8 @@ def test_keys_of_the_run_count(here):
         (["data.image_size=8"], "data.image_size: got 8; unet works from 32 pixels on"),
         (["model._target_=os.system"], "model._target_: got 'os.system'"),
         (["-m", "model=unet"], "this command makes no sweeps"),
+        (["experiment=nope"], "experiment: got 'nope'; allowed: best/ingredients, "),
+        (["experiment=demo,report_a/all"], "one at a time"),
     ],
 )
 def test_mistakes_get_a_line(here, arguments, said):
