@@ -101,7 +101,7 @@ def _named_early(plain: dict[str, Any], experiment: str | None) -> bool:
 
     with suppress(ValueError, OSError):
         config = checked(plain, tried=False)
-        _, fingerprint = open_verified(config.data, make=False, remembered=True)
+        _, fingerprint = open_verified(config.data, make=False, known=True)
         identity = identify(config, fingerprint, init_digest(config))
         _name(Path(config.output) / sweep_name(config.sweep.name, experiment, "single") / identity.run_id)
         return True

@@ -54,17 +54,14 @@ def _open(data: OxfordPetData | SyntheticData | FolderData, root: Path, make: bo
 
 
 def open_verified(
-    data: OxfordPetData | SyntheticData | FolderData,
-    make: bool = True,
-    cache: str | None = None,
-    remembered: bool = False,
+    data: OxfordPetData | SyntheticData | FolderData, make: bool = True, cache: str | None = None, known: bool = False
 ) -> tuple[Splits, str]:
     """The chosen data set with every file checked, and its fingerprint; see `open_data` and `verify`.
 
     `cache`: the folder that remembers the check, if it is not the config's. `data.on_error` decides whether pairs that
-    cannot be used are refused or left out. Raises ValueError as both do, and for a check that is not `remembered`.
+    cannot be used are refused or left out. Raises ValueError as both do, if `known` also for data never verified.
     """
-    splits, digest = verify(open_data(data, make), Path(cache or data.cache_dir), data.on_error, remembered)
+    splits, digest = verify(open_data(data, make), Path(cache or data.cache_dir), data.on_error, known)
     return replace(splits, notes=(*splits.notes, *notes_of(splits))), digest
 
 

@@ -50,9 +50,7 @@ class _Verification:
     failed: tuple[PairCheck, ...]
 
 
-def verify(
-    splits: Splits, cache_folder: Path, on_error: OnError = "raise", remembered: bool = False
-) -> tuple[Splits, str]:
+def verify(splits: Splits, cache_folder: Path, on_error: OnError = "raise", known: bool = False) -> tuple[Splits, str]:
     """Check every file of the three splits, and return them with the content's fingerprint (64 hex digits).
 
     An image must decode fully; its mask must too, hold only allowed values, and have the image's size. A mask without
@@ -69,15 +67,14 @@ def verify(
     at once. If `cache_folder` cannot be written, only the memory is lost, with a warning.
 
     Raises ValueError for empty splits and stems that occur twice; with `on_error` "raise" also for all pairs that do
-    not pass, with the reason for each (the first 50, and how many more); with `remembered` when
-    no earlier check is.
+    not pass, with the reason for each (the first 50, and how many more); if `known` where no check is remembered.
     """
     misplaced = _misplaced(splits)
     faults = [*misplaced, *(splits.skipped if misplaced or on_error == "raise" else ())]
     memory = cache_folder / "verified" / _listing_key(splits)
     verification = None if faults else _recall(memory, splits)
     if verification is None or (on_error == "raise" and verification.failed):
-        if remembered:
+        if known:
             raise ValueError("the data have not been verified")
         verification = _check_all(splits)
         if faults or (on_error == "raise" and verification.failed):

@@ -151,12 +151,11 @@ def size_problems(config: RunConfig, model: nn.Module) -> list[str]:
     except (Exception, SystemExit) as error:  # a network may raise anything
         reason = cut(one_line(str(error) or type(error).__name__))
         return [f"{name} has no minimum_size, and fails on images of {size} x {size} pixels: {reason}"]
-    if not isinstance(logits, torch.Tensor):
-        return [f"{name} has no minimum_size, and returns a {type(logits).__name__}; logits are a tensor"]
-    if tuple(logits.shape) != expected:
-        got = f"returns {tuple(logits.shape)} for images of {size} x {size} pixels"
-        return [f"{name} has no minimum_size, and {got}; logits are {expected}"]
-    return []
+    got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+    if got == expected:
+        return []
+    wrong = f"returns {got} for images of {size} x {size} pixels"
+    return [f"{name} has no minimum_size, and {wrong}; logits are {expected}"]
 
 
 def channels_of(config: RunConfig, model: nn.Module) -> int:

@@ -80,8 +80,7 @@ def run(config: RunConfig, sweep: str, overrides: list[str], tell: Callable[[Pat
             return Outcome(record.folder, "finished", done["scores"], ran=False)
         numerics = Numerics(pick_device(config.device), config.numerics)
         log.debug("%s with data %s in %s", identity.run_id, data_fingerprint, config.data.root)
-        facts = _facts(config, identity, data_fingerprint, splits, numerics)
-        _begin(record, config, overrides, facts | _made_with(sweep_folder, numerics))
+        _begin(record, config, overrides, _facts(config, identity, data_fingerprint, splits, numerics, sweep_folder))
         with record.logging(), announced(device_key(numerics.device)):
             return _attempt(config, splits, data_fingerprint, numerics, record)
 
@@ -143,9 +142,10 @@ def _begin(record: RunRecord, config: RunConfig, overrides: list[str], facts: di
 
 
 def _facts(
-    config: RunConfig, identity: Identity, data_fingerprint: str, splits: Splits, numerics: Numerics
+    config: RunConfig, identity: Identity, data_fingerprint: str, splits: Splits, numerics: Numerics, sweep: Path
 ) -> dict[str, Any]:
-    """What run.json holds from the start."""
+    """What run.json holds from the start; `sweep` also keeps what the run is made with."""
+    checkout = checkout_at(PROJECT)
     return {
         "run_id": identity.run_id,
         "config_id": identity.config_id,
@@ -161,12 +161,6 @@ def _facts(
         },
         "device": device_name(numerics.device),
         "numerics": config.numerics.model_dump(),
-    }
-
-
-def _made_with(sweep: Path, numerics: Numerics) -> dict[str, Any]:
-    checkout = checkout_at(PROJECT)
-    return {
         "git": git_state(checkout),
         "versions": versions(),
         "machine": machine(),
