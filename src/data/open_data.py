@@ -14,7 +14,7 @@ from src.data.masks import MaskReader
 from src.data.pairs import Facts, Pair, Splits
 from src.data.sources.download import download_oxford_pet
 from src.data.sources.folder import find_lists, open_folder
-from src.data.sources.oxford_pet import open_oxford_pet
+from src.data.sources.oxford_pet import STORED, open_oxford_pet
 from src.data.sources.synthetic import make_synthetic
 from src.data.verify import verify
 
@@ -29,15 +29,10 @@ def open_data(data: OxfordPetData | SyntheticData | FolderData, make: bool = Tru
 
     Raises ValueError when it is missing, with what to do, or has another layout. Its files are not checked.
     """
-    splits = _open(data, Path(data.root), make)
-    images = replace(splits.decoder.images, resize=data.resize)
-    return replace(splits, decoder=replace(splits.decoder, images=images))
-
-
-def _open(data: OxfordPetData | SyntheticData | FolderData, root: Path, make: bool) -> Splits:
+    root = Path(data.root)
     if isinstance(data, FolderData):
         masks = MaskReader(binary=True, threshold=data.mask_threshold, ignore=data.ignore_value)
-        decoder = PairDecoder(ImageReader(data.exif or "apply"), masks)
+        decoder = PairDecoder(ImageReader(data.exif or "apply", resize=data.resize), masks)
         splits = open_folder(root, data.fold, data.mask_suffix, decoder)
         # runs from before this was refused can still be looked at
         if make and data.fold != 0 and (lists := find_lists(root)) is not None:
@@ -50,7 +45,7 @@ def _open(data: OxfordPetData | SyntheticData | FolderData, root: Path, make: bo
         root = make_synthetic(root, data.trainval, data.test, data.size, data.seed, draw=make)
     elif data.download and make:
         download_oxford_pet(root)
-    return open_oxford_pet(root, data.fold)
+    return replace(open_oxford_pet(root, data.fold), decoder=PairDecoder(replace(STORED, resize=data.resize)))
 
 
 def open_verified(

@@ -112,8 +112,6 @@ class Inference:
         if predictor is not None and options.split is not None and not problems:
             splits = open_own_data(predictor.folder, predictor.config, options.root, options.cache)
             pairs = getattr(splits, options.split)
-            if not pairs:
-                raise ConfigError([f"split: got {options.split!r}, which is empty in the run's data"])
             photos = sorted(pair.image for pair in pairs)
             inputs = Inputs(Path(os.path.commonpath([photo.parent for photo in photos])), photos, 0)
             truth = partial(_true_mask, {pair.image: pair for pair in pairs}, splits.decoder)

@@ -152,8 +152,3 @@ def test_it_is_the_best_of_all_candidates_tried_one_by_one():
         dice.append(np.mean([2 * (m & t).sum() / (m.sum() + t.sum()) for m, t in zip(masks, truths, strict=True)]))
     targets = FOREGROUND * truths.astype(np.uint8)
     assert best_threshold(zip(probabilities, targets, strict=True)) == (np.argmax(dice) + 1) / 100
-
-
-def test_no_image_no_threshold():
-    with pytest.raises(ValueError, match="no validation images"):
-        best_threshold([])
