@@ -48,15 +48,16 @@ def write_report(report: Report, folder: Path) -> Path:
             with replacing(folder / "figures" / sheet_name(number)) as temporary:
                 temporary.write_bytes(sheet.jpeg)
     sections = sections_of(report, pictures, folder, sheets)
-    write_text(folder / "report.md", printable(_markdown(report, sections)))
+    beginning, answer = introduction(report), answer_sentences(report)
+    parts = [f"# {markdown_text(report.title)}", markdown_text(beginning), "\n".join(map(markdown_text, answer))]
+    write_text(folder / "report.md", printable("\n\n".join([*parts, *markdown_parts(sections)]) + "\n"))
     write_draft(folder / "lab_report.md", printable(lab_report(report, sections)))
     settings = settings_table(report)
     write_text(folder / "table.tex", printable(latex_table(settings.columns, settings.right, settings.best_first)))
     write_tables(report, folder)
     page = folder / "index.html"
     curves = curve_data(report.records, report.settings, report.scores)
-    answer = answer_sentences(report)
-    write_text(page, render_page(report.title, introduction(report), answer, sections, folder / "figures", curves))
+    write_text(page, render_page(report.title, beginning, answer, sections, folder / "figures", curves))
     return page
 
 
@@ -115,10 +116,3 @@ def render_page(
         zip=zip,
     )
     return printable(text)
-
-
-def _markdown(report: Report, sections: Sequence[Section]) -> str:
-    """The same as Markdown."""
-    answer = "\n".join(map(markdown_text, answer_sentences(report)))
-    parts = [f"# {markdown_text(report.title)}", markdown_text(introduction(report)), answer]
-    return "\n\n".join([*parts, *markdown_parts(sections)]) + "\n"

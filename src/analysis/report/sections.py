@@ -39,11 +39,11 @@ from src.analysis.report.tables import (
 )
 from src.analysis.statistics.estimates import POWER
 from src.base.record import HEADLINE, RunRecord
-from src.display.text import MISSING, Columns, mapping_text, markdown_table, markdown_text
+from src.display.text import Columns, mapping_text, markdown_table, markdown_text
 
 MOST_EFFECTS = 100  # with more, the page lists main effects only: a browser must open it
 MOST_RUNS = 200  # listed: a browser must open the page
-NUMBER = re.compile(r"[<+−-]? ?\d")  # what a cell with a number begins with
+NUMBER = re.compile(r"-?$|[<+−-]? ?\d")  # a cell without a value, or the beginning of one with a number
 CLAIMS = """\
 Intervals are 95 %; that of a level (one mean Dice, IoU or accuracy) is 98.3 %, since its p-value is multiplied by 3. \
 A claim holds if its interval lies entirely in the claimed region, also after Holm's adjustment over the claims of its \
@@ -113,7 +113,7 @@ class Table:
     @property
     def right(self) -> list[str]:
         """The columns that are aligned to the right: numbers, and cells without one."""
-        return [name for name, cells in self.columns.items() if all(map(_is_number_or_nothing, cells))]
+        return [name for name, cells in self.columns.items() if all(map(NUMBER.match, cells))]
 
 
 @dataclass
@@ -131,10 +131,6 @@ class Section:
 
     def __post_init__(self) -> None:
         self.tables = [table for table in self.tables if table.columns]
-
-
-def _is_number_or_nothing(cell: str) -> bool:
-    return cell in ("", MISSING) or NUMBER.match(cell) is not None
 
 
 def sections_of(
