@@ -31,8 +31,11 @@ LATEX_LETTERS = {
     ">": "$>$",
     "|": "$|$",
 }
-# characters that Markdown would read as code, emphasis, links, pictures, tags or entities
-_MARKDOWN = re.compile(r"[\\`*]|<(?=[A-Za-z/!?])|\](?=[(\[])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|~(?=~)|:(?=//)|(?<=www)\.")
+# characters that Markdown would read as code, emphasis, links, pictures, tags, entities, headings, quotes or lists
+_MARKDOWN = re.compile(
+    r"[\\`*]|<(?=[A-Za-z/!?])|\](?=[(\[])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|~(?=~)|:(?=//)|(?<=www)\."
+    r"|^[#>]|^[+-](?= )"
+)
 Columns = Mapping[str, list[str]]  # the texts of each column under its name, all of the same length
 
 

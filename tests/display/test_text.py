@@ -157,6 +157,9 @@ def test_shortening():
         ("\\](http://a)", "\\\\\\](http\\://a)"),  # a backslash in front of a sign takes nothing off it
         ("&lt;b&gt; & &#60;", "\\&lt;b\\&gt; & \\&#60;"),
         ("a\n# title\x1b[5m", "a # title\\\\x1b[5m"),
+        ("# 1 beats > 2", "\\# 1 beats > 2"),
+        ("- 1 beats + 2", "\\- 1 beats + 2"),
+        ("-", "-"),
         ("flip_jitter, lr < 0.01, −0.2 [−0.5, 0.1]: 3 ~ 4", "flip_jitter, lr < 0.01, −0.2 [−0.5, 0.1]: 3 ~ 4"),
     ],
 )
