@@ -199,9 +199,9 @@ def _where(effect: Effect) -> str:
 def verdict_counts_text(verdicts: Sequence[Verdict]) -> str:
     """`2 hold, 1 reversed, 5 undecided`."""
     counts = Counter[str](verdict.status for verdict in verdicts)
-    texts = [f"{counts['holds']} hold{'s' if counts['holds'] == 1 else ''}" if counts["holds"] else ""]
-    texts += [f"{counts[status]} {status}" for status in ("reversed", "equivalent", "undecided") if counts[status]]
-    return ", ".join(filter(None, texts))
+    words = {"holds": "holds" if counts["holds"] == 1 else "hold"}
+    statuses = [status for status in ("holds", "reversed", "equivalent", "undecided") if counts[status]]
+    return ", ".join(f"{counts[status]} {words.get(status, status)}" for status in statuses)
 
 
 def conditions_text(file: ClaimFile, verdicts: Sequence[Verdict]) -> str:

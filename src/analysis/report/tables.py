@@ -200,9 +200,7 @@ def printed_columns(printed: pd.DataFrame) -> Columns:
         ],
         "here": [MISSING if pd.isna(row["here"]) else _plain(row["metric"], row["here"]) for row in rows],
         "95 % interval": [
-            ""
-            if pd.isna(row["low"])
-            else f"{_plain(row['metric'], row['low'])} to {_plain(row['metric'], row['high'])}"
+            "" if pd.isna(row["low"]) else " to ".join(_plain(row["metric"], row[end]) for end in ("low", "high"))
             for row in rows
         ],
         "seeds": [str(row["seeds"]) for row in rows],
