@@ -18,8 +18,12 @@ def test_seeds_and_other_launchers_are_refused(here, small):
 
 
 @pytest.mark.long
-def test_a_budget_is_needed_and_claims_must_exist(here, small):
+def test_a_budget_is_needed_once_and_claims_must_exist(here, small):
     assert "budget: missing; it takes the runs of the sweep" in here(settle, *GRID, *small).stderr
+    done = here(settle, *GRID, *small, "budget=9", "margin=0.01,0.02")
+    assert done.returncode == 1 and "margin: got several values in margin=0.01,0.02; it takes one" in done.stderr
+    done = here(settle, *GRID, *small, "budget=9", "+hydra.sweeper.params={margin: 0.01}")
+    assert done.returncode == 1 and "margin: not taken from a grid" in done.stderr
     done = here(settle, *GRID, *small, "budget=9", "claim_files=none_such")
     assert done.returncode == 1 and "claim_files: got 'none_such'; allowed: auto, null, report_a" in done.stderr
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.utils import get_class
 from omegaconf import OmegaConf
@@ -26,13 +27,17 @@ class SettleSweeper(GridSweeper):
         from src.settle import KEYS, NEEDED, SettleOptions  # Hydra imports this module at every start
 
         assert self.config is not None
-        keys_of = [one.lstrip("+").partition("=")[0] for one in arguments]
+        own = [one for one in arguments if _key(one) in KEYS]
+        given = OverridesParser.create().parse_overrides(own)
+        if several := [one.lstrip("+") for one, parsed in zip(own, given, strict=True) if parsed.is_sweep_override()]:
+            raise ConfigError([f"{_key(one)}: got several values in {one}; it takes one" for one in several])
         options = parse_options(SettleOptions, OmegaConf.masked_copy(self.config, [*KEYS]), NEEDED)
-        grid = self.grid([one for key, one in zip(keys_of, arguments, strict=True) if key not in KEYS])
-        launcher, problems = self.launcher, []
+        grid = self.grid([one for one in arguments if one not in own])
+        swept = {_key(one) for job in grid for one in job}
+        launcher, problems = self.launcher, [f"{key}: not taken from a grid" for key in KEYS if key in swept]
         if not isinstance(launcher, SegsweepLauncher):
             problems.append("hydra/launcher: settling takes local, slurm or ray")
-        if any(one.lstrip("+").startswith("seed=") for job in grid for one in job):
+        if "seed" in swept:
             problems.append("seed: not taken; seeds are chosen round by round, from first_seed on")
         if problems or not isinstance(launcher, SegsweepLauncher):
             raise ConfigError(problems)
@@ -68,3 +73,7 @@ class SettleSweeper(GridSweeper):
 
         folder = jobs[0].record.folder.parent
         Settling(folder, file, settings, options.budget, options.margin, options.first_seed, train).run(options.dry_run)
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+").partition("=")[0]

@@ -133,7 +133,7 @@ class Sweep:
         known = {one.label: one for one in self.report.settings if one.folders}
         if isinstance(name, str):
             if name not in known:
-                raise ValueError(f"setting: got {name!r}; allowed: {listed(known, MOST_NAMES)}")
+                raise ValueError(f"setting: got {name!r}; allowed: {listed(known, MOST_NAMES) or 'none'}")
             return known[name]
         found = [one for one in known.values() if one.meets(name)]
         if len(found) != 1:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from hydra import compose, initialize_config_dir
@@ -19,6 +20,10 @@ PIXELS = 1000  # of the truth and of the prediction of every image, so that Dice
 SMALL = ("data=synthetic", "size=small", "device=cpu")
 
 
+# what a test records need not outlive a power cut, and flushing is two thirds of its time
+unflushed = patch("os.fsync", lambda _: None)
+
+
 @cache
 def config_of(*overrides: str) -> RunConfig:
     """The checked config of `python -m src.train <overrides>`, small and on synthetic data if they do not say."""
@@ -26,6 +31,7 @@ def config_of(*overrides: str) -> RunConfig:
         return checked(plain_values(compose("train", force_overrides([*SMALL, *overrides]))))
 
 
+@unflushed
 def finish(
     sweep: Path,
     *overrides: str,

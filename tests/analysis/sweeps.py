@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from src.base.files import write_json
 from src.base.record import RunRecord
@@ -27,6 +28,7 @@ def facts_of(model: str = "unet", seed: int = 0, lr: float = 0.001, data: str = 
     }
 
 
+@patch("os.fsync", lambda _: None)  # what a test records need not outlive a power cut
 def begin(
     sweep: Path, *, epochs: int = 4, done: int = 0, valid: float = 0.5, lr: float = 0.001, **facts: Any
 ) -> RunRecord:
@@ -43,6 +45,7 @@ def begin(
     return record
 
 
+@patch("os.fsync", lambda _: None)
 def finish(sweep: Path, test: float, *, epochs: int = 4, valid: float = 0.5, **facts: Any) -> RunRecord:
     """A finished run with test Dice `test`, of 10 s an epoch."""
     record = begin(sweep, epochs=epochs, done=epochs, valid=valid, **facts)

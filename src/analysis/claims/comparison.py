@@ -81,11 +81,16 @@ class Comparison:
     @cached_property
     def pairs(self) -> Scores | None:
         """With pair=seed the contrast for each seed that all settings have, (pairs, images); None without any."""
-        seeds = [setting.seeds for setting in self.settings]
-        if not self._shall_pair or list(map(len, seeds)) != list(map(len, self.samples)):
+        if not self._shall_pair or self._rows_of_seeds is None:
             return None
-        pairs = estimates.paired(self.samples, self.hypothesis.weights, seeds)
+        pairs = estimates.paired(self.samples, self.hypothesis.weights, self._rows_of_seeds)
         return pairs if len(pairs) else None
+
+    @property
+    def _rows_of_seeds(self) -> list[tuple[int, ...]] | None:
+        """The seed of each row of each sample; None if some runs are left out, as their values are unknown."""
+        seeds = [setting.seeds for setting in self.settings]
+        return seeds if list(map(len, seeds)) == list(map(len, self.samples)) else None
 
     @property
     def pairs_problem(self) -> str | None:
@@ -105,10 +110,10 @@ class Comparison:
 
     @property
     def correlation_of_seeds(self) -> float:
-        """Of two settings; nan of others."""
-        if self.hypothesis.weights != DIFFERENCE or not self.samples:
+        """Of two settings; nan of others, and if some of their runs are left out."""
+        if self.hypothesis.weights != DIFFERENCE or not self.samples or self._rows_of_seeds is None:
             return math.nan
-        return estimates.correlation_of_seeds(self.samples, [setting.seeds for setting in self.settings])
+        return estimates.correlation_of_seeds(self.samples, self._rows_of_seeds)
 
     @property
     def images(self) -> int | None:

@@ -148,6 +148,7 @@ class TestCosts:
                 finish(tmp_path, f"model={model}", dice=[0.5], seed=seed, memory=10**9 * (model == "unet" or seed > 0))
         (one,) = compared(tmp_path, "peak_memory")
         assert one.seeds == (3, 2) and one.notes == ("on NVIDIA H200", "unknown for 1 of the runs")
+        assert math.isnan(one.correlation_of_seeds)
 
     def test_each_kind_of_device_answers_for_itself(self, tmp_path):
         for seed, device in enumerate(["NVIDIA H200"] * 3 + ["NVIDIA A100"] * 3):
