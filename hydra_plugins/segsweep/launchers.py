@@ -23,6 +23,7 @@ from src.cli.overrides import (
     task_overrides,
 )
 
+SWITCHES = ("dry_run", "skip_invalid")  # of hydra.sweeper, for the launcher
 SEED = re.compile(r"\+{0,2}seed=(0|[1-9][0-9]*)")
 
 
@@ -49,7 +50,7 @@ class SegsweepLauncher(Launcher):
 
         with as_config_errors(task_overrides(self.config.hydra)):
             points = self.compose(job_overrides)
-        switches = {key: bool(self.config.hydra.sweeper.get(key)) for key in ("dry_run", "skip_invalid")}
+        switches = {key: bool(self.config.hydra.sweeper.get(key)) for key in SWITCHES}
         with errors_of_task(), env_override(self.config.hydra.job.env_set):
             ends = launch(points, self.sweep_name(), get_class(self.backend)(self.settings), **switches)
         return [_job_return(end, overrides) for end, overrides in zip(ends, job_overrides, strict=False)]

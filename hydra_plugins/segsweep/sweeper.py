@@ -13,9 +13,9 @@ from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool
 
-from hydra_plugins.segsweep.launchers import SegsweepLauncher
+from hydra_plugins.segsweep.launchers import SWITCHES, SegsweepLauncher
 from src.base.config import Section, parse_section
 from src.base.errors import ConfigError, did_you_mean, shown
 from src.cli.hydra_entry import as_config_errors
@@ -33,6 +33,8 @@ class Grid(Section):
     grids: list[dict[str, Any]] | None = None
     pairs: list[Annotated[list[str], Field(min_length=2)]] | None = None
     exclude: list[Annotated[dict[str, Any], Field(min_length=1)]] | None = None
+    dry_run: StrictBool = False
+    skip_invalid: StrictBool = False
 
 
 class GridSweeper(Sweeper):
@@ -41,8 +43,7 @@ class GridSweeper(Sweeper):
     Its settings, all read in the config: conf/hydra/sweeper/grid.yaml.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        self.switches = {key: settings.get(key, False) for key in ("dry_run", "skip_invalid")}
+    def __init__(self, **settings: Any) -> None: ...
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra."""
@@ -67,7 +68,10 @@ class GridSweeper(Sweeper):
         # not the settings, whose interpolations Hydra has resolved: each job resolves them with its own values
         sweeper: Any = OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)
         grid = parse_section(Grid, sweeper, "hydra.sweeper.")
-        self._check_switches()
+        switched_on = [key for key in SWITCHES if getattr(grid, key)]
+        if switched_on and not isinstance(self.launcher, SegsweepLauncher):
+            cannot = "this launcher cannot do it; hydra/launcher=local does"
+            raise ConfigError([f"hydra.sweeper.{key}: {cannot}" for key in switched_on])
         params = grid.params or {}
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         grids = [_values(parser, {**params, **_as_choices(parser, own)}, arguments) for own in grid.grids or [{}]]
@@ -75,18 +79,6 @@ class GridSweeper(Sweeper):
         if not jobs or any([] in own.values() for own in grid.grids or []):
             raise ConfigError(["the grid is empty: a range or list without values was given"])
         return _without(jobs, grid.exclude or [], parser)
-
-    def _check_switches(self) -> None:
-        """Raises ConfigError for a switch that is not one, or that the launcher does not know."""
-        ours = isinstance(self.launcher, SegsweepLauncher)
-        problems = []
-        for key, got in self.switches.items():
-            if not isinstance(got, bool):
-                problems.append(f"hydra.sweeper.{key}: got {shown(got)}; true or false")
-            elif got and not ours:
-                problems.append(f"hydra.sweeper.{key}: this launcher cannot do it; hydra/launcher=local does")
-        if problems:
-            raise ConfigError(problems)
 
 
 def _as_choices(parser: OverridesParser, grid: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,12 +69,10 @@ def hydra_command(
                     _start(task, config_name, paths, words)
                 except Ended as end:
                     _exit(end)
-                except (ValueError, OSError) as error:
-                    sys.exit(error_message(error))
                 except RunLost as error:
                     _exit(Ended(f"interrupted: {error}", 128 + signal.SIGINT))
-                except RunBusy as error:
-                    sys.exit(str(error))
+                except (ValueError, OSError, RunBusy) as error:
+                    sys.exit(error_message(error))
 
         return main
 

@@ -181,8 +181,8 @@ def strip_plus(overrides: Iterable[str]) -> list[str]:
     return [override.lstrip("+") for override in overrides]
 
 
-def error_message(error: ValueError | OSError) -> str:
-    """What a command prints before it ends because of `error`, a user's mistake or a disk's refusal."""
+def error_message(error: Exception) -> str:
+    """What a command prints before it ends because of `error`, for example a user's mistake or a disk's refusal."""
     if isinstance(error, OSError):
         advice = WHAT_TO_DO.get(error.errno or 0)
         return f"cannot continue: {error}" + (f"; {advice}" if advice and not isinstance(error, CannotWrite) else "")

@@ -162,7 +162,7 @@ class LocalBackend(Executor):
             time.sleep(0.05)
         for process in handles:
             process.kill()
-            process.finish(stopped=True)
+            process.finish()
 
     def slots(self, jobs: Sequence[Job]) -> list[dict[str, str]]:
         """One entry for each job that may run at a time, with its GPU and its share of the CPU cores."""

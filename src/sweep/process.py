@@ -116,11 +116,11 @@ class JobProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def finish(self, stopped: bool = False) -> str:
+    def finish(self) -> str:
         """After its end: the status of the run, or `busy`. Records a death that the run itself did not record.
 
-        `stopped`: the launcher stopped it, so a run that did not record its end is interrupted, not failed. May be
-        called twice, since a signal may interrupt the first call.
+        After `stop` that is an interruption, not a failure. May be called twice, since a signal may interrupt the first
+        call.
         """
         code = self._process.wait()
         self._output.seek(0)
@@ -129,13 +129,11 @@ class JobProcess:
             return "busy"
         status = str((self.job.record.read() or {}).get("status"))
         fits_code = {"finished": code == 0, "failed": 0 < code < 128, "interrupted": code > 128}
-        stopped = stopped or self._is_stopped
-        if fits_code.get(status, False) or (stopped and status in fits_code):
+        if fits_code.get(status, False) or (self._is_stopped and status in fits_code):
             return status
-        if stopped:
-            return record_end(
-                self.job, "interrupted", "stopped with its sweep before it recorded a reason", output, code
-            )
+        if self._is_stopped:
+            reason = "stopped with its sweep before it recorded a reason"
+            return record_end(self.job, "interrupted", reason, output, code)
         return record_end(self.job, "failed", _reason(code), output, code)
 
 
@@ -168,7 +166,7 @@ class RemoteJob:
             return self._process.finish()
         except SystemExit:  # from a signal handler, ours or submitit's
             if self._process is not None:
-                self._process.finish(stopped=True)
+                self._process.finish()
             raise
         finally:
             for number, handler in before.items():
