@@ -21,7 +21,7 @@ from hydra_plugins.segsweep.sweeper import GridSweeper, parsed
 from src.base.config import neutral_keys, problems_of
 from src.base.errors import ConfigError, shown
 from src.cli.hydra_entry import as_config_errors, errors_of_task
-from src.cli.overrides import task_overrides
+from src.cli.overrides import source_folders, task_overrides
 
 NOT_SEARCHED = {  # by section, or key: why its best value is not an answer
     "seed": "the best seed is luck; hydra.sweeper.confirm trains the best settings on new ones",
@@ -59,7 +59,7 @@ class SearchSweeper(GridSweeper):
 
         config = self.config
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parsed(parser, self.params, arguments)
+        overrides = parsed(parser, self.params, arguments, source_folders(config.hydra))
         samplers = partial(_sampler, self.settings.get("sampler"))
         pruners = partial(_pruner, self.settings.get("pruner"))
         problems = problems_of(search.SearchSettings, self.settings, "hydra.sweeper.")

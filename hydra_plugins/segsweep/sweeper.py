@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,21 +14,19 @@ from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
-from pydantic import ConfigDict, Field, StrictBool
+from pydantic import Field, StrictBool
 
 from hydra_plugins.segsweep.launchers import SWITCHES, SegsweepLauncher
 from src.base.config import Section, parse_section
 from src.base.errors import ConfigError, did_you_mean, shown
 from src.cli.hydra_entry import as_config_errors
-from src.cli.overrides import force_overrides
+from src.cli.overrides import force_overrides, source_folders
 
 Values = dict[str, list[str]]  # of each key, in its place in the grid, the overrides that give it its values
 
 
 class Grid(Section):
     """What hydra.sweeper says of the combinations; see conf/hydra/sweeper/grid.yaml."""
-
-    model_config = ConfigDict(extra="ignore")
 
     params: dict[str, Any] | None = None
     grids: list[dict[str, Any]] | None = None
@@ -67,6 +66,7 @@ class GridSweeper(Sweeper):
         assert self.hydra_context is not None and self.launcher is not None and self.config is not None
         # not the settings, whose interpolations Hydra has resolved: each job resolves them with its own values
         sweeper: Any = OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)
+        sweeper.pop("_target_", None)
         grid = parse_section(Grid, sweeper, "hydra.sweeper.")
         switched_on = [key for key in SWITCHES if getattr(grid, key)]
         if switched_on and not isinstance(self.launcher, SegsweepLauncher):
@@ -74,7 +74,9 @@ class GridSweeper(Sweeper):
             raise ConfigError([f"hydra.sweeper.{key}: {cannot}" for key in switched_on])
         params = grid.params or {}
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        grids = [_values(parser, {**params, **_as_choices(parser, own)}, arguments) for own in grid.grids or [{}]]
+        folders = source_folders(self.config.hydra)
+        all_params = [{**params, **_as_choices(parser, own)} for own in grid.grids or [{}]]
+        grids = [_values(parsed(parser, own, arguments, folders)) for own in all_params]
         jobs = [job for values in grids for job in _combinations(values, grid.pairs or [])]
         if not jobs or any([] in own.values() for own in grid.grids or []):
             raise ConfigError(["the grid is empty: a range or list without values was given"])
@@ -111,18 +113,20 @@ def _in_quotes(value: Any) -> Any:
     return {key: _in_quotes(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
-def parsed(parser: OverridesParser, params: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Override]:
-    """`params` and `arguments`, which replace params of the same key, by key."""
+def parsed(
+    parser: OverridesParser, params: Mapping[str, Any], arguments: Sequence[str], folders: Sequence[Path]
+) -> dict[str, Override]:
+    """`params` and `arguments`, which replace params of the same key, by key; forced, see `force_overrides`."""
     texts = {key: value if isinstance(value, str) else _in_grammar(value) for key, value in params.items()}
-    overrides = [*force_overrides([f"{key}={text}" for key, text in texts.items()]), *arguments]
+    overrides = force_overrides([*(f"{key}={text}" for key, text in texts.items()), *arguments], folders)
     with as_config_errors(overrides):
         return {one.get_key_element().lstrip("+"): one for one in parser.parse_overrides(overrides)}
 
 
-def _values(parser: OverridesParser, params: Mapping[str, Any], arguments: Sequence[str]) -> Values:
-    """The values of `params` and of `arguments`, which replace params of the same key."""
+def _values(overrides: Mapping[str, Override]) -> Values:
+    """Each value of each of `overrides`, which are by key."""
     values: Values = {}
-    for key, override in parsed(parser, params, arguments).items():
+    for key, override in overrides.items():
         values[key] = [override.input_line]
         if override.is_interval_sweep():
             got = f"{key}: got {shown(override.get_value_string())}"

@@ -35,8 +35,10 @@ def check_arguments(asked: argparse.Namespace, overrides: Sequence[str], name: s
     if asked.config_dir is not None:
         problems += _folder_problems(folders[-1])
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
-    places = [key for key in keys if re.match(r"hydra\.(run|sweep)\b", key)]
+    places = [key for key in keys if re.match(r"hydra\.(run|sweep|output_subdir)\b", key)]
     problems += [f"{key}: not taken; output=<folder> and sweep.name=<name> say where runs are kept" for key in places]
+    chosen = [key for key in keys if key in ("hydra.launcher", "hydra.sweeper")]
+    problems += [f"{key}: an option is chosen with a slash: {key.replace('.', '/')}=<name>" for key in chosen]
     if any(re.match(r"[+~]*claims[=@/]", override) for override in overrides):
         problems.append("claims: unknown key; python -m src.aggregate takes claim_files, as claim_files=report_a")
     if name not in SWEEPS and (asked.multirun or any(re.match(r"\+*hydra\.mode=MULTIRUN", one) for one in overrides)):

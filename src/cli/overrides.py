@@ -15,6 +15,7 @@ from src.base.files import WHAT_TO_DO, CannotWrite
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 PATHS = ("output", "init_from", "data.root", "data.cache_dir")
+HYDRAS = r"hydra\b(?!\.(launcher|sweeper)\.)"  # keys that we do not check; those of launchers and sweepers we do
 _VALUE_OVERRIDE = re.compile(r"^\+{0,2}(?P<key>[^\s=~+@-][^=@]*)=")
 
 
@@ -41,7 +42,7 @@ def is_for_hydra(override: str) -> bool:
 
 
 def force_overrides(arguments: Sequence[str], folders: Sequence[Path] = (CONF,)) -> list[str]:
-    """`arguments` with `key=value` as `++key=value`, except for the groups of config `folders` and Hydra's own keys.
+    """`arguments` with `key=value` as `++key=value`, except for the groups of config `folders` and keys of Hydra's own.
 
     Hydra stops at the first unknown key and advises `+key=…`, which makes a key that nothing reads. Forced, all unknown
     keys reach the schema, which names them at once with what is allowed. A group of conf has an option already, so that
@@ -52,7 +53,7 @@ def force_overrides(arguments: Sequence[str], folders: Sequence[Path] = (CONF,))
     forced = []
     for argument in map(_with_home, arguments):
         match = _VALUE_OVERRIDE.match(argument)
-        own = match is not None and match["key"] not in groups and not match["key"].startswith("hydra")
+        own = match is not None and match["key"] not in groups and re.match(HYDRAS, match["key"]) is None
         if match is not None and match["key"] in chosen and not argument.startswith("++"):
             argument = argument.removeprefix("+")
         forced.append(f"++{argument.lstrip('+')}" if own else argument)

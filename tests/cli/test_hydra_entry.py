@@ -114,6 +114,19 @@ def test_what_is_typed_stays_unless_hydra_refuses_it(here, typed, taken):
     assert here(command, typed).stdout == f"['{taken}']\n"
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("hydra.launcher.n_jobs=2", "hydra.launcher.n_jobs: unknown key (got 2); did you mean 'jobs'? allowed: "),
+        ("hydra.launcher=local", "hydra.launcher: an option is chosen with a slash: hydra/launcher=<name>"),
+        ("hydra.output_subdir=x", "hydra.output_subdir: not taken; output=<folder> and sweep.name=<name> say"),
+    ],
+)
+def test_what_a_launcher_is_not_asked_for_is_said_with_what_it_takes(train, typed, said):
+    done = train("-m", typed)
+    assert done.returncode == 1 and done.stderr.startswith(f"the config cannot be used:\n  {said}")
+
+
 def test_an_own_group_that_nothing_chooses_yet_is_added_with_a_plus(train, own):
     done = train("-cd", own, "user=me")
     assert done.returncode == 1 and "No match in the defaults list; +user=me adds it\n" in done.stderr

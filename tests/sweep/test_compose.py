@@ -31,7 +31,8 @@ def swept(launcher, *typed, params=None):
     """The configs of the sweep `-m <typed>` with `hydra.sweeper.params`, from the sweeper and the launcher."""
     sweeper = instantiate(launcher.config.hydra.sweeper)
     sweeper.hydra_context, sweeper.launcher = launcher.context, _Composing(launcher)
-    sweeper.config = OmegaConf.create({"hydra": {"sweeper": {"params": params}}})
+    runtime = launcher.config.hydra.runtime
+    sweeper.config = OmegaConf.create({"hydra": {"sweeper": {"params": params}, "runtime": runtime}})
     sweeper.sweep(force_overrides(["data=synthetic", *typed]))
     return sweeper.launcher.points
 

@@ -24,7 +24,9 @@ def jobs_of(settings, *typed):
     sweeper = GridSweeper()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         sweeper.hydra_context = HydraContext(GlobalHydra.instance().config_loader(), callbacks=None)
-        sweeper.launcher, sweeper.config = Recorder(), OmegaConf.create({"hydra": {"sweeper": settings}})
+        runtime = {"config_sources": [{"path": str(CONF), "schema": "file"}]}
+        sweeper.config = OmegaConf.create({"hydra": {"sweeper": settings, "runtime": runtime}})
+        sweeper.launcher = Recorder()
         sweeper.sweep(force_overrides(list(typed)))
     return sweeper.launcher.jobs
 
@@ -101,6 +103,10 @@ def test_true_leaves_out_no_1():
         ({"pairs": [["loss"]]}, "hydra.sweeper.pairs.0: got ['loss']; list should have at least 2 items"),
         ({"grids": ["loss"]}, "hydra.sweeper.grids.0: got 'loss'; input should be a valid dictionary"),
         ({"grids": [{"model": []}]}, "the grid is empty"),
+        (
+            {"max_batch_size": 2},
+            "hydra.sweeper.max_batch_size: unknown key (got 2); allowed: dry_run, exclude, grids, pairs",
+        ),
         ({"params": "loss"}, "hydra.sweeper.params: got 'loss'; input should be a valid dictionary"),
     ],
 )
