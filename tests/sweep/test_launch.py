@@ -183,7 +183,7 @@ def test_a_sweep_whose_time_is_over_starts_nothing_and_says_how_many_it_left(tra
 
 
 @pytest.mark.long
-def test_combinations_that_cannot_be_built_are_left_out_by_name_on_request(train, small, tmp_path):
+def test_combinations_that_cannot_be_built_are_left_out_by_name_on_request(train, small, tmp_path, trained_run):
     grid = ["-m", *small, "model=glob([unet*,external])", "hydra.sweeper.dry_run=true"]  # which has no width
     assert "unet_nobn" in train(*grid).stderr
     done = train(*grid, "hydra.sweeper.skip_invalid=true")
