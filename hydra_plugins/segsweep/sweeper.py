@@ -75,6 +75,7 @@ class GridSweeper(Sweeper):
         params = grid.params or {}
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         folders = source_folders(self.config.hydra)
+        arguments = force_overrides(arguments, folders)  # a key that a network lacks is one problem of its jobs
         all_params = [{**params, **_as_choices(parser, own)} for own in grid.grids or [{}]]
         grids = [_values(parsed(parser, own, arguments, folders)) for own in all_params]
         jobs = [job for values in grids for job in _combinations(values, grid.pairs or [])]
@@ -116,9 +117,9 @@ def _in_quotes(value: Any) -> Any:
 def parsed(
     parser: OverridesParser, params: Mapping[str, Any], arguments: Sequence[str], folders: Sequence[Path]
 ) -> dict[str, Override]:
-    """`params` and `arguments`, which replace params of the same key, by key; forced, see `force_overrides`."""
+    """`params`, forced but for groups of `folders`, and `arguments`, which replace params of the same key, by key."""
     texts = {key: value if isinstance(value, str) else _in_grammar(value) for key, value in params.items()}
-    overrides = force_overrides([*(f"{key}={text}" for key, text in texts.items()), *arguments], folders)
+    overrides = [*force_overrides([f"{key}={text}" for key, text in texts.items()], folders), *arguments]
     with as_config_errors(overrides):
         return {one.get_key_element().lstrip("+"): one for one in parser.parse_overrides(overrides)}
 

@@ -61,8 +61,9 @@ def force_overrides(arguments: Sequence[str], folders: Sequence[Path] = (CONF,))
 
 
 def keys_forced(overrides: Iterable[str]) -> list[str]:
-    """The keys that `force_overrides` made `++key=value` of."""
-    return [override.lstrip("+").partition("=")[0] for override in overrides if override.startswith("++")]
+    """The keys of a config that `force_overrides` made `++key=value` of, without Hydra's."""
+    forced = [override for override in overrides if override.startswith("++") and not is_for_hydra(override)]
+    return [override.lstrip("+").partition("=")[0] for override in forced]
 
 
 def _with_home(argument: str) -> str:
