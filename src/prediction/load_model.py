@@ -22,7 +22,7 @@ from src.data.images import DEPTHS, ImageReader
 from src.data.open_data import open_verified
 from src.data.pairs import Splits
 from src.training.build import blueprint, channels_of, size_problems
-from src.training.checkpoint import load_weights, oldest_checkpoint
+from src.training.checkpoint import load_checkpoint, oldest_checkpoint, weights_in
 from src.training.metrics import foreground_logit
 from src.training.protocol import Tta
 from src.training.state import ModelRunner
@@ -96,7 +96,9 @@ def load_model(folder: Path, device: str = "auto", allow_targets: Sequence[str] 
         why = RunRecord(folder).why_missing("best.pt") or "a run has one from its first checkpoint on"
         raise ValueError(f"{folder}: has no checkpoints/best.pt; {why}")
     needed = sum(value.nbytes for value in model.state_dict().values())
-    _fill(model, load_weights(weights_file, 2 * needed + 1_000_000, oldest_checkpoint(model)), weights_file)
+    content = load_checkpoint(weights_file, 2 * needed + 1_000_000)
+    _check_epoch(content, weights_file, folder)
+    _fill(model, weights_in(content, weights_file, oldest_checkpoint(model)), weights_file)
     if any(buffer.is_meta for buffer in model.buffers()):  # no part of the weights: its constructor computes it
         weights = model.state_dict()
         model = build({**config.model, "encoder_weights": None}, nn.Module, allow_targets)
@@ -151,6 +153,17 @@ def check_identity(config: RunConfig, folder: Path) -> None:
             f"{folder / 'config.yaml'}: is the config of the run {found}, but run.json says {before}; one of the two "
             "was changed: restore it from a backup"
         )
+
+
+def _check_epoch(content: Mapping[str, Any], file: Path, folder: Path) -> None:
+    """Raises ValueError where the weights of a finished run are those of another epoch, or of another run."""
+    run = RunRecord(folder).read() or {}
+    found = content.get("epoch"), content.get("valid_dice")
+    recorded = run.get("best_epoch"), run.get("scores", {}).get("valid_dice")
+    is_known = all(isinstance(one, int | float) for one in (*found, *recorded))
+    if run.get("status") == "finished" and is_known and found != recorded:
+        is_of, says = (f"epoch {epoch} (validation Dice {dice})" for epoch, dice in (found, recorded))
+        raise ValueError(f"{file}: is of {is_of}, but run.json says {says}; restore the run's own from a backup")
 
 
 def run_id_of_schema_1(config: Mapping[str, Any], init_digest: str | None) -> str:

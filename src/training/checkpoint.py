@@ -108,10 +108,17 @@ def oldest_checkpoint(model: nn.Module) -> int:
 def load_weights(path: Path, largest: int | None = None, oldest: int = 1) -> dict[str, torch.Tensor]:
     """The network's weights in `path`: a checkpoint (of a run, or of another program) or a bare state dict (.pth).
 
-    `largest` as in `load_checkpoint`. Raises ValueError for a file without weights, and for a checkpoint of a format
-    before `oldest`, see `oldest_checkpoint`.
+    `largest` as in `load_checkpoint`, `oldest` as in `weights_in`. Raises ValueError as both do.
     """
-    content = load_checkpoint(path, largest)
+    return weights_in(load_checkpoint(path, largest), path, oldest)
+
+
+def weights_in(content: dict[str, Any], path: Path, oldest: int = 1) -> dict[str, torch.Tensor]:
+    """The network's weights in what `load_checkpoint` has read from `path`.
+
+    Raises ValueError for a file without weights, and for a checkpoint of a format before `oldest`, see
+    `oldest_checkpoint`.
+    """
     found = content.get("format", FORMAT)
     if isinstance(found, int) and found < oldest:
         raise ValueError(

@@ -321,6 +321,14 @@ def test_a_run_that_is_not_finished_is_named_in_a_warning(run_copy, caplog):
     ]
 
 
+@pytest.mark.parametrize("change", [{"epoch": 99}, {"valid_dice": 0.123}])
+def test_weights_of_another_epoch_or_run_are_refused(run_copy, change):
+    best = run_copy / "checkpoints" / "best.pt"
+    save_checkpoint(best, load_checkpoint(best) | change)
+    with pytest.raises(ValueError, match=r"best\.pt: is of epoch \d+ \(validation Dice .*, but run.json says epoch"):
+        load_model(run_copy, "cpu")
+
+
 def test_all_that_is_wrong_with_a_config_is_said_at_once(run_copy):
     config = yaml.safe_load((run_copy / "config.yaml").read_text())
     config["seed"], config["data"]["image_size"] = "x", 3
