@@ -5,9 +5,11 @@ tables (CSV, LaTeX) and figures. Keys: conf/aggregate.yaml. Exit code 0: written
 """
 
 if __name__ == "__main__":  # the imports below take seconds
+    import gc
     import os
     import sys
 
+    gc.set_threshold(50_000, 20, 20)  # tables leave few cycles to look for
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of such small matrices others would only wait
     if not __package__:  # `python src/aggregate.py`
         sys.path[0] = __file__.rpartition("/src/")[0]

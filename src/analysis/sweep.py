@@ -45,12 +45,12 @@ class Sweep:
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """A row per finished epoch of a run."""
-        return tidy.epochs(self.report)
+        return tidy.epochs(self.report, tidy.runs(self.report))
 
     @cached_property
     def images(self) -> pd.DataFrame:
         """A row per test image of an included run."""
-        return tidy.images(self.report)
+        return tidy.images(self.report, tidy.runs(self.report))
 
     @property
     def plan(self) -> pd.DataFrame:
@@ -59,7 +59,7 @@ class Sweep:
 
     def settings(self) -> pd.DataFrame:
         """A row per setting, best first."""
-        return tidy.settings(self.report)
+        return tidy.settings(self.report, tidy.runs(self.report))
 
     def effects(self) -> pd.DataFrame:
         """The effect of each factor on test Dice, all else equal, adjusted for all of them."""

@@ -118,6 +118,7 @@ def saved(figure: Figure, folder: Path, name: str) -> list[Path]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     folder.mkdir(parents=True, exist_ok=True)
+    canvas = FigureCanvasAgg(figure)  # without it the layout looks for a renderer, which takes long
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
     figure.set_dpi(PNG_DPI)
     with in_style():
@@ -128,7 +129,7 @@ def saved(figure: Figure, folder: Path, name: str) -> list[Path]:
             FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None})
         figure.set_dpi(PNG_DPI)  # the SVG has changed it
         with replacing(png) as temporary:
-            FigureCanvasAgg(figure).print_png(temporary)
+            canvas.print_png(temporary, pil_kwargs={"compress_level": 3})
     return [svg, png]
 
 

@@ -1,5 +1,6 @@
 """The files of a sweep as its runs left them, each checked: plan.json, run.json, epochs.jsonl and config.yaml."""
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -228,7 +229,7 @@ def _read_epochs(record: RunRecord, kept: KeptReads) -> Columns:
             raise ValueError(f"line {number} has epoch {epoch.epoch}")
         epochs.append(epoch.model_dump(exclude_unset=True))
     types = dict.fromkeys(_Epoch.model_fields, "float64") | {"epoch": "int64", "device": "object"}
-    keys = dict.fromkeys(["epoch", *(key for epoch in epochs for key in epoch)])
+    keys = dict.fromkeys(itertools.chain(["epoch"], *epochs))
     columns = {key: np.array([epoch.get(key) for epoch in epochs], dtype=types[key]) for key in keys}
     kept.add(record.epochs_file, columns)
     return columns

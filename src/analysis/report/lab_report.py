@@ -75,7 +75,7 @@ def network_lines(report: Report) -> list[str]:
     """For each network what its file in conf/model says, and the parameters that its runs counted."""
     counted: dict[str, set[str]] = {}
     for setting in report.settings:
-        for folder in setting.folders:
+        for folder in setting.folders[:1]:  # all have one config
             parameters = read_json(Path(folder) / "run.json").get("parameters")
             text = f"{parameters:,} at width {setting.values.get('model.width')}" if isinstance(parameters, int) else ""
             counted.setdefault(str(setting.values.get("model")), set()).add(text)

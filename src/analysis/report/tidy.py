@@ -49,10 +49,11 @@ def write_tables(report: Report, folder: Path) -> None:
 
 def tidy_tables(report: Report) -> Iterator[tuple[str, pd.DataFrame]]:
     """All of them with the names of their files, one at a time: that of the images may take a gigabyte."""
-    yield "runs.csv", runs(report)
-    yield "epochs.csv", epochs(report)
-    yield "images.csv.gz", images(report)
-    yield "settings.csv", settings(report)
+    of_runs = runs(report)
+    yield "runs.csv", of_runs
+    yield "epochs.csv", epochs(report, of_runs)
+    yield "images.csv.gz", images(report, of_runs)
+    yield "settings.csv", settings(report, of_runs)
     yield "comparisons.csv", comparisons(report.effects)
     yield "verdicts.csv", verdicts(report.verdicts)
     yield "printed.csv", report.printed
@@ -81,16 +82,16 @@ def runs(report: Report) -> pd.DataFrame:
     return table.reindex(columns=[*first, *(name for name in table if name not in needless)])
 
 
-def epochs(report: Report) -> pd.DataFrame:
-    """A row per finished epoch of any run, with what epochs.jsonl has of it."""
+def epochs(report: Report, of_runs: pd.DataFrame) -> pd.DataFrame:
+    """A row per finished epoch of any run, with what epochs.jsonl has of it; `of_runs`, here and below: of `runs`."""
     found = report.records.epochs
-    own = runs(report)[[*RUN, "folder"]]
+    own = of_runs[[*RUN, "folder"]]
     return own.merge(found, on="folder") if len(found) else own.head(0).assign(epoch=[])
 
 
-def images(report: Report) -> pd.DataFrame:
+def images(report: Report, of_runs: pd.DataFrame) -> pd.DataFrame:
     """A row per test image of each included run: Dice, IoU and pixels under the protocol of the report."""
-    own = runs(report).set_index("folder")
+    own = of_runs.set_index("folder")
     table = report.records.images.copy()
     folders = table.pop("folder")
     for place, name in enumerate(RUN):
@@ -98,9 +99,9 @@ def images(report: Report) -> pd.DataFrame:
     return table.assign(group=table["stem"].map(report.records.groups)) if report.records.groups else table
 
 
-def settings(report: Report) -> pd.DataFrame:
+def settings(report: Report, of_runs: pd.DataFrame) -> pd.DataFrame:
     """A row per setting, best first: its factors and what settings_scores has of it, but for lists of seeds."""
-    factors = runs(report)[["setting", *_factors(report)]].dropna(subset="setting").drop_duplicates("setting")
+    factors = of_runs[["setting", *_factors(report)]].dropna(subset="setting").drop_duplicates("setting")
     scores = report.scores.rename(columns={"n": "seeds", "data": "fingerprint"}).drop(columns=[*LISTS, "minutes"])
     return factors.merge(scores.assign(seconds=60 * report.scores["minutes"]), on="setting", how="right")
 

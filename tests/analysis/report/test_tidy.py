@@ -106,7 +106,7 @@ def test_epochs_and_images_name_their_run(read, report):
         [0, "Pet_0", 0.5, 500, 500, 500],
         [0, "Pet_1", 0.75, 750, 250, 250],
     ]
-    pd.testing.assert_series_equal(images["iou"], tidy.images(report)["iou"], check_exact=True)
+    pd.testing.assert_series_equal(images["iou"], tidy.images(report, tidy.runs(report))["iou"], check_exact=True)
 
 
 # the standard error of a difference of means of three seeds that differ by 0.01 is 0.01 * sqrt(2 / 3), with 4 degrees
@@ -180,7 +180,7 @@ def test_two_sweeps_with_different_data_never_pool(tmp_path):
             dice = [scale * (mean + step) for step in (-0.01, 0, 0.01)]
             constant(tmp_path / str(number), scheduler, *dice, fingerprint=f"{number}" * 64)
     report = make_report([tmp_path / "0", tmp_path / "1"])
-    settings, effects = tidy.settings(report), tidy.comparisons(report.effects)
+    settings, effects = tidy.settings(report, tidy.runs(report)), tidy.comparisons(report.effects)
     assert settings.groupby("fingerprint")["seeds"].sum().tolist() == [6, 6]
     means = settings.set_index("setting")["mean"].to_dict()
     assert means == pytest.approx(
@@ -204,7 +204,7 @@ def test_a_sweep_of_which_nothing_is_known_has_all_tables(tmp_path):
 
 def test_the_same_images_give_the_same_file(report, tmp_path):
     for name in ("a.csv.gz", "b.csv.gz"):
-        write_csv(tmp_path / name, tidy.images(report))
+        write_csv(tmp_path / name, tidy.images(report, tidy.runs(report)))
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
 
 
@@ -243,7 +243,7 @@ def test_tables_that_differ_in_their_files_have_different_checksums():
 
 def test_groups_of_images_are_a_column(report):
     grouped = replace(report.records, groups={"Pet_0": "a", "Pet_1": "b"})
-    assert tidy.images(replace(report, records=grouped))["group"].tolist() == ["a", "b"] * 8
+    assert tidy.images(replace(report, records=grouped), tidy.runs(report))["group"].tolist() == ["a", "b"] * 8
 
 
 def test_each_column_is_documented(report):
