@@ -17,7 +17,7 @@ from torch import nn
 
 from src.base.config import build, find_target
 from src.base.errors import ConfigError
-from src.base.files import _YAML_LOADER
+from src.base.files import _UniqueKeys
 from src.data.augment import check_transforms
 from src.evaluate import evaluate
 from src.export import export
@@ -271,7 +271,7 @@ DANGEROUS = {
 }
 
 
-SAFE_LOADERS = ("yaml.SafeLoader", "yaml.CSafeLoader", "_YAML_LOADER")  # the last is held against a test below
+SAFE_LOADERS = ("yaml.SafeLoader", "yaml.CSafeLoader", "_UniqueKeys")  # the last is held against a test below
 
 
 def dangers(tree: ast.AST) -> list[str]:
@@ -298,7 +298,7 @@ def test_the_search_for_dangers_finds_them():
 
 
 def test_records_are_read_by_a_safe_loader():
-    assert _YAML_LOADER in (yaml.SafeLoader, getattr(yaml, "CSafeLoader", None))
+    assert issubclass(_UniqueKeys, (yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
 @pytest.mark.parametrize("folder", ["src", "hydra_plugins"])
