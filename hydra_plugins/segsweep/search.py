@@ -28,6 +28,7 @@ NOT_SEARCHED = {  # by section, or key: why its best value is not an answer
     "data": "scores on different data cannot be compared; give it one value",
     "debug": "scores of debug runs do not count; give it one value",
 }
+FIRST_DECISION = 3  # epochs: those before say little about the last ones
 SAME_DATA = {"image_size", "resize", "mean", "std"} | neutral_keys("data") - {"name", "root"}  # keys of the section
 
 
@@ -162,7 +163,8 @@ def _sampler(given: Mapping[str, Any], number: int) -> Any:
 def _pruner(given: Mapping[str, Any], epochs: int) -> Any:
     """The pruner for runs of so many epochs."""
     if given.get("min_resource", 1) is None:
-        given = {**given, "min_resource": max(1, epochs // max(1, given.get("reduction_factor", 4)) ** 2)}
+        least = epochs // max(1, given.get("reduction_factor", 4)) ** 2
+        given = {**given, "min_resource": max(FIRST_DECISION, least)}
     return instantiate(given)
 
 
