@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hydra_plugins.segsweep.search import _distribution
+from hydra_plugins.segsweep.search import _distribution, _pruner
 from src.base.errors import ConfigError
 from src.base.record import RunBusy
 from tests.conftest import PROJECT
@@ -349,6 +349,23 @@ def test_what_has_no_best_value_cannot_be_searched(range_, said):
 def test_ranges_mean_what_hydra_says(range_, expected):
     override = OverridesParser.create().parse_override(range_)
     assert _distribution(override.get_key_element(), override) == expected
+
+
+@pytest.mark.parametrize(("epochs", "first"), [(54, 6), (27, 3), (5, 3)])
+def test_a_run_is_stopped_after_three_epochs_at_the_earliest(epochs, first):
+    """One run is far worse than the eight before it, so it is stopped at the first decision."""
+    halving = {"_target_": "optuna.pruners.SuccessiveHalvingPruner", "min_resource": None, "reduction_factor": 3}
+    study = optuna.create_study(direction="maximize", pruner=_pruner(halving, epochs))
+    stopped = []
+    for value in [0.8] * 8 + [0.1]:
+        trial = study.ask()
+        for epoch in range(1, epochs + 1):
+            trial.report(value, epoch)
+            if trial.should_prune():
+                stopped.append(epoch)
+                break
+        study.tell(trial, value)
+    assert stopped[-1] == first
 
 
 def test_all_that_is_wrong_with_a_search_is_said_at_once_and_before_any_run(train, small, tmp_path):
