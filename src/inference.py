@@ -87,7 +87,8 @@ def inference(config: DictConfig) -> None:
     if config.split is not None and OmegaConf.is_missing(config, "input"):
         config.input = None
     warnings.filterwarnings("ignore", module="PIL")  # about odd metadata, which a user cannot change here
-    sys.exit(Inference.of(parse_options(InferenceOptions, config, NEEDED)).run())
+    if code := Inference.of(parse_options(InferenceOptions, config, NEEDED)).run():
+        sys.exit(code)
 
 
 if __name__ == "__main__":

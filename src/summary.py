@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from hydra import compose
 from omegaconf import DictConfig
 
-from src.base.errors import ConfigError, cut, one_line
+from src.base.errors import ConfigError, cut, one_line, reason_of
 from src.cli.hydra_entry import as_config_errors, hydra_command
 from src.cli.hydra_limits import check_arguments, config_folders
 from src.cli.overrides import choose_settings, force_overrides, is_for_hydra, parse_arguments, plain_values
@@ -63,14 +63,16 @@ def _described(of_runs: list[str]) -> list[str]:
     if problems:
         raise ConfigError(problems)
     config = RunConfig.model_validate(plain)
-    model = blueprint(config, config.allow_targets)
-    if problems := size_problems(config, model):
-        raise ConfigError(problems)
     try:
+        model = blueprint(config, config.allow_targets)
+        if problems := size_problems(config, model):
+            raise ConfigError(problems)
         found = summarize(model, config.data.image_size)
-    except Exception as error:  # a custom network may need real images, which it does not get
-        reason = cut(one_line(str(error) or type(error).__name__))
-        raise ConfigError([f"model: {config.model['name']} cannot be summarized without weights ({reason})"]) from error
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:  # a custom network may need real images, which it does not get
+        name, reason = config.model["name"], cut(one_line(reason_of(error)))
+        raise ConfigError([f"model: {name} cannot be summarized without weights ({reason})"]) from error
     return [*_table(found), "", *_totals(config.model["name"], config.data.image_size, found)]
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from src.base.errors import LONGEST, ConfigError, attempt, cut, did_you_mean, shown
+from src.base.errors import LONGEST, ConfigError, attempt, cut, did_you_mean, reason_of, shown
 from src.base.renamed import KEYS
 
 # Only what these packages define is ever built from a config, wherever it comes from, unless the user allows more.
@@ -321,7 +321,7 @@ def find_target(node: dict[str, Any], base: type | UnionType, allow_targets: Seq
     except (Exception, SystemExit) as error:  # a user's module may raise anything, and a script ends by itself
         close = difflib.get_close_matches(name, dir(sys.modules.get(module_path)), n=1)
         hint = f"; did you mean {module_path}.{close[0]}?" if close else ""
-        reason = f"{type(error).__name__}: {error}"
+        reason = reason_of(error) if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
         raise ConfigError([f"_target_: got {shown(path)}, which cannot be found ({reason}){hint}"]) from error
     defined_in = f"{getattr(target, '__module__', None)}."
     if not (inspect.isclass(target) and issubclass(target, base) and defined_in.startswith(packages)):

@@ -65,6 +65,13 @@ def one_line(text: str) -> str:
     return "".join(sign if sign.isprintable() else " " if sign.isspace() else repr(sign)[1:-1] for sign in text)
 
 
+def reason_of(error: BaseException) -> str:
+    """Why code of a user or of a library failed."""
+    if isinstance(error, SystemExit):
+        return f"it ended the program (sys.exit({'' if error.code is None else shown(error.code)}))"
+    return str(error) or type(error).__name__
+
+
 def printable(text: str) -> str:
     """The lines of `text`, each as `one_line` has it."""
     return "\n".join(map(one_line, text.split("\n")))

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import albumentations
 import cv2
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from src.base.config import RunConfig
-from src.base.errors import ConfigError, one_line
+from src.base.errors import ConfigError, one_line, reason_of
 from src.data.augment import build_transform
 from src.data.decoding import PairDecoder
 from src.data.pairs import Pair
@@ -34,6 +33,8 @@ class BaselineSet(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.reader = reader
         self.size = (config.data.image_size, config.data.image_size)
         self.augment = build_transform(config.augmentation.transforms, allow_targets=config.allow_targets)
+        import albumentations  # once build_transform has told it not to look for a newer version
+
         self.finish = albumentations.Compose(
             [albumentations.Normalize(config.data.mean, config.data.std), albumentations.ToTensorV2()]
         )
@@ -111,10 +112,10 @@ def naming_script(script: str) -> Iterator[None]:
     """Raises ConfigError, with the line of `script`, for whatever its code raises in the block."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == script]
         where = f"{script}, line {lines[-1]}" if lines else script
-        raise ConfigError([f"baseline: {where}: {type(error).__name__}: {one_line(str(error))}"]) from error
+        raise ConfigError([f"baseline: {where}: {type(error).__name__}: {one_line(reason_of(error))}"]) from error
 
 
 def _one_thread(worker: int) -> None:

@@ -148,9 +148,16 @@ def _as_job(task: Task, overrides: Sequence[str]) -> Task:
 
 @contextmanager
 def errors_of_task() -> Iterator[None]:
-    """Marks exceptions as those of the program's own code, which Hydra passes on, also from another process."""
+    """Marks exceptions as those of the program's own code, which Hydra passes on, also from another process.
+
+    A module of the user's that ends the program as if all were well does not end it so.
+    """
     try:
         yield
+    except SystemExit as end:
+        if end.code:
+            raise
+        raise Ended("a module that the config names ended the program (sys.exit) before the work was done") from end
     except Exception as error:
         vars(error)["of_task"] = True
         raise

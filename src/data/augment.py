@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from src.base.config import find_target
-from src.base.errors import ConfigError, shown
+from src.base.errors import ConfigError, reason_of, shown
 from src.data.images import FOREGROUND, IGNORED
 
 # Not arguments for a config: strictness and seeds are set here, and a config has no functions.
@@ -181,7 +181,7 @@ def _construct(kind: type, arguments: dict[str, Any], where: str, problems: list
             warnings.simplefilter("error", UserWarning)  # a value that was changed is not what the config says
             warnings.filterwarnings("ignore", ADVICE, UserWarning)
             transform = kind(**arguments)
-    except Exception as error:  # the constructors raise any type: pydantic's, TypeError, ZeroDivisionError
+    except (Exception, SystemExit) as error:  # the constructors raise any type: pydantic's, TypeError, a script's
         problems += [f"{where}: {reason}" for reason in _reasons(error)]
         return None
     if isinstance(transform, BasicTransform):
@@ -191,10 +191,10 @@ def _construct(kind: type, arguments: dict[str, Any], where: str, problems: list
     return transform
 
 
-def _reasons(error: Exception) -> list[str]:
+def _reasons(error: BaseException) -> list[str]:
     """A constructor's error, one line for each argument."""
     if not isinstance(error.__cause__, ValidationError):
-        return [str(error) or type(error).__name__]
+        return [reason_of(error)]
     reasons = []
     for detail in error.__cause__.errors(include_url=False):
         got = "" if detail["type"] == "missing" else f" is {detail['input']!r}"

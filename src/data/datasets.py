@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from src.base.config import AugmentationSection
+from src.base.errors import reason_of
 from src.data.augment import PairTransform, RngStream, stream_seed
 from src.data.decoding import PairDecoder
 from src.data.images import BACKGROUND, PET, BorderPolicy, resize_mask, trimap_to_target
@@ -96,8 +97,8 @@ class TrainDataset(Dataset[Sample]):
                 image, target = self.copy_transform(image, target, seed)
             image, target = self.transform(image, target, stream_seed(self.seed, RngStream.TRANSFORM, epoch, index))
             self._check_format(image, target)
-        except Exception as error:  # a transform raises any type, and never names the image
-            raise ValueError(f"{pair.image}: cannot be augmented: {error}") from error
+        except (Exception, SystemExit) as error:  # a transform raises any type, and never names the image
+            raise ValueError(f"{pair.image}: cannot be augmented: {reason_of(error)}") from error
         return _as_sample(image, target, index)
 
     def _check_format(self, image: np.ndarray, target: np.ndarray) -> None:
@@ -137,7 +138,7 @@ def augmentation_problem(
                 for index in {0, len(samples) - 1}:  # the image and, if any, its last copy
                     samples[(epoch, index)]
         except ValueError as error:
-            return str(error.__cause__) or type(error.__cause__).__name__
+            return reason_of(error.__cause__ or error)
     return None
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from src.base.config import FolderData, Named, RunConfig, build, parse_section
-from src.base.errors import ConfigError, cut, one_line, shown
+from src.base.errors import ConfigError, cut, one_line, reason_of, shown
 from src.base.files import read_yaml
 from src.base.identity import BUILT_SECTIONS, identify, meaning
 from src.base.record import RunRecord
@@ -192,7 +192,7 @@ def _blueprint(config: RunConfig, folder: Path, allow_targets: Sequence[str]) ->
     except ConfigError as error:
         problems = error.problems
     except (Exception, SystemExit) as error:  # a negative width is a RuntimeError of torch's
-        problems = [f"model: cannot be built ({cut(one_line(str(error)))})"]
+        problems = [f"model: cannot be built ({cut(one_line(reason_of(error)))})"]
     if problems:
         raise ConfigError([f"{folder / 'config.yaml'}: {problem}" for problem in problems])
     return model

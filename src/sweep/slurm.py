@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from src.base.config import Section
-from src.base.errors import ConfigError
+from src.base.errors import ConfigError, Ended
 from src.base.record import SweepFolder
 from src.sweep.follow import Executor, JobLost, core_limits, follow, parse_settings
 from src.sweep.process import Job, RemoteJob
@@ -64,7 +64,7 @@ class SlurmBackend(Executor):
             return follow(jobs, self, progress)
         arrays = ", ".join(_arrays(self.submit(jobs)))
         print(f"submitted as {arrays}; their state: python -m src.status sweep={sweep}")
-        raise SystemExit(0)
+        raise Ended("left to SLURM", code=0)
 
     def _make_executor(self, sweep: Path) -> Any:
         from submitit import AutoExecutor

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from src.base.config import RunConfig, build, find_target
-from src.base.errors import cut, one_line
+from src.base.errors import cut, one_line, reason_of
 from src.base.runtime import Numerics
 from src.data.cache import open_cache
 from src.data.datasets import FileReader, PairReader, load_size
@@ -149,7 +149,7 @@ def size_problems(config: RunConfig, model: nn.Module) -> list[str]:
         with torch.device("meta"), _bounded():
             logits = model.train()(images)
     except (Exception, SystemExit) as error:  # a network may raise anything
-        reason = cut(one_line(str(error) or type(error).__name__))
+        reason = cut(one_line(reason_of(error)))
         return [f"{name} has no minimum_size, and fails on images of {size} x {size} pixels: {reason}"]
     got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
     if got == expected:

@@ -16,7 +16,7 @@ from src.base.config import (
     problems_of,
     with_named_packages,
 )
-from src.base.errors import ConfigError, attempt, one_line, shown
+from src.base.errors import ConfigError, attempt, one_line, reason_of, shown
 from src.base.identity import BUILT_SECTIONS
 from src.base.record import RunRecord
 from src.base.runtime import pick_device
@@ -141,7 +141,7 @@ def _try(section: str, make: Any, problems: list[str]) -> Any:
     try:
         return make()
     except (Exception, SystemExit) as error:  # a negative width is a RuntimeError of torch's
-        problems.append(f"{section}: {str(error) or type(error).__name__}")
+        problems.append(f"{section}: {reason_of(error)}")
         return None
 
 

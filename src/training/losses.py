@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.base.config import Above0, AtLeast0, Between0And1
-from src.base.errors import one_line
+from src.base.errors import one_line, reason_of
 from src.training.metrics import foreground_logit
 
 
@@ -200,7 +200,7 @@ class OtherLoss(Loss):
             shape = tuple(value.shape)
             (gradient,) = torch.autograd.grad(value.sum(), logits)
         except (Exception, SystemExit) as error:  # a user's module may raise anything
-            return f"{name} does not take logits and a target of {tuple(logits.shape)}: {one_line(str(error))}"
+            return f"{name} does not take logits and a target of {tuple(logits.shape)}: {one_line(reason_of(error))}"
         if shape not in ((), (2, size, size), (2, channels, size, size)):
             return f"{name} returns numbers of shape {shape}; it must return one number, or one for each pixel"
         if not (gradient.isfinite().all() and gradient.any()):

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.base.errors import ConfigError, Ended
 from src.base.record import RunBusy, RunLost
-from src.cli.hydra_entry import format_hydra_error, hydra_command
+from src.cli.hydra_entry import errors_of_task, format_hydra_error, hydra_command
 from src.cli.overrides import CONF
 
 
@@ -190,3 +191,12 @@ def test_logging_is_chosen_as_in_any_program_of_hydras(here, typed, printed):
         logging.getLogger("src").setLevel(levels[1])
     assert done.returncode == 0 and done.stdout.endswith(printed) and bool(done.stdout) == bool(printed)
     assert not (CONF.parent / "status.log").exists()
+
+
+def test_a_module_of_the_users_cannot_end_a_command_as_if_all_were_well():
+    for code in (0, None):
+        with pytest.raises(Ended, match="ended the program") as ended, errors_of_task():
+            sys.exit(code)
+        assert ended.value.code == 1
+    with pytest.raises(SystemExit, match="130"), errors_of_task():  # of our own
+        sys.exit(130)

@@ -78,8 +78,17 @@ def test_a_module_that_ends_the_program_is_refused(config, tmp_path, monkeypatch
     name = f"script_{when.replace(' ', '_')}"
     (tmp_path / f"{name}.py").write_text(ENDS[when])
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigError, match=r"model.*(SystemExit|0)"):
+    with pytest.raises(ConfigError, match=r"model.*it ended the program \(sys.exit\(0\)\)"):
         config({"model": {"_target_": f"{name}.Net"}}, f"allow_targets=[{name}]")
+
+
+def test_a_transform_that_ends_the_program_is_refused(config, tmp_path, monkeypatch):
+    text = "import sys, albumentations\nclass T(albumentations.HorizontalFlip):\n    def __init__(self): sys.exit(0)"
+    (tmp_path / "script_transform.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    augmentation = {"transforms": [{"_target_": "script_transform.T"}]}
+    with pytest.raises(ConfigError, match=r"transforms.*it ended the program \(sys.exit\(0\)\)"):
+        config({"augmentation": augmentation}, "allow_targets=[script_transform]")
 
 
 # --- losses
