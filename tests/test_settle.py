@@ -17,6 +17,14 @@ def test_seeds_and_other_launchers_are_refused(here, small):
     assert "seed: not taken; seeds are chosen round by round, from first_seed on" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("mistake", "said"), [("scheduler=cosinee", "scheduler: got 'cosinee'; allowed: "), ("debug=fast", "fast")]
+)
+def test_a_mistake_beside_several_values_is_what_is_said(here, small, mistake, said):
+    done = here(settle, "loss=bce,dice", *small, "budget=9", mistake)
+    assert done.returncode == 1 and said in done.stderr and "several values" not in done.stderr
+
+
 @pytest.mark.long
 def test_a_budget_is_needed_once_and_claims_must_exist(here, small):
     assert "budget: missing; it takes the runs of the sweep" in here(settle, *GRID, *small).stderr

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, StrictBool
+from pydantic import BeforeValidator, Field
 
 from hydra_plugins.segsweep.launchers import SWITCHES, SegsweepLauncher
 from src.base.config import Section, parse_section
@@ -25,6 +25,12 @@ from src.cli.overrides import force_overrides, source_folders
 Values = dict[str, list[str]]  # of each key, in its place in the grid, the overrides that give it its values
 
 
+def _on_or_off(given: Any) -> bool:
+    if not isinstance(given, bool):
+        raise ValueError("true or false")
+    return given
+
+
 class Grid(Section):
     """What hydra.sweeper says of the combinations; see conf/hydra/sweeper/grid.yaml."""
 
@@ -32,8 +38,8 @@ class Grid(Section):
     grids: list[dict[str, Any]] | None = None
     pairs: list[Annotated[list[str], Field(min_length=2)]] | None = None
     exclude: list[Annotated[dict[str, Any], Field(min_length=1)]] | None = None
-    dry_run: StrictBool = False
-    skip_invalid: StrictBool = False
+    dry_run: Annotated[bool, BeforeValidator(_on_or_off)] = False
+    skip_invalid: Annotated[bool, BeforeValidator(_on_or_off)] = False
 
 
 class GridSweeper(Sweeper):
@@ -67,6 +73,7 @@ class GridSweeper(Sweeper):
         # not the settings, whose interpolations Hydra has resolved: each job resolves them with its own values
         sweeper: Any = OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)
         sweeper.pop("_target_", None)
+        sweeper |= {key: self.config.hydra.sweeper[key] for key in SWITCHES if key in sweeper}  # of no job
         grid = parse_section(Grid, sweeper, "hydra.sweeper.")
         switched_on = [key for key in SWITCHES if getattr(grid, key)]
         if switched_on and not isinstance(self.launcher, SegsweepLauncher):

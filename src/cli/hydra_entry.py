@@ -111,9 +111,11 @@ def _start(task: Task, name: str, paths: Sequence[str], words: Sequence[str]) ->
             except ConfigCompositionException as error:
                 if isinstance(error, MissingConfigException) or _is_of_task(error):
                     raise
-                check_sweeps(overrides, in_a_sweep=re.match("Ambiguous value|Sweep parameters", str(error)) is None)
-                if str(error).startswith("hydra.mode changed"):  # Hydra 1.4, of an experiment that is a sweep
-                    flags = ["--multirun", *flags]
+                is_sweep = name == "settle" and "--multirun" not in flags
+                several = re.match("Ambiguous value|Sweep parameters", str(error)) is not None
+                check_sweeps(overrides, in_a_sweep=is_sweep or not several)
+                if str(error).startswith("hydra.mode changed") or (is_sweep and several):
+                    flags = ["--multirun", *flags]  # Hydra 1.4, of an experiment that is a sweep; settling is one
                 elif given == forced:
                     raise
                 else:  # an unknown key among others: forced in, all of them reach the schema, which names them at once

@@ -107,6 +107,7 @@ def test_true_leaves_out_no_1():
             {"max_batch_size": 2},
             "hydra.sweeper.max_batch_size: unknown key (got 2); allowed: dry_run, exclude, grids, pairs",
         ),
+        ({"dry_run": "yes"}, "hydra.sweeper.dry_run: got 'yes'; true or false"),
         ({"params": "loss"}, "hydra.sweeper.params: got 'loss'; input should be a valid dictionary"),
     ],
 )
@@ -114,3 +115,11 @@ def test_what_a_grid_cannot_be_is_one_line(settings, said):
     with pytest.raises(ConfigError) as error:
         jobs_of(settings, "loss=bce,dice", "seed=0,1,2")
     assert len(error.value.problems) == 1 and error.value.problems[0].startswith(said)
+
+
+def test_a_switch_may_be_an_interpolation(monkeypatch):
+    monkeypatch.setenv("SKIP", "false")
+    assert jobs_of({"skip_invalid": "${oc.decode:${oc.env:SKIP}}"}, "seed=0,1") == ["seed=0", "seed=1"]
+    monkeypatch.setenv("SKIP", "1")
+    with pytest.raises(ConfigError, match="skip_invalid: got 1; true or false"):
+        jobs_of({"skip_invalid": "${oc.decode:${oc.env:SKIP}}"}, "seed=0,1")

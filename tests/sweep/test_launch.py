@@ -168,7 +168,7 @@ def test_a_dry_run_tells_what_would_happen_and_records_nothing(train, small, syn
     first, *runs = done.stdout.splitlines()
     assert first.startswith("2 runs in ") and [line.split()[0] for line in runs] == ["skip", "start"]
     assert runs[0].split()[1:] == ["seed=0", run_copy.name]
-    assert "dry_run: got 'maybe'; input should be a" in train("-m", *sweep, "hydra.sweeper.dry_run=maybe").stderr
+    assert "dry_run: got 'maybe'; true or false" in train("-m", *sweep, "hydra.sweeper.dry_run=maybe").stderr
 
 
 def test_a_sweep_whose_time_is_over_starts_nothing_and_says_how_many_it_left(train, small, run_copy):
