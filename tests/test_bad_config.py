@@ -201,7 +201,7 @@ def test_the_message_says_what_was_got_and_what_is_allowed(refused, typed, line)
         ),
         (["hydra.launcher.jobs=1,2"], "hydra.launcher.jobs: got '1,2'; all runs of a sweep share Hydra's own part"),
         (["hydra.launcher.jobs=many"], "hydra.launcher.jobs: got 'many'; input should be a valid integer"),
-        (["hydra.launcher.job=2"], "Could not override 'hydra.launcher.job': Key 'job' is not in struct"),
+        (["hydra.launcher.job=2"], "hydra.launcher.job: unknown key (got 2); did you mean 'jobs'? allowed: "),
         (["model=unet,unett"], "model: got 'unett'; allowed: external, resnet34_unet, "),
         (["data.mean.x=3,4"], "invalid literal for int() with base 10: 'x'; got '"),
     ],
