@@ -11,7 +11,8 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ LARGEST_YAML = 1_000_000  # bytes
 MOST_YAML_NODES = 50_000  # aliases expanded: a few hundred bytes of them can stand for billions of nodes
 DEEPEST = 50  # mappings and lists within each other; what walks through them recurses
 _SEXAGESIMAL = re.compile(r"[-+0-9_.]+:[-+0-9_.:]*")  # YAML's 1:30 for 90, which takes long where it is long
+_MERGE = "tag:yaml.org,2002:merge"  # of the key <<
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 
 WHAT_TO_DO = {
@@ -197,13 +199,27 @@ def parse_json(content: bytes, path: Path) -> Any:
 
 
 class _UniqueKeys(_YAML_LOADER):  # type: ignore[valid-type, misc]
-    """A safe loader that refuses a key that a mapping has twice, of which others drop the first."""
+    """A safe loader that refuses a key that a mapping has twice, of which others drop the first.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if len(set(keys)) < len(keys):
-            raise ValueError(f"the key {max(keys, key=keys.count)} twice")
-        return dict(super().construct_mapping(node, deep))
+    Keys are compared as values, so 1 and 0x1 are the same. What `<<` brings in is not a key of the mapping.
+    """
+
+    def __init__(self, stream: bytes) -> None:
+        super().__init__(stream)
+        self._flattened: set[yaml.MappingNode] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Replaces `<<` in `node` by what it brings in, once; raises ValueError for a key that is there twice."""
+        if node in self._flattened:
+            return
+        self._flattened.add(node)
+        count = sum(key.tag != _MERGE for key, _ in node.value)
+        super().flatten_mapping(node)  # puts what `<<` brings in before the keys that are there
+        own = [self.construct_object(key) for key, _ in node.value[len(node.value) - count :]]
+        counts = Counter(key for key in own if isinstance(key, Hashable))  # the loader refuses the others
+        for key, times in counts.most_common(1):
+            if times > 1:
+                raise ValueError(f"the key {key} twice")
 
 
 def read_yaml(path: Path) -> Any:

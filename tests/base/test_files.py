@@ -79,6 +79,12 @@ def test_json_that_no_run_writes_is_refused_by_name(tmp_path, content, why):
         ("0x" + "f" * 100_000, "64 bits"),
         ("a: .nan", "infinite or none"),
         ("a: {b: 1, c: 2, b: 3}", "the key b twice"),
+        ("a: {<<: {c: 1}, b: 2, b: 3}", "the key b twice"),
+        ("a: {<<: {b: 1, b: 2}}", "the key b twice"),
+        ("{true: a, yes: b}", "the key True twice"),
+        ("{1: a, 0x1: b}", "the key 1 twice"),
+        ("{null: a, ~: b}", "the key None twice"),
+        ("{=: a, =: b}", "the key = twice"),
         ("a: 2024-13-45", "month"),
         ("!" * 100_000, "constructor"),
         ("? [a]\n: 1", "unhashable"),
@@ -98,6 +104,26 @@ def test_yaml_with_a_few_anchors_is_read(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("a: &a [1, 2.5]\nb: *a\nc: {<<: &d {e: null}}\n")
     assert read_yaml(path) == {"a": [1, 2.5], "b": [1, 2.5], "c": {"e": None}}
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        (
+            "base: &b {a: 1}\nx: {y: &d {<<: *b, a: 2}}\nthird: {<<: *d}",
+            {"base": {"a": 1}, "x": {"y": {"a": 2}}, "third": {"a": 2}},
+        ),
+        (
+            "a: &a {b: 1, =: 2}\nc: {<<: [*a, {b: 3, d: 4}], e: 5}",
+            {"a": {"b": 1, "=": 2}, "c": {"b": 1, "=": 2, "d": 4, "e": 5}},
+        ),
+        ("{1: a, '1': b}", {1: "a", "1": "b"}),
+    ],
+)
+def test_keys_that_differ_or_that_others_bring_in_are_not_twice(tmp_path, content, value):
+    path = tmp_path / "config.yaml"
+    path.write_text(content)
+    assert read_yaml(path) == value
 
 
 def test_what_is_not_a_regular_file_is_refused_without_being_opened(tmp_path):

@@ -282,7 +282,8 @@ def compare_settings(
     if not all(folders):
         return Comparison(hypothesis, choice, problem=_too_few_seeds(choice, folders), notes=notes)
     samples = metric.samples(records, folders)
-    unknown = sum(len(own) for own in folders) - sum(len(sample) for sample in samples)
+    arms = zip(choice, folders, samples, strict=True)
+    unknown = sum({id(setting): len(own) - len(sample) for setting, own, sample in arms}.values())
     if unknown:
         notes = (*notes, f"unknown for {unknown} of the runs")
     if metric.cost:
@@ -322,7 +323,7 @@ def _failures_problem(choice: Sequence[Setting], hypothesis: Hypothesis) -> str 
         return None
     is_equality = hypothesis.metric.quality
     what = f"{'whether ' * is_equality}the {hypothesis.metric.description}{' is equal' * is_equality}"
-    return f"{' and '.join(failed)}, so {what} cannot be judged (failures=exclude leaves them out)"
+    return f"{' and '.join(dict.fromkeys(failed))}, so {what} cannot be judged (failures=exclude leaves them out)"
 
 
 def failures_text(setting: Setting) -> str:
@@ -345,7 +346,7 @@ def _seeds_problem(choice: Sequence[Setting], samples: Sequence[Scores], metric:
         return few
     same = [one.label for one, sample in zip(choice, samples, strict=True) if estimates.has_identical_seeds(sample)]
     if same:
-        seeds = " and of ".join(same)
+        seeds = " and of ".join(dict.fromkeys(same))
         return f"the variance between seeds is unknown: seeds of {seeds} have identical {metric.description}"
     return None
 
@@ -353,7 +354,7 @@ def _seeds_problem(choice: Sequence[Setting], samples: Sequence[Scores], metric:
 def _too_few_seeds(choice: Sequence[Setting], runs: Sequence[Sized]) -> str | None:
     """That settings have too few `runs`, if they do."""
     few = [f"{len(own)} of {one.label}" for one, own in zip(choice, runs, strict=True) if len(own) < LEAST_SEEDS]
-    return f"too few seeds ({', '.join(few)}); a verdict needs {LEAST_SEEDS} of each" if few else None
+    return f"too few seeds ({', '.join(dict.fromkeys(few))}); a verdict needs {LEAST_SEEDS} of each" if few else None
 
 
 def _missing(settings: Sequence[Setting], arms: Sequence[Filter]) -> str:

@@ -51,10 +51,10 @@ def arms_text(comparison: Comparison) -> str:
         return ""
     shared = {name: text for name, text in labels[0].items() if all(own.get(name) == text for own in labels)}
     differing = {name for own in labels for name in own} - set(shared)
-    names = [_arm_text(setting, differing) for setting in comparison.settings]
     context = ", ".join(shared.values())
-    if len(names) == 1:
+    if not differing:  # a single arm, or a setting and itself
         return context
+    names = [_arm_text(setting, differing) for setting in comparison.settings]
     sign = " ÷ " if comparison.hypothesis.metric.cost else " − "
     pairs = [sign.join(pair) for pair in zip(names[::2], names[1::2], strict=True)]
     return (pairs[0] if len(pairs) == 1 else f"({f'){sign}('.join(pairs)})") + (f" ({context})" if context else "")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from src.analysis.records.matching import Setting
 from src.analysis.report.plots import CURVES, curves, dots, effects, history, paired, parallel, rows_height
 from src.analysis.report.searched import levels_of, searches_of
 from src.analysis.report.tables import factor_columns
-from src.analysis.report.unchanged import checksum, write_changed
+from src.analysis.report.unchanged import FileSet, checksum, write_changed
 from src.analysis.statistics.estimates import Scores
 from src.base.progress import ProgressBar
 from src.display.figure_style import COLUMN_WIDTH, LOOKS, legend_height, new_figure, saved
@@ -90,10 +91,11 @@ def pictures_of_two(
     ]
 
 
-def save_pictures(pictures: Sequence[Picture], folder: Path) -> None:
-    """Writes each as SVG and PNG into `folder`, unless the files there are untouched and show the same."""
+def save_pictures(pictures: Sequence[Picture], folder: Path, others: Iterable[FileSet] = ()) -> None:
+    """Writes each as SVG and PNG into `folder`, and `others`, as `write_changed` does."""
     progress = ProgressBar(pictures, "figures", unit="figure", leave=False)
-    write_changed(folder, ((one.files, _checksum(one), partial(one.save, folder)) for one in progress))
+    drawn = ((one.files, _checksum(one), partial(one.save, folder)) for one in progress)
+    write_changed(folder, chain(drawn, others))
 
 
 def sources_of(pictures: Sequence[Picture], folder: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A report written as a page, as Markdown, as CSV and LaTeX tables and figures, and shown in a terminal."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from src.analysis.report.tables import (
     run_columns,
 )
 from src.analysis.report.tidy import write_tables
+from src.analysis.report.unchanged import checksum
 from src.base.errors import printable
-from src.base.files import refuse_links, replacing, write_text
+from src.base.files import refuse_links, write_text
 from src.display.text import latex_table, markdown_text, plain_table, shortened
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -35,18 +37,18 @@ LONGEST = 600  # characters of a line about an excluded run
 def write_report(report: Report, folder: Path) -> Path:
     """Writes the page, report.md, lab_report.md, the tables (CSV and LaTeX) and figures/ into `folder`.
 
-    Each file is whole or absent; other files in the folder stay. Returns the path of the page. Raises ValueError if
-    figures/ is a link.
+    Each file is whole or absent. Figures of an earlier report that are not in this one are deleted; other files in the
+    folder stay. Returns the path of the page. Raises ValueError if figures/ is a link.
     """
     refuse_links(folder / "figures")
     folder.mkdir(parents=True, exist_ok=True)
     pictures = pictures_of(report.records, report.settings, report.scores, report.effects)
-    save_pictures(pictures, folder / "figures")
     sheets = contact_sheets(report.records, report.settings, report.scores)
-    for number, sheet in enumerate(sheets, start=1):
-        if sheet.jpeg:
-            with replacing(folder / "figures" / sheet_name(number)) as temporary:
-                temporary.write_bytes(sheet.jpeg)
+    named = {sheet_name(number): sheet for number, sheet in enumerate(sheets, start=1) if sheet.jpeg}
+    sheet_files = (
+        ([name], checksum(one.jpeg), partial(one.save, folder / "figures" / name)) for name, one in named.items()
+    )
+    save_pictures(pictures, folder / "figures", sheet_files)
     sections = sections_of(report, pictures, folder, sheets)
     beginning, answer = introduction(report), answer_sentences(report)
     parts = [f"# {markdown_text(report.title)}", markdown_text(beginning), "\n".join(map(markdown_text, answer))]

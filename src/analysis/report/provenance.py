@@ -13,7 +13,7 @@ from PIL import Image
 from src.analysis.records.files import read_commands, read_plan
 from src.analysis.records.loading import Records
 from src.analysis.records.matching import Setting
-from src.base.files import open_regular, read_json, read_yaml
+from src.base.files import open_regular, read_json, read_yaml, replacing
 from src.base.provenance import read_provenance
 from src.base.record import CONTACT_SHEET, EVALUATION, EXAMPLES
 from src.display.text import collapse_whitespace, human_seconds, mapping_text
@@ -80,6 +80,11 @@ class Sheet(NamedTuple):
     def source(self) -> str:
         """That of an `<img>`."""
         return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
+
+    def save(self, path: Path) -> None:
+        """Writes it, whole or not at all."""
+        with replacing(path) as temporary:
+            temporary.write_bytes(self.jpeg)
 
 
 def sheet_name(number: int) -> str:

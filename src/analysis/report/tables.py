@@ -261,7 +261,7 @@ def comparison_row(comparison: Comparison) -> dict[str, str]:
     return {
         "effect": "" if values is None else effect_text(metric, values[0]),
         "interval": "" if values is None else interval_text(metric, *values[1:]),
-        "seeds": _seeds_text(comparison.seeds),
+        "seeds": _seeds_text(comparison.merged().seeds if comparison.samples else ()),
         "images": f"{comparison.images:,} {comparison.units}" if comparison.images else "",
         "scope": comparison.scope,
         "reported": "" if reported is None else effect_text(metric, hypothesis.to_display(reported)),

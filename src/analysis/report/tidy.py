@@ -168,8 +168,9 @@ def _p_values(found: Effect | Verdict, tested: Sequence[Comparison]) -> dict[str
 
 def _contrast(one: Comparison) -> dict[str, Any]:
     """The numbers of a comparison; seeds of each side, of a mean those of all contexts together."""
-    seeds = _by_side(one, one.seeds or [len(setting.folders) for setting in one.settings])
-    failed = _by_side(one, [setting.failures for setting in one.settings])
+    tested = one.merged() if one.samples else one
+    seeds = _by_side(tested, tested.seeds or [len(setting.folders) for setting in tested.settings])
+    failed = _by_side(tested, [setting.failures for setting in tested.settings])
     size = one.hedges_g
     facts: dict[str, Any] = {
         "metric": one.hypothesis.metric.description,
@@ -191,12 +192,11 @@ def _contrast(one: Comparison) -> dict[str, Any]:
     return {**facts, **numbers, "se": one.estimate.standard_error, "df": one.estimate.df}
 
 
-def _by_side(one: Comparison, counts: Sequence[int]) -> tuple[int, int]:
-    """The sum of `counts`, one for each setting, over those with a positive and those with a negative weight."""
-    weighted = list(zip(counts, one.hypothesis.weights, strict=False))  # a comparison may lack all settings
-    return sum(count for count, weight in weighted if weight > 0), sum(
-        count for count, weight in weighted if weight < 0
-    )
+def _by_side(one: Comparison, counts: Sequence[int]) -> list[int]:
+    """The sum of `counts` over the settings with a positive and over those with a negative weight, each once a side."""
+    # a comparison may lack all settings
+    weighted = list(zip(map(id, one.settings), counts, one.hypothesis.weights, strict=False))
+    return [sum({own: count for own, count, weight in weighted if sign * weight > 0}.values()) for sign in (1, -1)]
 
 
 def _plain(one: Comparison, value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Which files of a report are not written again: those that are untouched and would show the same."""
+"""Which files of a report are not written again, being untouched and showing the same, and which are deleted."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -19,15 +19,18 @@ FileSet = tuple[Sequence[str], str, Callable[[], Any]]
 def write_changed(folder: Path, files: Iterable[FileSet]) -> None:
     """Writes `files` into `folder`: names that belong together, the checksum of what they show, what writes them.
 
-    Those that are untouched since they showed the same are not written. `.written.json` in `folder` knows them; without
-    it all are written.
+    Those that are untouched since they showed the same are not written. Those of an earlier call that are not among
+    `files` any more are deleted. `.written.json` in `folder` knows them; without it all are written, none deleted.
     """
-    before, now = _written_before(folder), {}
+    before, now = _written_before(folder), dict[str, Any]()
     for names, shown, write in files:
         paths = [folder / name for name in names]
-        if not all(path.is_file() for path in paths) or before.get(names[0]) != [shown, *map(stamp_of, paths)]:
+        if not all(path.is_file() and before.get(path.name) == [shown, stamp_of(path)] for path in paths):
             write()
-        now[names[0]] = [shown, *map(stamp_of, paths)]
+        now |= {path.name: [shown, stamp_of(path)] for path in paths}
+    for name in before.keys() - now.keys():
+        if Path(name).name == name and (folder / name).is_file():  # nothing outside, whatever the file names
+            (folder / name).unlink(missing_ok=True)
     if now != before:
         write_json(folder / WRITTEN, now)
 
@@ -47,7 +50,7 @@ def _code() -> bytes:
 
 
 def _written_before(folder: Path) -> dict[str, Any]:
-    """For the first name of each of the files their checksum and stamps; empty if not known."""
+    """The checksum and the stamp of each file, by its name; empty if not known."""
     try:
         found = read_json(folder / WRITTEN)
     except (ValueError, OSError):

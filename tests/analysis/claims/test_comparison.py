@@ -2,14 +2,19 @@
 
 import json
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from src.analysis.claims.comparison import Hypothesis, compare
+from src.analysis.claims.verdicts import Verdict
 from src.analysis.claims.wording import arms_text
 from src.analysis.records.loading import load_records
 from src.analysis.records.matching import settings_of
+from src.analysis.report import tidy
+from src.analysis.report.tables import comparison_row
 from src.analysis.statistics.estimates import contrast
 from src.analysis.statistics.metrics import METRICS
 from tests.analysis import sweeps
@@ -92,6 +97,12 @@ def test_what_may_differ_is_said_where_it_does(tmp_path):
     assert one.notes == ("trainer.batch_size differs too: 4 and 8",)
 
 
+def sides(one):
+    verdict = Verdict("", None, "undecided", "", 1.0, 1.0, ((one,),))
+    row = tidy.verdicts([(SimpleNamespace(source=""), [verdict])]).iloc[0]
+    return row["seeds_first"], row["seeds_second"]
+
+
 def test_an_interaction_that_shares_an_arm_has_its_weight_twice_and_not_more_runs(tmp_path):
     """adamw − adam against sgd − adamw is 2 adamw − adam − sgd."""
     names = ("adamw", "adam", "sgd")
@@ -105,16 +116,37 @@ def test_an_interaction_that_shares_an_arm_has_its_weight_twice_and_not_more_run
     expected = contrast([records.per_image(settings[name].folders, "dice") for name in names], [2.0, -1.0, -1.0])
     assert one.estimate.variance == pytest.approx(expected.variance) and one.estimate.df == pytest.approx(expected.df)
     assert one.p_confirming == pytest.approx(expected.p_within(0, math.inf)) and one.seeds == (3, 3, 3, 3)
+    assert comparison_row(one)["seeds"] == "3 + 3 + 3"
+    assert sides(one) == (3, 6)
+    assert sides(replace(one, samples=())) == (3, 6)
+
+
+def test_a_setting_in_two_arms_is_counted_and_named_once(tmp_path):
+    for name in ("adamw", "adam", "sgd"):
+        for seed in range(3):
+            finish(tmp_path, f"optimizer={name}", dice=[0.5, 0.6 + seed * (name != "adamw") / 10], seed=seed)
+    records = load_records([tmp_path])
+    arms = tuple({"optimizer": name} for name in ("adamw", "adam", "sgd", "adamw"))
+    hypothesis = Hypothesis(METRICS["test_dice"], arms, (1.0, -1.0, -1.0, 1.0))
+    (one,) = compare(records, settings_of(records), hypothesis)
+    assert one.problem == "the variance between seeds is unknown: seeds of adamw have identical test Dice"
+    (next(tmp_path.glob("*adamw*")) / "epochs.jsonl").write_text("")
+    records = load_records([tmp_path])
+    (one,) = compare(records, settings_of(records), replace(hypothesis, metric=METRICS["valid_loss_end"]))
+    assert "unknown for 1 of the runs" in one.notes and one.problem.startswith("too few seeds (2 of adamw);")
 
 
 def test_a_setting_is_not_compared_with_itself(tmp_path):
     replicates(tmp_path, "model=unet", images=5)
     (one,) = compared(tmp_path, arms=(UNET, UNET))
     assert one.problem == "both sides have the setting all runs; a setting is not compared with itself"
+    assert arms_text(one) == ""
     assert (one.p_confirming, one.p_contradicting) == (1.0, 1.0)
     replicates(tmp_path, "model=resnet34_unet", images=5)
     (one,) = compared(tmp_path, arms=(UNET, {"model": ["unet", "resnet34_unet"]}))
     assert [setting.label for setting in one.settings] == ["unet", "resnet34_unet"]
+    (same,) = compared(tmp_path, arms=(UNET, UNET))
+    assert arms_text(same) == "unet"
 
 
 class TestCosts:

@@ -1,5 +1,6 @@
 """Which of many rows a figure shows, and when it is drawn."""
 
+import json
 from functools import partial
 
 import pandas as pd
@@ -41,6 +42,24 @@ def test_a_figure_is_drawn_again_only_if_it_shows_something_else_or_its_files_ar
     assert {name: (tmp_path / name).read_bytes() for name in bytes_of if name != ".written.json"} == {
         name: content for name, content in bytes_of.items() if name != ".written.json"
     }
+
+
+def test_files_of_an_earlier_report_are_deleted_and_no_others(tmp_path):
+    folder = tmp_path / "figures"
+
+    def save(*names, sheets=()):
+        pictures = [Picture(name, "", "settings", partial(dots, settings=SCORES), 1.5) for name in names]
+        save_pictures(pictures, folder, [([name], "", (folder / name).touch) for name in sheets])
+        return {path.name for path in folder.iterdir()} - {".written.json"}
+
+    assert save("a", "b", sheets=["1.jpg", "2.jpg"]) == {"a.svg", "a.png", "b.svg", "b.png", "1.jpg", "2.jpg"}
+    (folder / "own.png").touch()  # of the user
+    (tmp_path / "outside").touch()
+    written = json.loads((folder / ".written.json").read_text())
+    others = ("../outside", str(tmp_path / "outside"), "..", "", "absent", "a\0")
+    (folder / ".written.json").write_text(json.dumps(written | {name: [] for name in others}))
+    assert save("a", sheets=["1.jpg"]) == {"a.svg", "a.png", "1.jpg", "own.png"}
+    assert (tmp_path / "outside").exists()
 
 
 def test_a_figure_of_a_name_that_no_encoding_has_is_drawn(tmp_path):
