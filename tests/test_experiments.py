@@ -275,7 +275,9 @@ def jobs_of(experiment: str, *typed: str) -> list[list[str]]:
     assert hydra.mode == RunMode.MULTIRUN, "it sweeps by itself, without -m"
     with initialize_config_dir(str(CONF), version_base="1.3"):
         sweeper, recorder = instantiate(hydra.sweeper), Recorder()
-        sweeper.launcher, sweeper.config = recorder, OmegaConf.create({"hydra": {"sweeper": hydra.sweeper}})
+        sources = {"config_sources": [{"path": str(CONF), "schema": "file"}]}
+        sweeper.launcher = recorder
+        sweeper.config = OmegaConf.create({"hydra": {"sweeper": hydra.sweeper, "runtime": sources}})
         sweeper.hydra_context = HydraContext(GlobalHydra.instance().config_loader(), callbacks=None)
         sweeper.sweep(force_overrides([f"experiment={experiment}", *typed]))
     return recorder.jobs
