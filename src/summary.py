@@ -13,16 +13,17 @@ if __name__ == "__main__":  # the imports below take seconds
 
     expect_ctrl_c()
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
 from hydra import compose
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.base.errors import ConfigError, cut, one_line, reason_of
 from src.cli.hydra_entry import as_config_errors, hydra_command
 from src.cli.hydra_limits import check_arguments, config_folders
-from src.cli.overrides import choose_settings, force_overrides, is_for_hydra, parse_arguments, plain_values
+from src.cli.overrides import choose_settings, force_overrides, is_for_hydra, parse_arguments, plain_values, strip_plus
 
 if TYPE_CHECKING:
     from src.models.summary import BlockSummary, ModelSummary
@@ -55,7 +56,11 @@ def _described(of_runs: list[str]) -> list[str]:
     from src.training.build import blueprint, size_problems
 
     with as_config_errors(of_runs):
-        plain = with_named_packages(plain_values(compose("train", force_overrides(of_runs))))
+        composed = compose("train", force_overrides(of_runs), return_hydra_config=True)
+        _check_one_network(composed.hydra.sweeper, of_runs)
+        OmegaConf.set_struct(composed, False)
+        del composed["hydra"]
+        plain = with_named_packages(plain_values(composed))
     # of the network alone: whether the loss fits its outputs does not matter here
     problems = problems_of(RunConfig, plain) or node_problems(
         "model", plain["model"], nn.Module, (), plain["allow_targets"]
@@ -74,6 +79,19 @@ def _described(of_runs: list[str]) -> list[str]:
         name, reason = config.model["name"], cut(one_line(reason_of(error)))
         raise ConfigError([f"model: {name} cannot be summarized without weights ({reason})"]) from error
     return [*_table(found), "", *_totals(config.model["name"], config.data.image_size, found)]
+
+
+def _check_one_network(sweeper: DictConfig, of_runs: list[str]) -> None:
+    """Raises ConfigError for keys of an experiment's sweep that change the network and that `of_runs` leave open."""
+    given = [override.partition("=")[0] for override in strip_plus(of_runs)]
+    problems = {
+        key: f"{key}: got a sweep over {cut(f'{key}={values}')}; add {key}=<one of them>"
+        for grid in (sweeper.get("params"), *(sweeper.get("grids") or ()))
+        for key, values in (grid or {}).items()
+        if re.match(r"(model(\..+)?|setting|size|data|data\.image_size)$", key) and key not in given
+    }
+    if problems:
+        raise ConfigError([*problems.values()])
 
 
 def _table(found: "ModelSummary") -> list[str]:

@@ -31,11 +31,22 @@ def test_keys_of_the_run_count_and_a_setting_is_named_as_an_experiment(here):
         (["-m", "model=unet"], "this command makes no sweeps"),
         (["experiment=nope"], "experiment: got 'nope'; allowed: best/ingredients, "),
         (["experiment=demo,report_a/all"], "one at a time"),
+        (
+            ["experiment=report_a/architecture"],
+            "model: got a sweep over model=unet,resnet34_unet; add model=<one of them>",
+        ),
     ],
 )
 def test_mistakes_get_a_line(here, arguments, said):
     done = here(summary, *arguments)
     assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_one_network_of_a_sweep_is_summarized(here):
+    done = here(
+        summary, "experiment=report_a/architecture", "model=resnet34_unet", "model.width=8", "data.image_size=64"
+    )
+    assert done.returncode == 0 and "resnet34_unet: " in done.stdout, done.stderr
 
 
 def test_options_may_come_from_a_folder_named_by_a_flag_in_two_words(here, tmp_path):

@@ -109,6 +109,11 @@ class SearchSweeper(GridSweeper):
             problems.append("hydra.sweeper.n_trials: got None; without it, hydra.launcher.budget_hours must set an end")
         if self.composer.settings.get("wait") is False:
             problems.append("hydra.launcher.wait: got False, but a search proposes as its runs end; leave it out")
+        factor = (self.settings.get("pruner") or {}).get("reduction_factor", 2)
+        if not isinstance(factor, int) or factor < 2:
+            got = f"hydra.sweeper.pruner.reduction_factor: got {shown(factor)}"
+            problems.append(f"{got}; a whole number from 2 on")
+            makers = {"sampler": makers["sampler"]}
         for key, make in makers.items():
             try:
                 with as_config_errors([]):  # arguments that Optuna does not take
@@ -163,7 +168,7 @@ def _sampler(given: Mapping[str, Any], number: int) -> Any:
 def _pruner(given: Mapping[str, Any], epochs: int) -> Any:
     """The pruner for runs of so many epochs."""
     if given.get("min_resource", 1) is None:
-        least = epochs // max(1, given.get("reduction_factor", 4)) ** 2
+        least = epochs // given.get("reduction_factor", 4) ** 2
         given = {**given, "min_resource": max(FIRST_DECISION, least)}
     return instantiate(given)
 

@@ -370,15 +370,16 @@ def test_a_run_is_stopped_after_three_epochs_at_the_earliest(epochs, first):
 
 def test_all_that_is_wrong_with_a_search_is_said_at_once_and_before_any_run(train, small, tmp_path):
     wrong = ["optimizer.lr=interval(1,0.1)", "hydra.sweeper.objective=test_dice", "hydra.sweeper.n_jobs=0"]
-    wrong += ["hydra.sweeper.pruner.reduction_factor=0", "hydra/launcher=slurm", "hydra.launcher.wait=false"]
+    wrong += ["hydra.sweeper.pruner.reduction_factor=abc", "hydra/launcher=slurm", "hydra.launcher.wait=false"]
     done = train("-m", *small, "hydra/sweeper=search", "seed=range(5)", *wrong)
     _, *problems = done.stderr.splitlines()
     assert done.returncode == 1 and not (tmp_path / "runs").exists()
+    assert "  hydra.sweeper.pruner.reduction_factor: got 'abc'; a whole number from 2 on" in problems
     assert sorted(problem.strip().partition(":")[0] for problem in problems) == [
         "hydra.launcher.wait",
         "hydra.sweeper.n_jobs",
         "hydra.sweeper.objective",
-        "hydra.sweeper.pruner",
+        "hydra.sweeper.pruner.reduction_factor",
         "optimizer.lr",
         "seed",
     ]
