@@ -21,7 +21,7 @@ from hydra_plugins.segsweep.sweeper import GridSweeper, parsed
 from src.base.config import neutral_keys, problems_of
 from src.base.errors import ConfigError, shown
 from src.cli.hydra_entry import as_config_errors, errors_of_task
-from src.cli.overrides import source_folders, task_overrides
+from src.cli.overrides import force_overrides, source_folders, task_overrides
 
 NOT_SEARCHED = {  # by section, or key: why its best value is not an answer
     "seed": "the best seed is luck; hydra.sweeper.confirm trains the best settings on new ones",
@@ -60,7 +60,8 @@ class SearchSweeper(GridSweeper):
 
         config = self.config
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parsed(parser, self.params, arguments, source_folders(config.hydra))
+        folders = source_folders(config.hydra)
+        overrides = parsed(parser, self.params, arguments, folders)
         samplers = partial(_sampler, self.settings.get("sampler"))
         pruners = partial(_pruner, self.settings.get("pruner"))
         problems = problems_of(search.SearchSettings, self.settings, "hydra.sweeper.")
@@ -79,7 +80,8 @@ class SearchSweeper(GridSweeper):
 
         def jobs_of(points: Sequence[Mapping[str, Any]]) -> list[Any]:
             with as_config_errors(task_overrides(config.hydra)):
-                composed = self.composer.compose([typed(values) for values in points])
+                # forced, a key that a network lacks reaches the schema, which says what is allowed
+                composed = self.composer.compose([force_overrides(typed(values), folders) for values in points])
             jobs = make_jobs(composed, self.composer.sweep_name(), executor.device_here)
             lines.update({job.identity.run_id: typed(values) for job, values in zip(jobs, points, strict=True)})
             return [replace(job, swept=search.text(values)) for job, values in zip(jobs, points, strict=True)]

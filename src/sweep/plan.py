@@ -1,5 +1,6 @@
 """The jobs of a sweep: every point checked before the first one starts, each run once, what is finished left alone."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -75,18 +76,19 @@ def _checked_all(
     """
     usable: list[Point] = []
     configs: list[RunConfig] = []
-    problems: dict[str, str] = {}
+    problems: dict[str, tuple[str, str]] = {}  # and its point; an unknown key is one problem with all its values
     for (plain, overrides), point in zip(points, _swept(points), strict=True):
         try:
             configs.append(checked(plain, device_here))
             usable.append((plain, overrides))
         except ConfigError as error:
             for problem in error.problems:
-                problems.setdefault(problem, point)
+                unknown = re.match(r"\S+: unknown key(?= \(got )", problem)
+                problems.setdefault(unknown[0] if unknown else problem, (problem, point))
             if left_out is not None:
                 left_out.append(f"{point}: {'; '.join(error.problems)}")
     if problems and (left_out is None or not configs):
-        raise ConfigError([f"{problem} (at {point})" if point else problem for problem, point in problems.items()])
+        raise ConfigError([f"{problem} (at {point})" if point else problem for problem, point in problems.values()])
     return usable, configs
 
 

@@ -44,6 +44,7 @@ Ranges = Mapping[str, optuna.distributions.BaseDistribution]  # by key
 class SearchSettings(Section):
     """See conf/hydra/sweeper/search.yaml."""
 
+    params: dict[str, Any] | None = None
     objective: Literal["valid_dice"]
     direction: Literal["maximize"]
     n_trials: int | None = Field(ge=1)

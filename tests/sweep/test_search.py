@@ -392,6 +392,15 @@ def test_a_key_that_cannot_change_a_result_is_not_searched(train, small, tmp_pat
     assert not (tmp_path / "runs").exists()
 
 
+def test_an_unknown_key_of_a_search_is_said_once_with_what_is_allowed(train, small, tmp_path):
+    done = train("-m", *small, "hydra/sweeper=search", "model.nokey=interval(1,3)", "hydra.sweeper.n_trials=1")
+    (_, line) = done.stderr.splitlines()
+    assert done.returncode == 1 and line.startswith("  model.nokey: unknown key (got 1.0); allowed: ")
+    assert not (tmp_path / "runs").exists()
+    done = train("-m", *small, "hydra/sweeper=search", "loss=bce,dice", "hydra.sweeper.parms=1")
+    assert "hydra.sweeper.parms: unknown key (got 1); did you mean 'params'? allowed: " in done.stderr
+
+
 def test_without_optuna_the_message_says_how_to_install_it(train, small, monkeypatch):
     monkeypatch.setitem(sys.modules, "src.sweep.search", None)
     monkeypatch.delattr("src.sweep.search")
