@@ -160,12 +160,12 @@ class Comparison:
             low, high = np.clip((low, high), 0, 1)
         return self.hypothesis.to_display(low), self.hypothesis.to_display(high)
 
-    @property
+    @cached_property
     def p_confirming(self) -> float:
         """The p-value of "the effect is in the confirming region"; 1 without a verdict."""
         return self._p(self.hypothesis.confirming)
 
-    @property
+    @cached_property
     def p_contradicting(self) -> float:
         """The p-value of "the effect is in a contradicting region"; 1 without a verdict."""
         return min(self._p(region) for region in self.hypothesis.contradicting)

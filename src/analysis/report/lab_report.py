@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from src.analysis.report.options import CLAIMS
-from src.analysis.report.provenance import commands_of
 from src.analysis.report.report import Report
 from src.analysis.report.sections import Section, Table, introduction, markdown_parts
 from src.analysis.report.sentences import answer_sentences
@@ -123,7 +122,7 @@ def execution_lines(report: Report) -> list[str]:
         *SETUP,
         *(shlex.join(["python", "-m", "src.prepare", f"data={name}"]) for name in data if name != "folder"),
         *(shlex.join(["python", "-m", "src.summary", f"model={name}"]) for name in networks),
-        *commands_of(report.records),
+        *report.commands,
         shlex.join(["python", "-m", "src.evaluate", f"run={folder}"]),
         shlex.join(["python", "-m", "src.inference", f"run={folder}", "split=test"]),
         shlex.join(["python", "-m", "src.aggregate", f"sweep={sweeps}"]),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from src.analysis.claims.verdicts import Verdict, judge
 from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.loading import Records, load_records
 from src.analysis.records.matching import Setting, differing_columns, settings_of
+from src.analysis.report.provenance import commands_of
 from src.base.record import HEADLINE
 
 
@@ -44,6 +46,11 @@ class Report:
     looks: tuple[float, ...] = ()
     settled: tuple[str, ...] = ()
     rules: Rules | None = None
+
+    @cached_property
+    def commands(self) -> list[str]:
+        """Those that make the runs again, see `commands_of`."""
+        return commands_of(self.records)
 
     @property
     def verdicts_with_runs(self) -> list[tuple[ClaimFile, list[Verdict]]]:

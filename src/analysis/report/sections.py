@@ -12,7 +12,7 @@ import pandas as pd
 from src.analysis.claims.effects import MOST_LEVELS
 from src.analysis.records.runs import shared_and_differing
 from src.analysis.report.figures import Picture
-from src.analysis.report.provenance import Sheet, commands_of, provenance_of, sheet_name
+from src.analysis.report.provenance import Sheet, provenance_of, sheet_name
 from src.analysis.report.report import Report
 from src.analysis.report.searched import (
     chosen_columns,
@@ -163,7 +163,7 @@ def sections_of(
         Section("seeds", "Seeds needed", plan_text, [plan]),
         Section("claims", "Claims", _claims_text(report), _claim_tables(report)),
         Section("printed", "What the reports print, and these runs", PRINTED, _printed_tables(report)),
-        Section("repeat", "Repeat the runs", "", [provenance], code=commands_of(records)),
+        Section("repeat", "Repeat the runs", "", [provenance], code=report.commands),
         Section("methods", "Methods", _methods(report)),
     ]
     return with_content(sections, pictures, sheets)
