@@ -67,6 +67,7 @@ def test_the_headline_comes_out_bit_for_bit(here, run_copy):
         assert found[key] == predictor[key]
 
 
+@pytest.mark.long
 def test_every_way_to_predict_has_entries_and_a_folder_of_its_own(here, run_copy):
     for asked in ([], ["tta=flips"], ["threshold=valid"], ["threshold=0.3", "tta=hflip"], ["split=valid"]):
         done = here(evaluate, f"run={run_copy}", "device=cpu", "images=0", *asked)
@@ -84,6 +85,7 @@ def test_every_way_to_predict_has_entries_and_a_folder_of_its_own(here, run_copy
     assert all(row["protocol"] in protocols(run_copy) for row in table(run_copy))
 
 
+@pytest.mark.long
 def test_asked_again_nothing_is_counted_twice(here, run_copy):
     here(evaluate, f"run={run_copy}", "device=cpu", "images=0")
     first = {name: (run_copy / name).read_bytes() for name in ("test.json", "test_images.csv")}

@@ -103,6 +103,7 @@ def test_the_torch_recipe_runs_in_another_process_on_another_batch(export, two_c
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), predictor.probabilities(images), atol=1e-5)
 
 
+@pytest.mark.long
 def test_a_file_is_replaced_only_when_asked_for(export, run_copy):
     arguments = (f"run={run_copy}", "format=torch_export")
     assert export(*arguments).returncode == 0
@@ -115,6 +116,7 @@ def test_a_file_is_replaced_only_when_asked_for(export, run_copy):
     assert export(*arguments, "overwrite=true").returncode == 0 and file.stat().st_size > 1000
 
 
+@pytest.mark.long
 def test_without_the_runs_own_data_photos_are_asked_for(export, run_copy, tmp_path):
     config = (run_copy / "config.yaml").read_text()
     (run_copy / "config.yaml").write_text(re.sub(r"  root: .*", f"  root: {tmp_path}/moved", config))
@@ -178,6 +180,7 @@ def test_a_mistake_gets_clear_lines_and_exit_code_1(export, trained_run, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_folder_that_cannot_be_written_to_is_said(export, trained_run):
     refused = export(f"run={trained_run}", "format=torch_export", "output=/proc/nix/network.pt2")
     assert refused.returncode == 1 and refused.stderr.startswith("cannot continue: ")

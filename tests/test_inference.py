@@ -86,6 +86,7 @@ def test_from_python_in_five_lines(trained_run, tmp_path):
     np.testing.assert_array_equal(seen.probability, same.probability)
 
 
+@pytest.mark.long
 def test_odd_names_in_a_folder_pass_a_real_command_line(command, trained_run, tmp_path):
     for seed, name in enumerate([*ODD_NAMES, "1e5.png", "null.png", "${x}.jpg"]):
         save(tmp_path / "it's, a=b (1)" / name, blocks(seed))
@@ -155,6 +156,7 @@ def odd_photos(root: Path) -> Path:
     return root
 
 
+@pytest.mark.long
 def test_photos_are_read_as_in_training(here, train, tmp_path):
     """Dice of the masks that inference writes is the Dice at its own size that evaluate gives the image."""
     root = odd_photos(tmp_path / "data")

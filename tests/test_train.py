@@ -187,6 +187,7 @@ def test_a_run_that_another_machine_has_taken_over_ends_as_interrupted(train, sm
     assert "process 7" not in record.log_file.read_text()
 
 
+@pytest.mark.long
 def test_a_finished_run_is_finished_also_while_it_is_evaluated(train, run_copy, synthetic_root, tmp_path):
     folder = tmp_path / "runs" / "single" / run_copy.name
     folder.parent.mkdir(parents=True)
@@ -201,17 +202,17 @@ def test_a_finished_run_is_finished_also_while_it_is_evaluated(train, run_copy, 
 @pytest.mark.parametrize(
     "content",
     [
-        "{}",
-        "[]",
-        "3",
+        pytest.param("{}", marks=pytest.mark.long),
+        pytest.param("[]", marks=pytest.mark.long),
+        pytest.param("3", marks=pytest.mark.long),
         "",
         "[" * 100_000,
-        '{"schema":9,"status":"new"}',
-        '{"schema":2,"status":"finished"}',
+        pytest.param('{"schema":9,"status":"new"}', marks=pytest.mark.long),
+        pytest.param('{"schema":2,"status":"finished"}', marks=pytest.mark.long),
         '{"schema":2,"status":"finished","data":null}',
-        '{"schema":2,"status":"finished","data":{"fingerprint":"f"},"scores":{}}',
-        '{"schema":2,"status":"running"}',
-        '{"schema":2,"status":"running","data":{"fingerprint":5}}',
+        pytest.param('{"schema":2,"status":"finished","data":{"fingerprint":"f"},"scores":{}}', marks=pytest.mark.long),
+        pytest.param('{"schema":2,"status":"running"}', marks=pytest.mark.long),
+        pytest.param('{"schema":2,"status":"running","data":{"fingerprint":5}}', marks=pytest.mark.long),
     ],
 )
 def test_a_run_json_of_a_wrong_shape_is_named_in_one_line(train, run_copy, synthetic_root, tmp_path, content):

@@ -413,6 +413,7 @@ def test_a_run_with_faults_skipped_is_the_run_without_those_files(damaged, train
     assert said["data"]["fingerprint"][:12] in prepared.stdout
 
 
+@pytest.mark.long
 def test_odd_names_go_through_training_and_evaluation(root, train, here, tmp_path) -> None:
     odd = ["x" * 251, "猫" * 83, "<script>alert(1)<", "new\nline", "%s {0} ${oops}", "a,b;\"c\"'d'"]
     for number, stem in enumerate(odd):

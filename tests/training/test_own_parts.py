@@ -235,6 +235,7 @@ def test_schedulers_that_cannot_work_are_refused(config, node, said):
 # --- optimizers and augmentations
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     sorted(

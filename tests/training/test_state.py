@@ -83,6 +83,7 @@ def test_it_costs_a_second_pass_when_scored_and_nothing_in_training(networks):
     assert operations(averaging) == 2 * operations(plain)
 
 
+@pytest.mark.long
 def test_a_run_with_it_trains_the_same_weights_and_is_scored_with_the_mean(start):
     plain, averaging = start("trainer.epochs=1"), start("trainer.epochs=1", "trainer.flip_tta=true")
     assert plain.folder != averaging.folder
@@ -153,6 +154,7 @@ def test_statistics_of_batch_norm_are_averaged_and_its_counter_copied(network):
     assert averaged.num_batches_tracked.item() == 7
 
 
+@pytest.mark.long
 def test_the_network_in_training_does_not_know_of_its_average(start, apart):
     plain, averaged = start(apart("plain")).folder, start("trainer.ema_decay=0.9", apart("averaged")).folder
     assert plain.name != averaged.name  # it is another setting

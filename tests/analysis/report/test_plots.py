@@ -335,6 +335,7 @@ def test_an_empty_table_gives_empty_axes():
     assert drawn(effects, effects_of(["a - b"]).head(0))[1].get_xlabel()
 
 
+@pytest.mark.long
 def test_a_report_needs_matplotlib_only_to_draw_and_never_pyplot():
     code = (
         "import sys, src.analysis.report.page, src.display.figure_style as style\n"
