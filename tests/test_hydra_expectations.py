@@ -128,7 +128,7 @@ ROWS = [
     refused("notes=${oc.env:NOPE}", "notes: .*'NOPE' not found"),
     Row("-cd {own} optimizer=myopt --cfg job --resolve -p optimizer", "weight_decay: '?4"),
     # logging
-    Row("hydra/job_logging=disabled seed=31", "^finished: test Dice"),
+    Row("hydra/job_logging=disabled seed=31", r"^(run unet-.*\n)?finished: test Dice"),
     Row("hydra/job_logging=default seed=32", r"\[src\.training.*\]\[INFO\] - "),
     Row("hydra/job_logging=colorlog seed=33", r"\x1b\[32mINFO\x1b(.*\n)*" + RUN, needs=COLORLOG),
     refused("hydra/job_logging=colorlog", "hydra/job_logging: got 'colorlog'; allowed: ", lacks=COLORLOG),
