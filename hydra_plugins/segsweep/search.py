@@ -111,12 +111,15 @@ class SearchSweeper(GridSweeper):
             problems.append("hydra.sweeper.n_trials: got None; without it, hydra.launcher.budget_hours must set an end")
         if self.composer.settings.get("wait") is False:
             problems.append("hydra.launcher.wait: got False, but a search proposes as its runs end; leave it out")
-        factor = (self.settings.get("pruner") or {}).get("reduction_factor", 2)
+        pruner = self.settings.get("pruner")
+        factor = pruner.get("reduction_factor", 2) if isinstance(pruner, dict) else 2
         if not isinstance(factor, int) or factor < 2:
             got = f"hydra.sweeper.pruner.reduction_factor: got {shown(factor)}"
             problems.append(f"{got}; a whole number from 2 on")
             makers = {"sampler": makers["sampler"]}
         for key, make in makers.items():
+            if not isinstance(self.settings.get(key), dict):
+                continue  # null, or of a type that is among the problems
             try:
                 with as_config_errors([]):  # arguments that Optuna does not take
                     make(1)
@@ -167,8 +170,10 @@ def _sampler(given: Mapping[str, Any], number: int) -> Any:
     return instantiate(given if seed is None else {**given, "seed": random.Random(f"{seed} {number}").getrandbits(32)})
 
 
-def _pruner(given: Mapping[str, Any], epochs: int) -> Any:
-    """The pruner for runs of so many epochs."""
+def _pruner(given: Mapping[str, Any] | None, epochs: int) -> Any:
+    """The pruner for runs of so many epochs; None stops no run."""
+    if given is None:
+        return instantiate({"_target_": "optuna.pruners.NopPruner"})
     if given.get("min_resource", 1) is None:
         least = epochs // given.get("reduction_factor", 4) ** 2
         given = {**given, "min_resource": max(FIRST_DECISION, least)}

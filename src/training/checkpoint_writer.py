@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -52,6 +53,16 @@ class CheckpointWriter:
         is_writing = self._thread is not None and self._thread.is_alive()
         return self._seconds == 0 or (not is_writing and time.monotonic() - self._began >= self._seconds)
 
+    def prepare(self) -> None:
+        """Begins to take the memory for copies of a network on the CPU, at its first call.
+
+        New memory comes slowly from the system: the first copy of a large network would hold up training by a second.
+        To be called after a step, since optimizers make their state in the first one.
+        """
+        if not self._buffers and self._thread is None and self._state.network.numerics.device.type == "cpu":
+            parts = {LAST: self._state.state_dict(), BEST: self._state.scored.model.state_dict()}
+            self._start(lambda: [self._on_host(place, part) for place, part in parts.items()])
+
     def save(self, weights_as: str | None = None) -> None:
         """Copies the state as it is now and begins to write it, unless that is done.
 
@@ -80,11 +91,7 @@ class CheckpointWriter:
         if state.network.numerics.device.type == "cuda":
             copied = torch.cuda.Event()
             copied.record(torch.cuda.current_stream(state.network.numerics.device))
-        # a daemon: a disk that hangs must not keep a process alive that was told to end at once
-        self._thread = threading.Thread(
-            target=self._write, args=(copied, last, best, weights_as), daemon=True, name="checkpoint"
-        )
-        self._thread.start()
+        self._start(partial(self._write, copied, last, best, weights_as))
 
     def wait(self) -> None:
         """Waits until the checkpoint is written; raises as `check`."""
@@ -96,6 +103,11 @@ class CheckpointWriter:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
+
+    def _start(self, work: Callable[[], Any]) -> None:
+        # a daemon: a disk that hangs must not keep a process alive that was told to end at once
+        self._thread = threading.Thread(target=work, daemon=True, name="checkpoint")
+        self._thread.start()
 
     def _join(self) -> None:
         if self._thread is not None:

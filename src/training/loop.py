@@ -56,6 +56,7 @@ def fit(
         def after_step() -> None:
             stop.check()
             writer.check()
+            writer.prepare()
             if writer.is_due():
                 _check_finite(state)
                 writer.save()

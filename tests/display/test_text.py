@@ -1,11 +1,14 @@
 """Durations, numbers and reasons as people read them; tables written out by hand, LaTeX's read by its own programs."""
 
+import math
 import shutil
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from src.display import text as texts
 from src.display.text import (
     cell_texts,
     collapse_whitespace,
@@ -183,3 +186,22 @@ def test_texts_of_a_csv_file_are_no_formulas(tmp_path):
         "b,0.25,\\udc80",
         ",1.0,-0.5",
     ]
+
+
+def test_a_csv_file_is_what_pandas_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(texts, "ROWS_AT_ONCE", 2)
+    table = pd.DataFrame(
+        {
+            "dice": [0.1, 1e-30, math.nan, 1.0, -0.0],
+            "seeds": pd.array([1, None, 3, 2**62, 0], dtype="Int64"),
+            "pixels": np.array([0, 1, 2, 3, 4], dtype=np.int32),
+            "included": [True, False, True, False, True],
+            "name": ["a,b", 'say "a"', None, "two\nlines", " "],
+            "value": [1, True, 1.0, "1", None],
+            'with "quotes"': pd.Series(["x", pd.NA, "é", "", "a b"], dtype="string"),
+        }
+    )
+    for name, own in {"five rows": table, "one": table[:1], "none": table[:0]}.items():
+        write_csv(tmp_path / f"{name}.csv", own)
+        expected = own.to_csv(index=False, lineterminator="\n")
+        assert (tmp_path / f"{name}.csv").read_bytes().decode() == expected

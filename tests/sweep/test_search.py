@@ -368,6 +368,19 @@ def test_a_run_is_stopped_after_three_epochs_at_the_earliest(epochs, first):
     assert stopped[-1] == first
 
 
+def test_null_is_a_pruner_that_stops_no_run():
+    assert isinstance(_pruner(None, epochs=9), optuna.pruners.NopPruner)
+
+
+@pytest.mark.parametrize("key", ["sampler", "pruner"])
+def test_a_name_where_the_group_was_meant_is_one_line(key, train, small, tmp_path):
+    """`hydra.sweeper.sampler=tpe` instead of `hydra/sweeper/sampler=tpe`."""
+    done = train("-m", *small, "hydra/sweeper=search", "loss=choice(dice,bce)", f"hydra.sweeper.{key}=random")
+    (_, line) = done.stderr.splitlines()
+    assert done.returncode == 1 and line.startswith(f"  hydra.sweeper.{key}: got 'random'; ")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_all_that_is_wrong_with_a_search_is_said_at_once_and_before_any_run(train, small, tmp_path):
     wrong = ["optimizer.lr=interval(1,0.1)", "hydra.sweeper.objective=test_dice", "hydra.sweeper.n_jobs=0"]
     wrong += ["hydra.sweeper.pruner.reduction_factor=abc", "hydra/launcher=slurm", "hydra.launcher.wait=false"]

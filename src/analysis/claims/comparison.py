@@ -190,6 +190,8 @@ class Comparison:
 
     def merged(self) -> "Comparison":
         """The same with each setting once: one that is in several arms has more weight, not more runs."""
+        if len(set(map(id, self.settings))) == len(self.settings):
+            return self
         arms = zip(self.settings, self.samples, self.with_failures or self.samples, strict=True)
         arm_of = {id(setting): (setting, *scores) for setting, *scores in arms}
         settings, samples, with_failures = zip(*arm_of.values(), strict=True)
