@@ -14,7 +14,6 @@ if __name__ == "__main__":  # the imports below take seconds
 
     expect_ctrl_c()
 
-from pathlib import Path
 
 from omegaconf import DictConfig
 from pydantic import Field
@@ -47,12 +46,12 @@ class CompareOptions(Section):
 def compare(config: DictConfig) -> None:
     """Check, load, compare, print, predict the images that differ most, write the page."""
     # pandas, scipy and matplotlib take a second to import: --help must not wait for them
-    from src.analysis.report.pair_page import PICTURE, default_folder, pair_text, write_pair
+    from src.analysis.report.pair_page import PICTURE, page_folder, pair_text, write_pair
     from src.analysis.report.pairs import find_pair
 
     options = parse_options(CompareOptions, config, NEEDED)
     pair = find_pair((options.a, options.b), options.sweep, options.protocol)
-    folder = Path(options.output) if options.output else default_folder(pair)
+    folder = page_folder(pair, options.output)
     print(pair_text(pair), flush=True)  # before the pictures, which take seconds
     why_not = "images=0"
     if options.images:

@@ -154,6 +154,7 @@ def test_a_thousand_mistakes(refused, composed):
         ("model@net=unet", "Could not override 'model@net'. Did you mean to override model?"),
         ("data.mean.7=3", "Error merging override data.mean.7=3: list index out of range"),
         ("data.mean.x=3", "invalid literal for int() with base 10: 'x'; got '"),
+        ("output=", "output: got ''; string should have at least 1 character"),
         ("data.std=[0,1,1]", "data.std.0: got 0; input should be greater than 0"),
         ("seed=1,2", "seed: got '1,2', several values; -m makes a sweep of them, [...] a list"),
         ("seed=${oc.env:SEGSWEEP_NOPE}", "seed: KeyError raised while resolving interpolation: "),

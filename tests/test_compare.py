@@ -38,6 +38,14 @@ def test_what_is_missing_or_wrong_is_said_before_any_work(here, sweep):
     assert done.returncode == 1 and done.stderr.startswith("b: got 'typo'; it takes") and done.stderr.count("\n") == 1
 
 
+def test_the_report_of_an_aggregation_is_not_replaced(here, sweep, tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.md").touch()
+    done = here(compare, "onecycle", "cosine", f"sweep={sweep}", f"output={tmp_path}/report")
+    assert done.returncode == 1 and "has the report of an aggregation; name another folder" in done.stderr
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["report.md"] and not done.stdout
+
+
 @pytest.mark.long
 def test_images_of_two_networks_are_drawn_side_by_side(here, trained_run, two_channel_run, tmp_path):
     done = here(compare, str(trained_run), str(two_channel_run), f"output={tmp_path}/page", "images=2", "device=cpu")

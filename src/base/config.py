@@ -47,7 +47,7 @@ def _expanded(path: str) -> str:
         raise ValueError("this user does not exist") from error
 
 
-UserPath = Annotated[str, AfterValidator(_expanded)]  # may begin with ~
+UserPath = Annotated[str, Field(min_length=1), AfterValidator(_expanded)]  # may begin with ~
 
 
 def neutral(default: Any = ..., **limits: Any) -> Any:

@@ -29,7 +29,7 @@ LOOPS = {
 class BenchmarkOptions(Section):
     """See conf/benchmark.yaml."""
 
-    output: UserPath = Field(min_length=1)
+    output: UserPath
     networks: list[str] = Field(min_length=1)
     repeats: int = Field(ge=1)
     steps: int | None = Field(ge=1)

@@ -31,7 +31,7 @@ SAME = 1e-4  # Dice: what another device or batch may change in a mean over imag
 class EvaluateOptions(Section):
     """See conf/evaluate.yaml."""
 
-    run: UserPath = Field(min_length=1)
+    run: UserPath
     allow_targets: tuple[PackageName, ...] = ()
     split: Literal["train", "valid", "test"]
     tta: Tta

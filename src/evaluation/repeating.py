@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from src.base.config import PackageName, RunConfig, Section, UserPath
@@ -32,9 +31,9 @@ MADE_WITH = ("device", "git", "versions", "machine")  # keys of run.json
 class RepeatOptions(Section):
     """See conf/repeat.yaml."""
 
-    run: UserPath = Field(min_length=1)
+    run: UserPath
     go: bool
-    output: UserPath = Field(min_length=1)
+    output: UserPath
     allow_targets: tuple[PackageName, ...] = ()
     root: UserPath | None
     cache: UserPath

@@ -43,10 +43,10 @@ RESIZE = {
 class ExportOptions(Section):
     """See conf/export.yaml."""
 
-    run: UserPath = Field(min_length=1)
+    run: UserPath
     allow_targets: tuple[PackageName, ...] = ()
     format: Format
-    output: UserPath | None = Field(min_length=1)
+    output: UserPath | None
     inputs: str | None = Field(min_length=1)
     overwrite: bool
 

@@ -57,12 +57,12 @@ Result = TypeVar("Result")
 class InferenceOptions(Section):
     """See conf/inference.yaml."""
 
-    run: UserPath = Field(min_length=1)
+    run: UserPath
     allow_targets: tuple[PackageName, ...] = ()
     input: str | None = Field(min_length=1)
     split: Literal["train", "valid", "test"] | None
     root: UserPath | None
-    output: UserPath = Field(min_length=1)
+    output: UserPath
     device: str
     batch_size: int = Field(ge=1)
     tta: Tta

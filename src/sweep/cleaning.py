@@ -27,7 +27,7 @@ REMOVED = {  # of the names of checkpoints, without .pt: files of others stay
 class CleanOptions(Section):
     """See conf/clean.yaml."""
 
-    sweep: UserPath = Field(min_length=1)
+    sweep: UserPath
     keep: Literal["best", "weights", "records"]
     older_than: str | None = Field(pattern=r"^\d{1,4}d$")
     go: bool

@@ -46,7 +46,7 @@ def infer(predictor, photos: Path, folder: Path, batch_size=4, workers=2, overla
         probability=True,
         styles=[],
         overwrite=False,
-        cache="",
+        cache=str(folder / "cache"),
         workers=workers,
     )
     outputs = Outputs(folder, ("mask", *(["overlay"] if overlay else []), "probability"))

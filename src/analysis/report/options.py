@@ -14,7 +14,7 @@ from src.analysis.records.image_scores import read_groups
 from src.analysis.records.kept_reads import KeptReads
 from src.analysis.records.loading import find_sweeps
 from src.analysis.report.report import Report, make_report
-from src.base.config import Section
+from src.base.config import Section, UserPath
 from src.base.errors import ConfigError
 from src.base.files import refuse_links
 from src.base.record import breed_of
@@ -26,7 +26,7 @@ class AggregateOptions(Section):
     """See conf/aggregate.yaml. `detect`: the smallest effect for the power analysis, in Dice points."""
 
     sweep: str
-    output: str | None
+    output: UserPath | None
     claim_files: str | None
     protocol: str
     detect: float = Field(gt=0, le=100)

@@ -31,8 +31,16 @@ size: image, truth, prediction, probability, and errors (blue: missed; orange: f
 FEW = 5  # rows of images in a terminal
 
 
-def default_folder(pair: Pair) -> Path:
-    """`compare/<a>_vs_<b>` beside the sweep of the first. Raises ValueError if it is a link."""
+def page_folder(pair: Pair, chosen: str | None) -> Path:
+    """`chosen`, else `compare/<a>_vs_<b>` beside the sweep of the first.
+
+    Raises ValueError if `chosen` has the report of an aggregation, which the page would replace, or if the other folder
+    is a link.
+    """
+    if chosen is not None:
+        if (Path(chosen) / "report.md").exists():
+            raise ValueError(f"output: got {chosen!r}, which has the report of an aggregation; name another folder")
+        return Path(chosen)
     sweep = Path(pair.settings[0].folders[0]).parent
     first, second = map(file_name_text, pair.file_names)
     around = sweep.parent if sweep.name else sweep.absolute().parent
