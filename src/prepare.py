@@ -18,7 +18,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.base.config import Section, parse_data, parse_section
+from src.base.config import Section, UserPath, parse_data, parse_section
 from src.base.files import check_writable
 from src.cli.hydra_entry import hydra_command
 from src.cli.overrides import plain_values
@@ -28,7 +28,7 @@ class PrepareOptions(Section):
     """The keys of conf/prepare.yaml beside `data`."""
 
     describe: bool
-    output: str
+    output: UserPath
 
 
 @hydra_command("prepare", paths=("output",))

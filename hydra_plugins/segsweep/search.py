@@ -122,9 +122,14 @@ class SearchSweeper(GridSweeper):
                 continue  # null, or of a type that is among the problems
             try:
                 with as_config_errors([]):  # arguments that Optuna does not take
-                    make(1)
+                    made = make(1)
             except ConfigError as error:
                 problems += [f"hydra.sweeper.{key}: {problem}" for problem in error.problems]
+            else:
+                wanted = f"Base{key.capitalize()}"
+                if wanted not in [kind.__name__ for kind in type(made).__mro__]:
+                    target = shown(self.settings[key].get("_target_"))
+                    problems.append(f"hydra.sweeper.{key}._target_: got {target}; it takes a class of optuna.{key}s")
 
 
 def _ranges(overrides: Mapping[str, Override], problems: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -278,6 +278,9 @@ def _check_plain(value: Any) -> None:
             raise ValueError("a number that is infinite or none")
         "".join(of_kind.get(str, ())).encode()  # half a character of UTF-16 raises ValueError
         mappings = of_kind.get(dict, ())
-        collections = itertools.chain.from_iterable(of_kind.get(kind, ()) for kind in (list, tuple, set))
+        keys: Collection[Any] = set[Any]().union(*mappings)  # lines of a table share theirs
+        if not all(isinstance(key, str) for key in keys):  # 1 and 1.0 are equal
+            keys = list(itertools.chain.from_iterable(mappings))
         values = itertools.chain.from_iterable(one.values() for one in mappings)
-        level = [*set[Any]().union(*mappings), *values, *itertools.chain.from_iterable(collections)]
+        collections = itertools.chain.from_iterable(of_kind.get(kind, ()) for kind in (list, tuple, set))
+        level = [*keys, *values, *itertools.chain.from_iterable(collections)]

@@ -17,7 +17,10 @@ OPTIONS = {
 
 
 def with_new_names(plain: Any) -> Any:
-    """A recorded config, a mapping of sections, with its keys under the names of today; anything else as it is."""
+    """A recorded config, a mapping of sections, with its keys under the names of today; anything else as it is.
+
+    A path that is empty, as paths could be before, names the working folder.
+    """
     if not isinstance(plain, dict):
         return plain
     sections = {name: dict(value) if isinstance(value, dict) else value for name, value in plain.items()}
@@ -26,4 +29,7 @@ def with_new_names(plain: Any) -> Any:
         source, place = sections.get(section), sections.get(target)
         if isinstance(source, dict) and isinstance(place, dict) and key in source:
             place.setdefault(new_key, source.pop(key))
+    for holder, key in ((sections, "output"), (sections.get("data"), "root"), (sections.get("data"), "cache_dir")):
+        if isinstance(holder, dict) and holder.get(key) == "":
+            holder[key] = "."
     return sections

@@ -183,10 +183,10 @@ def _cells(column: pd.Series) -> list[str]:
     values = column.tolist()
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
         return ["" if value != value else str(value) for value in values]
-    return list(map(_cell, values))
+    return [str(value) if type(value) is float and value == value else _cell(value) for value in values]
 
 
-@lru_cache(10_000, typed=True)  # names of settings and images stand in many rows
+@lru_cache(10_000, typed=True)  # names of settings and images stand in many rows; 0.0 and -0.0 would be the same
 def _cell(value: Hashable) -> str:
     """`value` in a CSV file; a missing one is empty."""
     if value is None or value is pd.NA or value != value:

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -61,7 +62,7 @@ class CheckpointWriter:
         """
         if not self._buffers and self._thread is None and self._state.network.numerics.device.type == "cpu":
             parts = {LAST: self._state.state_dict(), BEST: self._state.scored.model.state_dict()}
-            self._start(lambda: [self._on_host(place, part) for place, part in parts.items()])
+            self._start(partial(self._take_memory, parts))
 
     def save(self, weights_as: str | None = None) -> None:
         """Copies the state as it is now and begins to write it, unless that is done.
@@ -128,6 +129,11 @@ class CheckpointWriter:
         if buffer is None or buffer.shape != value.shape or buffer.dtype != value.dtype:
             buffer = self._buffers[place] = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
         return buffer.copy_(value, non_blocking=value.is_cuda)
+
+    def _take_memory(self, parts: dict[str, Any]) -> None:
+        with suppress(Exception), torch.no_grad():  # what goes wrong does so again in `save`, which says it
+            for place, part in parts.items():
+                self._on_host(place, part)
 
     def _write(
         self, copied: torch.cuda.Event | None, last: dict[str, Any], best: dict[str, Any] | None, weights_as: str | None

@@ -14,6 +14,7 @@ from src.base.files import link_or_copy, making, read_json, read_yaml
 from src.base.identity import identify
 from src.base.provenance import copy_provenance
 from src.base.record import HEADLINE, LARGEST_RUN, SCHEMA, RunBusy, RunRecord, SweepFolder
+from src.base.renamed import with_new_names
 from src.training.checkpoint import BEST, load_checkpoint
 from src.training.metrics import dice_per_image, iou_per_image, pooled
 
@@ -62,7 +63,7 @@ def _check_whole(record: RunRecord, run: Mapping[str, Any]) -> None:
     for file in (record.config_file, record.epochs_file, record.checkpoints / BEST):
         if not file.exists():
             raise ValueError(record.why_missing(file.name) or f"{file} is missing")
-    config = parse_section(RunConfig, read_yaml(record.config_file))
+    config = parse_section(RunConfig, with_new_names(read_yaml(record.config_file)))
     identity = identify(config, run["data"]["fingerprint"], run.get("init_digest"))
     if not identity.run_id == run["run_id"] == record.folder.name:
         raise ValueError("config.yaml or run.json is of another run")

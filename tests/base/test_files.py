@@ -77,6 +77,7 @@ def test_json_that_no_run_writes_is_refused_by_name(tmp_path, content, why):
         ("a: &a [*a]", "a part of itself"),
         ("1:" * 200_000 + "1", "100 digits"),
         ("0x" + "f" * 100_000, "64 bits"),
+        ("[{9223372036854775808.0: a}, {9223372036854775808: a}]", "64 bits"),  # equal keys
         ("a: .nan", "infinite or none"),
         ("a: {b: 1, c: 2, b: 3}", "the key b twice"),
         ("a: {<<: {c: 1}, b: 2, b: 3}", "the key b twice"),

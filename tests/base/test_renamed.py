@@ -40,3 +40,11 @@ def test_a_recorded_config_gets_the_names_that_keys_have_now():
         "debug": None,
     }
     assert "flip_tta" in recorded["model"]  # and stays as it was read
+
+
+def test_an_empty_path_of_an_old_record_is_the_working_folder(composed):
+    plain = composed()
+    old = {**plain, "output": "", "data": {**plain["data"], "root": "", "cache_dir": ""}}
+    read = with_new_names(old)
+    assert (read["output"], read["data"]["root"], read["data"]["cache_dir"]) == (".", ".", ".")
+    assert problems_of(RunConfig, old) and problems_of(RunConfig, read) == []

@@ -372,6 +372,14 @@ def test_null_is_a_pruner_that_stops_no_run():
     assert isinstance(_pruner(None, epochs=9), optuna.pruners.NopPruner)
 
 
+def test_a_pruner_in_the_place_of_the_sampler_is_one_line(train, small, tmp_path):
+    typed = "hydra.sweeper.sampler={_target_:optuna.pruners.NopPruner}"
+    done = train("-m", *small, "hydra/sweeper=search", "loss=choice(dice,bce)", typed)
+    line = "  hydra.sweeper.sampler._target_: got 'optuna.pruners.NopPruner'; it takes a class of optuna.samplers"
+    assert done.returncode == 1 and done.stderr.splitlines()[1:] == [line]
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("key", ["sampler", "pruner"])
 def test_a_name_where_the_group_was_meant_is_one_line(key, train, small, tmp_path):
     """`hydra.sweeper.sampler=tpe` instead of `hydra/sweeper/sampler=tpe`."""

@@ -72,6 +72,30 @@ def test_a_checkpoint_is_of_the_moment_it_was_asked_for(state, record, slow_disk
     assert sorted(file.name for file in record.checkpoints.iterdir()) == ["best.pt", "last.pt"]
 
 
+def test_a_checkpoint_takes_the_memory_that_was_prepared(state, record):
+    with CheckpointWriter(state, record, 60) as writer:
+        writer.prepare()
+        writer.prepare()  # after each step
+        writer.wait()
+        prepared = dict(writer._buffers)
+        fill(state.network.model, 2.0)
+        state.keep_as_best(0.5, 0.5)
+        writer.save()
+        assert prepared and all(writer._buffers[place] is buffer for place, buffer in prepared.items())
+    for name in ("last.pt", "best.pt"):
+        assert load_checkpoint(record.checkpoints / name)["model"]["head.weight"].unique().tolist() == [2.0]
+
+
+def test_what_goes_wrong_with_its_memory_is_said_by_the_checkpoint(state, record, monkeypatch, capfd):
+    monkeypatch.setattr(CheckpointWriter, "_on_host", lambda *_: 1 / 0)
+    with CheckpointWriter(state, record, 60) as writer:
+        writer.prepare()
+        writer.wait()
+        with pytest.raises(ZeroDivisionError):
+            writer.save()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_copies_keep_layout_and_types(state, record):
     with CheckpointWriter(state, record, 60) as writer:
         writer.save()
