@@ -37,8 +37,7 @@ class SearchSweeper(GridSweeper):
 
     def __init__(self, **settings: Any) -> None:
         plain: Any = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
-        self.params: dict[str, Any] = plain.pop("params") or {}
-        self.settings: dict[str, Any] = plain
+        self.settings: dict[str, Any] = {key: value for key, value in plain.items() if key != "params"}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra. `composer` composes the runs for every launcher."""
@@ -61,7 +60,10 @@ class SearchSweeper(GridSweeper):
         config = self.config
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         folders = source_folders(config.hydra)
-        overrides = parsed(parser, self.params, arguments, folders)
+        # not of the settings, whose interpolations Hydra has resolved: each run resolves them with its own values
+        sweeper: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+        overrides = parsed(parser, sweeper.get("params") or {}, arguments, folders)
+        is_ours = self.composer is self.launcher
         samplers = partial(_sampler, self.settings.get("sampler"))
         pruners = partial(_pruner, self.settings.get("pruner"))
         problems = problems_of(search.SearchSettings, self.settings, "hydra.sweeper.")
@@ -76,23 +78,24 @@ class SearchSweeper(GridSweeper):
 
         def typed(values: Mapping[str, Any]) -> list[str]:
             others = [line for key, line in fixed.items() if key not in values]
-            return [*others, *(f"{key}={value}" for key, value in values.items())]
+            # forced, a key that a network lacks reaches the schema, which says what is allowed
+            return force_overrides([*others, *(f"{key}={value}" for key, value in values.items())], folders)
 
         def jobs_of(points: Sequence[Mapping[str, Any]]) -> list[Any]:
             with as_config_errors(task_overrides(config.hydra)):
-                # forced, a key that a network lacks reaches the schema, which says what is allowed
-                composed = self.composer.compose([force_overrides(typed(values), folders) for values in points])
+                composed = self.composer.compose([typed(values) for values in points])
             jobs = make_jobs(composed, self.composer.sweep_name(), executor.device_here)
             lines.update({job.identity.run_id: typed(values) for job, values in zip(jobs, points, strict=True)})
             return [replace(job, swept=search.text(values)) for job, values in zip(jobs, points, strict=True)]
 
         self.composer.begin()
-        is_ours = self.composer is self.launcher
         executor = (
             get_class(self.composer.backend)(self.composer.settings) if is_ours else _Batches(self.launcher, lines)
         )
         with errors_of_task(), env_override(config.hydra.job.env_set):
-            to_confirm, failed = search.search(settings, ranges, jobs_of, executor, samplers, pruners)
+            # launchers of others stop no run, so that none may count as stopped
+            chosen = pruners if is_ours else partial(_pruner, None)
+            to_confirm, failed = search.search(settings, ranges, jobs_of, executor, samplers, chosen)
         if to_confirm:
             self.composer.settings |= {"budget_hours": None} if "budget_hours" in self.composer.settings else {}
             print("confirming the best settings on new seeds", file=sys.stderr)
@@ -200,14 +203,18 @@ def _distribution(key: str, override: Override) -> Any:
         if not (math.isfinite(sweep.start) and math.isfinite(sweep.end) and sweep.start < sweep.end):
             raise ValueError("an interval needs two bounds, the smaller one first")
         if whole or isinstance(sweep.start, int):
-            return IntDistribution(int(sweep.start), int(sweep.end), log=log)
+            low, high = math.ceil(sweep.start), math.floor(sweep.end)
+            if low >= high:
+                raise ValueError("it has no two whole numbers")
+            return IntDistribution(low, high, log=log)
         return FloatDistribution(sweep.start, sweep.end, log=log)
+    sweep.shuffle = False  # the order of proposals is the sampler's, and the same at each call
     texts = list(override.sweep_string_iterator())
     if not texts:
         raise ValueError("it has no values")
-    if not override.is_range_sweep() or sweep.shuffle or len(texts) == 1:
+    if not override.is_range_sweep() or len(texts) == 1:
         return CategoricalDistribution(texts)
-    numbers = sorted(map(float, texts))
+    numbers = sorted(round(float(text), 12) for text in texts)  # 0.9 for 0.3 + 0.3 + 0.3
     if all(map(float.is_integer, numbers)):
         return IntDistribution(int(numbers[0]), int(numbers[-1]), log=log, step=int(numbers[1] - numbers[0]))
     return FloatDistribution(numbers[0], numbers[-1], log=log, step=round(numbers[1] - numbers[0], 12))

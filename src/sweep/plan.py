@@ -128,7 +128,7 @@ def _check_one_value(configs: Sequence[RunConfig], identities: Sequence[Identity
     found: dict[str, list[Any]] = {}
     for group, keys in groups:
         for key in sorted(keys):
-            values = [flat.get(key) for flat in group]
+            values = [None if flat.get(key) is False else flat.get(key) for flat in group]  # null is off too
             if any(value != values[0] for value in values):
                 found.setdefault(key, [value for number, value in enumerate(values) if value not in values[:number]])
     if found:

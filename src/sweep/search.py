@@ -37,7 +37,7 @@ MOST_REPEATED = 20  # trials one after another whose runs were there: the ranges
 INSIDE = 0.381966  # part of an interval that gives no round number
 PRUNED = "pruned_after_epoch"  # an attribute of a trial, kept before its run is stopped
 RUN, SETTING, ERROR = "run_id", "config_id", "error"  # further attributes
-SEED, CONFIRM_SEEDS = "seed", "confirm_seeds"  # attributes of a study
+SEED, CONFIRM_SEEDS, HOURS = "seed", "confirm_seeds", "budget_hours"  # attributes of a study
 Ranges = Mapping[str, optuna.distributions.BaseDistribution]  # by key
 
 
@@ -117,11 +117,13 @@ class Search(Progress):
                 continue
             sharing = self._running.setdefault(job.identity.run_id, [])
             sharing.append(trial)
+            if len(sharing) > 1:
+                continue  # it ends with the run that it shares
             if finished_before(job.record, job.data_fingerprint) is not None:
                 self.ended(job, "finished")
             elif self._is_hopeless(trial, job):
                 self.ended(job, job.record.status() or "interrupted")
-            elif len(sharing) == 1:
+            else:
                 self._repeated = 0
                 jobs.append(job)
         if jobs:
@@ -209,10 +211,12 @@ class Search(Progress):
         """Puts what is known into search.json, beside other searches of the sweep; `confirm`: what follows from it."""
         path = SweepFolder(self._folder).search_file
         try:
-            searches = dict(read_json(path)["searches"])
-        except (ValueError, TypeError, LookupError, FileNotFoundError):  # made again with all studies of the journal
+            searches = {name: dict(one) for name, one in read_json(path)["searches"].items()}
+        except (ValueError, TypeError, LookupError, AttributeError, FileNotFoundError):
+            # made again with all studies of the journal
             searches = {study.study_name: {"trials": _table(study)} for study in _studies(self.study)}
-        searches[self.study.study_name] = {"trials": _table(self.study), **confirm}
+        known = searches.get(self.study.study_name, {})  # what was confirmed before stays
+        searches[self.study.study_name] = {**known, "trials": _table(self.study), **confirm}
         write_json(path, {"schema": 1, "searches": searches})
 
     def counts(self) -> Counter[str]:
@@ -280,15 +284,17 @@ def probes(ranges: Ranges) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def opened_study(folder: Path, settings: SearchSettings, ranges: Ranges, run_id: str, pruner: Any) -> Iterator[Any]:
+def opened_study(
+    folder: Path, settings: SearchSettings, ranges: Ranges, run_ids: Sequence[str], pruner: Any
+) -> Iterator[Any]:
     """The study of a search in the sweep `folder`, made or continued, for this process alone.
 
-    `run_id`: of a run within the ranges, which stands for all that is not searched. Raises ConfigError if the study of
+    `run_ids`: of runs within the ranges, which stand for all that is not searched. Raises ConfigError if the study of
     that name is another search, RunBusy if another process searches there, ValueError for a damaged journal.
     """
     journal = folder / "search.journal"
     parts = {key: optuna.distributions.distribution_to_json(one) for key, one in ranges.items()}
-    how = json.dumps([run_id, parts, settings.sampler, settings.pruner], sort_keys=True)
+    how = json.dumps([sorted(run_ids), parts, settings.sampler, settings.pruner], sort_keys=True)
     name = settings.study_name or "search-" + hashlib.sha256(how.encode()).hexdigest()[:8]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -336,22 +342,29 @@ def search(
     checked; raises ConfigError. `pruner_of`: a number of epochs. Ends the program if a signal stopped it, or if trials
     are left.
     """
+    points = list(probes(ranges))
     try:
-        tried = make_jobs([*probes(ranges), *([{}] if settings.confirm else [])])
+        *tried, baseline = make_jobs([*points, {} if settings.confirm else points[0]])
+        if useless := _without_effect(points, tried, make_jobs):
+            raise ConfigError([f"{key}: got values that all make the same run; give it one" for key in useless])
     except ConfigError as error:
         advice = "; a range of whole numbers is tag(int, interval(2, 8))"
         raise ConfigError([one + advice * ("valid integer" in one) for one in error.problems]) from error
     first, folder = tried[0], tried[0].record.folder.parent
     at_once = settings.n_jobs or (len(backend.slots(tried)) if isinstance(backend, LocalBackend) else 1)
     pruner = pruner_of(first.config.trainer.epochs)
-    with opened_study(folder, settings, ranges, first.identity.run_id, pruner) as study:
+    with opened_study(folder, settings, ranges, [job.identity.run_id for job in tried], pruner) as study:
         progress = Search(study, settings, ranges, lambda values: make_jobs([values])[0], sampler_of, at_once, folder)
         if SEED not in study.user_attrs:
             study.set_user_attr(SEED, first.config.seed)
         if not SweepFolder(folder).search_file.exists():
             progress.write()  # before the first run, which would count as a seed without it
+        hours = getattr(getattr(backend, "settings", None), "budget_hours", None)
+        is_over = settings.n_trials is None and hours is not None and hours == study.user_attrs.get(HOURS)
+        if is_over:
+            _say(f"the search has had its {hours:g} hours; another hydra.launcher.budget_hours or n_trials adds trials")
         try:
-            jobs = progress.more()
+            jobs = [] if is_over else progress.more()
             stopped_by = backend.run(jobs, progress) if jobs else None
         finally:
             progress.close()
@@ -363,14 +376,42 @@ def search(
         if stopped_by is not None or left:
             _say(f"{count_text(left, 'trial')} left; the same command resumes")
             raise SystemExit(1 if stopped_by is None else 128 + stopped_by)
+        if settings.n_trials is None and not is_over:
+            study.set_user_attr(HOURS, hours)
         if not (settings.confirm and best):
             progress.write()
             return [], progress.counts()["failed"]
         seeds = _confirm_seeds(study, settings.confirm_seeds)
-        ids = [trial.user_attrs[SETTING] for trial in best]
-        progress.write(confirm={"seeds": seeds, "settings": ids, "baseline": tried[-1].identity.config_id})
+        ids = [job.identity.config_id for job in make_jobs([trial.params for trial in best])]
+        progress.write(confirm={"seeds": seeds, "settings": ids, "baseline": baseline.identity.config_id})
         points = [{}, *(trial.params for trial in best)]
         return [{**values, "++seed": seed} for seed in seeds for values in points], progress.counts()["failed"]
+
+
+def _without_effect(
+    points: Sequence[dict[str, Any]], jobs: Sequence[Job], make_jobs: Callable[[Sequence[Mapping[str, Any]]], list[Job]]
+) -> list[str]:
+    """The keys whose values all make the same run; `points` of `probes`, `jobs`: the run of each.
+
+    A key may count with another value of another key only, as a network's own does: then it is kept.
+    """
+    first, ids = points[0], [job.identity.run_id for job in jobs]
+
+    def counts_beside(point: Mapping[str, Any], run_id: str, **changed: Any) -> bool:
+        try:
+            return make_jobs([{**point, **changed}])[0].identity.run_id != run_id
+        except ConfigError:  # a trial may fail so
+            return True
+
+    useless = []
+    for key in first:
+        numbers = [number for number, point in enumerate(points) if point[key] != first[key]]
+        others = [(point, run_id) for point, run_id in zip(points, ids, strict=True) if point[key] == first[key]]
+        if numbers and {ids[number] for number in numbers} == {ids[0]}:
+            value = points[numbers[-1]][key]
+            if not any(counts_beside(*other, **{key: value}) for other in others[1:]):
+                useless.append(key)
+    return useless
 
 
 def _confirm_seeds(study: optuna.Study, number: int) -> list[int]:

@@ -76,8 +76,15 @@ class Runs:
             jobs = progress.more()
 
     def train(self, job, progress):
-        rows = job.record.rows = job.record.rows[:-2]  # a resumed run has fewer lines than before
-        while len(rows) < EPOCHS:
+        job.record.rows = job.record.rows[:-2]  # a resumed run has fewer lines than before
+        while (status := self.train_epoch(job, progress)) is None:
+            pass
+        return status
+
+    def train_epoch(self, job, progress):
+        """How the run has ended; None if it has not."""
+        rows = job.record.rows
+        if len(rows) < EPOCHS:
             if self.epochs >= self.dies_after:
                 raise KeyboardInterrupt
             self.epochs += 1
@@ -85,6 +92,7 @@ class Runs:
             if progress.gives_up(job):
                 job.record.content = {"status": "interrupted"}
                 return "interrupted"
+            return None
         if job.lr > self.fails_above:
             job.record.content = {"status": "failed", "error": "NonFiniteLoss: training loss is nan"}
             return "failed"
@@ -93,6 +101,20 @@ class Runs:
         job.record.content = {"schema": 2, "status": "finished", "scores": scores, "seconds": 1, "data": {}}
         job.record.content["data"]["fingerprint"] = "d"
         return "finished"
+
+
+class SideBySide(Runs):
+    """As many at a time as the search proposes, an epoch of each in turn."""
+
+    def run(self, jobs, progress):
+        running = list(jobs)
+        while running:
+            for job in list(running):
+                if (status := self.train_epoch(job, progress)) is not None:
+                    running.remove(job)
+                    self.order.append(job.lr)
+                    progress.ended(job, status)
+                    running += progress.more()
 
 
 class _Record:
@@ -180,6 +202,55 @@ def test_a_search_among_choices_trains_each_setting_once(runs, tmp_path):
     searched(Runs(tmp_path / "sweep"), ranges=ranges, n_trials=None)  # ends, though hours would be left
 
 
+def test_trials_that_share_a_run_end_with_it(runs, tmp_path):
+    """With several slots a setting may be proposed again while its run is on, even one that has become hopeless."""
+    for seed in range(10):
+        folder = tmp_path / str(seed)
+        (folder / "sweep").mkdir(parents=True)
+        several = SideBySide(folder)
+        ranges = {"lr": optuna.distributions.CategoricalDistribution([1e-3, 1e-2, 1e-5, 0.1])}
+        searched(several, seed=seed, ranges=ranges, n_jobs=4, n_trials=16)
+        ends = {}
+        for trial in trials_of(folder):
+            ends.setdefault(trial["run_id"], set()).add((trial["status"], trial["valid_dice"]))
+        assert sorted(set(several.order)) == sorted(several.order) and all(len(one) == 1 for one in ends.values())
+
+
+def test_a_search_that_had_its_hours_adds_nothing_until_it_is_given_others(runs, capsys):
+    runs.settings = SimpleNamespace(budget_hours=8)
+    ranges = {"lr": optuna.distributions.CategoricalDistribution([1e-3, 1e-2])}
+    searched(runs, ranges=ranges, n_trials=None)
+    journal = runs.folder / "sweep/search.journal"
+    before = journal.read_text()
+    searched(runs, ranges=ranges, n_trials=None)
+    assert journal.read_text() == before and "the search has had its 8 hours; another " in capsys.readouterr().err
+    runs.settings = SimpleNamespace(budget_hours=9)
+    searched(runs, ranges=ranges, n_trials=None)
+    assert len(journal.read_text()) > len(before)
+
+
+def test_a_key_that_changes_no_run_is_refused_and_one_that_counts_beside_another_value_is_kept(runs):
+    label = {"label": optuna.distributions.CategoricalDistribution(["a", "b"])}
+
+    def named(points):
+        return [runs.job(point["lr"] + counts * (point["label"] == "b" and point["lr"] > 0.01)) for point in points]
+
+    runs.jobs, counts = named, 0
+    with pytest.raises(ConfigError, match="label: got values that all make the same run; give it one"):
+        searched(runs, ranges={**LR, **label})
+    counts = 1
+    searched(runs, ranges={**LR, **label}, n_trials=1)
+
+
+def test_what_was_confirmed_stays_when_more_is_searched(runs, tmp_path):
+    pruner = optuna.pruners.NopPruner()
+    searched(runs, pruner=pruner, n_trials=2, confirm=1)
+    (before,) = json.loads((tmp_path / "sweep/search.json").read_text())["searches"].values()
+    searched(runs, pruner=pruner, n_trials=3)
+    (after,) = json.loads((tmp_path / "sweep/search.json").read_text())["searches"].values()
+    assert after["confirm"] == before["confirm"] and len(after["trials"]) == 3
+
+
 def test_a_run_that_fails_by_its_own_fault_scores_0_and_is_not_tried_again(runs, tmp_path):
     runs.fails_above = 1e-3
     _, failed = searched(runs, pruner=optuna.pruners.NopPruner(), confirm=3)
@@ -226,7 +297,7 @@ def test_a_search_whose_values_are_all_refused_ends_also_without_a_number_of_tri
             raise ConfigError(["lr: is not good"])
         return [runs.job(point["lr"]) for point in points]
 
-    runs.jobs = lambda points: refused(points) if len(points) == 1 else [runs.job(1e-5)]
+    runs.jobs = lambda points: refused(points) if len(points) == 1 else [runs.job(point["lr"]) for point in points]
     _, failed = searched(runs, n_trials=None)
     assert failed == searching.MOST_REPEATED and runs.order == []
 
@@ -303,7 +374,7 @@ def test_a_search_that_is_killed_three_times_ends_with_the_same_trials(train, sm
 def test_a_search_in_batches_confirms_its_best_setting(train, small, tmp_path):
     sizes = ["hydra.sweeper.n_trials=2", "hydra.sweeper.confirm=1", "hydra.sweeper.confirm_seeds=3"]
     search = ["-m", *small, "trainer.epochs=1", "hydra/sweeper=search", "hydra/launcher=basic", *sizes]
-    done = train(*search, "loss=choice(dice,bce)")
+    done = train(*search, "optimizer.amsgrad=choice(true,false)")  # a key of the class that its option lacks
     assert done.returncode == 0, done.stderr
     runs = [json.loads(file.read_text()) for file in tmp_path.glob("runs/adhoc/*/run.json")]
     (one,) = json.loads((tmp_path / "runs/adhoc/search.json").read_text())["searches"].values()
@@ -326,6 +397,7 @@ def test_a_search_in_batches_confirms_its_best_setting(train, small, tmp_path):
         ("data=choice(synthetic,folder)", "scores on different data cannot be compared"),
         ("data.border=choice(foreground,ignore)", "scores on different data cannot be compared"),
         ("model.width=range(5,5)", "it has no values"),
+        ("model.width=tag(int,interval(2.1,3.9))", "it has no two whole numbers"),
     ],
 )
 def test_what_has_no_best_value_cannot_be_searched(range_, said):
@@ -341,6 +413,9 @@ def test_what_has_no_best_value_cannot_be_searched(range_, said):
         ("width=tag(int,interval(2,8))", optuna.distributions.IntDistribution(2, 8)),
         ("width=int(interval(2,8))", optuna.distributions.IntDistribution(2, 8)),
         ("width=range(2,9,3)", optuna.distributions.IntDistribution(2, 8, step=3)),
+        ("width=shuffle(range(2,9,3))", optuna.distributions.IntDistribution(2, 8, step=3)),
+        ("loss=shuffle(bce,dice,focal)", optuna.distributions.CategoricalDistribution(["bce", "dice", "focal"])),
+        ("decay=range(0,1,0.3)", optuna.distributions.FloatDistribution(0, 0.9, step=0.3)),
         ("decay=range(0,0.3,0.1)", optuna.distributions.FloatDistribution(0, 0.2, step=0.1)),
         ("loss=bce,dice", optuna.distributions.CategoricalDistribution(["bce", "dice"])),
         ("data.image_size=choice(32,64)", optuna.distributions.CategoricalDistribution(["32", "64"])),
@@ -372,10 +447,10 @@ def test_null_is_a_pruner_that_stops_no_run():
     assert isinstance(_pruner(None, epochs=9), optuna.pruners.NopPruner)
 
 
-def test_a_pruner_in_the_place_of_the_sampler_is_one_line(train, small, tmp_path):
-    typed = "hydra.sweeper.sampler={_target_:optuna.pruners.NopPruner}"
-    done = train("-m", *small, "hydra/sweeper=search", "loss=choice(dice,bce)", typed)
-    line = "  hydra.sweeper.sampler._target_: got 'optuna.pruners.NopPruner'; it takes a class of optuna.samplers"
+def test_a_sampler_in_the_place_of_the_pruner_is_one_line(train, small, tmp_path):
+    typed = ["hydra/sweeper/pruner=none", "hydra.sweeper.pruner._target_=optuna.samplers.RandomSampler"]
+    done = train("-m", *small, "hydra/sweeper=search", "loss=choice(dice,bce)", *typed)
+    line = "  hydra.sweeper.pruner._target_: got 'optuna.samplers.RandomSampler'; it takes a class of optuna.pruners"
     assert done.returncode == 1 and done.stderr.splitlines()[1:] == [line]
     assert not (tmp_path / "runs").exists()
 
@@ -420,6 +495,13 @@ def test_an_unknown_key_of_a_search_is_said_once_with_what_is_allowed(train, sma
     assert not (tmp_path / "runs").exists()
     done = train("-m", *small, "hydra/sweeper=search", "loss=bce,dice", "hydra.sweeper.parms=1")
     assert "hydra.sweeper.parms: unknown key (got 1); did you mean 'params'? allowed: " in done.stderr
+
+
+def test_an_interpolation_takes_the_values_of_each_trial(train, small, tmp_path):
+    params = "hydra.sweeper.params={optimizer.lr:'interval(0.1,0.2)',trainer.accumulate:'${optimizer.lr}'}"
+    done = train("-m", *small, "hydra/sweeper=search", params)
+    assert done.returncode == 1 and "trainer.accumulate: got 0.1; " in done.stderr and "got 0.2; " in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_without_optuna_the_message_says_how_to_install_it(train, small, monkeypatch):
