@@ -15,6 +15,7 @@ from pydantic import Field
 
 from src.base.config import Section
 from src.base.environment import usable_cores
+from src.base.errors import ConfigError
 from src.base.record import RunRecord, SweepFolder
 from src.cli.console import STARTED
 from src.display.text import count_text
@@ -165,8 +166,15 @@ class LocalBackend(Executor):
             process.finish()
 
     def slots(self, jobs: Sequence[Job]) -> list[dict[str, str]]:
-        """One entry for each job that may run at a time, with its GPU and its share of the CPU cores."""
+        """One entry for each job that may run at a time, with its GPU and its share of the CPU cores.
+
+        Raises ConfigError for jobs that name one of several GPUs: a job sees no other than that of its entry.
+        """
         gpus = visible_gpus() if any(job.config.device.startswith(("auto", "cuda")) for job in jobs) else []
+        named = dict.fromkeys(job.config.device for job in jobs if job.config.device.startswith("cuda:"))
+        if named and len(gpus) > 1:
+            advice = "a sweep gives each run its GPU: take device=cuda, and choose GPUs with CUDA_VISIBLE_DEVICES"
+            raise ConfigError([f"device: got {device!r}; {advice}" for device in named])
         places: list[str | None] = [gpu for _ in range(self.settings.slots_per_gpu) for gpu in gpus]
         places = places or [None] * (self.settings.jobs or max(1, usable_cores() // CORES_PER_JOB))
         places = places[: self.settings.jobs]

@@ -22,9 +22,9 @@ def machine(monkeypatch):
     return lambda gpus: monkeypatch.setattr(local.torch.cuda, "device_count", lambda: gpus)
 
 
-def slots(device="auto", **settings):
-    job = SimpleNamespace(config=SimpleNamespace(device=device))
-    return LocalBackend({**SETTINGS, **settings}).slots([job])
+def slots(*devices, **settings):
+    jobs = [SimpleNamespace(config=SimpleNamespace(device=device)) for device in devices or ["auto"]]
+    return LocalBackend({**SETTINGS, **settings}).slots(jobs)
 
 
 def test_without_a_gpu_four_cores_make_a_slot_unless_jobs_says_otherwise(machine):
@@ -40,9 +40,22 @@ def test_each_gpu_has_its_slots_and_jobs_is_the_most_at_a_time(machine, monkeypa
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(slots_per_gpu=2)] == ["0", "1", "0", "1"]
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(slots_per_gpu=2, jobs=3)] == ["0", "1", "0"]
     assert [slot["SEGSWEEP_CORES"] for slot in slots(slots_per_gpu=2)] == ["2"] * 4
-    assert slots(device="cpu") == [{"OMP_NUM_THREADS": "4", "SEGSWEEP_CORES": "4"}] * 2
+    assert slots("cpu") == [{"OMP_NUM_THREADS": "4", "SEGSWEEP_CORES": "4"}] * 2
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 7")
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots()] == ["5", "7"]
+
+
+def test_a_job_names_none_of_several_gpus(machine):
+    machine(2)
+    with pytest.raises(ConfigError) as refused:
+        slots("cuda:1", "cuda", "cuda:0", "cuda:1")
+    assert refused.value.problems == [
+        f"device: got 'cuda:{number}'; a sweep gives each run its GPU: take device=cuda, and choose GPUs with "
+        "CUDA_VISIBLE_DEVICES"
+        for number in (1, 0)
+    ]
+    machine(1)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots("cuda:0")] == ["0"]
 
 
 @pytest.mark.parametrize(
