@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -75,7 +74,7 @@ def learner_on_cuda(config, model: str) -> TrainState:
 
 @pytest.mark.parametrize("model", [pytest.param(name, marks=needs_cuda) for name in ("unet", "resnet34_unet")])
 @pytest.mark.parametrize("scheduler", ["onecycle", "plateau"])
-def test_no_step_waits_for_the_device(config, model, scheduler):
+def test_no_step_waits_for_the_device(config, model, scheduler, monkeypatch):
     chosen = config(
         "numerics=fast", f"model={model}", f"scheduler={scheduler}", "data.image_size=64", "trainer.ema_decay=0.9"
     )
@@ -93,23 +92,15 @@ def test_no_step_waits_for_the_device(config, model, scheduler):
         limit_batches=4,
     )
     state = learner_on_cuda(chosen, model)
-    # the first epoch compiles and picks algorithms, which may wait
-    for epoch in count(1):
-        torch.cuda.set_sync_debug_mode("error" if epoch == 2 else "default")
-        try:
-            state.batch = 0
-            train_epoch_without_the_last_wait(state, loader, chosen)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-        if epoch == 2:
-            break
-
-
-def train_epoch_without_the_last_wait(state: TrainState, loader, config) -> None:
-    """An epoch; the one synchronisation at its end is not a step's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cuda, "synchronize", lambda *_: None)  # torch times its kernels with it, too
-        train_epoch(state, loader, config.trainer, lambda: None)
+    # the first epoch compiles and times kernels and algorithms, which waits
+    train_epoch(state, loader, chosen.trainer, lambda: None)
+    state.batch = 0
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: None)  # the one at the end of an epoch is not a step's
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        train_epoch(state, loader, chosen.trainer, lambda: None)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def random_batch(size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
