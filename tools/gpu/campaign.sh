@@ -3,12 +3,14 @@
 #   smoke (70 s)       card, versions, the tests marked gpu, a tiny run exact and one fast, at the same time
 #   exactness (70 s)   for both networks: two runs at once and one that is killed (kill -9) and resumed must end with the same bits
 #   speed (290 s)      bare steps and their kernels, src.benchmark with report A's batches, checkpoints, more bare steps
-#   ablations (490 s)  report A's six settings on real photos, 256 pixels, width 64, through the sweep; aggregate; records as .tar.gz
+#   ablations (380 s)  report A's six settings on real photos, 256 pixels, width 64, through the sweep; aggregate; records as .tar.gz
 # Several parts in one call share CAMPAIGN_TOTAL seconds (395): what matters less comes last and is what a lack of time cuts off.
+# `smoke exactness speed` and then `ablations` fit into 15 minutes, with two for the start of the machine.
 # Parts stand alone; what an earlier part left in /tmp (decoded images, compiled networks) saves time. Results go to $OUT as they come:
 # campaign.log, steps.tsv, results.jsonl, profile.txt, gpu.csv, ablations.tar.gz (6 files; checkpoints never).
-# CAMPAIGN_SECONDS (of each part), CAMPAIGN_EPOCHS, CAMPAIGN_SEEDS (0,1,2), CAMPAIGN_SLOTS (6: 18 runs are 3 rounds),
-# CAMPAIGN_TINY=1 (rehearsal on a CPU), CAMPAIGN_PATIENCE (factor on the limits of steps, for a slow machine).
+# It ends with 1 if a step failed or was cut off; a step that is left out for lack of time is no failure.
+# CAMPAIGN_SECONDS (of each part, in place of those above), CAMPAIGN_EPOCHS, CAMPAIGN_SEEDS (0,1,2), CAMPAIGN_SLOTS (6: 18 runs are 3 rounds),
+# CAMPAIGN_TINY=1 (rehearsal on a CPU), CAMPAIGN_PATIENCE (factor on fixed limits of steps, for a slow machine).
 set -uo pipefail
 tools=$(cd "$(dirname "$0")" && pwd)
 python3 -c 'import hydra, albumentations' 2>/dev/null || . "$tools/env.sh" # not sourced, or sourced in a pipe
@@ -16,6 +18,9 @@ export OUT=${OUT:-$PWD/.gpu/results}
 mkdir -p "$OUT"
 WORK=${CAMPAIGN_WORK:-/tmp/segsweep-campaign}
 mkdir -p "$WORK"
+rm -rf "$WORK"/*.log "$WORK"/bench_* "$WORK"/records.* # an earlier call's, which would pass for results of this one
+touch "$OUT/steps.tsv"
+steps_before=$(wc -l <"$OUT/steps.tsv")
 export SEGSWEEP_CACHE=${SEGSWEEP_CACHE:-/tmp/segsweep-cache} NO_ALBUMENTATIONS_UPDATE=1 PYTHONUNBUFFERED=1
 export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-$SEGSWEEP_CACHE/compiled} # torch sets its own before the run can
 TINY=${CAMPAIGN_TINY:-}
@@ -56,11 +61,11 @@ budget() { # seconds
 }
 left() { echo $((END - $(now))); }
 
-# step NAME LIMIT LINES command...: runs it in at most LIMIT seconds (and what is left of the part), says its last LINES lines
+# step NAME LIMIT LINES command...: runs it in at most LIMIT seconds (-45: all that is left of the part but 45), says its last LINES lines
 step() {
   local name=$1 limit=$2 lines=$3 began rc
   shift 3
-  limit=$((limit * PATIENCE))
+  if ((limit < 0)); then limit=$(($(left) + limit)); else limit=$((limit * PATIENCE)); fi
   (($(left) - 2 < limit)) && limit=$(($(left) - 2))
   if ((limit < 3)); then say "-- $name: left out, no time"; printf '%s\t%s\tleft out\t0\n' "$PART" "$name" >>"$OUT/steps.tsv"; return 0; fi
   began=$(date +%s.%N)
@@ -86,7 +91,7 @@ if torch.cuda.is_available():
 PY
   } 2>&1 | tee -a "$LOG"
   local tests common tiny=()
-  tests=$(grep -rlE 'mark\.gpu|needs_cuda' tests) # the others need selenium and nbformat, which may be missing
+  tests=$(grep -rlE --include='*.py' 'mark\.gpu|needs_cuda' tests) # the others need selenium and nbformat, which may be missing
   common=(data=oxford_pet size=small trainer.epochs=2 model.width=16 data.image_size=128 trainer.batch_size=32)
   export TORCHINDUCTOR_COMPILE_THREADS=4
   # shellcheck disable=SC2086
@@ -165,7 +170,7 @@ speed() {
   ways=("unet:$unet:" "resnet34_unet:$resnet:")
   [[ -z $TINY ]] && ways+=(unet:32:exact resnet34_unet:128:exact unet:32:cl,eval resnet34_unet:128:cl,eval unet:128:cl resnet34_unet:32:cl
     resnet34_unet:128:graphs,cl unet:64:compile,cl resnet34_unet:64:compile,cl unet:128:compile,cl)
-  step more_steps "$(($(left) - 3))" 30 python3 "$tools/campaign_steps.py" "${STEPS[@]}" --seconds "$(($(left) - 12))" "${ways[@]}"
+  step more_steps -3 30 python3 "$tools/campaign_steps.py" "${STEPS[@]}" --seconds "$(($(left) - 12))" "${ways[@]}"
   json_lines "$WORK/more_steps.log"
   cp "$OUT/results.jsonl" "$WORK/results.jsonl" # for the choice of epochs in a later call, whose $OUT is empty
 }
@@ -176,23 +181,24 @@ benchmark() { # network, steps in each turn; with the variables of `speed`
 
 keep_records() { # the records so far, without checkpoints
   [[ -d $RUNS/report_a_256 ]] || return 0
-  tar -C "$RUNS" --exclude=checkpoints --exclude='*.pt' --exclude=.locks --exclude=.jobs -czf "$WORK/records.tar.gz" report_a_256 2>/dev/null || true
-  mv "$WORK/records.tar.gz" "$OUT/ablations.tar.gz"
+  local file=$WORK/records.$BASHPID.tar.gz # another process may be writing its own
+  tar -C "$RUNS" --exclude=checkpoints --exclude='*.pt' --exclude=.locks --exclude=.jobs -czf "$file" report_a_256 2>/dev/null || true
+  mv "$file" "$OUT/ablations.tar.gz"
 }
 # the runs of experiment=report_a/all (same ids), but seed by seed, so that a sweep that is cut off is balanced
 SETTINGS=$(printf 'report_a/%s,' {unet,resnet34_unet}_{none_cosine,flip_jitter_cosine,flip_jitter_onecycle})
-sweep() { # limit, seeds
-  step "sweep_$2" "$1" 30 python3 -m src.train -m "seed=$2" "setting=${SETTINGS%,}" "${FAST[@]}" "${EPOCHS[@]}" "${SMALL[@]}" "${LAUNCH[@]}" "output=$RUNS" sweep.name=report_a_256
+sweep() { # seeds; what it leaves of the part is for the aggregation
+  step "sweep_$1" -45 30 python3 -m src.train -m "seed=$1" "setting=${SETTINGS%,}" "${FAST[@]}" "${EPOCHS[@]}" "${SMALL[@]}" "${LAUNCH[@]}" "output=$RUNS" sweep.name=report_a_256
 }
 ablations() {
-  budget 490
+  budget 380
   local sampler="" keeper epochs began took
   FAST=(numerics=fast)
   if command -v nvidia-smi >/dev/null; then
     nvidia-smi --query-gpu=timestamp,utilization.gpu,memory.used,power.draw,clocks.sm --format=csv,noheader,nounits -l 2 >>"$OUT/gpu.csv" &
     sampler=$!
   fi
-  (while sleep 40; do keep_records; done) &
+  (while sleep 40; do keep_records; done) >/dev/null 2>&1 & # a killed loop's sleep would hold the terminal or pipe open
   keeper=$!
   # compiles both networks, for training and for evaluation, into the cache that all runs share, and times an epoch
   if [[ -z $TINY ]]; then
@@ -205,11 +211,12 @@ ablations() {
   EPOCHS=("trainer.epochs=$epochs")
   [[ $epochs == 50 ]] && EPOCHS=()
   began=$(now)
-  sweep "$(($(left) - 45))" "$SEEDS"
+  sweep "$SEEDS"
   took=$(($(now) - began))
   keep_records
-  if [[ -z $TINY && $SEEDS == 0,1,2 ]] && (($(left) - 50 > took * 4 / 5)); then sweep "$(($(left) - 45))" 3,4; fi
+  if [[ -z $TINY && $SEEDS == 0,1,2 ]] && (($(left) - 50 > took * 4 / 5)); then sweep 3,4; fi
   kill "$keeper" 2>/dev/null
+  wait "$keeper" 2>/dev/null
   step aggregate 40 25 python3 -m src.aggregate "sweep=$RUNS/report_a_256"
   keep_records
   step summary 10 30 python3 "$tools/campaign_summary.py" runs "$RUNS/report_a_256" "$OUT/gpu.csv"
@@ -226,3 +233,6 @@ for PART in "$@"; do
 done
 wait
 ls -la "$OUT"
+# more_steps fills the time that is left, so that it may be cut off
+failed=$(tail -n "+$((steps_before + 1))" "$OUT/steps.tsv" | awk -F'\t' '$3 != "0" && $3 != "left out" && !($2 == "more_steps" && $3 == "124") {printf " %s", $2}')
+[[ -z $failed ]] || { say "failed:$failed"; exit 1; }

@@ -2,7 +2,7 @@
 
 campaign_steps.py --seconds 90 unet:32:compile,cl unet:16:cl ...
 A way is <network>:<batch>:<words>; words: compile, cl (channels last), graphs (compile with CUDA graphs),
-exact (numerics=exact), profile, eval.
+exact (numerics=exact), profile, eval. Ends with 1, after all ways, if one of them raised.
 """
 
 import argparse
@@ -154,6 +154,7 @@ def profile(way: str, do, row: dict) -> None:
                 file.write(f"{ms:9.3f} ms {share:5.1f} % {one.count // 2:5d} x  {one.key[:150]}\n")
 
 
+failed = False
 for way in options.ways:
     if time.perf_counter() - began > options.seconds:
         print(json.dumps({"way": way, "left_out": "no time"}), flush=True)
@@ -161,6 +162,8 @@ for way in options.ways:
     try:
         print(json.dumps(measure(way)), flush=True)
     except Exception as error:
+        failed = True
         print(json.dumps({"way": way, "error": f"{type(error).__name__}: {str(error)[:300]}"}), flush=True)
     if cuda:
         torch.cuda.empty_cache()
+sys.exit(failed)
