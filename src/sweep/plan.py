@@ -128,9 +128,12 @@ def _check_one_value(configs: Sequence[RunConfig], identities: Sequence[Identity
     found: dict[str, list[Any]] = {}
     for group, keys in groups:
         for key in sorted(keys):
-            values = [None if flat.get(key) is False else flat.get(key) for flat in group]  # null is off too
-            if any(value != values[0] for value in values):
-                found.setdefault(key, [value for number, value in enumerate(values) if value not in values[:number]])
+            values = [flat.get(key) for flat in group]
+            same = [None if value is False else value for value in values]  # null is off too
+            if any(value != same[0] for value in same):
+                found.setdefault(
+                    key, [value for number, value in enumerate(values) if same[number] not in same[:number]]
+                )
     if found:
         several = {
             key: f"{', '.join(map(shown, values[:3]))}{', …' if values[3:] else ''}" for key, values in found.items()

@@ -57,6 +57,11 @@ def test_a_key_that_makes_no_other_run_is_not_swept_over(jobs, axis, said):
         assert problem.startswith(said)
 
 
+def test_null_and_false_are_one_value_of_one_run(jobs):
+    (job,) = jobs(["model.attention=null", "model.attention=false"])
+    assert not job.config.model.get("attention")
+
+
 @pytest.mark.parametrize("seeds_first", [True, False])
 def test_each_setting_has_its_first_seed_before_any_has_its_second(jobs, seeds_first):
     seeds, settings = ["seed=7", "seed=3"], ["loss=dice", "loss=bce", "loss=focal"]
