@@ -37,7 +37,7 @@ class SearchSweeper(GridSweeper):
 
     def __init__(self, **settings: Any) -> None:
         plain: Any = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
-        self.settings: dict[str, Any] = {key: value for key, value in plain.items() if key != "params"}
+        self.settings: dict[str, Any] = plain
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra. `composer` composes the runs for every launcher."""
@@ -61,8 +61,9 @@ class SearchSweeper(GridSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         folders = source_folders(config.hydra)
         # not of the settings, whose interpolations Hydra has resolved: each run resolves them with its own values
-        sweeper: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
-        overrides = parsed(parser, sweeper.get("params") or {}, arguments, folders)
+        params: Any = config.hydra.sweeper.get("params")
+        params = OmegaConf.to_container(params, resolve=False) if isinstance(params, DictConfig) else {}
+        overrides = parsed(parser, params, arguments, folders)
         is_ours = self.composer is self.launcher
         samplers = partial(_sampler, self.settings.get("sampler"))
         pruners = partial(_pruner, self.settings.get("pruner"))

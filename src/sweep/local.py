@@ -105,6 +105,7 @@ class LocalBackend(Executor):
         self._taken: dict[JobProcess, Slot] = {}
         self._submitted = self._failures = self._to_come = 0
         self._budget = Budget(self.settings.budget_hours)
+        self.is_late = False  # whether nothing that waits is likely to end in time
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> int | None:
         """Runs those of `jobs` for which there is time."""
@@ -129,6 +130,7 @@ class LocalBackend(Executor):
         if not self._free or self.settings.gives_up(self._failures):
             return []
         allowed = list(filter(self._budget.allows, waiting))
+        self.is_late = bool(waiting) and not allowed
         self._to_come = max(0, len(allowed) - len(self._free)) + self._progress.to_come()
         return allowed[: len(self._free)]
 

@@ -248,7 +248,8 @@ def _table(study: optuna.Study) -> list[dict[str, Any]]:
             "values": {key.lstrip("+"): value for key, value in trial.params.items()},
             "status": _status(trial),
             "valid_dice": trial.value if trial.state == TrialState.COMPLETE else None,
-            **{key: trial.user_attrs.get(key) for key in (RUN, SETTING, PRUNED)},
+            **{key: trial.user_attrs.get(key) for key in (RUN, SETTING)},
+            PRUNED: trial.user_attrs[PRUNED] if trial.state == TrialState.PRUNED else None,
         }
         for trial in _trials(study)
     ]
@@ -351,7 +352,8 @@ def search(
         advice = "; a range of whole numbers is tag(int, interval(2, 8))"
         raise ConfigError([one + advice * ("valid integer" in one) for one in error.problems]) from error
     first, folder = tried[0], tried[0].record.folder.parent
-    at_once = settings.n_jobs or (len(backend.slots(tried)) if isinstance(backend, LocalBackend) else 1)
+    slots = len(backend.slots(tried)) if isinstance(backend, LocalBackend) else 1
+    at_once = settings.n_jobs or slots
     pruner = pruner_of(first.config.trainer.epochs)
     with opened_study(folder, settings, ranges, [job.identity.run_id for job in tried], pruner) as study:
         progress = Search(study, settings, ranges, lambda values: make_jobs([values])[0], sampler_of, at_once, folder)
@@ -376,7 +378,7 @@ def search(
         if stopped_by is not None or left:
             _say(f"{count_text(left, 'trial')} left; the same command resumes")
             raise SystemExit(1 if stopped_by is None else 128 + stopped_by)
-        if settings.n_trials is None and not is_over:
+        if settings.n_trials is None and not is_over and getattr(backend, "is_late", False):
             study.set_user_attr(HOURS, hours)
         if not (settings.confirm and best):
             progress.write()

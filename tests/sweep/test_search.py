@@ -217,16 +217,18 @@ def test_trials_that_share_a_run_end_with_it(runs, tmp_path):
 
 
 def test_a_search_that_had_its_hours_adds_nothing_until_it_is_given_others(runs, capsys):
-    runs.settings = SimpleNamespace(budget_hours=8)
+    runs.settings, runs.is_late = SimpleNamespace(budget_hours=8), True
     ranges = {"lr": optuna.distributions.CategoricalDistribution([1e-3, 1e-2])}
     searched(runs, ranges=ranges, n_trials=None)
     journal = runs.folder / "sweep/search.journal"
     before = journal.read_text()
     searched(runs, ranges=ranges, n_trials=None)
     assert journal.read_text() == before and "the search has had its 8 hours; another " in capsys.readouterr().err
-    runs.settings = SimpleNamespace(budget_hours=9)
-    searched(runs, ranges=ranges, n_trials=None)
-    assert len(journal.read_text()) > len(before)
+    runs.settings, runs.is_late = SimpleNamespace(budget_hours=9), False  # ended by a failure, not by the time
+    for _ in range(2):
+        searched(runs, ranges=ranges, n_trials=None)
+        assert len(journal.read_text()) > len(before)
+        before = journal.read_text()
 
 
 def test_a_key_that_changes_no_run_is_refused_and_one_that_counts_beside_another_value_is_kept(runs):
