@@ -68,7 +68,7 @@ settings = NumericsSection(
     name="fast", deterministic=False, autocast=None, channels_last=False, tf32=False, cpu_threads=None
 )
 Numerics(torch.device("cpu"), settings).set_up(Path(sys.argv[1]))
-for _ in range(3):
+for _ in range(40):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(16 * 1024**2)
     print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize())
@@ -81,5 +81,5 @@ def test_memory_that_a_step_on_a_cpu_frees_is_there_for_the_next_one(tmp_path):
     """Pages that the kernel takes back are cleared, one fault each, when they are used again."""
     command = [sys.executable, "-c", PAGES_OF_A_STEP, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=True)
-    _, *later = map(int, done.stdout.split())
-    assert max(later) < 64 * 1024**2 / 10
+    steps = list(map(int, done.stdout.split()))
+    assert sum(steps) < 20 * 64 * 1024**2  # without, all forty take theirs; by chance, the first few do so in any case
